@@ -1,0 +1,42 @@
+# `make train` and `make test` need nothing but Python 3.10+ and this checkout.
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+# Policies of a test's size are several times slower with a thread pool than without one.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
+
+.PHONY: help setup train test test-all lint docs bench clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/.installed  ## create .venv and install
+
+.venv/.installed: pyproject.toml .ci/setup
+	@sh .ci/setup
+	@touch $@
+
+train: setup  ## the main job: plain GRPO beside PID-gated KL, in minutes on two cores
+	$(PYTHON) -m entropostat train $(QUICKSTART)
+
+test: setup  ## the test suite
+	$(PYTHON) -m pytest -m "not slow and not gpu"
+
+test-all: setup  ## the test suite with its long parts
+	$(PYTHON) -m pytest -m "not gpu"
+
+lint: setup  ## ruff and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+docs: setup  ## regenerate schema, catalogue and method pages
+	$(PYTHON) -m entropostat schema --write
+
+bench: setup  ## measure the overhead over a stock trainer
+	$(PYTHON) benchmarks/overhead.py
+
+clean:  ## remove the virtual environment and the runs
+	rm -rf .venv runs

@@ -1,0 +1,69 @@
+"""``entropostat launch``: `accelerate launch` with the recipe's strategy."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from entropostat.recipe import Recipe, load
+from entropostat.recipe.arithmetic import arithmetic, visible_gpus
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
+from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.lints import lints
+
+EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
+"""Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
+
+MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip", "MASTER_PORT": "--main_process_port"}
+"""Read from the environment where a run spans machines; a batch system sets them."""
+
+
+def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
+    recipe = load(path, overrides)
+    errors = [lint for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]
+    if errors:
+        print("\n".join(map(str, errors)), file=sys.stderr)
+        return 1
+    gpus = visible_gpus()
+    if not gpus and recipe.launch.strategy == "fsdp2":
+        raise fail(Origin(display(recipe.path)), "launch.strategy", "fsdp2 needs GPUs; use ddp or zero3 on a CPU")
+    arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
+    words = command(recipe, arguments, gpus, os.environ)
+    added = environment(recipe, gpus)
+    print(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)]), flush=True)
+    if dry_run:
+        return 0
+    return subprocess.run(words, env={**os.environ, **added}, check=False).returncode
+
+
+def config(recipe: Recipe, gpus: int) -> Path:
+    """The strategy's accelerate file. DDP has one of its own for CPUs: accelerate's ``--cpu`` would start one process."""
+    strategy = recipe.launch.strategy
+    return RECIPES / "accelerate" / f"{strategy}{'-cpu' if strategy == 'ddp' and not gpus else ''}.yaml"
+
+
+def command(recipe: Recipe, arguments: list[str], gpus: int, env: Mapping[str, str]) -> list[str]:
+    launch = recipe.launch
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", display(config(recipe, gpus))]
+    words += ["--num_processes", str(arithmetic(recipe).world), "--num_machines", str(launch.num_machines)]
+    if launch.num_machines > 1:
+        missing = [name for name in MACHINES if name not in env]
+        if missing:
+            where = Origin(COMMAND_LINE)
+            names = ", ".join(missing)
+            raise fail(where, "launch.num_machines", f"{launch.num_machines} machines need {names} in the environment")
+        for name, flag in MACHINES.items():
+            words += [flag, env[name]]
+    return [*words, "-m", "entropostat", "train", *arguments]
+
+
+def environment(recipe: Recipe, gpus: int) -> dict[str, str]:
+    """What the workers need besides the command."""
+    added = {EXPECTED: str(arithmetic(recipe).world)}
+    if not gpus and recipe.launch.strategy.startswith("zero"):
+        added["DS_ACCELERATOR"] = "cpu"
+    return added

@@ -1,0 +1,97 @@
+"""``entropostat methods``: what can stand in a recipe, from the docstrings."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+
+from entropostat.catalog import FieldInfo, TermInfo, load
+from entropostat.recipe.errors import nearest
+
+PLACES = {
+    "advantages": "objective.advantages",
+    "weights": "objective.weights",
+    "loss": "objective.loss",
+    "penalties": "objective.penalties",
+    "controllers": "instead of a number",
+    "sources": "data.sources",
+    "verifiers": "reward",
+}
+SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
+
+
+def run(name: str | None) -> int:
+    lines = table() if name is None else page(name)
+    if lines is None:
+        names = sorted({term for terms in load().terms.values() for term in terms})
+        print(f"entropostat methods: unknown method {name!r}; {nearest(name or '', names)}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    return 0
+
+
+def table() -> list[str]:
+    """Every term by slot."""
+    lines: list[str] = []
+    width = shutil.get_terminal_size((120, 24)).columns
+    for slot, terms in load().terms.items():
+        lines += ["", f"{slot}  ({PLACES.get(slot, slot)})"] if lines else [f"{slot}  ({PLACES.get(slot, slot)})"]
+        for term in terms.values():
+            paper = f"  [{term.paper}]" if term.paper and term.paper != "entropostat" else ""
+            lines.append(textwrap.shorten(f"{term.summary}", max(30, width - 20 - len(paper)), placeholder=" ..."))
+            lines[-1] = f"  {term.name:<16}{lines[-1]}{paper}"
+    return [*lines, "", "entropostat methods NAME prints the page of one."]
+
+
+def page(name: str) -> list[str] | None:
+    """The page of every term of that name: ``kl_ref``, or ``penalties/kl_ref`` for one slot; None if there is none."""
+    slot, _, short = name.rpartition("/")
+    found = [terms[short] for key, terms in load().terms.items() if short in terms and slot in ("", key)]
+    lines: list[str] = []
+    for term in found:
+        lines += [*([""] if lines else []), *_page(term)]
+    return lines or None
+
+
+def _page(term: TermInfo) -> Iterator[str]:
+    title = f"{term.slot}/{term.name}"
+    yield title
+    yield "=" * len(title)
+    yield f"place: {PLACES.get(term.slot, term.slot)}"
+    if term.paper:
+        yield f"paper: {term.paper}"
+    if term.reference:
+        yield f"reference: {term.reference}"
+    reads = sorted({*term.needs, *term.rollout_needs})
+    if reads:
+        yield f"reads: {', '.join(reads)}"
+    yield ""
+    yield from term.doc.splitlines()
+    if term.fields:
+        yield ""
+        yield "Keys"
+        for field in term.fields:
+            yield f"  {field.name}: {_describe(field)}"
+            if field.doc:
+                yield f"      {field.doc}"
+    if term.provides:
+        yield ""
+        yield "Metrics"
+        for key, meaning in term.provides.items():
+            yield f"  {term.name}/{key}: {meaning}"
+
+
+def _describe(field: FieldInfo) -> str:
+    from entropostat.recipe.errors import show
+
+    parts = ["required" if field.required else f"default {show(field.default)}"]
+    if field.choices:
+        parts.append(f"one of {', '.join(field.choices)}")
+    else:
+        parts.append(field.type.replace("|", " or "))
+    parts += [f"{SIGNS[key]} {limit:g}" for key, limit in field.limits.items()]
+    if not field.fixed:
+        parts.append("a number or a controller")
+    return ", ".join(parts)

@@ -1,0 +1,223 @@
+"""``entropostat plan``: what a recipe will run, and what is wrong with it. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from entropostat.recipe import Recipe, load
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
+from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.lints import lints
+from entropostat.recipe.terms import Term
+
+
+def run(path: str, overrides: list[str], as_json: bool) -> int:
+    recipe = load(path, overrides)
+    found = plan(recipe)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(text(recipe, found)))
+    return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
+
+
+def plan(recipe: Recipe) -> dict[str, Any]:
+    """Everything that the command prints, as plain data."""
+    sizes = arithmetic(recipe)
+    return {
+        "name": recipe.name,
+        "run_dir": str(recipe.run_dir),
+        "seed": recipe.seed,
+        "trainer": recipe.kind,
+        "model": model(recipe),
+        "data": data(recipe, sizes),
+        "batch": batch(sizes),
+        "steps": steps(recipe, sizes),
+        "objective": formula(recipe),
+        "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
+        "extra_forwards": extra_forwards(recipe, sizes),
+        "controllers": [
+            {
+                "knob": knob.key,
+                "controller": knob.controller,
+                "signal": knob.signal,
+                "target": knob.options.get("target"),
+                "clock": knob.clock,
+            }
+            for knob in knobs(recipe)
+        ],
+        "evaluate": evaluation(recipe, steps(recipe, sizes)),
+        "launch": {
+            "strategy": recipe.launch.strategy,
+            "processes": sizes.world,
+            "machines": recipe.launch.num_machines,
+        },
+        "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
+        "lints": [asdict(lint) for lint in lints(recipe, sizes)],
+    }
+
+
+def model(recipe: Recipe) -> str:
+    block = recipe.model
+    if block.path:
+        what = block.path + (f" at {block.revision}" if block.revision else "")
+    elif block.package:
+        what = f"{block.package.file} of the Python package {block.package.name}"
+    else:
+        assert block.build
+        what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
+    peft = f", LoRA rank {block.peft.r}" if block.peft else ""
+    return f"{what}, {block.dtype}{peft}"
+
+
+def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
+    """The stages, or all sources together."""
+    planned = stages(recipe, sizes)
+    if planned:
+        return [{**asdict(stage), "pool": pool(recipe, stage.source)} for stage in planned]
+    return [{"source": name, "pool": pool(recipe, name)} for name in recipe.sources]
+
+
+def batch(sizes: Arithmetic) -> dict[str, Any]:
+    updates = sizes.updates
+    return {
+        "processes": sizes.world,
+        "sequences_per_generation": sizes.generation,
+        "prompts_per_generation": sizes.prompts,
+        "completions_per_prompt": sizes.group,
+        "sequences_per_step": sizes.step,
+        "micro_batch": sizes.micro,
+        "accumulation": sizes.accumulation,
+        "updates_per_generation": updates.numerator if updates.denominator == 1 else str(updates),
+        "on_policy": sizes.aligned,
+    }
+
+
+def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
+    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
+    planned = stages(recipe, sizes)
+    given = total_steps(recipe)
+    if given is not None:
+        return given
+    if planned:
+        return planned[-1].end
+    pools = [pool(recipe, name) for name in recipe.sources]
+    known = [size for size in pools if size is not None]
+    if len(known) != len(pools) or not sizes.prompts:
+        return None
+    return int(sum(known) // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
+
+
+def formula(recipe: Recipe) -> str:
+    """The objective in one line."""
+    advantages = " -> ".join(_term(term, "advantages") for term in recipe.objective["advantages"])
+    weights = "".join(f"{_term(term, 'weights')} * " for term in recipe.objective["weights"])
+    penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
+    return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
+
+
+def _term(term: Term, slot: str) -> str:
+    kind = option(term, slot, "type")
+    shown = [str(kind)] if kind is not None and slot == "loss" else []
+    for key, value in term.options.items():
+        if key == "type":
+            continue
+        control = isinstance(value, dict)
+        shown.append(f"{key}={next(iter(value))}(...)" if control and value else f"{key}={_number(value)}")
+    label = term.name if term.name == term.kind else f"{term.name}:{term.kind}"
+    return f"{label}({', '.join(shown)})" if shown else label
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _weight(term: Term) -> str:
+    weight = term.options.get("weight", 1.0)
+    return "" if weight == 1 else f"{weight:g} * "
+
+
+def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:
+    block = recipe.evaluate
+    times = None if total is None else 2 + ((total - 1) // block.every if block.every else 0)
+    return {
+        "every": block.every,
+        "times": times if block.prompts else 0,
+        "prompts": block.prompts,
+        "samples": block.samples,
+        "k": list(block.k),
+        "greedy": block.greedy,
+        "sets": [*recipe.sources, *recipe.sets],
+    }
+
+
+def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
+    """The plan for people."""
+    sizes, check = found["batch"], found["evaluate"]
+    rows: list[tuple[str, str]] = [
+        ("run", f"{found['run_dir']}  (seed {found['seed']}, trainer {found['trainer']})"),
+        ("model", found["model"]),
+    ]
+    rows += [("data", _stage(stage)) for stage in found["data"]]
+    rows += [
+        ("reward", " + ".join(found["reward"])),
+        ("objective", found["objective"]),
+        (
+            "generation",
+            f"{sizes['sequences_per_generation']} sequences = {sizes['prompts_per_generation']} prompts x "
+            f"{sizes['completions_per_prompt']}, used for {sizes['updates_per_generation']} update(s)"
+            + (", exactly on-policy" if sizes["on_policy"] else ""),
+        ),
+        (
+            "step",
+            (
+                f"{sizes['sequences_per_step']} sequences = {sizes['processes']} process(es) x {sizes['micro_batch']} x "
+                f"{sizes['accumulation']} accumulated"
+            ),
+        ),
+        ("steps", "as many as the data gives" if found["steps"] is None else str(found["steps"])),
+    ]
+    rows += [("forward", f"one more per generation for {why}") for why in found["extra_forwards"]]
+    rows += [("control", _control(entry)) for entry in found["controllers"]]
+    rows.append(("evaluate", _evaluation(check)))
+    launch = found["launch"]
+    rows.append(
+        ("launch", f"{launch['strategy']}, {launch['processes']} process(es) on {launch['machines']} machine(s)")
+    )
+    rows.append(("tracking", ", ".join(found["tracking"])))
+    labels = [key if index == 0 or rows[index - 1][0] != key else "" for index, (key, _) in enumerate(rows)]
+    lines = [f"{label:<11} {value}" for label, (_, value) in zip(labels, rows, strict=False)]
+    lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in found["lints"]]
+    return [*lines, *([""] if lints_ else []), *lints_]
+
+
+def _stage(stage: dict[str, Any]) -> str:
+    pool_ = "" if stage["pool"] is None else f" of at most {stage['pool']}"
+    if "begin" not in stage:
+        return f"{stage['source']}{': at most ' + str(stage['pool']) + ' prompts' if stage['pool'] is not None else ''}"
+    rounded = "" if stage["end"] - stage["begin"] == stage["asked"] else f" (asked for {stage['asked']})"
+    return f"{stage['source']}: steps {stage['begin']} to {stage['end']}{rounded}, {stage['prompts']} prompts{pool_}"
+
+
+def _control(entry: dict[str, Any]) -> str:
+    aim = f" holds {entry['signal']} at {entry['target']:g}" if entry["target"] is not None else ""
+    if not aim and entry["signal"]:
+        aim = f" reads {entry['signal']}"
+    return f"{entry['knob']} <- {entry['controller']}{aim}, before every {_clock(entry['clock'])}"
+
+
+def _clock(clock: str) -> str:
+    return "generation" if clock == "rollout" else "optimizer step"
+
+
+def _evaluation(check: dict[str, Any]) -> str:
+    if not check["prompts"]:
+        return "never"
+    when = f"every {check['every']} steps, at the start and the end" if check["every"] else "at the start and the end"
+    times = f" ({check['times']} times)" if check["times"] else ""
+    ks = ", ".join(f"pass@{k}" for k in check["k"])
+    greedy = ", greedy" if check["greedy"] else ""
+    sets = ", ".join(check["sets"])
+    return f"{when}{times}: {ks}{greedy} on {check['prompts']} prompts x {check['samples']} of {sets}"

@@ -1,0 +1,1 @@
+"""Prompts: where they come from, which are held out, and in what order training sees them. No torch here."""

@@ -1,0 +1,65 @@
+"""A table's row -> an example; what the jsonl and hub sources share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from entropostat.data.example import DataError, Example, column, identifier, text_of
+
+
+class Columns(Protocol):
+    """The options of a source that reads named columns."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def answer(self) -> str | None: ...
+    @property
+    def answer_regex(self) -> str | None: ...
+    @property
+    def meta(self) -> list[str]: ...
+
+
+def to_example(row: Mapping[str, Any], columns: Columns, where: str, index: int, kind: str) -> Example:
+    """Pick the columns, check their types. ``where`` starts every error, e.g. 'data.jsonl, line 3'."""
+    prompt = column(row, columns.prompt, where)
+    chat = (
+        isinstance(prompt, list)
+        and prompt
+        and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in prompt)
+    )
+    if not isinstance(prompt, str) and not chat:
+        raise DataError(
+            f"{where}: {columns.prompt} is {shorten(prompt)}; a prompt is a text or a list of messages with role and content"
+        )
+    answer = None if columns.answer is None else column(row, columns.answer, where)
+    if answer is not None:
+        answer = extract(str(answer), columns.answer_regex, where)
+    meta = {name: column(row, name, where) for name in columns.meta}
+    try:
+        json.dumps(meta)
+    except TypeError as error:
+        raise DataError(f"{where}: meta columns must be JSON ({error}); leave the column out of meta") from error
+    return Example(prompt=prompt, answer=answer, meta=meta, id=identifier(kind, text_of(prompt), index))
+
+
+def extract(answer: str, pattern: str | None, where: str) -> str:
+    """The first group of ``pattern`` (the whole match if it has none), or the answer as it is without a pattern."""
+    if pattern is None:
+        return answer
+    try:
+        match = re.search(pattern, answer)
+    except re.error as error:
+        raise DataError(f"answer_regex {pattern!r} is not a regular expression: {error}") from error
+    if match is None:
+        raise DataError(f"{where}: answer_regex {pattern!r} is not in the answer {shorten(answer)}")
+    return (match[1] if match.re.groups else match[0]).strip()
+
+
+def shorten(value: object) -> str:
+    """A value for an error message: one line, at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

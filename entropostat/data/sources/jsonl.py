@@ -1,0 +1,61 @@
+"""One JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entropostat.data.example import DataError, Example
+from entropostat.data.registry import SOURCES
+from entropostat.data.rows import to_example
+from entropostat.rl.registry import option
+
+
+@SOURCES.register("jsonl", paper="entropostat")
+@dataclass(frozen=True)
+class Jsonl:
+    """A local file with one JSON object a line. A prompt is a text or a list of chat messages."""
+
+    path: str = option(doc="file, relative to the recipe's folder or the working directory")
+    prompt: str = option("prompt", doc="column of the prompt")
+    answer: str | None = option("answer", doc="column of the reference answer; null where there is none")
+    answer_regex: str | None = option(None, doc="the answer is the first group of this pattern in the answer column")
+    meta: list[str] = option(factory=list, doc="further columns that the verifier reads")  # noqa: RUF009
+    size: int | None = option(None, low=1, doc="only the first so many rows")
+
+    def load(self, base: Path | None = None) -> list[Example]:
+        file = self._find(base)
+        examples: list[Example] = []
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if self.size is not None and len(examples) >= self.size:
+                    break
+                if line.strip():
+                    where = f"{file}, line {number}"
+                    row = _parse(line, where)
+                    examples.append(to_example(row, self, where, len(examples), "jsonl"))
+        if not examples:
+            raise DataError(f"{file} holds no rows: data source jsonl needs at least one JSON object")
+        return examples
+
+    def _find(self, base: Path | None) -> Path:
+        tried = [folder / self.path for folder in ([base] if base else []) + [Path.cwd()]]
+        for file in tried:
+            if file.is_file():
+                return file
+        places = " or ".join(str(file) for file in dict.fromkeys(tried))
+        raise DataError(f"data source jsonl: no file {places}; set path to an existing file")
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}, column {error.colno}: bad JSON ({error.msg}); each line must be one object"
+        ) from error
+    if not isinstance(row, dict):
+        raise DataError(f'{where}: {type(row).__name__} instead of an object; each line must be like {{"prompt": ...}}')
+    return row

@@ -1,0 +1,106 @@
+"""The picture of a comparison: what collapses, what is held, and what it costs. One panel a question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+if TYPE_CHECKING:
+    from entropostat.compare import Run
+
+COLOURS = ("#c0392b", "#1f77b4", "#2a9d5c", "#8e5bb5", "#d98c00")
+STYLES = ("-", "--", ":", "-.")
+
+
+def draw(runs: list[Run], file: Path) -> None:
+    """Write the comparison of ``runs`` as PNG. Training curves are thin with a running mean on top."""
+    sets = list(
+        dict.fromkeys(k.split("/")[1] for r in runs for row in r.rows for k in row if k.startswith("evaluate/"))
+    )
+    sizes = sorted({int(k.rpartition("@")[2]) for r in runs for row in r.rows for k in row if "/pass@" in k})
+    most = f"pass@{sizes[-1]}" if sizes else "pass@1"
+    figure, axes = pyplot.subplots(2, 4, figsize=(17, 7.6), constrained_layout=True)
+    training(axes[0][0], runs, "entropy", "token entropy in training (nats)")
+    training(axes[0][1], runs, "reward", "reward in training")
+    held_out(axes[0][2], runs, sets, "pass@1", "pass@1, held out")
+    held_out(axes[0][3], runs, sets, most, f"{most}, held out")
+    held_out(axes[1][0], runs, sets, "entropy_ratio", "H / H_ref, held out")
+    shares(axes[1][1], runs, sets)
+    training(axes[1][2], runs, "kl", "KL to the initial policy (k3, nats a token)")
+    coefficients(axes[1][3], runs)
+    for axis in axes.flat:
+        mark_stages(axis, runs)
+        axis.set_xlabel("optimizer step")
+        axis.grid(alpha=0.25)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7, framealpha=0.8)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+def training(axis: Any, runs: list[Run], key: str, title: str) -> None:
+    axis.set_title(title, fontsize=10)
+    for run, colour in zip(runs, COLOURS, strict=False):
+        steps, values = run.series(key)
+        if steps:
+            axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+            axis.plot(steps, smoothed(values), color=colour, linewidth=1.8, label=run.name)
+    axis.set_ylim(bottom=0)
+
+
+def held_out(axis: Any, runs: list[Run], sets: list[str], part: str, title: str) -> None:
+    axis.set_title(title, fontsize=10)
+    for run, colour in zip(runs, COLOURS, strict=False):
+        for name, style in zip(sets, STYLES, strict=False):
+            steps, values = run.series(f"evaluate/{name}/{part}")
+            if steps:
+                axis.plot(steps, values, style, color=colour, marker="o", markersize=3, label=f"{run.name}: {name}")
+    axis.set_ylim(bottom=0)
+
+
+def shares(axis: Any, runs: list[Run], sets: list[str]) -> None:
+    """Mean token entropy hides the one decisive token: the share of a strategy does not."""
+    strategies = sorted({k.rpartition("/")[2] for r in runs for row in r.rows for k in row if "/share/" in k})
+    if not strategies:
+        axis.set_title("answers that differ, per prompt", fontsize=10)
+        return held_out(axis, runs, sets, "distinct", "distinct completions per prompt, held out")
+    shown = strategies[-1]
+    return held_out(axis, runs, sets, f"share/{shown}", f"share of completions that go by '{shown}', held out")
+
+
+def coefficients(axis: Any, runs: list[Run]) -> None:
+    axis.set_title("what the controllers set", fontsize=10)
+    for run, colour in zip(runs, COLOURS, strict=False):
+        for knob, style in zip(run.knobs, STYLES, strict=False):
+            steps, values = run.series(f"control/{knob}/output")
+            axis.plot(steps, values, style, color=colour, label=f"{run.name}: {knob}")
+    if axis.lines:
+        axis.set_yscale("log")
+    else:
+        axis.text(0.5, 0.5, "no controller", ha="center", va="center", transform=axis.transAxes, color="grey")
+
+
+def mark_stages(axis: Any, runs: list[Run]) -> None:
+    for name, step in runs[0].stages.items():
+        if step > 0:
+            axis.axvline(step, color="black", linewidth=1, alpha=0.6)
+            axis.annotate(
+                f"{name.partition('/')[2]} prompts",
+                (step, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -9),
+                textcoords="offset points",
+                fontsize=7,
+            )
+
+
+def smoothed(values: list[float], window: int = 11) -> list[float]:
+    """Centred running mean, shorter at the ends."""
+    half = window // 2
+    parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
+    return [sum(part) / len(part) for part in parts]

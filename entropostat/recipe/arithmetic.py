@@ -1,0 +1,133 @@
+"""Batch arithmetic of a run: what one generation holds and how many optimizer steps it serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from entropostat.catalog import load
+from entropostat.data.curriculum import generation_edges
+from entropostat.recipe.recipe import Recipe
+
+
+def trainer_value(recipe: Recipe, key: str) -> Any:
+    """What the recipe states, else TRL's default."""
+    fields = {f.name: f.default for f in load().trainer[recipe.kind]}
+    return recipe.trainer.get(key, fields.get(key))
+
+
+def visible_gpus() -> int:
+    """GPUs on this machine, found without torch."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return len([device for device in listed.split(",") if device.strip() not in ("", "-1")])
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    found = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+
+
+def world_size(recipe: Recipe) -> int:
+    """Processes over all machines."""
+    launch = recipe.launch
+    if launch.num_processes is not None:
+        return launch.num_processes
+    return 1 if launch.strategy == "single" else max(1, visible_gpus()) * launch.num_machines
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training after rounding to whole generations."""
+
+    source: str
+    asked: int
+    begin: int
+    end: int
+    prompts: int
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Sequences are completions; a micro-batch is what one process sees in one forward."""
+
+    world: int
+    micro: int
+    accumulation: int
+    steps_per_generation: int
+    """Micro-batches per process that one generation is cut into."""
+    iterations: int
+    generation: int
+    """Sequences per generation over all processes."""
+    group: int
+
+    @property
+    def prompts(self) -> int:
+        return self.generation // self.group
+
+    @property
+    def step(self) -> int:
+        """Sequences per optimizer step over all processes."""
+        return self.micro * self.world * self.accumulation
+
+    @property
+    def updates(self) -> Fraction:
+        """Optimizer steps per generation."""
+        return Fraction(self.steps_per_generation * self.iterations, self.accumulation)
+
+    @property
+    def aligned(self) -> bool:
+        """Every optimizer step uses fresh completions of the very policy that it updates: all ratios are 1."""
+        return self.accumulation % (self.steps_per_generation * self.iterations) == 0
+
+
+def arithmetic(recipe: Recipe) -> Arithmetic:
+    """TRL's own rules, see ``GRPOConfig.__post_init__``."""
+    world = world_size(recipe)
+    micro = trainer_value(recipe, "per_device_train_batch_size")
+    accumulation = trainer_value(recipe, "gradient_accumulation_steps")
+    slices, generation = (recipe.trainer.get(key) for key in ("steps_per_generation", "generation_batch_size"))
+    if slices is None:
+        slices = accumulation if generation is None else max(1, generation // max(1, micro * world))
+    return Arithmetic(
+        world=world,
+        micro=micro,
+        accumulation=accumulation,
+        steps_per_generation=slices,
+        iterations=trainer_value(recipe, "num_iterations"),
+        generation=micro * world * slices if generation is None else generation,
+        group=trainer_value(recipe, "num_generations") or 1,
+    )
+
+
+def total_steps(recipe: Recipe) -> int | None:
+    """``trainer.max_steps`` where it is given."""
+    steps = recipe.trainer.get("max_steps")
+    return steps if steps is not None and steps > 0 else None
+
+
+def stages(recipe: Recipe, sizes: Arithmetic) -> list[Stage]:
+    """The curriculum with its edges rounded to whole generations; empty without one."""
+    asked = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
+    if not asked:
+        return []
+    ends = generation_edges([steps for _, steps in asked], sizes.updates, total_steps(recipe))
+    found = []
+    begin = 0
+    for (source, steps), end in zip(asked, ends, strict=False):
+        first, last = int(begin * sizes.updates), int(end * sizes.updates)
+        found.append(Stage(source, steps, first, last, max(0, end - begin) * sizes.prompts))
+        begin = end
+    return found
+
+
+def pool(recipe: Recipe, source: str) -> int | None:
+    """Prompts that a source has for training, as far as its options tell: hub and JSONL files are not opened."""
+    term = recipe.sources[source]
+    info = load().terms["sources"][term.kind].field("size")
+    size = term.options.get("size", info.default if info else None)
+    return None if size is None else round(size * (1 - recipe.data.held_out))

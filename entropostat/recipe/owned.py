@@ -1,0 +1,70 @@
+"""Keys of TRL's config that belong to another block of the recipe, and how they are spelled there."""
+
+from __future__ import annotations
+
+OWNED: dict[str, str] = {
+    # The objective
+    "beta": "objective.penalties.kl_ref.coef",
+    "use_bias_correction_kl": "objective.penalties.kl_ref (its divergence is ratio-corrected)",
+    "loss_type": "objective.loss.trl.type",
+    "epsilon": "objective.loss.trl.epsilon",
+    "epsilon_high": "objective.loss.trl.epsilon_high",
+    "delta": "objective.loss.trl.delta",
+    "importance_sampling_level": "objective.loss.trl.importance_sampling_level",
+    "off_policy_mask_threshold": "objective.loss.trl.off_policy_mask_threshold",
+    "sapo_temperature_pos": "objective.loss.trl.sapo_temperature_pos",
+    "sapo_temperature_neg": "objective.loss.trl.sapo_temperature_neg",
+    "vespo_k_pos": "objective.loss.trl.vespo_k_pos",
+    "vespo_k_neg": "objective.loss.trl.vespo_k_neg",
+    "vespo_lambda_pos": "objective.loss.trl.vespo_lambda_pos",
+    "vespo_lambda_neg": "objective.loss.trl.vespo_lambda_neg",
+    "scale_rewards": "objective.advantages.grpo.scale",
+    "multi_objective_aggregation": "objective.advantages",
+    "entropy_coef": "objective.penalties.entropy_bonus.coef",
+    "use_adaptive_entropy": "objective.penalties.entropy_bonus.coef={step: {...}}",
+    "entropy_coef_min": "objective.penalties.entropy_bonus.coef.step.low",
+    "entropy_coef_max": "objective.penalties.entropy_bonus.coef.step.high",
+    "entropy_coef_delta": "objective.penalties.entropy_bonus.coef.step.delta",
+    "entropy_target": "objective.penalties.entropy_bonus.coef.step.target",
+    "top_entropy_quantile": "objective.weights.high_entropy.fraction",
+    "reward_weights": "reward.<verifier>.weight",
+    # The sampler
+    "temperature": "sampler.temperature",
+    "top_p": "sampler.top_p",
+    "top_k": "sampler.top_k",
+    "min_p": "sampler.min_p",
+    "repetition_penalty": "sampler.repetition_penalty",
+    # The run
+    "seed": "seed",
+    "data_seed": "seed",
+    "output_dir": "output_dir",
+    "run_name": "name",
+    "project": "tracking.wandb.project or tracking.trackio.project",
+    "report_to": "tracking",
+    "logging_steps": "tracking.log_every",
+    "logging_strategy": "tracking.log_every",
+    "num_completions_to_print": "tracking.completions",
+    "shuffle_dataset": "data.curriculum (the order of prompts is planned there)",
+    "deepspeed": "launch.strategy",
+    "fsdp": "launch.strategy",
+    "fsdp_config": "launch.strategy",
+    "parallelism_config": "launch.strategy",
+    "eval_strategy": "evaluate.every",
+    "eval_steps": "evaluate.every",
+    "eval_on_start": "evaluate.every",
+    "resume_from_checkpoint": "entropostat train --resume",
+    "model_init_kwargs": "model.dtype, model.attn_implementation and model.revision",
+}
+
+REFUSED: dict[str, str] = {
+    "trust_remote_code": "code from a model repository is never run; convert the model to a class that transformers has",
+    "remove_unused_columns": "it is set by the project: verifiers read the other columns",
+    "auto_find_batch_size": "it breaks prompt groups; lower per_device_train_batch_size instead",
+    "local_rank": "the launcher sets it",
+    "do_train": "it has no effect here",
+    "do_eval": "it has no effect here",
+    "do_predict": "it has no effect here",
+}
+"""Keys that no spelling makes possible, and why."""
+
+NOT_IN_TRAINER = frozenset(OWNED) | frozenset(REFUSED)

@@ -1,0 +1,91 @@
+"""A recipe, resolved and checked: what the rest of the project reads."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from entropostat.recipe.blocks import Data, Evaluate, Launch, Model, Sampler, Slurm, Tracking
+from entropostat.recipe.terms import Term
+
+Objective = dict[str, Any]
+"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term]}``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Terms hold the options that the recipe states; everything else keeps the default of the term's own code."""
+
+    name: str
+    output_dir: str
+    seed: int
+    model: Model
+    data: Data
+    reward: list[Term]
+    objective: Objective
+    trainer: dict[str, Any]
+    """``kind`` and the TRL fields that the recipe states."""
+    sampler: Sampler
+    evaluate: Evaluate
+    launch: Launch
+    slurm: Slurm
+    tracking: Tracking
+    resolved: dict[str, Any] = field(compare=False, repr=False)
+    """The merged file as plain values."""
+    path: Path = field(compare=False)
+    """The recipe's own file."""
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the recipe start."""
+        return self.path.resolve().parent
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.output_dir) / self.name
+
+    @property
+    def kind(self) -> str:
+        """Which trainer."""
+        return str(self.trainer.get("kind", "grpo"))
+
+    @property
+    def trainer_fields(self) -> dict[str, Any]:
+        """TRL's fields under their own names, as far as the recipe states them."""
+        return {key: value for key, value in self.trainer.items() if key != "kind"}
+
+    @property
+    def sources(self) -> dict[str, Term]:
+        """``data.sources`` as terms, by name."""
+        return _named(self.data.sources)
+
+    @property
+    def sets(self) -> dict[str, Term]:
+        """``evaluate.sets`` as terms, by name."""
+        return _named(self.evaluate.sets)
+
+    @property
+    def terms(self) -> list[tuple[str, Term]]:
+        """(slot, term) of the objective, in the order of composition."""
+        lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
+        found = [(slot, term) for slot, terms in lists for term in terms]
+        found.append(("loss", self.objective["loss"]))
+        return [*found, *(("penalties", term) for term in self.objective["penalties"])]
+
+    def dump(self) -> str:
+        """YAML that loads again to the same recipe, without ``extends``."""
+        stream = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 120
+        yaml.dump(self.resolved, stream)
+        return stream.getvalue()
+
+
+def _named(mappings: dict[str, dict[str, Any]]) -> dict[str, Term]:
+    return {name: Term(name, *next(iter(mapping.items()))) for name, mapping in mappings.items()}

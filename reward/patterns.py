@@ -1,0 +1,28 @@
+"""Finding the answer in a completion by a regular expression."""
+
+from __future__ import annotations
+
+import re
+
+
+def find_answer(completion: str, pattern: str | None) -> str | None:
+    """The last match of ``pattern`` (its first group if it has one), stripped; all of the text without a pattern.
+
+    The last, because a model that corrects itself means its final statement.
+    """
+    if pattern is None:
+        return completion.strip()
+    matches = list(re.finditer(pattern, completion))
+    if not matches:
+        return None
+    last = matches[-1]
+    found = last[1] if last.re.groups else last[0]
+    return None if found is None else found.strip()
+
+
+def check_pattern(where: str, pattern: str | None) -> None:
+    """Raise ValueError, naming the verifier, if ``pattern`` is not a regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"{where}: answer_regex {pattern!r} is not a regular expression: {error}") from error

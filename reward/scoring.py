@@ -1,0 +1,140 @@
+"""The verifiers of a recipe as reward functions of the trainer and as the judge of the evaluation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from entropostat.data.example import Example, Message, Prompt
+from entropostat.reward.judge import Outcome, judge
+from entropostat.reward.verifier import Verifier
+from entropostat.reward.workers import Workers
+
+log = logging.getLogger(__name__)
+
+Completion = str | Sequence[Message]
+
+
+class Scorer:
+    """Runs verifiers on completions. The first verifier of the recipe decides what counts as right in evaluation."""
+
+    def __init__(
+        self, verifiers: Mapping[str, Verifier], *, allow_code: bool = False, workers: int | None = None
+    ) -> None:
+        """``verifiers`` maps names (metrics carry them) to verifiers, in the recipe's order."""
+        if not verifiers:
+            raise ValueError("a run needs at least one verifier: add one under reward:")
+        for name, verifier in verifiers.items():
+            if verifier.user_code and not allow_code:
+                raise PermissionError(
+                    f"reward.{name}: this recipe runs your own code ({verifier.user_code}); pass --allow-code to allow it"
+                )
+        self.verifiers = dict(verifiers)
+        self.problems: dict[str, Counter[str]] = {name: Counter() for name in verifiers}
+        """Completions lost so far, by verifier and kind ('error', 'timeout')."""
+        self._keys: dict[str, list[str | None]] = {}
+        self._workers: Workers | None = None
+        self._worker_count = workers
+
+    @property
+    def functions(self) -> list[RewardFunction]:
+        """For TRL's ``reward_funcs``."""
+        return [RewardFunction(self, name) for name in self.verifiers]
+
+    @property
+    def weights(self) -> list[float]:
+        """For TRL's ``reward_weights``."""
+        return [verifier.weight for verifier in self.verifiers.values()]
+
+    @property
+    def answers(self) -> list[str | None] | None:
+        """The answer keys of the completions that the reward functions saw last, in their order. They come from the
+        first verifier that found any; None if none did.
+        """
+        found = (self._keys[name] for name in self.verifiers if name in self._keys)
+        return next((keys for keys in found if any(key is not None for key in keys)), None)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The known strategies, by the verifier that decides."""
+        return next(iter(self.verifiers.values())).strategies
+
+    def score(self, name: str, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
+        """Verdicts of one verifier. Problems are counted, and the first of each verifier is logged."""
+        verifier = self.verifiers[name]
+        jobs = [(verifier, content(c), e) for c, e in zip(completions, examples, strict=True)]
+        outcomes = self._pool().run(jobs) if verifier.isolated else [judge(*job) for job in jobs]
+        for outcome, example in zip(outcomes, examples, strict=True):
+            if outcome.problem is not None:
+                if not self.problems[name]:
+                    log.warning(
+                        "verifier %s failed on example %s: %s. Such completions get no reward; further ones are only counted.",
+                        name,
+                        example.id,
+                        outcome.message,
+                    )
+                self.problems[name][outcome.problem] += 1
+        return outcomes
+
+    def verify(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
+        """The first verifier's verdicts: what evaluation counts. A completion that it cannot judge is not right."""
+        return self.score(next(iter(self.verifiers)), completions, examples)
+
+    def close(self) -> None:
+        """End the worker processes; they start again if needed."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def _pool(self) -> Workers:
+        if self._workers is None:
+            isolated = [verifier for verifier in self.verifiers.values() if verifier.isolated]
+            self._workers = Workers(
+                libraries=sorted({library for verifier in isolated for library in verifier.libraries}),
+                modules=sorted({verifier.user_code for verifier in isolated if verifier.user_code}),
+                count=self._worker_count,
+            )
+        return self._workers
+
+
+class RewardFunction:
+    """One verifier in the shape of a TRL reward function."""
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
+        self.scorer = scorer
+        self.__name__ = name
+
+    def __call__(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """``columns`` are those of ``to_dataset``; ``None`` means that the verifier has no say on the completion."""
+        name = self.__name__
+        before = Counter(self.scorer.problems[name])
+        outcomes = self.scorer.score(name, completions, examples_of(prompts, columns))
+        self.scorer._keys[name] = [outcome.answer for outcome in outcomes]
+        if log_metric is not None:
+            lost = self.scorer.problems[name] - before
+            log_metric(f"verifier/{name}/errors", float(lost["error"]))
+            log_metric(f"verifier/{name}/timeouts", float(lost["timeout"]))
+        return [outcome.score for outcome in outcomes]
+
+
+def examples_of(prompts: Sequence[Prompt], columns: Mapping[str, Any]) -> list[Example]:
+    """Undo ``to_dataset``."""
+    rows = zip(prompts, columns["answer"], columns["meta"], columns["id"], strict=True)
+    return [Example(prompt, answer, json.loads(meta), id) for prompt, answer, meta, id in rows]
+
+
+def content(completion: Completion) -> str:
+    """The text that a verifier reads: of a conversation, the last thing that the assistant said."""
+    if isinstance(completion, str):
+        return completion
+    said = [message["content"] for message in completion if message["role"] == "assistant"]
+    return said[-1] or "" if said else ""

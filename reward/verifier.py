@@ -1,0 +1,45 @@
+"""What every verifier is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from entropostat.data.example import Example
+from entropostat.rl.registry import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verifier:
+    """Scores one completion. Its fields are the recipe's keys."""
+
+    weight: float = option(1.0, fixed=True, doc="factor of this verifier's score in the reward")
+    timeout: float = option(10.0, above=0, fixed=True, doc="seconds that one completion may take in a worker process")
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Slow imports of ``score``, done before its time-out starts to count."""
+
+    strategies: ClassVar[tuple[str, ...]] = ()
+    """The labels of ``strategy``, so that the share of one that has died out is reported as 0."""
+
+    @property
+    def user_code(self) -> str | None:
+        """The module of the user's that ``score`` runs. Refused without ``--allow-code``."""
+        return None
+
+    @property
+    def isolated(self) -> bool:
+        """True where scoring may hang or crash: then it runs in a worker process, with ``timeout``."""
+        return False
+
+    def score(self, completion: str, example: Example) -> float | None:
+        """1 is right, 0 is wrong, None when this verifier has no say on the completion."""
+        raise NotImplementedError
+
+    def answer_key(self, completion: str, example: Example) -> str | None:
+        """The canonical answer in the completion, equal for completions that mean the same; None without one."""
+        return None
+
+    def strategy(self, completion: str, example: Example) -> str | None:
+        """A label for how the completion goes about it, where the task has a known few ways; None otherwise."""
+        return None

@@ -1,0 +1,68 @@
+"""Mathematical equivalence, by the math-verify library."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from entropostat.data.example import Example
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.verifier import Verifier
+from entropostat.rl.registry import option
+
+# It warns on every parse that its own time-outs are off, which they are on purpose (see below).
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+
+
+@VERIFIERS.register("math_verify", paper="https://github.com/huggingface/Math-Verify")
+@dataclass(frozen=True, kw_only=True)
+class MathVerify(Verifier):
+    """1 if the completion's answer is mathematically equal to the reference (LaTeX or plain).
+
+    math-verify's own time-outs are off: they count a hang as a wrong answer and would hide it. The worker's time-out
+    applies instead.
+    """
+
+    precision: int = option(6, low=0, high=15, doc="decimals to which floats are compared")
+    boxed: bool = option(False, doc="only an answer in \\boxed{...} counts")
+
+    libraries: ClassVar[tuple[str, ...]] = ("math_verify",)
+
+    @property
+    def isolated(self) -> bool:
+        return True  # sympy can take for ever on adversarial expressions
+
+    def score(self, completion: str, example: Example) -> float | None:
+        if example.answer is None:
+            return None
+        from math_verify import verify  # type: ignore[import-untyped]
+
+        gold = _reference(example.answer)
+        if not gold:
+            raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r}")
+        found = _parse(completion, self.boxed)
+        equal = verify(gold, found, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
+        return float(equal)
+
+    def answer_key(self, completion: str, example: Example) -> str | None:
+        found = _parse(completion, self.boxed)
+        return str(found[0]) if found else None
+
+
+@lru_cache(maxsize=4096)
+def _reference(answer: str) -> list[Any]:
+    return _parse(answer, False) or _parse(f"${answer}$", False)
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str, boxed: bool) -> list[Any]:
+    """What math-verify reads in ``text``. Cached, because the score and the answer key need the same parse."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
+
+    latex = LatexExtractionConfig(boxed_match_priority=0) if boxed else LatexExtractionConfig()
+    targets = [latex] if boxed else [latex, ExprExtractionConfig()]
+    if boxed and "\\boxed" not in text:
+        return []
+    return list(parse(text, targets, parsing_timeout=None, raise_on_error=True))

@@ -1,0 +1,61 @@
+"""reasoning-gym's own scorers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from entropostat.data.example import Example
+from entropostat.data.sources.reasoning_gym import generator
+from entropostat.reward.patterns import check_pattern, find_answer
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.verifier import Verifier
+from entropostat.rl.registry import option
+
+
+@VERIFIERS.register("reasoning_gym", paper="https://arxiv.org/abs/2505.24760")
+@dataclass(frozen=True, kw_only=True)
+class ReasoningGymVerifier(Verifier):
+    """The task's scorer. Scores are partial (countdown: 1 right, .05 wrong but parsed, .01 otherwise)."""
+
+    threshold: float | None = option(
+        None, low=0, high=1, fixed=True, doc="1 from this score on, else 0; default: the partial score itself"
+    )
+    answer_regex: str | None = option(None, doc="the answer is the last match (first group); default: the whole text")
+
+    def __post_init__(self) -> None:
+        check_pattern("verifier reasoning_gym", self.answer_regex)
+
+    libraries: ClassVar[tuple[str, ...]] = ("reasoning_gym",)
+
+    @property
+    def isolated(self) -> bool:
+        return True  # several scorers parse or run what the model wrote
+
+    def score(self, completion: str, example: Example) -> float | None:
+        if not {"task", "index"} <= set(example.meta):
+            raise ValueError("the example does not come from a reasoning_gym source")
+        dataset, entry = _entry(
+            json.dumps({key: example.meta[key] for key in ("task", "size", "seed", "options", "index")})
+        )
+        if entry["question"] != example.text:
+            raise ValueError(f"reasoning-gym generated another question for {example.id}: was the package upgraded?")
+        score = float(dataset.score_answer(find_answer(completion, self.answer_regex), entry))
+        return score if self.threshold is None else float(score >= self.threshold)
+
+    def answer_key(self, completion: str, example: Example) -> str | None:
+        return find_answer(completion, self.answer_regex)
+
+
+@lru_cache(maxsize=4096)
+def _entry(key: str) -> tuple[Any, dict[str, Any]]:
+    recipe = json.loads(key)
+    dataset = _dataset(json.dumps({name: recipe[name] for name in ("task", "size", "seed", "options")}))
+    return dataset, dataset[recipe["index"]]
+
+
+@lru_cache(maxsize=16)
+def _dataset(key: str) -> Any:
+    return generator(json.loads(key))

@@ -1,0 +1,137 @@
+"""Worker processes for verifiers that may hang or crash."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future, TimeoutError  # not the built-in before Python 3.11
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
+
+from pebble import ProcessExpired, ProcessPool
+
+from entropostat.data.example import Example
+from entropostat.reward.judge import Outcome, judge
+from entropostat.reward.verifier import Verifier
+
+Job = tuple[Verifier, str, Example]
+
+MOST_WORKERS = 8
+GRACE = 15.0
+"""Seconds on top of a time-out within which a hanging worker is surely dead and replaced."""
+RECYCLE_AFTER = 20_000
+"""Tasks after which a worker is replaced: sympy and user code leak, and a run is long."""
+
+
+class Workers:
+    """A pool of processes that survives its workers: one that hangs past its time-out is killed and replaced, and so is
+    one that dies. Starts with the first job, ends with the process or ``close``.
+
+    The processes do not descend from this one by fork: the trainer has threads, and a fork of a threaded process may
+    deadlock.
+    """
+
+    def __init__(self, libraries: Sequence[str] = (), modules: Sequence[str] = (), count: int | None = None) -> None:
+        """``libraries`` and ``modules`` are imported before the first job, outside its time-out; ``modules``, which
+        are the user's, only inside the workers.
+        """
+        self.count = count or worker_count()
+        self._context = _context(libraries)
+        self._imports = (*libraries, *modules)
+        self._pools: list[ProcessPool] = []
+        self.close = weakref.finalize(self, _stop, self._pools)
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Judge all ``jobs``, each within its verifier's time-out.
+
+        When a worker dies at a bad moment pebble gives up its whole pool and every job in it. Those jobs run again in a
+        fresh pool, first together and then one by one, so that only a job that itself brings its worker down is lost.
+        """
+        outcomes = self._round(jobs)
+        for together in (True, False):
+            again = [index for index, outcome in enumerate(outcomes) if outcome is None]
+            for batch in [again] if together else [[index] for index in again]:
+                for index, outcome in zip(batch, self._round([jobs[index] for index in batch]), strict=True):
+                    outcomes[index] = outcome
+        return [outcome or Outcome(problem="error", message="its worker process died") for outcome in outcomes]
+
+    def _round(self, jobs: Sequence[Job]) -> list[Outcome | None]:
+        """None for a job whose pool broke before it was done."""
+        if not jobs:
+            return []
+        try:
+            pool = self._pool()
+            futures = [pool.schedule(judge, args=job, timeout=job[0].timeout) for job in jobs]
+        except RuntimeError:  # broken since it was last used
+            self._discard()
+            pool = self._pool()
+            futures = [pool.schedule(judge, args=job, timeout=job[0].timeout) for job in jobs]
+        longest = sum(job[0].timeout + GRACE for job in jobs) / self.count + GRACE
+        deadline = time.monotonic() + longest + max(job[0].timeout for job in jobs)
+        outcomes = [_outcome(future, job[0], deadline) for future, job in zip(futures, jobs, strict=True)]
+        if None in outcomes:
+            self._discard()
+        return outcomes
+
+    def _pool(self) -> ProcessPool:
+        if not self._pools:
+            self._pools.append(
+                ProcessPool(
+                    max_workers=self.count,
+                    max_tasks=RECYCLE_AFTER,
+                    context=self._context,
+                    initializer=_warm_up,
+                    initargs=[self._imports],
+                )
+            )
+        return self._pools[0]
+
+    def _discard(self) -> None:
+        _stop(self._pools)
+
+
+def worker_count() -> int:
+    """A fair share of the cores for each rank on this machine."""
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // ranks))
+
+
+def _context(libraries: Sequence[str]) -> BaseContext:
+    """A fork server that has the libraries loaded, so that a replaced worker is ready at once; spawn without one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *libraries])
+    return context
+
+
+def _warm_up(modules: Sequence[str]) -> None:
+    for module in modules:
+        # The verifier imports the module again and there the failure is counted and shown; here it would end the pool.
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+
+
+def _outcome(future: Future[Outcome], verifier: Verifier, deadline: float) -> Outcome | None:
+    try:
+        return future.result(timeout=max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        if not future.done():  # past any time that the jobs could take: the pool lost this one
+            return None
+        return Outcome(problem="timeout", message=f"took longer than {verifier.timeout:g} s")
+    except ProcessExpired as error:
+        return Outcome(problem="error", message=f"its worker process died (exit code {error.exitcode})")
+    except BrokenProcessPool:
+        return None
+
+
+def _stop(pools: list[ProcessPool]) -> None:
+    while pools:
+        pool = pools.pop()
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()

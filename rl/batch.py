@@ -1,0 +1,147 @@
+"""The one record that every term reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.reduce import LOCAL, Reducer
+
+LIMIT = 60.0
+"""exp(LIMIT) is finite in float32, and far beyond any ratio that means something."""
+
+Metrics = dict[str, Tensor]
+"""0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name."""
+
+Stats = Mapping[str, Tensor]
+"""What ``prepare`` computed over the scope of a term: 0-dim constants or batch-first tensors."""
+
+Output = tuple[Tensor, Metrics]
+"""What every term returns."""
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Completion tokens of one micro-batch (loss phase) or of one generation on this rank (rollout phase).
+
+    Shapes: B sequences, T completion tokens. Log-probabilities and entropies are in nats, at the sampling temperature,
+    and 0 where ``mask`` is 0. A field that no active term ``needs`` is None.
+    """
+
+    logps: Tensor
+    """(B, T) log pi(token). Loss phase: with gradient. Rollout phase: equal to ``old_logps``."""
+    mask: Tensor
+    """(B, T) 1 on tokens that the policy produced: completion_mask * tool_mask."""
+    advantages: Tensor | None = None
+    """(B,) or (B, T): the output of the chain so far. Every term sees the final advantages, never weighted ones."""
+    old_logps: Tensor | None = None
+    """(B, T) under the policy at generation time; None when the update is exactly on-policy."""
+    ref_logps: Tensor | None = None
+    entropy: Tensor | None = None
+    """(B, T) full-vocabulary entropy of the current policy, with gradient in the loss phase."""
+    old_entropy: Tensor | None = None
+    rewards: Tensor | None = None
+    """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    groups: Tensor | None = None
+    """(B,) id of the prompt group, equal on all ranks that hold members of it."""
+    uids: Tensor | None = None
+    """(B,) int64 id of the sequence, unique in the generation and independent of rank and slice."""
+    answers: tuple[Any, ...] | None = None
+    """Answer key of each completion (canonical answer or None), for terms that cluster answers."""
+    clip: tuple[float, float] | None = None
+    """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
+    tokens: Tensor | None = None
+    """0-dim: the normaliser of window-global means, tokens per rank and micro-batch over the accumulation window."""
+    keys: Tensor | None = None
+    """(B, T) injected selection keys; a random selection takes the lowest. None: hashed from seed and position."""
+    stats: Stats = field(default_factory=dict)
+    """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
+    seed: int = 0
+    generation: int = 0
+    reducer: Reducer = field(default=LOCAL)
+
+    def set(self, **changes: Any) -> TokenBatch:
+        new = replace(self, **changes)
+        if "mask" not in changes:  # every term gets a batch of its own, but what follows from the mask is shared
+            new.__dict__["_of_mask"] = self._of_mask
+        return new
+
+    def detached(self) -> TokenBatch:
+        """The same batch without a graph: what ``prepare`` of a term may see."""
+        changes: dict[str, Any] = {
+            name: value.detach()
+            for name in ("logps", "entropy", "advantages")
+            if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
+        }
+        return self.set(**changes)
+
+    @cached_property
+    def _of_mask(self) -> dict[str, Tensor]:
+        return {}
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, T) bool."""
+        if "valid" not in self._of_mask:
+            self._of_mask["valid"] = self.mask.bool()
+        return self._of_mask["valid"]
+
+    @property
+    def invalid(self) -> Tensor:
+        """(B, T) bool: padding and tool output."""
+        if "invalid" not in self._of_mask:
+            self._of_mask["invalid"] = ~self.valid
+        return self._of_mask["invalid"]
+
+    @property
+    def count(self) -> Tensor:
+        """0-dim: valid tokens of this micro-batch, at least 1, in the dtype of the log-probs."""
+        if "count" not in self._of_mask:
+            self._of_mask["count"] = self.valid.sum(dtype=self.logps.dtype).clamp(min=1)
+        return self._of_mask["count"]
+
+    @torch.no_grad()
+    def means(self, **values: Tensor) -> Metrics:
+        """Means over the valid tokens, for the log: no graph, and one pass for all of them."""
+        stacked = torch.where(self.valid, torch.stack(list(values.values())), 0.0)
+        return dict(zip(values, (stacked.sum((1, 2)) / self.count).unbind(), strict=True))
+
+    @property
+    def token_advantages(self) -> Tensor:
+        """(B, T)."""
+        a = self.require("advantages")
+        return (a.unsqueeze(1) if a.dim() == 1 else a).expand_as(self.logps)
+
+    @property
+    def reference_logps(self) -> Tensor:
+        """(B, T) the denominator of the ratio: old log-probs, or the detached current ones when exactly on-policy."""
+        return self.logps.detach() if self.old_logps is None else self.old_logps
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """(B, T) log pi - log pi_old; exactly 0, without gradient, where the mask is 0. An infinite one becomes +-LIMIT."""
+        difference = torch.nan_to_num(self.logps - self.reference_logps, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
+        return torch.where(self.valid, difference, 0.0)
+
+    def difference(self, other: Tensor, limit: float) -> Tensor:
+        """(B, T) log pi - other, without gradient outside of +-limit; exactly 0 where the mask is 0.
+
+        A token that is impossible under both (-inf - -inf) is no distance.
+        """
+        raw = self.logps - other
+        return raw.masked_fill(self.invalid | raw.isnan(), 0.0).clamp(-limit, limit)
+
+    @property
+    def ratio(self) -> Tensor:
+        return self.log_ratio.exp()
+
+    def require(self, name: str) -> Tensor:
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"a term reads batch.{name} but nothing filled it: declare needs=({name!r},) on the term")
+        return value  # type: ignore[no-any-return]

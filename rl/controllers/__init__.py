@@ -1,0 +1,1 @@
+"""Controllers: init() -> state, update(state, signals) -> (state, value). One per controlled field."""

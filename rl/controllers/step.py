@@ -1,0 +1,58 @@
+"""Adaptive entropy coefficient by fixed steps (Skywork-OR1's MAGIC).
+
+    H <= target:  c += delta, else c -= delta, clipped to [low, high];  applied: c while H <= target, else 0
+
+He et al. 2025, Skywork Open Reasoner 1, arXiv:2505.22312. ``compare: le`` is TRL 1.16's rule (``use_adaptive_entropy``,
+to the digit: exact entropy of the last window, defaults delta 0.005, high 1). ``compare: lt`` is the released code's,
+whose signal is the sampled negative log-prob and whose scripts use delta 1e-4, high 0.005.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from entropostat.rl.registry import CONTROLLERS, option
+
+State = dict[str, float]
+
+
+@CONTROLLERS.register("step", paper="arXiv:2505.22312", reference="TRL 1.16; SkyworkAI/Skywork-OR1 core_algos.py:56")
+@dataclass(frozen=True)
+class Step:
+    """Raise the coefficient by a fixed step while the signal is at or below the target, lower it otherwise.
+
+    One-sided: it prevents collapse and cannot push entropy down. Slow by design: it moves ``delta`` per update.
+    """
+
+    signal: str = option("entropy", doc="what is measured")
+    target: float = option(0.2, fixed=True, doc="set point, in the signal's unit")
+    delta: float = option(0.005, above=0.0, fixed=True, doc="change per update (TRL 0.005, Skywork 1e-4)")
+    low: float = option(0.0, fixed=True, doc="lower bound of the coefficient")
+    high: float = option(1.0, fixed=True, doc="upper bound of the coefficient (TRL 1, Skywork 0.005)")
+    start: float = option(0.0, fixed=True, doc="coefficient before the first measurement; not applied until then")
+    compare: str = option("le", choices=("le", "lt"), doc="le: TRL's comparison; lt: Skywork's")
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        return (self.signal,)
+
+    def init(self) -> State:
+        return {"coefficient": self.start, "output": 0.0}
+
+    def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
+        measured = signals[self.signal]
+        if math.isnan(measured):  # hold
+            return state, state["output"]
+        below = measured <= self.target if self.compare == "le" else measured < self.target
+        coefficient = state["coefficient"] + (self.delta if below else -self.delta)
+        coefficient = min(max(coefficient, self.low), self.high)
+        output = coefficient if below else 0.0
+        return {
+            "coefficient": coefficient,
+            "output": output,
+            "signal": measured,
+            "target": self.target,
+            "error": measured - self.target,
+        }, output

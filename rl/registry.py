@@ -1,0 +1,185 @@
+"""Name -> method. A method is a frozen dataclass whose ``__call__`` is pure; one file each, found by looking."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+Clock = Literal["step", "rollout"]
+
+PLUGIN_GROUP = "entropostat.terms"
+"""Entry-point group. A third-party package lists modules here; importing one registers its terms."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the registry knows of a term besides its fields."""
+
+    slot: str
+    name: str
+    paper: str
+    needs: frozenset[str]
+    """Batch fields read in the loss."""
+    rollout_needs: frozenset[str]
+    """Batch fields read once per generation (``scope: rollout``, rollout-phase advantages)."""
+    clock: Clock
+    reference: str
+    provides: Mapping[str, str]
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] | None = None,
+    doc: str = "",
+    fixed: bool = False,
+    factory: Callable[[], Any] | None = None,
+) -> Any:
+    """A field of a term: its default, its range and its one-line meaning, stated here and nowhere else.
+
+    ``low`` and ``high`` are inclusive, ``above`` and ``below`` exclusive. A float field takes a number or a
+    controller unless ``fixed``.
+    """
+    limits = {"low": low, "high": high, "above": above, "below": below}
+    metadata: dict[str, Any] = {key: value for key, value in limits.items() if value is not None}
+    if choices is not None:
+        metadata["choices"] = tuple(choices)
+    metadata |= {"doc": doc, "fixed": fixed}
+    if factory is not None:
+        return field(default_factory=factory, metadata=metadata)
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+def check(term: Any) -> None:
+    """Raise ``ValueError`` if a plain value of ``term`` is outside the range that its field declares."""
+    for f in fields(term):
+        problem = out_of_range(f, getattr(term, f.name))
+        if problem:
+            raise ValueError(f"{type(term).__name__}.{f.name}: {problem}")
+
+
+def out_of_range(f: Field[Any], value: Any) -> str | None:
+    """Say what is wrong with ``value`` for the field ``f``, or None."""
+    meta = f.metadata
+    if "choices" in meta and value not in meta["choices"]:
+        return f"{value!r} is not one of {', '.join(meta['choices'])}"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if math.isnan(value):
+        return "is not a number (nan)"
+    tests = {
+        "low": (value >= meta.get("low", value), "at least"),
+        "high": (value <= meta.get("high", value), "at most"),
+        "above": (value > meta["above"] if "above" in meta else True, "above"),
+        "below": (value < meta["below"] if "below" in meta else True, "below"),
+    }
+    for key, (holds, words) in tests.items():
+        if not holds:
+            return f"{value!r} must be {words} {meta[key]:g}"
+    return None
+
+
+class Registry:
+    """The terms of one slot of the recipe (``weights``, ``penalties``, ...)."""
+
+    def __init__(self, slot: str, package: str) -> None:
+        self.slot = slot
+        self.package = package
+        self._terms: dict[str, type[Any]] = {}
+        self._complete = False
+
+    def register(
+        self,
+        name: str,
+        *,
+        paper: str,
+        needs: Iterable[str] = (),
+        rollout_needs: Iterable[str] = (),
+        clock: Clock = "step",
+        reference: str = "",
+        provides: Mapping[str, str] | None = None,
+    ) -> Callable[[type[T]], type[T]]:
+        """Add a term. ``paper`` is its citation, ``needs`` and ``rollout_needs`` the batch fields that the trainer must
+        fill, ``reference`` the code that its golden vectors were recorded from, ``provides`` its metrics and their
+        meaning. ``clock`` says when a controlled field is resolved: before a generation or before an optimizer step.
+        """
+
+        def add(cls: type[T]) -> type[T]:
+            if not is_dataclass(cls):
+                raise TypeError(f"{cls.__name__} must be a dataclass to be registered as {self.slot}/{name}")
+            if name in self._terms:
+                raise ValueError(f"{self.slot}/{name} is registered twice")
+            info = Info(
+                slot=self.slot,
+                name=name,
+                paper=paper,
+                needs=frozenset(needs),
+                rollout_needs=frozenset(rollout_needs),
+                clock=clock,
+                reference=reference,
+                provides=dict(provides or {}),
+            )
+            cls.info = info  # type: ignore[attr-defined]
+            self._terms[name] = cls
+            return cls
+
+        return add
+
+    def discover(self) -> None:
+        """Import every module of the slot's package, and the plug-ins, so that their terms register themselves."""
+        if self._complete:
+            return
+        self._complete = True
+        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=PLUGIN_GROUP):
+            point.load()
+
+    def names(self) -> list[str]:
+        self.discover()
+        return sorted(self._terms)
+
+    def __getitem__(self, name: str) -> type[Any]:
+        self.discover()
+        if name not in self._terms:
+            raise KeyError(unknown(f"{self.slot} term", name, self._terms))
+        return self._terms[name]
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Make a term from its recipe keys, range-checked. Raises KeyError or ValueError with the nearest spelling."""
+        cls = self[name]
+        known = [f.name for f in fields(cls)]
+        for key in options or {}:
+            if key not in known:
+                raise KeyError(unknown(f"key of {self.slot}/{name}", key, known))
+        term = cls(**(options or {}))
+        check(term)
+        return term
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """'unknown weights term 'clip_cv', did you mean 'clip_cov'?'"""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+    return f"unknown {what} {name!r}{hint}"
+
+
+ADVANTAGES = Registry("advantages", "entropostat.rl.advantages")
+WEIGHTS = Registry("weights", "entropostat.rl.weights")
+LOSSES = Registry("loss", "entropostat.rl.losses")
+PENALTIES = Registry("penalties", "entropostat.rl.penalties")
+CONTROLLERS = Registry("controllers", "entropostat.rl.controllers")
+
+REGISTRIES = {r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, CONTROLLERS)}

@@ -1,0 +1,1 @@
+"""Weight terms: batch -> (B, T), >= 0, detached. Multiplied, and applied after the ratio clip."""

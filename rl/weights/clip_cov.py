@@ -1,0 +1,57 @@
+"""Clip-Cov: take a few high-covariance tokens out of the gradient.
+
+    Cov_t = (A_t - mean A) (log pi_t - mean log pi)
+    w_t = 0 on max(int(fraction N), 1) tokens drawn from { low < Cov_t < high, not ratio-clipped }, else 1
+
+Cui et al. 2025, The Entropy Mechanism of RL, arXiv:2505.22617, Sec. 4.2, Eq. 10-12. Paper and released code agree on
+the gradient. They differ in: the value of the loss on drawn tokens (paper's listing keeps it, the code and we set it to
+0); the count (paper floor(r N), code and we at least 1); the band (closed in Eq. 11, open in the code and here). The
+released scripts run it with a ratio clip of [0, 2] (``loss: {trl: {epsilon: 1.0, epsilon_high: 1.0}}``).
+
+What we changed: the reference pools one micro-batch of one rank and the current log-probs (``scope: micro``). With one
+sequence per micro-batch group-centred advantages have Cov = 0 and nothing is ever drawn, so the default pools the whole
+generation over all ranks and uses the log-probs of the old policy, at which no token is ratio-clipped yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.covariance import clipped_tokens, covariance_and_count, selection_keys
+from entropostat.rl.reduce import SCOPES, top_mask
+from entropostat.rl.registry import WEIGHTS, option
+
+
+@WEIGHTS.register(
+    "clip_cov",
+    paper="arXiv:2505.22617",
+    rollout_needs=("old_logps",),
+    reference="PRIME-RL/Entropy-Mechanism-of-RL core_algos.py:469; verl core_algos.py:1451",
+    provides={
+        "fraction": "Share of tokens that were taken out of the policy gradient.",
+        "admissible": "Share of tokens inside the covariance band.",
+    },
+)
+@dataclass(frozen=True)
+class ClipCov:
+    """Remove a few random tokens of the covariance tail from the policy gradient, so that entropy falls more slowly.
+
+    Inert when no covariance lies in the band: all-equal advantages, or ``scope: micro`` with one sequence.
+    """
+
+    fraction: float = option(2e-4, above=0.0, high=0.5, doc="share of tokens to take out (both papers' sizes: 2e-4)")
+    low: float = option(1.0, doc="lower end of the covariance band, open")
+    high: float = option(5.0, doc="upper end of the covariance band, open")
+    scope: str = option("rollout", choices=SCOPES, doc="what the means and the draw run over")
+
+    def prepare(self, batch: TokenBatch) -> Stats:
+        cov, tokens = covariance_and_count(batch)
+        admissible = batch.valid & (cov > self.low) & (cov < self.high) & ~clipped_tokens(batch)
+        count = max(int(self.fraction * tokens), 1)
+        drawn = top_mask(-selection_keys(batch), admissible, count, batch.reducer)
+        return {"drawn": drawn, "admissible": admissible}
+
+    def __call__(self, batch: TokenBatch) -> Output:
+        drawn = batch.stats["drawn"]
+        return (~drawn).to(batch.logps.dtype), batch.means(fraction=drawn, admissible=batch.stats["admissible"])

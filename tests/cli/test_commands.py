@@ -1,0 +1,177 @@
+"""The command line as a user meets it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from entropostat.recipe.extends import RECIPES
+
+PLAIN = str(RECIPES / "quickstart" / "plain.yaml")
+CONTROLLED = str(RECIPES / "quickstart" / "pid-kl.yaml")
+HEAVY = ("torch", "trl", "transformers", "datasets", "accelerate")
+
+
+def call(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "entropostat", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=60,
+        check=False,
+    )
+
+
+def seconds(*words: str) -> tuple[float, float]:
+    """(wall, processor) seconds, the best of three. Only the second is judged: others may be using the machine."""
+    found = []
+    for _ in range(3):
+        wall, spent = time.perf_counter(), os.times()
+        assert call(*words).returncode == 0
+        after = os.times()
+        cpu = after.children_user - spent.children_user + after.children_system - spent.children_system
+        found.append((time.perf_counter() - wall, cpu))
+    return min(wall for wall, _ in found), min(cpu for _, cpu in found)
+
+
+def test_help_is_quick_and_names_every_command():
+    wall, cpu = seconds("--help")
+    print(f"entropostat --help: {wall:.2f} s, {cpu:.2f} s of processor time")
+    assert cpu < 0.5
+    text = call("--help").stdout
+    assert all(name in text for name in ("train", "launch", "plan", "compare", "methods", "schema"))
+
+
+def test_plan_is_quick():
+    wall, cpu = seconds("plan", CONTROLLED)
+    print(f"entropostat plan: {wall:.2f} s, {cpu:.2f} s of processor time")
+    assert cpu < 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plan", CONTROLLED], ["methods"], ["schema"]], ids=lambda words: words[0]
+)
+def test_light_commands_import_nothing_heavy(words):
+    code = (
+        "import sys, entropostat.__main__ as cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_command_prints_help():
+    assert call().stdout == call("--help").stdout
+
+
+def test_unknown_command_suggests_one():
+    done = call("pln", PLAIN)
+    assert (done.returncode, done.stderr) == (2, "entropostat: unknown command 'pln'; did you mean 'plan'?\n")
+
+
+def test_plan_says_what_will_run():
+    text = call("plan", PLAIN, "seed=5", "objective.penalties.+kl_ref.coef={pid: {signal: kl, target: .1}}").stdout
+    assert "runs/quickstart-plain  (seed 5" in text
+    assert "256 sequences = 32 prompts x 8, used for 4 update(s)" in text
+    assert "easy: steps 0 to 120, 960 prompts" in text
+    assert "objective.penalties.kl_ref.coef <- pid holds kl at 0.1, before every optimizer step" in text
+    assert "reference log-probs" in text
+
+
+def test_plan_takes_options_anywhere_and_prints_json():
+    found = json.loads(call("plan", "--json", PLAIN, "name=a").stdout)
+    assert found == json.loads(call("plan", PLAIN, "--json", "name=a").stdout)
+    assert found["name"] == "a" and found["steps"] == 320 and found["batch"]["updates_per_generation"] == 4
+
+
+def test_plan_fails_on_an_error_and_not_on_a_warning():
+    bad = call("plan", PLAIN, "trainer.num_generations=7")
+    assert bad.returncode == 1 and "error: trainer.num_generations:" in bad.stdout
+    assert call("plan", PLAIN, "sampler.top_p=.9").returncode == 0
+
+
+def test_broken_recipe_gives_one_line_and_no_traceback(tmp_path):
+    (tmp_path / "x.yaml").write_text(f"extends: {PLAIN}\ntrainer: {{beta: 1}}\n")
+    done = call("plan", str(tmp_path / "x.yaml"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"{tmp_path}/x.yaml:2: trainer.beta: belongs to another block (value 1); use objective.penalties.kl_ref.coef"
+    ]
+
+
+def test_methods_lists_and_describes():
+    assert "kl_cov" in call("methods").stdout
+    page = call("methods", "kl_cov").stdout
+    assert "arXiv:2505.22617" in page and "default 0.002" in page and "kl_cov/distance" in page
+    both = call("methods", "chain").stdout
+    assert "sources/chain" in both and "verifiers/chain" in both
+    assert "verifiers/chain" not in call("methods", "sources/chain").stdout
+
+
+def test_unknown_method_suggests_one():
+    done = call("methods", "kl_cv")
+    assert done.returncode == 2 and "did you mean 'kl_cov'?" in done.stderr
+
+
+def test_schema_prints_what_is_committed():
+    assert call("schema").stdout == (RECIPES / "schema.json").read_text()
+
+
+def test_closed_pipe_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "entropostat", "methods"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def launch(*words: str, **env: str) -> str:
+    done = call("launch", PLAIN, "--dry-run", *words, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_launch_on_cpu_uses_the_file_that_really_starts_several_processes():
+    line = launch("launch={strategy: ddp, num_processes: 2}", CUDA_VISIBLE_DEVICES="")
+    assert "ENTROPOSTAT_EXPECT_WORLD=2" in line and "ddp-cpu.yaml --num_processes 2" in line
+    assert "--cpu " not in line  # accelerate would start one process, and say nothing
+
+
+def test_launch_on_gpus_starts_one_process_for_each():
+    line = launch("launch.strategy=zero3", CUDA_VISIBLE_DEVICES="0,1,2")
+    assert "ENTROPOSTAT_EXPECT_WORLD=3" in line and "zero3.yaml --num_processes 3" in line
+    assert "DS_ACCELERATOR" not in line
+    assert "DS_ACCELERATOR=cpu" in launch("launch={strategy: zero3, num_processes: 2}", CUDA_VISIBLE_DEVICES="")
+
+
+def test_launch_hands_everything_on():
+    line = launch("seed=3", "--allow-code", "--resume", "last", CUDA_VISIBLE_DEVICES="")
+    assert "-m entropostat train" in line and "seed=3" in line and "--allow-code --resume last" in line
+
+
+def test_launch_over_machines_reads_the_environment():
+    words = ("launch={strategy: ddp, num_processes: 4, num_machines: 2}", "slurm.nodes=2")
+    missing = call("launch", PLAIN, "--dry-run", *words, MACHINE_RANK="1", MASTER_ADDR="head")
+    assert missing.returncode == 2 and "MASTER_PORT" in missing.stderr
+    line = launch(*words, MACHINE_RANK="1", MASTER_ADDR="head", MASTER_PORT="29000")
+    assert "--machine_rank 1 --main_process_ip head --main_process_port 29000" in line
+
+
+def test_launch_refuses_what_plan_calls_an_error():
+    done = call("launch", PLAIN, "--dry-run", "trainer.num_generations=7")
+    assert done.returncode == 1 and "trainer.num_generations" in done.stderr
+
+
+def test_launch_refuses_fsdp_without_gpus():
+    done = call("launch", PLAIN, "--dry-run", "launch={strategy: fsdp2, num_processes: 2}", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2 and "fsdp2 needs GPUs" in done.stderr

@@ -1,0 +1,187 @@
+"""Worker: replay one recorded generation through every case, and write losses, gradients and parameters.
+
+    python replay.py OUT DTYPE ROWS ACCUMULATION        (under torch.distributed.run for several processes)
+
+The same 16 sequences with the same uids reach every layout in the same two optimizer steps. Live generation cannot: TRL
+seeds and shuffles per rank.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import trl.trainer.utils as trl_utils
+from support import tiny
+from transformers import TrainerCallback
+
+from entropostat.rl.batch import TokenBatch
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+
+SEQUENCES, LENGTH, GROUP, STEPS = 16, 6, 4, 3
+ALL = {
+    "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0, "high": 50.0}}, {"high_entropy": {"fraction": 0.6}}],
+    "penalties": [
+        {"kl_cov": {"fraction": 0.1, "coef": 0.3}},
+        {"kl_ref": {"coef": 0.2}},
+        {"entropy_bonus": {"coef": 0.05}},
+    ],
+}
+CASES: dict[str, dict[str, Any]] = {
+    **{kind: {"loss": {"trl": {"type": kind}}} for kind in ("grpo", "dr_grpo", "dapo", "sapo", "luspo", "vespo", "bnpo")},
+    "cispo": {"loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
+    "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
+    "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
+    "rloo": {"advantages": ["rloo"]},
+    "batch std": {"advantages": [{"grpo": {"scale": "batch"}}]},
+    "pid": {
+        "penalties": [
+            {"kl_ref": {"coef": {"pid": {"signal": "kl", "target": 0.5, "effect": "lowers", "kp": 1.0, "ki": 0.2,
+                                         "space": "log", "start": 0.2, "low": 0.01, "high": 2.0}}}}
+        ]
+    },
+    "bonus of trl": {"penalties": [{"entropy_bonus": {"coef": 5.0, "reduction": "trl"}}]},
+}  # fmt: skip
+
+
+class DenseHead:
+    """TRL's fused head computes in float32; for float64 the same quantities, densely."""
+
+    @staticmethod
+    def apply(hidden: Any, weight: Any, bias: Any, labels: Any, temperature: float, *_: Any) -> tuple[Any, ...]:
+        logps = torch.log_softmax(hidden @ weight.T / temperature, -1)
+        entropy = -(logps.exp() * logps).sum(-1)
+        return logps.gather(-1, labels.unsqueeze(-1)).squeeze(-1), entropy, None, None, None
+
+
+def recorded(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """A generation with ragged masks. Rows 12 to 15, the second rank's share of step two, are fully masked, and rows 8
+    to 15 have flat entropies and equal rewards, so that nothing is selected there."""
+    g = torch.Generator().manual_seed(5)
+    noise = lambda scale: scale * torch.randn(SEQUENCES, LENGTH, generator=g, dtype=torch.float64)
+    lengths = torch.tensor([6, 3, 1, 5, 6, 6, 2, 4, 3, 6, 5, 1, 0, 0, 0, 0])
+    mask = (torch.arange(LENGTH)[None] < lengths[:, None]).long()
+    entropy = 3.0 + noise(0.2)
+    entropy[8:] = 0.1
+    rewards = torch.rand(SEQUENCES, generator=g, dtype=torch.float64)
+    rewards[8:] = 1.0
+    rewards[9] = 0.5
+    return {
+        "prompt_ids": torch.randint(3, 28, (SEQUENCES, 4), generator=g),
+        "prompt_mask": torch.ones(SEQUENCES, 4, dtype=torch.long),
+        "completion_ids": torch.randint(3, 28, (SEQUENCES, LENGTH), generator=g) * mask,
+        "completion_mask": mask,
+        "old_per_token_logps": ((noise(0.3) - 3.3) * mask).to(dtype),
+        "ref_per_token_logps": ((noise(0.3) - 3.3) * mask).to(dtype),
+        "old_entropy": (entropy * mask).to(dtype),
+        "rewards": rewards.to(dtype),
+        "uids": torch.arange(SEQUENCES),
+    }
+
+
+class Replay(EntropyGRPOTrainer):
+    def _prepare_inputs(self, batch: Any) -> dict[str, Any]:
+        if self._buffered_inputs is None:
+            self._buffered_inputs = self.inject(recorded(next(self.model.parameters()).dtype))
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def inject(self, data: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+        """This rank's rows of every slice, scored as a generation is and cut as TRL cuts it."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        rows, slices = self.args.per_device_train_batch_size, self.args.steps_per_generation
+        mine = torch.cat([torch.arange(rows) + s * rows * world + rank * rows for s in range(slices)])
+        part = {key: value[mine] for key, value in data.items()}
+        output = {k: v for k, v in part.items() if k not in ("rewards", "uids", "old_entropy")}
+        output["num_items_in_batch"] = data["completion_mask"].sum()
+        batch = TokenBatch(
+            logps=part["old_per_token_logps"],
+            mask=part["completion_mask"],
+            old_logps=part["old_per_token_logps"],
+            old_entropy=part["old_entropy"],
+            rewards=part["rewards"],
+            groups=part["uids"] // GROUP,
+            uids=part["uids"],
+            clip=self.objective.loss.term.clip,
+            reducer=self._reducer,
+        )
+        self._score(output, batch)
+        return trl_utils.split_tensor_dict(output, slices)
+
+
+class Capture(TrainerCallback):
+    def __init__(self, trainer: Any) -> None:
+        self.trainer, self.grads = trainer, []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        self.grads.append(torch.cat([p.grad.flatten().double() for p in model.parameters()]).clone())
+
+
+def run(case: dict[str, Any], path: str, dtype: torch.dtype, rows: int, accumulation: int) -> dict[str, Any]:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    config = tiny.config(
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=SEQUENCES // (rows * world),
+        num_iterations=2,
+        num_generations=GROUP,
+        max_completion_length=LENGTH,
+        max_steps=STEPS,
+        max_grad_norm=0.0,
+    )
+    model = tiny.model().to(dtype)
+    model.config._name_or_path = path
+    trainer = Replay(
+        model=model,
+        reward_funcs=tiny.digits,
+        args=config,
+        train_dataset=tiny.prompts(),
+        processing_class=tiny.tokenizer(),
+        objective=tiny.objective(**case),
+        optimizers=(torch.optim.SGD(model.parameters(), lr=0.1), None),
+    )
+    assert trainer.accelerator.num_processes == world
+    assert type(trainer.accelerator.prepare(torch.nn.Linear(1, 1))).__name__ == (
+        "DistributedDataParallel" if world > 1 else "Linear"
+    )
+    capture = Capture(trainer)
+    trainer.add_callback(capture)
+    losses: list[float] = []
+    step = trainer.training_step
+
+    def watched(*args: Any) -> Any:
+        loss = step(*args)
+        losses.append(float(trainer.accelerator.gather(loss.double().reshape(1)).mean()))
+        return loss
+
+    trainer.training_step = watched
+    trainer.train()
+    params = torch.cat(
+        [p.detach().flatten().double() for p in trainer.accelerator.unwrap_model(trainer.model).parameters()]
+    )
+    # Of an accumulated step the micro-batch losses add up.
+    summed = [sum(losses[i : i + accumulation]) for i in range(0, len(losses), accumulation)]
+    return {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.control_state}
+
+
+def main() -> None:
+    out, dtype, rows, accumulation = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    if dtype == torch.float64:
+        trl_utils._ChunkedLogProbFunction = DenseHead
+    path = tiny.saved()
+    results = {name: run(case, path, dtype, rows, accumulation) for name, case in CASES.items()}
+    if int(os.environ.get("RANK", "0")) == 0:
+        torch.save(results, out)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Two processes equal one, and two micro-batches equal one, on replayed rollouts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("replay.py")
+DEPENDS_ON_LAYOUT = ("bnpo", "bonus of trl")
+"""Means over a micro-batch by definition: documented to change with its size."""
+
+
+def replay(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
+    out = folder / f"{dtype}-{world}-{rows}.pt"
+    launcher = [sys.executable, "-W", "ignore"]
+    if world > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(
+        [*launcher, str(WORKER), str(out), dtype, str(rows), str(accumulation)],
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(out, weights_only=False)
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def runs(request: Any, tmp_path_factory: Any) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    folder, dtype = tmp_path_factory.mktemp("replay"), request.param
+    one = replay(folder, dtype, world=1, rows=8, accumulation=1)
+    two = replay(folder, dtype, world=2, rows=4, accumulation=1)
+    accumulated = replay(folder, dtype, world=1, rows=4, accumulation=2)
+    return dtype, one, two, accumulated
+
+
+def distance(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, float, float]:
+    """Loss of the first step, its gradient relative to the norm, parameters after three steps of plain SGD."""
+    gradient = float((a["grads"][0] - b["grads"][0]).norm() / a["grads"][0].norm())
+    params = float((a["params"] - b["params"]).norm() / a["params"].norm())
+    return abs(a["losses"][0] - b["losses"][0]), gradient, params
+
+
+def test_the_result_does_not_depend_on_world_size_or_micro_batch(runs: Any) -> None:
+    dtype, one, *others = runs
+    limit = 1e-10 if dtype == "float64" else 1e-6
+    checked = 0
+    for name in set(one) - set(DEPENDS_ON_LAYOUT):
+        assert one[name]["grads"][0].norm() > 1e-3, name
+        for other in others:
+            loss, gradient, params = distance(one[name], other[name])
+            assert loss <= limit * max(1.0, abs(one[name]["losses"][0])), (name, loss)
+            assert gradient <= limit, (name, gradient)
+            assert params <= limit, (name, params)
+            checked += 1
+    assert checked == 2 * (len(one) - len(DEPENDS_ON_LAYOUT))
+
+
+def test_controllers_reach_the_same_state(runs: Any) -> None:
+    dtype, one, *others = runs
+    (path, state), *_ = one["pid"]["control"].items()
+    assert state["output"] != 0.2
+    for other in others:
+        for key, value in state.items():
+            assert other["pid"]["control"][path][key] == pytest.approx(value, rel=1e-9 if dtype == "float64" else 1e-4)
+
+
+@pytest.mark.parametrize("name", DEPENDS_ON_LAYOUT)
+def test_means_over_a_micro_batch_differ_as_documented(runs: Any, name: str) -> None:
+    _, one, two, accumulated = runs
+    assert distance(one[name], two[name])[1] > 1e-4
+    assert distance(one[name], accumulated[name])[1] > 1e-4

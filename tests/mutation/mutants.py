@@ -1,0 +1,250 @@
+"""Named faults of the source, each a text that occurs once and what replaces it. Every one must turn the suite red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+TERMS = ("tests/unit/test_rl_terms.py", "tests/theory", "tests/golden", "tests/unit/test_rl_properties.py")
+RANKS = ("tests/unit/test_rl_ranks.py",)
+REDUCE = ("tests/unit/test_rl_reduce.py", *RANKS, *TERMS)
+CONTROL = ("tests/unit/test_rl_control.py", "tests/unit/test_rl_terms.py", *RANKS)
+CONTROLLERS = ("tests/unit/test_rl_controllers.py", "tests/golden")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str
+    """Below rl/."""
+    old: str
+    new: str
+    tests: tuple[str, ...] = TERMS
+
+    @property
+    def module(self) -> str:
+        return "entropostat.rl." + self.file.removesuffix(".py").replace("/", ".")
+
+    def source(self) -> str:
+        """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""
+        text = (ROOT / "rl" / self.file).read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"{self.name}: {self.old!r} occurs {text.count(self.old)} times in rl/{self.file}, not once"
+            )
+        return text.replace(self.old, self.new)
+
+
+ADVANTAGES = (
+    Mutant("grpo adds the mean", "advantages/grpo.py", "advantages = rewards - mean", "advantages = rewards + mean"),
+    Mutant(
+        "grpo loses epsilon", "advantages/grpo.py", "(std.unsqueeze(1) + self.epsilon)", "(std.unsqueeze(1) + 1e-30)"
+    ),
+    Mutant("grpo mixes group and batch", "advantages/grpo.py", 'self.scale == "group"', 'self.scale == "batch"'),
+    Mutant("grpo lets NaN out", "advantages/grpo.py", "torch.nan_to_num(flat, nan=0.0)", "flat"),
+    Mutant("grpo forgets unscored", "advantages/grpo.py", "mean = torch.nanmean(", "mean = torch.mean("),
+    Mutant("dr_grpo adds the mean", "advantages/dr_grpo.py", "rewards - torch.nanmean", "rewards + torch.nanmean"),
+    Mutant("dr_grpo takes all ranks", "advantages/dr_grpo.py", "place[:, 1]][mine]", "place[:, 1]]", RANKS),
+    Mutant("rloo counts itself", "advantages/rloo.py", "(count - 1).clamp(min=1)", "count.clamp(min=1)"),
+    Mutant("rloo rewards the lonely", "advantages/rloo.py", "torch.where(count > 1,", "torch.where(count > 0,"),
+)
+
+LOSSES = (
+    Mutant("unclipped loses its sign", "losses/unclipped.py", "return -batch", "return batch"),
+    Mutant("unclipped clamps early", "losses/unclipped.py", "option(60.0", "option(0.1"),
+    Mutant("unclipped detaches the ratio", "losses/unclipped.py", "self.clamp).exp()", "self.clamp).exp().detach()"),
+    Mutant(
+        "ppo takes the better bound",
+        "losses/ppo_clip.py",
+        "torch.maximum(free, clipped)",
+        "torch.minimum(free, clipped)",
+    ),
+    Mutant("ppo swaps its bounds", "losses/ppo_clip.py", "1 + (self.epsilon if", "1 + 2 * (self.epsilon if"),
+    Mutant("dual clip on A > 0", "losses/ppo_clip.py", "torch.where(a < 0,", "torch.where(a > 0,"),
+    Mutant(
+        "dual clip loses its sign",
+        "losses/ppo_clip.py",
+        "torch.minimum(loss, -a * self.dual)",
+        "torch.minimum(loss, a * self.dual)",
+    ),
+    Mutant("ppo counts unclipped tokens", "losses/ppo_clip.py", "(clipped > free)", "(clipped >= free)"),
+)
+
+WEIGHTS = (
+    Mutant("clip_cov keeps the drawn", "weights/clip_cov.py", "return (~drawn)", "return drawn"),
+    Mutant("clip_cov forgets the mask", "weights/clip_cov.py", "admissible = batch.valid & (cov", "admissible = (cov"),
+    Mutant("clip_cov turns the lower end", "weights/clip_cov.py", "(cov > self.low)", "(cov < self.low)"),
+    Mutant("clip_cov has no upper end", "weights/clip_cov.py", "& (cov < self.high)", ""),
+    Mutant("clip_cov draws clipped tokens", "weights/clip_cov.py", "& ~clipped_tokens(batch)", ""),
+    Mutant("clip_cov draws the highest keys", "weights/clip_cov.py", "-selection_keys(batch)", "selection_keys(batch)"),
+    Mutant(
+        "clip_cov may draw none", "weights/clip_cov.py", "self.fraction * tokens), 1)", "self.fraction * tokens), 0)"
+    ),
+    Mutant("clip_cov stays on its rank", "weights/clip_cov.py", "count, batch.reducer)", "count)", RANKS),
+    Mutant(
+        "high_entropy keeps the certain", "weights/high_entropy.py", "(entropy >= threshold)", "(entropy <= threshold)"
+    ),
+    Mutant("high_entropy forgets the mask", "weights/high_entropy.py", "keep = valid & (", "keep = ("),
+    Mutant("high_entropy swaps its share", "weights/high_entropy.py", "1 - self.fraction)", "self.fraction)"),
+    Mutant("high_entropy rounds to nearest", "weights/high_entropy.py", "0.9999 if", "0.5 if"),
+    Mutant("high_entropy divides by all", "weights/high_entropy.py", "scale = total / batch", "scale = 1.0 / batch"),
+    Mutant("high_entropy reads the new entropy", "weights/high_entropy.py", 'self.scope == "rollout" and', "False and"),
+)
+
+PENALTIES = (
+    Mutant("kl_cov pushes away", "penalties/kl_cov.py", "self.coef * size, 0.0", "-self.coef * size, 0.0"),
+    Mutant("kl_cov detaches its distance", "penalties/kl_cov.py", "size = d.abs()", "size = d.abs().detach()"),
+    Mutant("kl_cov drops the absolute value", "penalties/kl_cov.py", "size = d.abs()", "size = d"),
+    Mutant(
+        "kl_cov penalises every token",
+        "penalties/kl_cov.py",
+        "torch.where(selected, self",
+        "torch.where(batch.valid, self",
+    ),
+    Mutant(
+        "kl_cov takes the lowest",
+        "penalties/kl_cov.py",
+        "top_mask(token_covariance(batch)",
+        "top_mask(-token_covariance(batch)",
+    ),
+    Mutant("kl_cov may select none", "penalties/kl_cov.py", "count = max(1, int(", "count = max(0, int("),
+    Mutant("kl_cov loses half of k2", "penalties/kl_cov.py", "d.square() / 2", "d.square()"),
+    Mutant("kl_cov is no policy term", "penalties/kl_cov.py", "policy_term = True", "policy_term = False"),
+    Mutant("kl_ref turns the log-ratio", "penalties/kl_ref.py", "value = k3(x)", "value = k3(-x)"),
+    Mutant("kl_ref detaches rho", "penalties/kl_ref.py", "self.clamp).exp()", "self.clamp).exp().detach()"),
+    Mutant("kl_ref has no gradient", "penalties/kl_ref.py", "value = k3(x)", "value = k3(x.detach())"),
+    Mutant(
+        "kl_ref swaps exact and pathwise", "penalties/kl_ref.py", 'self.gradient == "exact"', 'self.gradient != "exact"'
+    ),
+    Mutant("impossible tokens become NaN", "batch.py", "self.invalid | raw.isnan()", "self.invalid"),
+    Mutant("kl_ref forgets the mask", "batch.py", "self.invalid | raw.isnan()", "raw.isnan()"),
+    Mutant("kl_ref is a policy term", "penalties/kl_ref.py", "policy_term = False", "policy_term = True"),
+    Mutant("entropy_bonus is a malus", "penalties/entropy_bonus.py", "return -self.coef", "return self.coef"),
+    Mutant(
+        "entropy_bonus without gradient",
+        "penalties/entropy_bonus.py",
+        'batch.require("entropy")',
+        'batch.require("entropy").detach()',
+    ),
+    Mutant(
+        "entropy_bonus swaps its means",
+        "penalties/entropy_bonus.py",
+        'self.reduction == "global"',
+        'self.reduction == "trl"',
+    ),
+    Mutant(
+        "entropy_bonus counts padding", "penalties/entropy_bonus.py", "masked_sum(entropy, batch.mask)", "entropy.sum()"
+    ),
+)
+
+SHARED = (
+    Mutant("covariance not centred in A", "covariance.py", "a - sum_a / count.clamp(min=1)", "a"),
+    Mutant(
+        "covariance of the rank alone",
+        "covariance.py",
+        "masked_totals([a, logps], batch.mask, batch.reducer)",
+        "masked_totals([a, logps], batch.mask)",
+        RANKS,
+    ),
+    Mutant(
+        "covariance keeps padding",
+        "covariance.py",
+        "torch.where(batch.valid, centred_a * centred_l, 0.0)",
+        "centred_a * centred_l",
+    ),
+    Mutant("clipped where it is not", "covariance.py", "> -a * ratio)", "< -a * ratio)"),
+    Mutant("keys forget the generation", "covariance.py", "_mix(x ^ batch.generation)", "_mix(x)", RANKS),
+    Mutant(
+        "keys forget the sequence",
+        "covariance.py",
+        "_mix(x ^ uids.view(-1, 1))",
+        "_mix(x ^ uids.view(-1, 1) * 0)",
+        RANKS,
+    ),
+    Mutant("k3 loses its constant", "divergences.py", "torch.exp(-x) + x - 1", "torch.exp(-x) + x"),
+    Mutant("k3 turned round", "divergences.py", "torch.exp(-x) + x - 1", "torch.exp(x) - x - 1"),
+    Mutant("k2 straight-through lost", "divergences.py", "return k2 - k2.detach() + ", "return "),
+    Mutant("low_var_kl unclamped", "divergences.py", ".clamp(-10, 10)", ""),
+    Mutant("ratio turned round", "batch.py", "self.logps - self.reference_logps", "self.reference_logps - self.logps"),
+    Mutant(
+        "log means over padding",
+        "batch.py",
+        "torch.where(self.valid, torch.stack(list(values.values())), 0.0)",
+        "torch.stack(list(values.values()))",
+    ),
+    Mutant("ratio in padding", "batch.py", "torch.where(self.valid, difference, 0.0)", "difference"),
+    Mutant("on-policy ratio without gradient", "batch.py", "self.logps.detach() if self", "self.logps if self"),
+    Mutant(
+        "a product instead of where", "reduce.py", "torch.where(mask.bool(), x, 0.0).sum()", "(x * mask).sum()", REDUCE
+    ),
+    Mutant(
+        "quantile without interpolation",
+        "reduce.py",
+        "torch.lerp(ordered[low], ordered[high], (rank - low).to(ordered))",
+        "ordered[low]",
+        REDUCE,
+    ),
+    Mutant("ties of all ranks", "reduce.py", "(order + earlier <= room)", "(order <= room)", REDUCE),
+    Mutant("ties without limit", "reduce.py", "(tied & (order + earlier <= room))", "tied", REDUCE),
+    Mutant("biased deviation", "reduce.py", "(count - 1).clamp(min=1)", "count.clamp(min=1)", REDUCE),
+    Mutant("weights added", "objective.py", "product * weight.detach()", "product + weight.detach()", CONTROL),
+    Mutant("correction forgotten", "objective.py", "total * weight) * rho", "total * weight)", CONTROL),
+    Mutant(
+        "micro scope sees all ranks", "objective.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
+    ),
+    Mutant("knob without clamp", "control.py", "min(max(value, self.low), self.high)", "value", CONTROL),
+    Mutant("knob on every term", "control.py", "if p.name == knob.term else p", "if True else p", CONTROL),
+)
+
+LOOPS = (
+    Mutant(
+        "pid turns its error",
+        "controllers/pid.py",
+        "sign * (self.target - smooth)",
+        "sign * (smooth - self.target)",
+        CONTROLLERS,
+    ),
+    Mutant(
+        "pid forgets the effect", "controllers/pid.py", '1.0 if self.effect == "raises" else -1.0', "1.0", CONTROLLERS
+    ),
+    Mutant(
+        "pid pushes on the derivative", "controllers/pid.py", "d = -self.kd * sign", "d = self.kd * sign", CONTROLLERS
+    ),
+    Mutant("pid winds up", "controllers/pid.py", "if raw > self.high and error > 0:", "if False:", CONTROLLERS),
+    Mutant("pid forgets what it missed", "controllers/pid.py", 'dt = 1 + state["missed"]', "dt = 1", CONTROLLERS),
+    Mutant("pid smooths with a bias", "controllers/pid.py", "average / weight", "average", CONTROLLERS),
+    Mutant("pid skips the warm-up", "controllers/pid.py", "if count <= self.warmup:", "if False:", CONTROLLERS),
+    Mutant(
+        "step compares the other way",
+        "controllers/step.py",
+        "measured <= self.target",
+        "measured >= self.target",
+        CONTROLLERS,
+    ),
+    Mutant("step only rises", "controllers/step.py", "else -self.delta", "else self.delta", CONTROLLERS),
+    Mutant("step is always on", "controllers/step.py", "coefficient if below else 0.0", "coefficient", CONTROLLERS),
+    Mutant(
+        "step is not clipped",
+        "controllers/step.py",
+        "min(max(coefficient, self.low), self.high)",
+        "coefficient",
+        CONTROLLERS,
+    ),
+    Mutant("schedule holds its lines", "controllers/schedule.py", "(x - x0) / (x1 - x0)", "0.0", CONTROLLERS),
+    Mutant(
+        "schedule mixes its units", "controllers/schedule.py", 'signals["step" if', 'signals["step" if not', CONTROLLERS
+    ),
+)
+
+MUTANTS = {m.name: m for m in (*ADVANTAGES, *LOSSES, *WEIGHTS, *PENALTIES, *SHARED, *LOOPS)}
+
+QUICK = (
+    "kl_cov pushes away",
+    "clip_cov forgets the mask",
+    "kl_ref detaches rho",
+    "high_entropy keeps the certain",
+    "pid forgets the effect",
+)
+"""One sign, one mask, one detach, one comparison and one constant: what the everyday run kills."""

@@ -1,0 +1,115 @@
+"""A character tokenizer and a two-layer model built in process, and a GRPO trainer around them."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from trl import GRPOConfig, GRPOTrainer
+
+from entropostat.rl.objective import normalise_terms
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+
+torch.set_num_threads(1)
+
+CHARACTERS = "0123456789+-*= abcdefghij"
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    vocab = {token: i for i, token in enumerate(["<pad>", "<eos>", "<unk>", *CHARACTERS])}
+    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    core.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
+    )
+
+
+def model(seed: int = 0, tie: bool = False, hidden: int = 32, dtype: torch.dtype = torch.float32) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(CHARACTERS) + 3,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=tie,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    return Qwen2ForCausalLM(config).to(dtype)
+
+
+def saved(seed: int = 0, tie: bool = False) -> str:
+    """A folder with model and tokenizer: TRL reloads the reference model by path."""
+    folder = tempfile.mkdtemp(prefix="tiny-")
+    model(seed, tie).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def digits(completions: list[str], **_: Any) -> list[float]:
+    return [sum(c.isdigit() for c in text) / max(len(text), 1) for text in completions]
+
+
+def prompts(n: int = 16) -> Dataset:
+    return Dataset.from_dict({"prompt": [f"{i % 10}+{(3 * i) % 10}=" for i in range(n)]})
+
+
+def config(**changes: Any) -> GRPOConfig:
+    defaults: dict[str, Any] = {
+        "output_dir": tempfile.mkdtemp(prefix="run-"),
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 1,
+        "steps_per_generation": 2,
+        "num_generations": 4,
+        "max_completion_length": 8,
+        "max_steps": 2,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "seed": 1,
+    }
+    return GRPOConfig(**{**defaults, **changes})
+
+
+def objective(
+    loss: dict[str, Any] | None = None,
+    advantages: list[Any] | None = None,
+    weights: list[Any] | None = None,
+    penalties: list[Any] | None = None,
+) -> dict[str, Any]:
+    """A normalised objective block."""
+    return {
+        "advantages": normalise_terms([{"grpo": {}}] if advantages is None else advantages),
+        "weights": normalise_terms(weights or []),
+        "loss": normalise_terms([loss or {"trl": {}}])[0],
+        "penalties": normalise_terms(penalties or []),
+    }
+
+
+def stock(path: str, **changes: Any) -> GRPOTrainer:
+    return GRPOTrainer(model=path, reward_funcs=digits, args=config(**changes), train_dataset=prompts())
+
+
+def ours(path: str, spec: dict[str, Any] | None = None, **changes: Any) -> EntropyGRPOTrainer:
+    return EntropyGRPOTrainer(
+        model=path,
+        reward_funcs=digits,
+        args=config(**changes),
+        train_dataset=prompts(),
+        objective=spec or objective(),
+    )

@@ -1,0 +1,178 @@
+"""Batches, every registered term with every choice of its options, and simulated ranks: shared by the rl tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.batch import Stats, TokenBatch
+from entropostat.rl.objective import Objective
+from entropostat.rl.reduce import aggregate
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
+
+TOKEN_FIELDS = ("logps", "old_logps", "ref_logps", "entropy", "old_entropy", "advantages")
+SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
+SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5}
+"""Options under which every term acts on a batch of a few tokens."""
+
+
+def settings() -> list[tuple[str, str, dict[str, Any]]]:
+    """(slot, kind, options): each registered term at acting sizes, once for every value of every choice."""
+    found = []
+    for slot, registry in SLOTS.items():
+        for kind in registry.names():
+            if getattr(registry[kind], "delegated", False):
+                continue  # computed by the trainer's library, not here
+            known = fields(registry[kind])
+            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
+            choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
+            found += [(slot, kind, base), *((slot, kind, base | {name: value}) for name, value in choices)]
+    return found
+
+
+def label(setting: tuple[str, str, dict[str, Any]]) -> str:
+    _, kind, options = setting
+    return "-".join([kind, *(str(v) for v in options.values() if isinstance(v, str))])
+
+
+ALL = settings()
+PENALTY = [s for s in ALL if s[0] == "penalties"]
+WEIGHT = [s for s in ALL if s[0] == "weights"]
+ADVANTAGE = [s for s in ALL if s[0] == "advantages"]
+LOSS = [s for s in ALL if s[0] == "loss"]
+ACTING = [*WEIGHT, *LOSS, *PENALTY]
+
+
+def objective(setting: tuple[str, str, dict[str, Any]]) -> Objective:
+    """The term alone, beside a loss without a clip."""
+    slot, kind, options = setting
+    part = (kind, kind, options)
+    spec: dict[str, Any] = {"loss": ("unclipped", "unclipped", {})}
+    spec[slot] = part if slot == "loss" else [part]
+    return Objective.build(spec)
+
+
+def batch_of(
+    seed: int, rows: int = 6, width: int = 7, dtype: torch.dtype = torch.float64, **changes: Any
+) -> TokenBatch:
+    """Random tokens with holes and ragged ends; every field filled; masked entries 0, as the trainer leaves them."""
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64).to(dtype)
+
+    mask = (torch.rand(rows, width, generator=g) < 0.8).to(dtype)
+    mask[0, 0] = mask[-1, -1] = 1.0
+    logps = -normal(rows, width).abs() - 0.05
+    values = {
+        "logps": logps,
+        "old_logps": logps + 0.3 * normal(rows, width),
+        "ref_logps": logps + 0.5 * normal(rows, width),
+        "entropy": normal(rows, width).abs() + 0.1,
+        "old_entropy": normal(rows, width).abs() + 0.1,
+    }
+    batch = TokenBatch(
+        mask=mask,
+        advantages=normal(rows),
+        rewards=normal(rows),
+        groups=torch.arange(rows) // 2,
+        uids=torch.arange(rows) + 100 * seed,
+        tokens=mask.sum(),
+        clip=(0.8, 1.2),
+        seed=seed,
+        **{k: torch.where(mask.bool(), v, 0.0) for k, v in values.items()},
+    )
+    return batch.set(**changes)
+
+
+def with_leaves(batch: TokenBatch) -> TokenBatch:
+    """Fresh leaves where the loss phase has a gradient."""
+    return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in ("logps", "entropy")})
+
+
+def rollout_view(batch: TokenBatch) -> TokenBatch:
+    """The same tokens as the rollout phase sees them."""
+    return batch.detached().set(logps=batch.old_logps, entropy=batch.old_entropy)
+
+
+def prepared(o: Objective, batch: TokenBatch) -> dict[str, Stats]:
+    return o.rollout(rollout_view(batch)).stats
+
+
+def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """Token mean of the token loss, plus the scalar penalties: what a trainer minimises on this micro-batch."""
+    stats = prepared(o, batch) if stats is None else stats
+    token, metrics = o.token_loss(batch, stats)
+    loss = aggregate(token, batch.mask)
+    for part in o.penalties:
+        if part.term.kind == "scalar":
+            value, found = o.penalty(part, batch, stats)
+            loss, metrics = loss + value, metrics | found
+    return loss, metrics
+
+
+def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
+    names = [n for n in ("logps", "entropy") if getattr(batch, n).requires_grad]
+    if not loss.requires_grad:
+        return {n: torch.zeros_like(getattr(batch, n)) for n in names}
+    found = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)
+    return dict(zip(names, found, strict=True))
+
+
+def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
+    """The batch with these rows only."""
+    changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", "answers")}
+    return batch.set(**changes)
+
+
+def pick(value: Any, index: Any) -> Any:
+    return value[index] if isinstance(value, Tensor) and value.dim() else value
+
+
+def rows_of_stats(stats: dict[str, Stats], index: Any) -> dict[str, Stats]:
+    return {name: {key: pick(value, index) for key, value in found.items()} for name, found in stats.items()}
+
+
+class ThreadReducer:
+    """One rank of several that run as threads: a collective waits for all of them."""
+
+    def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
+        self.rank, self.slots, self.barrier = rank, slots, barrier
+
+    def exchange(self, x: Tensor) -> list[Tensor]:
+        self.slots[self.rank] = x
+        self.barrier.wait(20)
+        seen = list(self.slots)
+        self.barrier.wait(20)
+        return seen
+
+    def sum(self, x: Tensor) -> Tensor:
+        return torch.stack(self.exchange(x)).sum(0)
+
+    def gather(self, x: Tensor) -> Tensor:
+        return torch.cat(self.exchange(x))
+
+
+def on_ranks(work: Sequence[Callable[[ThreadReducer], Any]]) -> list[Any]:
+    """Run one function per rank; the first error of any of them is raised here."""
+    barrier, slots = threading.Barrier(len(work)), [None] * len(work)
+
+    def run(rank: int) -> Any:
+        try:
+            return work[rank](ThreadReducer(rank, slots, barrier))
+        except BaseException:
+            barrier.abort()  # or the other ranks would wait for this one
+            raise
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        futures = [pool.submit(run, rank) for rank in range(len(work))]
+    failures = [f.exception() for f in futures if f.exception() is not None]
+    for error in sorted(failures, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
+        raise error
+    return [f.result() for f in futures]

@@ -1,0 +1,206 @@
+"""Combinations that are valid key by key and still do not do what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import pytest
+
+from entropostat.catalog import load as load_catalog
+from entropostat.recipe import facts, load
+from entropostat.recipe.arithmetic import arithmetic, stages
+from entropostat.recipe.lints import lints
+
+RECIPE = """\
+name: base
+model: {build: {}}
+data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
+reward: [chain: {}]
+trainer: {per_device_train_batch_size: 64, steps_per_generation: 4, num_generations: 8}
+"""
+ON_POLICY = "trainer.steps_per_generation=1"
+
+
+@pytest.fixture
+def base(tmp_path):
+    (tmp_path / "base.yaml").write_text(RECIPE)
+    return tmp_path / "base.yaml"
+
+
+@pytest.fixture
+def find(base):
+    """(level, key) of every lint."""
+
+    def run(*overrides: str):
+        recipe = load(base, overrides)
+        return {(lint.level, lint.key) for lint in lints(recipe, arithmetic(recipe))}
+
+    return run
+
+
+def test_sound_recipe_has_no_lint(find):
+    assert find() == set()
+
+
+KL_COV = "objective.penalties.+kl_cov={}"
+CLIP_COV = "objective.weights.+clip_cov={}"
+CASES = {
+    "kl_cov on-policy": ((KL_COV, ON_POLICY), "warning", "objective.penalties.kl_cov"),
+    "clip on-policy": (("objective.loss={trl: {epsilon: 0.2}}", ON_POLICY), "warning", "objective.loss.trl.epsilon"),
+    "dual clip on-policy": (
+        ("objective.loss={ppo_clip: {dual: 3}}", ON_POLICY),
+        "warning",
+        "objective.loss.ppo_clip.dual",
+    ),
+    "sequence level and token weights": (
+        ("objective.loss={trl: {importance_sampling_level: sequence}}", CLIP_COV),
+        "error",
+        "objective.loss.trl.importance_sampling_level",
+    ),
+    "luspo and token weights": (
+        ("objective.loss={trl: {type: luspo}}", CLIP_COV),
+        "warning",
+        "objective.loss.trl.type",
+    ),
+    "micro scope on one sequence": (
+        (
+            "objective.weights.+clip_cov={scope: micro}",
+            "trainer.per_device_train_batch_size=1",
+            "trainer.steps_per_generation=8",
+        ),
+        "warning",
+        "objective.weights.clip_cov.scope",
+    ),
+    "top_p": (("sampler.top_p=.9",), "warning", "sampler.top_p"),
+    "top_k": (("sampler.top_k=9",), "warning", "sampler.top_k"),
+    "min_p": (("sampler.min_p=.1",), "warning", "sampler.min_p"),
+    "repetition": (("sampler.repetition_penalty=1.1",), "warning", "sampler.repetition_penalty"),
+    "temperature": (("sampler.temperature=.8",), "note", "sampler.temperature"),
+    "controller on an inert term": (
+        ("objective.penalties.+kl_cov={coef: {pid: {signal: entropy, target: 1}}}", ON_POLICY),
+        "warning",
+        "objective.penalties.kl_cov.coef",
+    ),
+    "controller on an inert clip": (
+        ("objective.loss={trl: {epsilon: 0.2, epsilon_high: {schedule: {points: [[0, 1]]}}}}", ON_POLICY),
+        "warning",
+        "objective.loss.trl.epsilon_high",
+    ),
+    "two controllers on one signal": (
+        (
+            "objective.penalties.+kl_ref={coef: {pid: {signal: entropy, target: 1}}}",
+            "objective.penalties.+entropy_bonus={coef: {step: {}}}",
+        ),
+        "warning",
+        "objective.penalties.entropy_bonus.coef",
+    ),
+    "unknown signal": (
+        ("objective.penalties.+kl_ref={coef: {pid: {signal: entrpy, target: 1}}}",),
+        "error",
+        "objective.penalties.kl_ref.coef.pid.signal",
+    ),
+    "kl_old on-policy": (
+        ("objective.penalties.+kl_ref={coef: {pid: {signal: kl_old, target: 1}}}", ON_POLICY),
+        "warning",
+        "objective.penalties.kl_ref.coef.pid.signal",
+    ),
+    "one completion": (("trainer.num_generations=1",), "error", "trainer.num_generations"),
+    "broken groups": (("trainer.num_generations=7",), "error", "trainer.num_generations"),
+    "two sizes of a generation": (("trainer.generation_batch_size=256",), "error", "trainer.generation_batch_size"),
+    "updates that mix generations": (
+        ("trainer.gradient_accumulation_steps=3",),
+        "warning",
+        "trainer.gradient_accumulation_steps",
+    ),
+    "single with processes": (("launch.num_processes=2",), "error", "launch.strategy"),
+    "processes over machines": (
+        ("launch={strategy: ddp, num_processes: 3, num_machines: 2}", "slurm.nodes=2"),
+        "error",
+        "launch.num_processes",
+    ),
+    "fewer nodes than machines": (
+        ("launch={strategy: ddp, num_processes: 2, num_machines: 2}",),
+        "warning",
+        "slurm.nodes",
+    ),
+    "less data than a generation": (("data.sources.easy.chain.size=8",), "warning", "data.sources.easy"),
+    "less data than the curriculum": (("data.sources.easy.chain.size=64",), "note", "data.sources.easy"),
+    "steps against the curriculum": (("trainer.max_steps=40",), "note", "trainer.max_steps"),
+    "nothing held out": (("data.held_out=0",), "error", "data.held_out"),
+    "sampler by the back door": (
+        ("trainer.generation_kwargs={top_p: .5}",),
+        "error",
+        "trainer.generation_kwargs.top_p",
+    ),
+    "reference to update": (("trainer.sync_ref_model=true",), "warning", "trainer.sync_ref_model"),
+    "16-bit master weights": (("model.dtype=bfloat16",), "warning", "model.dtype"),
+    "user code": (("reward.+function={path: 'a:b'}",), "note", "reward.function.path"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lint_is_raised(case, find):
+    overrides, level, key = CASES[case]
+    assert (level, key) in find(*overrides)
+
+
+def test_kl_cov_with_several_updates_or_corrected_vllm_is_no_lint(find):
+    assert find(KL_COV) == set()
+    assert find(KL_COV, ON_POLICY, "trainer.use_vllm=true") == set()
+
+
+def test_default_clip_range_is_no_lint_on_policy(find):
+    assert find(ON_POLICY) == set()
+
+
+def test_sequence_masking_with_token_advantages_is_an_error(find, monkeypatch):
+    catalog = load_catalog()
+    grpo = dataclasses.replace(catalog.terms["advantages"]["grpo"], tokenwise=True)
+    terms = {**catalog.terms, "advantages": {**catalog.terms["advantages"], "grpo": grpo}}
+    monkeypatch.setattr(facts, "load", lambda: dataclasses.replace(catalog, terms=terms))
+    found = find("objective.loss={trl: {off_policy_mask_threshold: 1}}")
+    assert ("error", "objective.loss.trl.off_policy_mask_threshold") in found
+
+
+@pytest.mark.parametrize(
+    ("trainer", "generation", "updates", "aligned"),
+    [
+        ("{}", 8, 1, True),
+        ("{gradient_accumulation_steps: 4}", 32, 1, True),
+        ("{gradient_accumulation_steps: 4, num_iterations: 2}", 32, 2, False),
+        ("{steps_per_generation: 4}", 32, 4, False),
+        ("{gradient_accumulation_steps: 8, steps_per_generation: 4}", 32, Fraction(1, 2), True),
+        ("{generation_batch_size: 64}", 64, 8, False),
+    ],
+)
+def test_batch_arithmetic_is_trls(base, trainer, generation, updates, aligned):
+    base.write_text(RECIPE.replace(RECIPE[RECIPE.index("trainer:") :], f"trainer: {trainer}\n"))
+    sizes = arithmetic(load(base))
+    assert (sizes.generation, sizes.updates, sizes.aligned) == (generation, updates, aligned)
+
+
+def test_world_size_multiplies_the_generation(base):
+    sizes = arithmetic(load(base, ["launch={strategy: ddp, num_processes: 4}"]))
+    assert (sizes.generation, sizes.prompts, sizes.step) == (1024, 128, 256)
+
+
+def test_stage_edges_are_rounded_to_generations(base):
+    recipe = load(base, ["data.curriculum=[{source: easy, steps: 6}, {source: easy, steps: 9}]"])
+    found = [(stage.begin, stage.end, stage.prompts) for stage in stages(recipe, arithmetic(recipe))]
+    assert found == [(0, 8, 64), (8, 16, 64)]
+
+
+def forwards(base, *overrides: str) -> list[str]:
+    recipe = load(base, overrides)
+    return [line.split(":")[0] for line in facts.extra_forwards(recipe, arithmetic(recipe))]
+
+
+def test_extra_forwards_are_named(base):
+    assert forwards(base) == ["old log-probs"]
+    assert forwards(base, ON_POLICY) == []
+    assert forwards(base, ON_POLICY, CLIP_COV) == ["old log-probs"]
+    assert forwards(base, ON_POLICY, "objective.weights.+clip_cov={scope: micro}") == []
+    assert forwards(base, ON_POLICY, "objective.penalties.+kl_ref={}") == ["reference log-probs"]
+    signal = "objective.penalties.+entropy_bonus={coef: {pid: {signal: kl, target: 1}}}"
+    assert forwards(base, ON_POLICY, signal) == ["reference log-probs"]

@@ -1,0 +1,281 @@
+"""What holds for every registered term, whatever it computes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import fields
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.rl_support import (
+    ACTING,
+    ADVANTAGE,
+    ALL,
+    PENALTY,
+    TOKEN_FIELDS,
+    WEIGHT,
+    batch_of,
+    gradients,
+    label,
+    objective,
+    pick,
+    rollout_view,
+    rows_of,
+    total,
+    with_leaves,
+)
+
+from entropostat.rl.registry import REGISTRIES
+
+each = pytest.mark.parametrize
+few = settings(max_examples=8, deadline=None, derandomize=True)
+seeds = st.integers(0, 10_000)
+INF = float("inf")
+
+
+def run(setting, batch):
+    """Loss, gradients and metrics of the term on this batch."""
+    batch = with_leaves(batch)
+    loss, metrics = total(objective(setting), batch)
+    return loss.detach(), gradients(loss, batch), metrics
+
+
+def same(a, b, tolerance=0.0):
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=False)
+
+
+@each("setting", ACTING, ids=label)
+@few
+@given(seed=seeds, garbage=st.sampled_from([INF, -INF, float("nan"), 1e30, -3.0]))
+def test_garbage_in_padding_changes_nothing(setting, seed, garbage):
+    clean = batch_of(seed)
+    clean = clean.set(advantages=clean.token_advantages * clean.mask)
+    dirty = clean.set(**{n: torch.where(clean.valid, getattr(clean, n), garbage) for n in TOKEN_FIELDS})
+    (loss, grads, metrics), (loss2, grads2, metrics2) = run(setting, clean), run(setting, dirty)
+    same(loss, loss2)
+    for name in grads:
+        same(grads[name], grads2[name])
+        assert (grads2[name][~clean.valid] == 0).all()
+    same(metrics, metrics2)
+
+
+@each("setting", ACTING, ids=label)
+@few
+@given(seed=seeds)
+def test_the_order_of_rows_does_not_matter(setting, seed):
+    batch = batch_of(seed)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
+    (loss, grads, metrics), (loss2, grads2, metrics2) = run(setting, batch), run(setting, rows_of(batch, order))
+    same(loss, loss2, 1e-12)
+    for name in grads:
+        same(pick(grads[name], order), grads2[name], 1e-12)
+    same(metrics, metrics2, 1e-6)
+
+
+@each("setting", ADVANTAGE, ids=label)
+@few
+@given(seed=seeds)
+def test_the_order_of_rows_does_not_matter_to_advantages(setting, seed):
+    batch = batch_of(seed)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
+    before = objective(setting).rollout(batch).advantages
+    same(before[order], objective(setting).rollout(rows_of(batch, order)).advantages, 1e-12)
+
+
+@each("setting", ACTING, ids=label)
+@each("dtype", [torch.float32, torch.float64], ids=str)
+@few
+@given(seed=seeds)
+def test_infinite_log_probs_give_finite_values_and_gradients(setting, dtype, seed):
+    batch = batch_of(seed, dtype=dtype)
+    g = torch.Generator().manual_seed(seed)
+
+    def extreme(x, *values):
+        for value in values:
+            x = torch.where((torch.rand(x.shape, generator=g) < 0.3) & batch.valid, torch.tensor(value, dtype=dtype), x)
+        return x
+
+    batch = batch.set(
+        logps=extreme(batch.logps, -INF, -1e6),
+        old_logps=extreme(batch.old_logps, -INF, INF),
+        ref_logps=extreme(batch.ref_logps, -INF, INF),
+    )
+    loss, grads, metrics = run(setting, batch)
+    assert loss.isfinite()
+    assert all(x.isfinite().all() for x in [*grads.values(), *metrics.values()])
+
+
+def degenerate(name):
+    batch = batch_of(3)
+    if name == "one fully masked row":
+        mask = batch.mask.clone()
+        mask[2] = 0
+        return batch.set(mask=mask)
+    if name == "nothing valid":
+        return batch.set(mask=torch.zeros_like(batch.mask), tokens=torch.zeros(()))
+    if name == "one token":
+        return batch_of(4, rows=1, width=1)
+    if name == "one valid token":
+        mask = torch.zeros_like(batch.mask)
+        mask[0, 0] = 1
+        return batch.set(mask=mask)
+    if name == "zero advantages":
+        return batch.set(advantages=torch.zeros(6, dtype=torch.float64))
+    if name == "no old policy":
+        return batch.set(old_logps=batch.logps.clone())
+    return batch.set(entropy=torch.zeros_like(batch.entropy), old_entropy=torch.zeros_like(batch.entropy))
+
+
+CASES = ("one fully masked row", "nothing valid", "one token", "one valid token")
+CASES += ("zero advantages", "no old policy", "no entropy left")
+
+
+@each("case", CASES)
+@each("setting", ACTING, ids=label)
+def test_degenerate_batches_give_finite_values_and_no_gradient_where_nothing_is_valid(setting, case):
+    batch = degenerate(case)
+    loss, grads, metrics = run(setting, batch)
+    assert loss.isfinite()
+    assert all(x.isfinite().all() for x in [*grads.values(), *metrics.values()])
+    assert all((g[~batch.valid] == 0).all() for g in grads.values())
+    if case == "nothing valid":
+        assert loss == 0
+
+
+@each("setting", ADVANTAGE, ids=label)
+def test_advantages_are_zero_where_there_is_nothing_to_compare(setting):
+    o, batch = objective(setting), batch_of(1)
+    if setting[2].get("scale") != "batch":
+        lonely = o.rollout(batch.set(groups=torch.arange(6))).advantages
+        same(lonely, torch.zeros_like(lonely))
+    even = o.rollout(batch.set(rewards=torch.full((6,), 0.3, dtype=torch.float64))).advantages
+    same(even, torch.zeros_like(even), 1e-12)
+    unscored = o.rollout(batch.set(rewards=torch.full((6,), torch.nan, dtype=torch.float64))).advantages
+    same(unscored, torch.zeros_like(unscored))
+
+
+@each("setting", ADVANTAGE, ids=label)
+def test_a_completion_without_a_reward_gets_zero_and_does_not_move_the_others(setting):
+    rewards = torch.tensor([1.0, 0.0, torch.nan, 0.5, 2.0, 1.0], dtype=torch.float64)
+    groups = torch.tensor([0, 0, 0, 0, 1, 1])
+    a = objective(setting).rollout(batch_of(1, rewards=rewards, groups=groups)).advantages
+    kept = torch.tensor([0, 1, 3, 4, 5])
+    without = objective(setting).rollout(batch_of(1, rows=5, rewards=rewards[kept], groups=groups[kept])).advantages
+    assert a[2] == 0
+    same(a[kept], without, 1e-12)
+
+
+@each("setting", WEIGHT, ids=label)
+@few
+@given(seed=seeds)
+def test_weights_are_detached_and_not_negative_and_a_zero_stops_the_policy_gradient(setting, seed):
+    batch = with_leaves(batch_of(seed))
+    o = objective(setting)
+    weight, _ = o.weight(batch, o.rollout(batch.detached()).stats)
+    assert not weight.requires_grad
+    assert (weight >= 0).all() and weight.shape == batch.mask.shape
+    loss, _ = total(o, batch, o.rollout(batch.detached()).stats)
+    stopped = (weight == 0) & batch.valid
+    assert stopped.any()
+    assert (gradients(loss, batch)["logps"][stopped] == 0).all()
+
+
+@each("setting", PENALTY, ids=label)
+@few
+@given(seed=seeds)
+def test_every_penalty_has_a_gradient(setting, seed):
+    batch = with_leaves(batch_of(seed, advantages=torch.zeros(6, dtype=torch.float64)))
+    loss, _ = total(objective(setting), batch)
+    assert sum(g.abs().sum() for g in gradients(loss, batch).values()) > 1e-6
+
+
+@each("setting", PENALTY, ids=label)
+def test_a_token_penalty_is_exactly_zero_in_padding(setting):
+    o, batch = objective(setting), batch_of(7)
+    dirty = batch.set(
+        **{n: torch.where(batch.valid, getattr(batch, n), -3.0 - i) for i, n in enumerate(TOKEN_FIELDS[:3])}
+    )
+    value, _ = o.penalty(o.penalties[0], dirty, o.rollout(rollout_view(batch)).stats)
+    if o.penalties[0].term.kind == "token":
+        assert (value[~batch.valid] == 0).all() and (value[batch.valid] != 0).any()
+    else:
+        assert value.dim() == 0
+
+
+@each("setting", ACTING, ids=label)
+def test_gradients_agree_with_central_differences(setting):
+    batch = with_leaves(batch_of(11, rows=4, width=4))
+    o = objective(setting)
+    stats = o.rollout(batch_of(11, rows=4, width=4)).stats
+    loss, _ = total(o, batch, stats)
+    step = 1e-6
+    for name, gradient in gradients(loss, batch).items():
+        for i in range(gradient.numel()):
+            moved = []
+            for sign in (1, -1):
+                x = getattr(batch, name).detach().clone()
+                x.view(-1)[i] += sign * step
+                moved.append(total(o, batch.set(**{name: x}), stats)[0].item())
+            slope = (moved[0] - moved[1]) / (2 * step)
+            assert slope == pytest.approx(gradient.view(-1)[i].item(), rel=1e-5, abs=1e-8), (name, i)
+
+
+@each("setting", ALL, ids=label)
+def test_metrics_are_declared_prefixed_and_without_a_graph(setting):
+    slot, kind, _ = setting
+    o, batch = objective(setting), with_leaves(batch_of(2))
+    metrics = o.rollout(batch.detached()).metrics if slot == "advantages" else total(o, batch)[1]
+    declared = {f"{kind}/{key}" for key in REGISTRIES[slot][kind].info.provides}
+    assert {key for key in metrics if key.startswith(f"{kind}/")} <= declared
+    assert all(value.dim() == 0 and not value.requires_grad for value in metrics.values())
+
+
+@each("setting", ACTING, ids=label)
+def test_every_declared_metric_is_reported(setting):
+    slot, kind, options = setting
+    if kind == "ppo_clip":
+        options = options | {"dual": 1.5}
+    metrics = total(objective((slot, kind, options)), batch_of(2))[1]
+    assert {f"{kind}/{key}" for key in REGISTRIES[slot][kind].info.provides} <= set(metrics)
+
+
+TERMS = [(registry, name) for registry in REGISTRIES.values() for name in registry.names()]
+
+
+@each("registry, name", TERMS, ids=[f"{r.slot}-{n}" for r, n in TERMS])
+def test_every_term_cites_its_paper_and_documents_itself_and_its_fields(registry, name):
+    cls = registry[name]
+    assert re.fullmatch(r"arXiv:\d{4}\.\d{5}", cls.info.paper)
+    assert cls.info.paper.removeprefix("arXiv:") in inspect.getdoc(sys.modules[cls.__module__]) + inspect.getdoc(cls)
+    assert inspect.getdoc(cls) and not inspect.getdoc(cls).startswith(f"{cls.__name__}(")
+    assert all(f.metadata.get("doc") for f in fields(cls)), name
+    assert all(cls.info.provides.values())
+    assert cls.__dataclass_params__.frozen
+
+
+@each("setting", ACTING, ids=label)
+def test_declared_needs_are_enough(setting):
+    o, batch = objective(setting), batch_of(5)
+    always = {
+        "logps",
+        "mask",
+        "advantages",
+        "groups",
+        "uids",
+        "tokens",
+        "clip",
+        "seed",
+        "generation",
+        "reducer",
+        "stats",
+        "keys",
+    }
+    names = {f.name for f in fields(batch)} - always - {"answers"}
+    scarce = batch.set(**dict.fromkeys(names - o.needs))
+    rollout = batch.set(logps=batch.old_logps, **dict.fromkeys(names - o.rollout_needs))
+    stats = o.rollout(rollout).stats
+    assert total(o, scarce, stats)[0].isfinite()

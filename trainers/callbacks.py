@@ -1,0 +1,37 @@
+"""Trainer callbacks: the controllers' clock and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+
+class ControlCallback(TrainerCallback, ExportableState):
+    """Moves the controllers after each optimizer step and keeps their state in the checkpoint.
+
+    transformers saves an exportable callback into trainer_state.json; restoring through its own flag would build a new
+    object that the trainer does not hold, so the state is read back in place.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "args": {},
+            "attributes": {"control": self.trainer.control_state, "generations": self.trainer.generations},
+        }
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        if state.global_step > 0 and saved:
+            self.trainer.restore_control(saved["attributes"])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        applied = not self.trainer.accelerator.optimizer_step_was_skipped
+        if self.trainer.close_window(applied):
+            control.should_save = True
+            control.should_training_stop = True
+        return control

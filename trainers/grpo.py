@@ -1,0 +1,15 @@
+"""GRPO with a composed entropy objective."""
+
+from __future__ import annotations
+
+from trl import GRPOTrainer
+
+from entropostat.trainers.seams import EntropyMixin
+
+
+class EntropyGRPOTrainer(EntropyMixin, GRPOTrainer):
+    """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl.
+
+    Every other argument is GRPOTrainer's. ``args`` keeps its values except where the objective owns the field: loss
+    type, clip range, importance-sampling level, reward scaling and beta.
+    """

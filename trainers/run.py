@@ -1,0 +1,262 @@
+"""Train one recipe from start to end in this process (one of several, under accelerate)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from transformers import PrinterCallback, ProgressCallback
+from trl import GRPOConfig
+from trl.models import unwrap_model_for_generation
+
+from entropostat.data.build import BuildBlock
+from entropostat.data.curriculum import Order, plan_order
+from entropostat.data.dataset import to_dataset, with_system
+from entropostat.data.example import Example
+from entropostat.data.registry import SOURCES
+from entropostat.data.split import Split, split
+from entropostat.recipe.recipe import Recipe
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.scoring import Scorer
+from entropostat.rl.control import Control
+from entropostat.train import FOLDER_NOTE
+from entropostat.trainers.evaluate import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation import Evaluation
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.interrupt import stop_on_signal
+from entropostat.trainers.models import load_model, load_tokenizer, model_path
+from entropostat.trainers.progress import Progress
+from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
+
+
+def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
+    """Exit code: 0 done, 130 interrupted after saving."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    control = Control.build(recipe.objective)
+    config = training_config(recipe, Path(recipe.output_dir))
+    check_world(config.world_size)
+    checkpoint = find_checkpoint(recipe, resume)
+    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
+    config.output_dir = str(folder)
+    main = config.process_index == 0
+    set_seed(recipe.seed)
+
+    scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
+    pools, tests = load_data(recipe)
+    order = plan_prompts(recipe, config, pools)
+    config.max_steps = order.steps
+    path = find_model(recipe)
+    tokenizer = load_tokenizer(path, revision=recipe.model.revision)
+    if main:
+        if note := os.environ.get(FOLDER_NOTE):
+            Path(note).write_text(str(folder))
+        (folder / "recipe.yaml").write_text(recipe.dump())
+        facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": order.steps}
+        write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
+        print(f"{recipe.name}: {order.steps} steps -> {folder}", file=sys.stderr, flush=True)
+
+    trainer = EntropyGRPOTrainer(
+        model=load_policy(recipe, path),
+        reward_funcs=scorer.functions,
+        args=config,
+        train_dataset=to_dataset(order.examples, recipe.data.system, order.sources),
+        processing_class=tokenizer,
+        peft_config=peft_config(recipe),
+        objective=control,
+    )
+    evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
+    # Records first: rows of an evaluation at the start must find their file continued, not cut.
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    for callback in (MetricsFile(folder), CompletionsFile(folder, recipe.tracking.completions, trainer)):
+        trainer.add_callback(callback)
+    trainer.add_callback(Progress(folder.name))
+    trainer.add_callback(evaluation)
+    try:
+        with stop_on_signal(trainer):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        scorer.close()
+    return finish(recipe, trainer, evaluation, folder)
+
+
+def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
+    """TRL's config: the recipe's trainer block, its sampler, and what follows from the model and the machine."""
+    sampler, tracking = recipe.sampler, recipe.tracking
+    cpu = not torch.cuda.is_available()
+    fields: dict[str, Any] = {
+        "output_dir": str(folder),
+        "seed": recipe.seed,
+        "use_cpu": cpu,
+        "bf16": recipe.model.dtype == "bfloat16",
+        "temperature": sampler.temperature,
+        "top_p": sampler.top_p,
+        "top_k": sampler.top_k,
+        "min_p": sampler.min_p,
+        "repetition_penalty": sampler.repetition_penalty,
+        "logging_steps": tracking.log_every,
+        "report_to": [name for name in ("wandb", "trackio") if getattr(tracking, name) is not None],
+        "run_name": recipe.name,
+        "disable_tqdm": True,
+        "shuffle_dataset": False,  # the order of prompts is the curriculum's
+        "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward],
+        "log_completions": False,
+    }
+    if tracking.wandb is not None:
+        os.environ.setdefault("WANDB_PROJECT", tracking.wandb.project)
+        os.environ.setdefault("WANDB_MODE", tracking.wandb.mode)
+        optional = {"WANDB_ENTITY": tracking.wandb.entity, "WANDB_RUN_GROUP": tracking.wandb.group}
+        optional["WANDB_TAGS"] = ",".join(tracking.wandb.tags)
+        for name, value in optional.items():
+            if value:
+                os.environ.setdefault(name, value)
+    if tracking.trackio is not None:
+        fields["project"] = tracking.trackio.project
+    return GRPOConfig(**{**fields, **recipe.trainer_fields})
+
+
+def check_world(found: int) -> None:
+    """`accelerate launch --cpu --num_processes 2` quietly runs one process: the launcher says how many it meant."""
+    expected = os.environ.get("ENTROPOSTAT_EXPECT_WORLD")
+    if expected and int(expected) != found:
+        raise RuntimeError(f"the launcher asked for {expected} processes, but {found} run: check launch.strategy")
+
+
+def on_all_ranks(function: Any, *args: Any) -> Any:
+    """Call on the main process and give every rank its result."""
+    from accelerate import PartialState
+
+    box = [function(*args) if PartialState().is_main_process else None]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(box)
+    return box[0]
+
+
+def find_checkpoint(recipe: Recipe, resume: str | None) -> Path | None:
+    """The folder that ``--resume`` names; ``last``: the newest checkpoint of the recipe's newest run."""
+    if resume is None:
+        return None
+    if resume != "last":
+        folder = Path(resume)
+        if not (folder / "trainer_state.json").is_file():
+            raise FileNotFoundError(f"--resume {resume}: no checkpoint there (trainer_state.json is missing)")
+        return folder
+    runs = [recipe.run_dir, *recipe.run_dir.parent.glob(f"{recipe.name}-[0-9]*")]
+    found = [state.parent for run in runs for state in run.glob("checkpoint-*/trainer_state.json")]
+    if not found:
+        raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no checkpoint")
+    return max(found, key=lambda folder: (folder.stat().st_mtime, int(folder.name.rpartition("-")[2])))
+
+
+def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
+    """The training and held-out sides of every source, and the evaluation sets by name."""
+    load = lambda term: SOURCES.build(term.kind, term.options).load(recipe.folder)
+    extra = {name: load(term) for name, term in recipe.sets.items()}
+    tested = [example for examples in extra.values() for example in examples]
+    pools = split({name: load(term) for name, term in recipe.sources.items()}, recipe.data.held_out, tested)
+    shaped = {**{name: held for name, held in pools.held_out.items() if held}, **extra}
+    return pools, {name: [with_system(e, recipe.data.system) for e in held] for name, held in shaped.items()}
+
+
+def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
+    """The prompts in the order of training."""
+    generation = config.generation_batch_size // config.num_generations
+    cycle = Fraction(config.steps_per_generation * config.num_iterations, config.gradient_accumulation_steps)
+    stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
+    total = config.max_steps if config.max_steps > 0 else None
+    return plan_order(
+        pools.train, stages, prompts=generation, steps_per_generation=cycle, total_steps=total, seed=recipe.seed
+    )
+
+
+def find_model(recipe: Recipe) -> str:
+    """Build, convert or just name the initial policy; the main process of each machine first, the others find it cached."""
+    block = recipe.model
+    build = BuildBlock(**block.build.model_dump(exclude={"kind"})) if block.build else None
+    package = (block.package.name, block.package.file) if block.package else None
+    return model_path(
+        path=block.path, build=build, package=package, held_out=recipe.data.held_out, seed=recipe.seed,
+        progress=pretraining_line,
+    )  # fmt: skip
+
+
+def pretraining_line(step: int, steps: int, loss: float) -> None:
+    if step % max(steps // 6, 1) == 0:
+        print(f"pre-training the quickstart policy: step {step}/{steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
+
+
+def load_policy(recipe: Recipe, path: str) -> Any:
+    block = recipe.model
+    return load_model(path, dtype=block.dtype, attn_implementation=block.attn_implementation, revision=block.revision)
+
+
+def peft_config(recipe: Recipe) -> Any:
+    if recipe.model.peft is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", **recipe.model.peft.model_dump())
+
+
+def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
+    """A function that evaluates the policy as it is, on all ranks together."""
+    block = recipe.evaluate
+    settings = EvaluateSettings(
+        max_new_tokens=block.max_new_tokens or trainer.max_completion_length,
+        prompts=block.prompts,
+        samples=block.samples,
+        k=tuple(block.k),
+        greedy=block.greedy,
+        seed=block.seed,
+        strategies=scorer.strategies,
+    )
+    reference = trainer.ref_model
+    if block.reference and reference is None:
+        reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
+
+    def measure() -> dict[str, float]:
+        if not block.prompts or not tests:
+            return {}
+        accelerator = trainer.accelerator
+        with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as model:
+            return evaluate(
+                model,
+                trainer.processing_class,
+                tests,
+                scorer.verify,
+                settings,
+                reference=reference if block.reference else None,
+                rank=accelerator.process_index,
+                world=accelerator.num_processes,
+                gather_object=gather_object if accelerator.num_processes > 1 else lambda records: records,
+            )
+
+    return measure
+
+
+def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, folder: Path) -> int:
+    """Save the policy, write the summary, and print it."""
+    state = trainer.state
+    stopped = state.global_step < state.max_steps
+    if not stopped:
+        trainer.save_model(str(folder / "final"))
+    if trainer.accelerator.is_main_process:
+        rows = [row for row in state.log_history if "loss" in row]
+        last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
+        summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
+        summary |= {**last, **evaluation.latest}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        if stopped:
+            resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
+            print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)
+    trainer.accelerator.wait_for_everyone()
+    return 130 if stopped else 0
