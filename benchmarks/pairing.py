@@ -27,8 +27,8 @@ PATIENCE = 300.0
 class Turns(TrainerCallback):
     """One training loop that advances only when ``step`` is called."""
 
-    def __init__(self, trainer: GRPOTrainer) -> None:
-        self.trainer = trainer
+    def __init__(self, trainer: GRPOTrainer, watch: Stopwatch | None = None) -> None:
+        self.trainer, self.watch = trainer, watch
         self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
         self._stop = False
@@ -63,7 +63,10 @@ class Turns(TrainerCallback):
         before = time.perf_counter()
         self._mine.release()
         self._wait()
-        return time.perf_counter() - before
+        seconds = time.perf_counter() - before
+        if self.watch is not None:
+            self.watch.lap()
+        return seconds
 
     def close(self) -> None:
         """One last step, and the loop ends."""

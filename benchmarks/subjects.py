@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from entropostat.rl.objective import normalise_terms
@@ -142,10 +141,10 @@ def build(ours: bool, size: Size, steps: int, **changes: Any) -> GRPOTrainer:
         "train_dataset": prompts,
     }
     if not ours:
-        return GRPOTrainer(**common)
-    objective = {slot: normalise_terms(terms) for slot, terms in TERMS.items()}
-    return EntropyGRPOTrainer(**common, objective={**objective, "loss": ("trl", "trl", {"type": "dapo"})})
-
-
-def folder_for(trainer: GRPOTrainer) -> Path:
-    return Path(trainer.args.output_dir)
+        trainer = GRPOTrainer(**common)
+    else:
+        objective: dict[str, Any] = {slot: normalise_terms(terms) for slot, terms in TERMS.items()}
+        objective["loss"] = ("trl", "trl", {"type": "dapo"})
+        trainer = EntropyGRPOTrainer(**common, objective=objective)
+    trainer.remove_callback(PrinterCallback)
+    return trainer

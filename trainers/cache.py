@@ -11,12 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 
 def cache_root() -> Path:
     """``$XDG_CACHE_HOME/entropostat``, by default ``~/.cache/entropostat``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "entropostat"
+
+
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Weights and configuration, written by whichever process calls: ``save_pretrained`` writes on rank 0 alone, but
+    the process that holds the lock of the cache may be another.
+    """
+    tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = model.dtype
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
 
 
 def content_key(parts: Any) -> str:

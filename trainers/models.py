@@ -11,15 +11,15 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from entropostat.data.build import BuildBlock
-from entropostat.trainers.cache import cached, content_key
+from entropostat.recipe.blocks import Build
+from entropostat.trainers.cache import cached, content_key, save_model
 from entropostat.trainers.pretrain import Progress, build_policy
 
 
 def model_path(
     *,
     path: str | None = None,
-    build: BuildBlock | None = None,
+    build: Build | None = None,
     package: tuple[str, str] | None = None,
     held_out: float = 0.0,
     seed: int = 0,
@@ -108,7 +108,7 @@ def _convert(weights: Path, folder: Path) -> None:
     plain.load_state_dict(packed.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = packed.generation_config
-    plain.save_pretrained(folder)
+    save_model(plain, folder)
     AutoTokenizer.from_pretrained(str(weights.parent), **options).save_pretrained(folder)
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 def aggregate(trainer: Any, x: Tensor, inputs: dict[str, Any], tokens: Tensor) -> Tensor:
     """(B, T) per-token term -> scalar, exactly as ``GRPOTrainer._compute_loss`` of TRL 1.16 reduces its own.
 
-    ``tokens`` is what ``tokens_per_micro_batch`` gives: its caller has it already. A contract test compares every branch with TRL's KL term, so that a changed normaliser upstream turns it red.
+    ``tokens`` is what ``tokens_per_micro_batch`` gives: the caller has it already. A contract test compares every branch
+    with TRL's KL term, so that a changed normaliser upstream turns it red.
     """
     mask = completion_mask(inputs)
     training = trainer.model.training

@@ -5,7 +5,6 @@ Nothing is downloaded. Held-out prompts are never shown, so that 'held out' mean
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import random
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from entropostat.data import chain, split
-from entropostat.data.build import BuildBlock
-from entropostat.trainers.cache import cached, content_key
+from entropostat.recipe.blocks import Build
+from entropostat.trainers.cache import cached, content_key, save_model
 
 Progress = Callable[[int, int, float], None]
 """(steps done, steps in all, loss)."""
@@ -33,15 +32,15 @@ FLOOR = 0.1
 """The learning rate ends at this share of its peak."""
 
 
-def build_policy(block: BuildBlock, held_out: float, seed: int, progress: Progress | None = None) -> Path:
+def build_policy(block: Build, held_out: float, seed: int, progress: Progress | None = None) -> Path:
     """Folder of the policy that ``block`` describes, from the cache where it was built before.
 
     ``seed`` is the recipe's and applies where the block sets none. ``held_out`` is the recipe's share of held-out
     prompts.
     """
-    block = dataclasses.replace(block, seed=seed if block.seed is None else block.seed)
+    block = block.model_copy(update={"seed": seed if block.seed is None else block.seed})
     recipe = {
-        "block": dataclasses.asdict(block),
+        "block": block.model_dump(),
         "held_out": held_out,
         "code": [inspect.getsource(module) for module in (inspect.getmodule(build_policy), chain, split) if module],
         "versions": [torch.__version__, transformers.__version__],
@@ -50,7 +49,7 @@ def build_policy(block: BuildBlock, held_out: float, seed: int, progress: Progre
     def make(folder: Path) -> None:
         tokenizer = make_tokenizer()
         model = pretrain(block, held_out, tokenizer, progress)
-        model.save_pretrained(folder)
+        save_model(model, folder)
         tokenizer.save_pretrained(folder)
 
     return cached("policies", content_key(recipe), make)
@@ -68,7 +67,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(block: BuildBlock, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def make_model(block: Build, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=block.hidden,
@@ -88,7 +87,7 @@ def make_model(block: BuildBlock, tokenizer: PreTrainedTokenizerFast) -> Qwen3Fo
     return model
 
 
-def demonstrations(block: BuildBlock, held_out: float, count: int) -> list[tuple[str, str]]:
+def demonstrations(block: Build, held_out: float, count: int) -> list[tuple[str, str]]:
     """``count`` pairs of prompt and completion, none of them on a held-out prompt.
 
     A slip puts a random value in place of the right one and the working goes on from there.
@@ -112,7 +111,7 @@ def demonstrations(block: BuildBlock, held_out: float, count: int) -> list[tuple
     return pairs
 
 
-def _slipping(expression: str, block: BuildBlock, rng: random.Random) -> list[int]:
+def _slipping(expression: str, block: Build, rng: random.Random) -> list[int]:
     value, steps = int(expression[0]), []
     for operator, digit in zip(expression[1::2], expression[2::2], strict=True):
         value = chain.apply(value, operator, digit, block.modulus)
@@ -139,7 +138,7 @@ def encode(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> 
 
 
 def pretrain(
-    block: BuildBlock, held_out: float, tokenizer: PreTrainedTokenizerFast, progress: Progress | None = None
+    block: Build, held_out: float, tokenizer: PreTrainedTokenizerFast, progress: Progress | None = None
 ) -> Qwen3ForCausalLM:
     """Supervised training on fresh demonstrations. Leaves the global random state and thread count as they were."""
     ids, labels, lengths = encode(demonstrations(block, held_out, block.steps * block.batch), tokenizer)

@@ -17,7 +17,6 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
-from entropostat.data.build import BuildBlock
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
@@ -181,10 +180,9 @@ def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
 def find_model(recipe: Recipe) -> str:
     """Build, convert or just name the initial policy; the main process of each machine first, the others find it cached."""
     block = recipe.model
-    build = BuildBlock(**block.build.model_dump(exclude={"kind"})) if block.build else None
     package = (block.package.name, block.package.file) if block.package else None
     return model_path(
-        path=block.path, build=build, package=package, held_out=recipe.data.held_out, seed=recipe.seed,
+        path=block.path, build=block.build, package=package, held_out=recipe.data.held_out, seed=recipe.seed,
         progress=pretraining_line,
     )  # fmt: skip
 

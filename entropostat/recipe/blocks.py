@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Block(BaseModel):
@@ -17,7 +17,9 @@ class Build(Block):
     """A policy of 0.1 M parameters that the project builds and pre-trains itself on chains, cached by content."""
 
     kind: Literal["chain"] = Field("chain", description="what it is pre-trained on")
-    lengths: list[int] = Field([2, 5], min_length=1, description="numbers per chain, mixed in the demonstrations")
+    lengths: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 5], min_length=1, description="numbers per chain, mixed in the demonstrations"
+    )
     modulus: int = Field(10, ge=2, description="the arithmetic is modulo this")
     working: float = Field(0.3, ge=0, le=1, description="share of demonstrations that show their working")
     slips: float = Field(0.3, ge=0, le=1, description="probability that a step of the working is wrong")
@@ -29,6 +31,12 @@ class Build(Block):
     layers: int = Field(2, ge=1, description="depth")
     heads: int = Field(2, ge=1, description="attention heads")
     ff: int = Field(192, ge=8, description="width of the feed-forward layers")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Build:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden: {self.hidden} must be a multiple of 2 * heads ({2 * self.heads})")
+        return self
 
 
 class Package(Block):
@@ -63,7 +71,7 @@ class Stage(Block):
     """A stretch of training on one source."""
 
     source: str = Field(description="name of a source in data.sources")
-    steps: int = Field(ge=1, description="optimizer steps, rounded up to whole generations")
+    steps: int = Field(ge=1, description="optimizer steps; edges are rounded to the nearest generation")
 
 
 class Data(Block):

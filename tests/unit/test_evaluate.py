@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from entropostat.data.build import BuildBlock
 from entropostat.data.dataset import with_system
 from entropostat.data.registry import SOURCES
+from entropostat.recipe.blocks import Build
 from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
@@ -26,7 +26,7 @@ def policy(seed=0):
     """Untrained, with logits far from uniform."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
-    model = make_model(BuildBlock(hidden=16, ff=16, layers=1), tokenizer)
+    model = make_model(Build(hidden=16, ff=16, layers=1), tokenizer)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(40)
     return model.eval(), tokenizer
@@ -175,7 +175,7 @@ def test_entropy_equals_dense_logits_despite_padding_and_tiles(monkeypatch, elem
 
 def test_entropy_of_impossible_tokens_is_finite():
     class Head(torch.nn.Module):
-        config = make_model(BuildBlock(hidden=16, ff=16, layers=1), make_tokenizer()).config
+        config = make_model(Build(hidden=16, ff=16, layers=1), make_tokenizer()).config
 
         def forward(self, input_ids, attention_mask, use_cache):
             logits = torch.full((*input_ids.shape, 4), -torch.inf)

@@ -229,7 +229,7 @@ BROKEN = {
     ),
     "stage without steps": (
         child("data:\n  curriculum:\n    - {source: easy}\n"),
-        "x.yaml:4: data.curriculum.0.steps: missing; it says: optimizer steps, rounded up to whole generations",
+        "x.yaml:4: data.curriculum.0.steps: missing; it says: optimizer steps; edges are rounded to the nearest generation",
     ),
     "no reward": (
         "model: {build: {}}\ndata: {sources: {a: {chain: {}}}}\n",

@@ -141,6 +141,16 @@ def test_the_covariance_is_zero_in_padding_and_sums_to_the_pooled_one():
     torch.testing.assert_close(cov.sum() / v.sum(), pooled)
 
 
+def test_log_means_run_over_the_valid_tokens_and_carry_no_graph():
+    batch = with_leaves(batch_of(3))
+    padded = torch.where(batch.valid, batch.logps, torch.nan)
+    metrics = batch.means(a=padded, b=padded > -1)
+    torch.testing.assert_close(metrics["a"], batch.logps[batch.valid].mean().detach())
+    assert float(metrics["b"]) == pytest.approx(float((batch.logps[batch.valid] > -1).double().mean()))
+    assert not metrics["a"].requires_grad
+    assert batch.set(mask=torch.zeros_like(batch.mask)).means(a=padded)["a"] == 0
+
+
 def test_high_entropy_keeps_what_reaches_the_quantile_of_the_old_policy():
     batch = batch_of(3)
     o = build(weights=("high_entropy", {"fraction": 0.25}))
