@@ -22,7 +22,6 @@ from trl import GRPOTrainer
 
 MATMULS = ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "addmm_")
 PHASES = ("rollout", "tap", "loss", "backward and optimizer")
-REQUESTS = ("gather", "reduce", "gather_for_metrics", "pad_across_processes")
 
 
 class Meter(TorchDispatchMode):
@@ -94,8 +93,6 @@ def count(trainer: GRPOTrainer, cycle: int) -> dict[str, Any]:
         model.register_forward_pre_hook(_forward_counter(calls, watch), with_kwargs=True)
     policy = models[0]
     policy.generate = _counted(policy.generate, "generate", calls, watch)
-    for name in REQUESTS:
-        setattr(trainer.accelerator, name, _counted(getattr(trainer.accelerator, name), "requested", calls, watch))
     trainer.train()
     if watch.on or not watch.done:
         raise RuntimeError(f"the run of {trainer.args.max_steps} steps ended before the counted cycle did")
@@ -109,7 +106,6 @@ def count(trainer: GRPOTrainer, cycle: int) -> dict[str, Any]:
         "generate calls": per_step(calls["generate"]),
         "collectives": per_step(meter.collectives.total()),
         "collectives by phase": {phase: per_step(meter.collectives[phase]) for phase in PHASES},
-        "collectives requested": per_step(calls["requested"]),
         "peak bytes": meter.peak,
         "bytes after the loss": meter.after_loss,
         "ops by name": {phase: dict(meter.names[phase].most_common()) for phase in PHASES},

@@ -50,7 +50,7 @@ def counts_of_two_processes(size: Size) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "counts.json"
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        done = subprocess.run([*launch, str(HERE), "--worker", str(out)], capture_output=True, text=True)
+        done = subprocess.run([*launch, str(HERE), "--worker", str(out)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the two-process run failed:\n{done.stderr[-4000:]}")
         found: dict[str, Any] = json.loads(out.read_text())

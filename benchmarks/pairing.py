@@ -41,7 +41,7 @@ class Turns(TrainerCallback):
         torch.set_num_threads(1)
         try:
             self.trainer.train()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self._error = error
         finally:
             self._theirs.release()

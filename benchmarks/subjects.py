@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,6 +64,8 @@ class Size:
 
 SMALL = Size("small", layers=4, hidden=128, vocabulary=1024, tokens=32)
 TINY = Size("tiny", layers=2, hidden=32, vocabulary=32, tokens=8, micro_batch=4, generations=4)
+
+LONG = replace(TINY, name="tiny, long window", accumulation=8, steps_per_generation=16)
 
 
 @functools.lru_cache

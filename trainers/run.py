@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_f
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
     """Exit code: 0 done, 130 interrupted after saving."""
     transformers.utils.logging.set_verbosity_error()
+    # TRL 1.16 itself still reads the name that transformers warns about.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
@@ -225,14 +229,19 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         if not block.prompts or not tests:
             return {}
         accelerator = trainer.accelerator
-        with unwrap_model_for_generation(trainer.model_wrapped, accelerator) as model:
+        # Under ZeRO-3 both models are gathered here: ranks evaluate different prompts, so nothing may be sharded.
+        with contextlib.ExitStack() as stack:
+            model = stack.enter_context(unwrap_model_for_generation(trainer.model_wrapped, accelerator))
+            frozen = reference
+            if block.reference and reference is trainer.ref_model:
+                frozen = stack.enter_context(unwrap_model_for_generation(reference, accelerator))
             return evaluate(
                 model,
                 trainer.processing_class,
                 tests,
                 scorer.verify,
                 settings,
-                reference=reference if block.reference else None,
+                reference=frozen if block.reference else None,
                 rank=accelerator.process_index,
                 world=accelerator.num_processes,
                 gather_object=gather_object if accelerator.num_processes > 1 else lambda records: records,

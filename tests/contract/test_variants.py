@@ -1,0 +1,108 @@
+"""The seams under PEFT, bf16 autocast, several iterations, and a generation that TRL scores on-policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from support import tiny
+
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+
+TERMS: dict[str, Any] = {
+    "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}, {"high_entropy": {"fraction": 0.5}}],
+    "penalties": [{"kl_ref": {"coef": 0.1}}, {"kl_cov": {"fraction": 0.1}}, {"entropy_bonus": {"coef": 0.01}}],
+}
+
+
+@pytest.fixture(scope="module")
+def path() -> str:
+    return tiny.saved()
+
+
+def rows(trainer: Any) -> list[dict[str, float]]:
+    trainer.train()
+    return [row for row in trainer.state.log_history if "loss" in row]
+
+
+def test_the_reference_of_an_adapter_is_the_model_without_it(path: str) -> None:
+    trainer = EntropyGRPOTrainer(
+        model=path,
+        reward_funcs=tiny.digits,
+        args=tiny.config(max_steps=4),
+        train_dataset=tiny.prompts(),
+        objective=tiny.objective(**TERMS),
+        peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear"),
+    )
+    assert trainer.ref_model is None
+    found = rows(trainer)
+    assert found[0]["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert found[-1]["kl"] > 1e-6
+    assert found[1]["kl_cov/distance"] > 0
+
+
+def test_the_reference_is_another_model_than_the_policy(path: str) -> None:
+    """A copy whose patched forward calls the original's would read a KL of exactly 0 for ever."""
+    found = rows(tiny.ours(path, tiny.objective(penalties=["kl_ref"]), max_steps=4))
+    assert found[0]["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert all(row["kl"] > 1e-6 for row in found[1:])
+
+
+def test_bf16_autocast_keeps_statistics_in_float32(path: str) -> None:
+    trainer = tiny.ours(path, tiny.objective(**TERMS), max_steps=4, bf16=True)
+    seen = []
+    tap = trainer._tap
+
+    def watch(logps: torch.Tensor, entropy: torch.Tensor) -> None:
+        seen.append((logps.dtype, entropy.dtype))
+        tap(logps, entropy)
+
+    trainer._tap = watch
+    found = rows(trainer)
+    assert set(seen) == {(torch.float32, torch.float32)}
+    assert all(row["grad_norm"] == row["grad_norm"] and row["entropy"] > 0 for row in found)
+
+
+def test_on_policy_generations_are_scored_once_more_for_their_statistics(path: str) -> None:
+    """One update a generation: TRL keeps no old log-probs, Clip-Cov needs them, KL-Cov is exactly inert."""
+    trainer = tiny.ours(path, tiny.objective(**TERMS), max_steps=3, steps_per_generation=1, num_iterations=1)
+    found = rows(trainer)
+    assert all("old_per_token_logps" not in part for part in trainer._buffered_inputs)
+    assert any(row["clip_cov/fraction"] > 0 for row in found)
+    assert all(row["kl_cov/distance"] == 0 and row["kl_cov/fraction"] > 0 for row in found)
+
+
+def test_terms_without_old_log_probs_cost_no_extra_forward(path: str) -> None:
+    trainer = tiny.ours(path, max_steps=2, steps_per_generation=1)
+    calls = []
+    score = trainer._score_tokens
+    trainer._score_tokens = lambda output: calls.append(1) or score(output)
+    rows(trainer)
+    assert not calls
+
+
+def test_the_logged_advantages_are_those_that_train(path: str) -> None:
+    trainer = tiny.ours(path, tiny.objective(advantages=["rloo"]), max_steps=1)
+    rows(trainer)
+    logged = torch.tensor(sorted(trainer._logs["advantages"]))
+    trained = torch.cat([part["advantages"] for part in trainer._buffered_inputs]).sort().values
+    torch.testing.assert_close(logged, trained)
+
+
+def test_an_evaluation_moves_no_controller(path: str) -> None:
+    step = {"step": {"target": 10.0, "delta": 0.01}}
+    spec = tiny.objective(penalties=[{"entropy_bonus": {"coef": step}}])
+    trainer = EntropyGRPOTrainer(
+        model=path,
+        reward_funcs=tiny.digits,
+        args=tiny.config(max_steps=2, per_device_eval_batch_size=4),
+        train_dataset=tiny.prompts(),
+        eval_dataset=tiny.prompts(4),
+        objective=spec,
+    )
+    rows(trainer)
+    before, generations = dict(trainer.control_state), trainer.generations
+    trainer.evaluate()
+    assert trainer.control_state == before and trainer.generations == generations

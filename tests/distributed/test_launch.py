@@ -1,0 +1,49 @@
+"""`entropostat launch` starts the processes that it names, and the recipe trains on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHORT = [
+    "model.build.steps=5",
+    "data.curriculum=[{source: easy, steps: 4}]",
+    "trainer.per_device_train_batch_size=8",
+    "evaluate.prompts=4",
+    "evaluate.samples=2",
+    "evaluate.k=[1]",
+]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    ["ddp", pytest.param("zero2", marks=pytest.mark.slow), pytest.param("zero3", marks=pytest.mark.slow)],
+)
+def test_two_processes_train_the_quickstart(tmp_path: Path, strategy: str) -> None:
+    launch = f"launch={{strategy: {strategy}, num_processes: 2}}"
+    done = subprocess.run(
+        [sys.executable, "-m", "entropostat", "launch", "entropostat:quickstart/pid-kl.yaml", launch, *SHORT,
+         f"output_dir={tmp_path}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True, check=False, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "quickstart-pid-kl"
+    assert json.loads((folder / "run.json").read_text())["world_size"] == 2
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["finished"] and summary["steps"] == 4
+    assert summary["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=0.1)
+    assert (folder / "final" / "model.safetensors").is_file()
+
+
+def test_fewer_processes_than_meant_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from entropostat.trainers.run import check_world
+
+    monkeypatch.setenv("ENTROPOSTAT_EXPECT_WORLD", "2")
+    with pytest.raises(RuntimeError, match="asked for 2 processes, but 1 run"):
+        check_world(1)

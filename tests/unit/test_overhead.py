@@ -1,0 +1,82 @@
+"""The exact half of the overhead gate: counts against a stock trainer, on the benchmark's small model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Any:
+    """The modules of the benchmark, which is a script and no package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import counting
+        import gates
+        import pairing
+        import subjects
+
+        yield {"counting": counting, "gates": gates, "pairing": pairing, "subjects": subjects}
+        for name in ("counting", "gates", "pairing", "subjects"):
+            sys.modules.pop(name)
+
+
+@pytest.fixture(scope="module")
+def counts(benchmark: Any) -> dict[str, Any]:
+    build, size = benchmark["subjects"].build, benchmark["subjects"].SMALL
+    return {
+        name: benchmark["counting"].count(build(name == "ours", size, 2 * size.cycle + 1), size.cycle)
+        for name in ("stock", "ours")
+    }
+
+
+def test_every_exact_count_is_within_its_gate(benchmark: Any, counts: dict[str, Any]) -> None:
+    found = list(benchmark["gates"].count_gates(counts["stock"], counts["ours"]))
+    assert [gate.what for gate in found if gate.passed is False] == []
+    assert len([gate for gate in found if gate.passed]) == 8
+
+
+def test_the_counts_are_those_of_the_configuration(benchmark: Any, counts: dict[str, Any]) -> None:
+    """Two micro-batches of training a step, and per generation four of old and four of reference log-probs."""
+    size = benchmark["subjects"].SMALL
+    for found in counts.values():
+        scored = size.accumulation + 2 * size.steps_per_generation / size.cycle
+        assert found["scoring and training forwards"] == scored
+        assert found["model forwards"] == scored + size.tokens / size.cycle
+        assert found["generate calls"] == 1 / size.cycle
+
+
+def test_without_generation_the_ops_stay_close(counts: dict[str, Any]) -> None:
+    """Stricter than the gate, so that a term that starts to compute twice is seen."""
+    stock, ours = (counts[n]["aten ops"] - counts[n]["aten ops by phase"]["rollout"] for n in ("stock", "ours"))
+    assert ours / stock <= 1.12
+
+
+def test_the_meter_sees_a_second_forward_a_projection_and_the_bytes_they_hold(benchmark: Any) -> None:
+    head = torch.nn.Linear(8, 1000, bias=False)
+    meter = benchmark["counting"].Meter([head.weight])
+    meter.follow(head.weight)
+    with meter:
+        kept = head(torch.ones(4, 8)).exp()
+        ops, peak = meter.ops.total(), meter.peak
+        (head(torch.ones(4, 8)).exp() * kept).sum().backward()
+    assert meter.projections == 2
+    assert meter.ops.total() > 2 * ops
+    assert meter.peak >= peak + kept.nbytes
+    alive = meter.alive
+    del kept
+    assert meter.alive < alive
+
+
+def test_a_ratio_and_its_interval_follow_the_pairs(benchmark: Any) -> None:
+    ratio = benchmark["pairing"].ratio
+    found = ratio([1.05, 1.06, 1.04] * 20, [1.0, 1.0, 1.0] * 20)
+    assert found["low"] <= found["median"] == pytest.approx(1.05) <= found["high"]
+    assert found["low"] >= 1.04
+    assert ratio([2.0, 8.0], [2.0, 8.0])["high"] == 1.0
