@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
-.PHONY: help setup train test test-all lint docs bench clean
+.PHONY: help setup train test test-all smoke-gpu lint docs bench clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,10 +22,13 @@ train: setup  ## the main job: plain GRPO beside PID-gated KL, in minutes on two
 	$(PYTHON) -m entropostat train $(QUICKSTART)
 
 test: setup  ## the test suite
-	$(PYTHON) -m pytest -m "not slow and not gpu"
+	$(PYTHON) -m pytest
 
 test-all: setup  ## the test suite with its long parts
 	$(PYTHON) -m pytest -m "not gpu"
+
+smoke-gpu: setup  ## ten steps each of bf16, ZeRO-3 and vLLM on one GPU, as a pass/fail table
+	$(PYTHON) -m pytest -m gpu -rA tests/gpu
 
 lint: setup  ## ruff and mypy --strict
 	.venv/bin/ruff check .

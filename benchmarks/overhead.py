@@ -29,7 +29,7 @@ import transformers
 from counting import count
 from gates import Gate, count_gates, rank_gates, table, time_gates
 from pairing import Stopwatch, Turns, alternate, ratio, record, replay
-from subjects import BETA, SMALL, TERMS, TINY, Size, build
+from subjects import BETA, LONG, SMALL, TERMS, TINY, Size, build, saved
 
 from entropostat.trainers.records import MetricsFile
 
@@ -45,8 +45,8 @@ def counts(size: Size) -> dict[str, Any]:
     }
 
 
-def counts_of_two_processes(size: Size) -> dict[str, Any]:
-    """The same in two real processes over gloo."""
+def counts_of_two_processes() -> dict[str, Any]:
+    """The same in two real processes over gloo, by size."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "counts.json"
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -88,7 +88,10 @@ def times(size: Size, pairs: int, note: Any) -> dict[str, Any]:
 
 
 def worker(out: Path) -> int:
-    found = counts(TINY)
+    sizes = (TINY, LONG)
+    for size in sizes:  # once there is a process group, only its first rank writes models
+        saved(size)
+    found = {size.name: counts(size) for size in sizes}
     if torch.distributed.get_rank() == 0:
         out.write_text(json.dumps(found))
     torch.distributed.barrier()
@@ -115,7 +118,7 @@ def main() -> int:
         "versions": {name: version(name) for name in ("torch", "trl", "transformers", "accelerate")},
         "terms": TERMS,
         "stock beta": BETA,
-        "sizes": {size.name: size.describe() for size in (SMALL, TINY)},
+        "sizes": {size.name: size.describe() for size in (SMALL, TINY, LONG)},
     }
     sections: list[tuple[str, list[Gate]]] = []
 
@@ -132,8 +135,11 @@ def main() -> int:
         found = results[f"counts, {size.name}"] = counts(size)
         title = f"Exact counts, {size.name} model" + ("" if judged else " (reported, not judged)")
         section(title, list(count_gates(found["stock"], found["ours"], judged)))
-    found = results["counts, two processes"] = counts_of_two_processes(TINY)
-    section("Collectives of two processes, tiny model", list(rank_gates(found["stock"], found["ours"], TINY.cycle)))
+    results["counts, two processes"] = counts_of_two_processes()
+    for size, judged in ((TINY, False), (LONG, True)):
+        found = results["counts, two processes"][size.name]
+        title = f"Collectives of two processes, {size.name} model, accumulation {size.accumulation}"
+        section(title, list(rank_gates(found["stock"], found["ours"], size.cycle, judged)))
 
     def note(so_far: dict[str, Any]) -> None:
         results["time, small"] = so_far

@@ -100,9 +100,10 @@ class TokenBatch:
 
     @property
     def count(self) -> Tensor:
-        """0-dim: valid tokens of this micro-batch, at least 1, in the dtype of the log-probs."""
+        """0-dim: valid tokens of this micro-batch, at least 1; never in half precision, which cannot count to 300."""
         if "count" not in self._of_mask:
-            self._of_mask["count"] = self.valid.sum(dtype=self.logps.dtype).clamp(min=1)
+            dtype = torch.promote_types(self.logps.dtype, torch.float32)
+            self._of_mask["count"] = self.valid.sum(dtype=dtype).clamp(min=1)
         return self._of_mask["count"]
 
     @torch.no_grad()

@@ -25,7 +25,8 @@ class Evaluation(TrainerCallback):
             self.run(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.run(state)
+        if state.global_step >= state.max_steps:  # who stops a run wants it to stop
+            self.run(state)
 
     def run(self, state: Any) -> None:
         if state.global_step == self._last:

@@ -19,6 +19,7 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
+from entropostat.compare import Run, table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
@@ -50,22 +51,23 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     checkpoint = find_checkpoint(recipe, resume)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
+    os.environ.setdefault("WANDB_DIR", str(folder))
     main = config.process_index == 0
     set_seed(recipe.seed)
 
     scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
     pools, tests = load_data(recipe)
     order = plan_prompts(recipe, config, pools)
-    config.max_steps = order.steps
+    config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     if main:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
         (folder / "recipe.yaml").write_text(recipe.dump())
-        facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": order.steps}
+        facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": config.max_steps}
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
-        print(f"{recipe.name}: {order.steps} steps -> {folder}", file=sys.stderr, flush=True)
+        print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
     trainer = EntropyGRPOTrainer(
         model=load_policy(recipe, path),
@@ -257,6 +259,8 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, folder: Path) -
     if not stopped:
         trainer.save_model(str(folder / "final"))
     if trainer.accelerator.is_main_process:
+        if not stopped and FOLDER_NOTE not in os.environ:
+            print(table([Run.read(folder)]))
         rows = [row for row in state.log_history if "loss" in row]
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}

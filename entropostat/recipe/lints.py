@@ -49,11 +49,13 @@ def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
 
 def aligned_kl_cov(case: Case) -> Iterator[Lint]:
     for term in case.recipe.objective["penalties"]:
-        if term.kind == "kl_cov" and case.on_policy:
+        if term.kind == "kl_cov" and case.sizes.aligned:
+            # With vLLM the old log-probs come from a forward of their own, and an L1 penalty has full size at any distance.
+            effect = "has zero gradient" if case.on_policy else "acts on the rounding between two forwards, at full size"
             yield Lint(
                 "warning",
                 f"objective.penalties.{term.name}",
-                "has zero gradient: every generation serves one update, so the policy equals the old one",
+                f"{effect}: every generation serves one update, so the policy equals the old one",
                 "set trainer.steps_per_generation to at least twice gradient_accumulation_steps (the paper: 8 updates)",
             )
 
