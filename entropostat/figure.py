@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def draw(runs: list[Run], file: Path) -> None:
-    """Write the comparison of ``runs`` as PNG. Training curves are thin with a running mean on top."""
+    """Write the comparison of ``runs`` as PNG. Training curves are thin with a running median on top."""
     sets = list(
         dict.fromkeys(k.split("/")[1] for r in runs for row in r.rows for k in row if k.startswith("evaluate/"))
     )
@@ -31,7 +32,7 @@ def draw(runs: list[Run], file: Path) -> None:
     held_out(axes[0][3], runs, sets, most, f"{most}, held out")
     held_out(axes[1][0], runs, sets, "entropy_ratio", "H / H_ref, held out")
     shares(axes[1][1], runs, sets)
-    training(axes[1][2], runs, "kl", "KL to the initial policy (k3, nats a token)")
+    divergence(axes[1][2], runs)
     coefficients(axes[1][3], runs)
     for axis in axes.flat:
         mark_stages(axis, runs)
@@ -49,8 +50,22 @@ def training(axis: Any, runs: list[Run], key: str, title: str) -> None:
         steps, values = run.series(key)
         if steps:
             axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-            axis.plot(steps, smoothed(values), color=colour, linewidth=1.8, label=run.name)
+            axis.plot(steps, smoothed(steps, values, run.stages), color=colour, linewidth=1.8, label=run.name)
     axis.set_ylim(bottom=0)
+
+
+def divergence(axis: Any, runs: list[Run]) -> None:
+    """On a logarithmic scale: single stale tokens throw the k3 estimate up by orders of magnitude."""
+    training(axis, runs, "kl", "KL to the initial policy (k3, nats a token)")
+    values = [value for run in runs for value in run.series("kl")[1] if value > 0]
+    if values:
+        axis.set_yscale("log")
+        axis.set_ylim(bottom=max(min(values), 1e-3))
+    for run, colour in zip(runs, COLOURS, strict=False):
+        for knob in run.knobs:
+            steps, targets = run.series(f"control/{knob}/target")
+            if steps and run.series(f"control/{knob}/signal")[1] == run.series("kl")[1]:
+                axis.plot(steps, targets, ":", color=colour, linewidth=1.5, label="its target")
 
 
 def held_out(axis: Any, runs: list[Run], sets: list[str], part: str, title: str) -> None:
@@ -99,8 +114,14 @@ def mark_stages(axis: Any, runs: list[Run]) -> None:
             )
 
 
-def smoothed(values: list[float], window: int = 11) -> list[float]:
-    """Centred running mean, shorter at the ends."""
+def smoothed(steps: list[int], values: list[float], stages: dict[str, int], window: int = 11) -> list[float]:
+    """Centred running median, shorter at the ends, and never across the edge of a stage: a change must not show before
+    it happens.
+    """
     half = window // 2
-    parts = [values[max(0, i - half) : i + half + 1] for i in range(len(values))]
-    return [sum(part) / len(part) for part in parts]
+    stage = [sum(step > edge for edge in stages.values()) for step in steps]
+    out = []
+    for i in range(len(values)):
+        near = range(max(0, i - half), min(len(values), i + half + 1))
+        out.append(statistics.median(values[j] for j in near if stage[j] == stage[i]))
+    return out

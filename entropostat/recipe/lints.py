@@ -51,7 +51,9 @@ def aligned_kl_cov(case: Case) -> Iterator[Lint]:
     for term in case.recipe.objective["penalties"]:
         if term.kind == "kl_cov" and case.sizes.aligned:
             # With vLLM the old log-probs come from a forward of their own, and an L1 penalty has full size at any distance.
-            effect = "has zero gradient" if case.on_policy else "acts on the rounding between two forwards, at full size"
+            effect = (
+                "has zero gradient" if case.on_policy else "acts on the rounding between two forwards, at full size"
+            )
             yield Lint(
                 "warning",
                 f"objective.penalties.{term.name}",
