@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         from entropostat.data.example import DataError
-        from entropostat.recipe.errors import RecipeError
+        from entropostat.recipe.errors import RecipeError, SetupError
 
-        if not isinstance(error, (RecipeError, DataError)):
+        if not isinstance(error, (RecipeError, DataError, SetupError)):
             raise
         # Mistakes of the user, told in lines that name the place and the fix: a traceback would bury them.
         print(error, file=sys.stderr)

@@ -25,6 +25,7 @@ from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.recipe.errors import in_one_line
 from entropostat.recipe.recipe import Recipe
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
@@ -40,28 +41,38 @@ from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_f
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, 130 interrupted after saving."""
+    """Exit code: 0 done, 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
+    with in_one_line(recipe.name):
+        checkpoint = find_checkpoint(recipe, resume)
+        scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
+        trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
+    try:
+        with stop_on_signal(trainer):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        scorer.close()
+    return finish(recipe, trainer, evaluation)
+
+
+def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
+    """The trainer with its callbacks, and the run folder with its first records."""
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
     check_world(config.world_size)
-    checkpoint = find_checkpoint(recipe, resume)
-    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
-    config.output_dir = str(folder)
-    os.environ.setdefault("WANDB_DIR", str(folder))
-    main = config.process_index == 0
     set_seed(recipe.seed)
-
-    scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
     pools, tests = load_data(recipe)
     order = plan_prompts(recipe, config, pools)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
-    if main:
+    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
+    config.output_dir = str(folder)
+    os.environ.setdefault("WANDB_DIR", str(folder))
+    if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
         (folder / "recipe.yaml").write_text(recipe.dump())
@@ -78,20 +89,15 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
         peft_config=peft_config(recipe),
         objective=control,
     )
-    evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
-    # Records first: rows of an evaluation at the start must find their file continued, not cut.
+    trainer.answer_keys = lambda: scorer.answers
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    for callback in (MetricsFile(folder), CompletionsFile(folder, recipe.tracking.completions, trainer)):
+    evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
+    # The file of metrics comes first: it must be open for the rows of an evaluation at the start.
+    completions = CompletionsFile(folder, recipe.tracking.completions, trainer)
+    for callback in (MetricsFile(folder), completions, Progress(folder.name), evaluation):
         trainer.add_callback(callback)
-    trainer.add_callback(Progress(folder.name))
-    trainer.add_callback(evaluation)
-    try:
-        with stop_on_signal(trainer):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        scorer.close()
-    return finish(recipe, trainer, evaluation, folder)
+    return trainer, evaluation
 
 
 def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
@@ -252,9 +258,9 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
     return measure
 
 
-def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, folder: Path) -> int:
+def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
     """Save the policy, write the summary, and print it."""
-    state = trainer.state
+    state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
     if not stopped:
         trainer.save_model(str(folder / "final"))

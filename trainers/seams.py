@@ -13,13 +13,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from trl.models.utils import disable_gradient_checkpointing
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
@@ -29,15 +28,13 @@ from entropostat.trainers.checkpoint import restore_buffer, save_buffer
 from entropostat.trainers.config import check_supported, configure, needs_reference
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
 from entropostat.trainers.reducer import make_reducer
+from entropostat.trainers.scoring import score_tokens
 from entropostat.trainers.window import Window
 
 log = logging.getLogger(__name__)
 
 KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
-
-VISION = ("pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
-          "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids")  # fmt: skip
 
 
 class EntropyMixin:
@@ -56,6 +53,7 @@ class EntropyMixin:
         self.control_state = self.thermostat.init()
         self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.stop_requested = False
+        self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
         self.generations = 0
         self.add_callback(ControlCallback(self))
 
@@ -90,8 +88,9 @@ class EntropyMixin:
         old_logps = output.get("old_per_token_logps")
         old_entropy = self._rollout_entropies[0] if old_logps is not None and self._rollout_entropies else None
         if (old_logps is None and "old_logps" in needs) or (old_entropy is None and "old_entropy" in needs):
-            old_logps, old_entropy = self._score_tokens(output)
+            old_logps, old_entropy = score_tokens(self, output)
         mask = completion_mask(output)
+        answers = self.answer_keys()
         return TokenBatch(
             logps=mask.float() * 0 if old_logps is None else old_logps,
             mask=mask,
@@ -101,6 +100,7 @@ class EntropyMixin:
             rewards=rewards[mine],
             groups=(uids // size)[mine],
             uids=uids[mine],
+            answers=None if answers is None else tuple(answers),
             clip=self.objective.loss.term.clip,
             seed=self.args.seed,
             generation=self.generations,
@@ -136,24 +136,6 @@ class EntropyMixin:
     @property
     def _reducer_spans_ranks(self) -> bool:
         return bool(self.accelerator.num_processes > 1)
-
-    def _score_tokens(self, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """One forward for old log-probs and entropies, where an exactly on-policy TRL would skip it."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        size = self.args.per_device_train_batch_size if self.model.training else self.args.per_device_eval_batch_size
-        extra = {key: output[key] for key in VISION if key in output}
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            logps, entropy, *_ = self._get_per_token_logps_and_entropies(
-                self.model,
-                ids,
-                attention,
-                output["completion_ids"].size(1),
-                batch_size=size,
-                compute_entropy=True,
-                **extra,
-            )
-        return logps, entropy
 
     # ------------------------------------------------------------------------------------------ loss phase
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,22 @@ class RecipeError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SetupError(Exception):
+    """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
+
+
+@contextlib.contextmanager
+def in_one_line(name: str) -> Iterator[None]:
+    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError, LookupError) as error:
+        if os.environ.get("ENTROPOSTAT_TRACEBACK"):
+            raise
+        text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+        raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
 
 
 def fail(origin: Origin, key: str, message: str) -> RecipeError:

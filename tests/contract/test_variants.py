@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig
 from support import tiny
 
+from entropostat.trainers import seams
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 TERMS: dict[str, Any] = {
@@ -74,11 +75,10 @@ def test_on_policy_generations_are_scored_once_more_for_their_statistics(path: s
     assert all(row["kl_cov/distance"] == 0 and row["kl_cov/fraction"] > 0 for row in found)
 
 
-def test_terms_without_old_log_probs_cost_no_extra_forward(path: str) -> None:
+def test_terms_without_old_log_probs_cost_no_extra_forward(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = tiny.ours(path, max_steps=2, steps_per_generation=1)
     calls = []
-    score = trainer._score_tokens
-    trainer._score_tokens = lambda output: calls.append(1) or score(output)
+    monkeypatch.setattr(seams, "score_tokens", lambda *args: calls.append(1))
     rows(trainer)
     assert not calls
 
@@ -106,3 +106,14 @@ def test_an_evaluation_moves_no_controller(path: str) -> None:
     before, generations = dict(trainer.control_state), trainer.generations
     trainer.evaluate()
     assert trainer.control_state == before and trainer.generations == generations
+
+
+def test_answer_keys_reach_the_terms(path: str) -> None:
+    trainer = tiny.ours(path, max_steps=1)
+    trainer.answer_keys = lambda: [str(i) for i in range(8)]
+    seen = []
+    score = trainer._score
+    trainer._score = lambda output, batch: seen.append(batch) or score(output, batch)
+    rows(trainer)
+    assert seen[0].answers == tuple("01234567")
+    assert seen[0].logps.shape[0] == 8
