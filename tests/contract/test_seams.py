@@ -237,3 +237,36 @@ def test_a_second_kl_to_the_reference_is_refused(path: str) -> None:
 def test_sequence_level_ratios_refuse_token_weights(path: str) -> None:
     with pytest.raises(ValueError, match="importance_sampling_level"):
         make(path, "grpo", tiny.objective(weights=["high_entropy"]), level="sequence")
+
+
+def with_sampler_correction(trainer: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """As if vLLM had sampled: TRL reads these two flags and the ratio in its loss."""
+    trainer.use_vllm, trainer.vllm_importance_sampling_correction = True, True
+    ratio = 0.5 + torch.rand(inputs["completion_ids"].shape, generator=torch.Generator().manual_seed(1))
+    return {**inputs, "importance_sampling_ratio": ratio}
+
+
+def test_a_replaced_surrogate_carries_the_sampler_correction(path: str) -> None:
+    reference = make(path, "dapo")
+    inputs = recorded(reference)
+    corrected = with_sampler_correction(reference, inputs)
+    _, expected = gradient(reference, corrected)
+    _, uncorrected = gradient(reference, inputs | {"importance_sampling_ratio": torch.ones(())})
+    assert (expected - uncorrected).norm() > 1e-3
+    trainer = tiny.ours(path, tiny.objective(loss={"ppo_clip": {"type": "dapo"}}), max_steps=1)
+    recorded(trainer)
+    trainer.model.load_state_dict(reference.model.state_dict())
+    with_sampler_correction(trainer, inputs)
+    _, found = gradient(trainer, corrected)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("penalty", "corrected_too"), [("kl_cov", True), ("kl_ref", False)])
+def test_only_policy_terms_carry_the_sampler_correction(path: str, penalty: str, corrected_too: bool) -> None:
+    trainer = make(path, "dapo", tiny.objective(penalties=[{penalty: {"coef": 0.5}}]))
+    inputs = recorded(trainer) | {"advantages": torch.zeros(4)}
+    inputs[f"entropostat/{penalty}/selected"] = inputs["completion_mask"].bool()
+    corrected = with_sampler_correction(trainer, inputs)
+    _, plain = gradient(trainer, inputs | {"importance_sampling_ratio": torch.ones(())})
+    _, weighted = gradient(trainer, corrected)
+    assert ((weighted - plain).norm() > 1e-4) == corrected_too
