@@ -37,6 +37,7 @@ lint: setup  ## ruff and mypy --strict
 
 docs: setup  ## regenerate schema, catalogue and method pages
 	$(PYTHON) -m entropostat schema --write
+	$(PYTHON) -m entropostat methods --write docs/methods
 
 bench: setup  ## measure the overhead over a stock trainer
 	$(PYTHON) benchmarks/overhead.py

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
+    made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
     return parser
 
@@ -117,7 +118,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _methods(args: argparse.Namespace) -> int:
     from entropostat.cli.methods import run
 
-    return run(args.name)
+    return run(args.name, args.write)
 
 
 def _schema(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.errors import nearest
@@ -22,7 +23,12 @@ PLACES = {
 SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 
 
-def run(name: str | None) -> int:
+def run(name: str | None, write: str | None = None) -> int:
+    if write is not None:
+        from entropostat.cli.pages import write as write_pages
+
+        print(f"wrote {len(write_pages(Path(write)))} pages to {write}")
+        return 0
     lines = table() if name is None else page(name)
     if lines is None:
         names = sorted({term for terms in load().terms.values() for term in terms})
@@ -73,7 +79,7 @@ def _page(term: TermInfo) -> Iterator[str]:
         yield ""
         yield "Keys"
         for field in term.fields:
-            yield f"  {field.name}: {_describe(field)}"
+            yield f"  {field.name}: {describe(field)}"
             if field.doc:
                 yield f"      {field.doc}"
     if term.provides:
@@ -83,7 +89,7 @@ def _page(term: TermInfo) -> Iterator[str]:
             yield f"  {term.name}/{key}: {meaning}"
 
 
-def _describe(field: FieldInfo) -> str:
+def describe(field: FieldInfo) -> str:
     from entropostat.recipe.errors import show
 
     parts = ["required" if field.required else f"default {show(field.default)}"]

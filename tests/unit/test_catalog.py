@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from entropostat import catalog
+from entropostat.cli import pages
 from entropostat.cli.schema import FILE
 from entropostat.recipe import schema
 from entropostat.recipe.extends import RECIPES
@@ -124,3 +125,13 @@ def test_schema_refuses(wrong, validator):
 )
 def test_schema_accepts(right, validator):
     validator.validate(right)
+
+
+def test_committed_method_pages_are_current(tmp_path):
+    written = pages.write(tmp_path)
+    committed = Path(__file__).parents[2] / "docs" / "methods"
+    assert {file.relative_to(tmp_path) for file in written} == {
+        f.relative_to(committed) for f in committed.rglob("*.md")
+    }
+    for file in written:
+        assert (committed / file.relative_to(tmp_path)).read_text() == file.read_text(), "run `make docs`"
