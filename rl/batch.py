@@ -59,6 +59,12 @@ class TokenBatch:
     """0-dim: the normaliser of window-global means, tokens per rank and micro-batch over the accumulation window."""
     keys: Tensor | None = None
     """(B, T) injected selection keys; a random selection takes the lowest. None: hashed from seed and position."""
+    sum_p2: Tensor | None = None
+    """(B, T) sum over the vocabulary of p^2, with gradient in the loss phase; likewise the next two."""
+    sum_p2_logp: Tensor | None = None
+    """(B, T) sum of p^2 log p."""
+    max_logp: Tensor | None = None
+    """(B, T) log of the largest probability."""
     stats: Stats = field(default_factory=dict)
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0
@@ -75,7 +81,7 @@ class TokenBatch:
         """The same batch without a graph: what ``prepare`` of a term may see."""
         changes: dict[str, Any] = {
             name: value.detach()
-            for name in ("logps", "entropy", "advantages")
+            for name in ("logps", "entropy", "advantages", "sum_p2", "sum_p2_logp", "max_logp")
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
         return self.set(**changes)

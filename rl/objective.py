@@ -18,6 +18,10 @@ from torch import Tensor
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS, Registry
+from entropostat.rl.vocab_sums import Wanted
+
+STATISTICS = ("sum_p2", "sum_p2_logp", "max_logp")
+"""Batch fields that only a pass over the vocabulary gives."""
 
 Spec = Mapping[str, Any]
 """{'advantages': [(name, kind, options)], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
@@ -83,6 +87,12 @@ class Objective:
         """Batch fields that the rollout phase reads."""
         parts = [*self.advantages, *(p for p in self.parts if p.scope == "rollout")]
         return frozenset().union(*(part.term.info.rollout_needs for part in parts))
+
+    @property
+    def vocabulary(self) -> Wanted | None:
+        """Statistics of the whole distribution that the terms need, beyond log-probs and entropies; None if none."""
+        names = tuple(name for name in STATISTICS if name in self.needs)
+        return Wanted(names) if names else None
 
     def rollout(self, batch: TokenBatch) -> Rollout:
         """Once per generation: the advantages, and the statistics of every term with ``scope: rollout``.

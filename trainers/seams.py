@@ -29,6 +29,7 @@ from entropostat.trainers.config import check_supported, configure, needs_refere
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
 from entropostat.trainers.reducer import make_reducer
 from entropostat.trainers.scoring import score_tokens
+from entropostat.trainers.vocabulary import VocabularyTap, innermost
 from entropostat.trainers.window import Window
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class EntropyMixin:
         self._window = Window()
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
+        wanted = self.thermostat.template.vocabulary
+        self._vocabulary = None if wanted is None else VocabularyTap(innermost(self.model), wanted, self.temperature)
         self.control_state = self.thermostat.init()
         self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.stop_requested = False
@@ -172,6 +175,7 @@ class EntropyMixin:
             seed=self.args.seed,
             generation=self.generations,
             reducer=self._reducer,
+            **({} if self._vocabulary is None else self._vocabulary.take(logps.size(1))),
         )
         weight, metrics = self.objective.weight(batch, stats)
         armed |= {"batch": batch, "stats": stats, "weight": weight, "metrics": metrics}
@@ -184,7 +188,10 @@ class EntropyMixin:
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
         self._armed = {"inputs": inputs}
         try:
-            with self._trl_scalars():
+            with (
+                self._trl_scalars(),
+                contextlib.nullcontext() if self._vocabulary is None else self._vocabulary.armed(),
+            ):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None

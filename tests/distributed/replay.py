@@ -38,6 +38,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cispo": {"loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
     "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
     "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
+    "vocabulary": {"penalties": [{"renyi_bonus": {"coef": 0.5}}]},
     "rloo": {"advantages": ["rloo"]},
     "batch std": {"advantages": [{"grpo": {"scale": "batch"}}]},
     "pid": {

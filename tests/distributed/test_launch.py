@@ -17,6 +17,7 @@ SHORT = [
     "evaluate.prompts=4",
     "evaluate.samples=2",
     "evaluate.k=[1]",
+    "objective.penalties.+renyi_bonus.coef=0.1",
 ]
 
 

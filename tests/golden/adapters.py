@@ -267,3 +267,9 @@ ADAPTERS = (
     ),
     Adapter(("skywork_adaptive",), skywork, trajectory_files),
 )
+
+from golden.adapters_losses import ADAPTERS as LOSS_ADAPTERS  # last: it builds on the functions above
+from golden.adapters_reshaping import ADAPTERS as RESHAPING_ADAPTERS
+from golden.adapters_vocab import ADAPTERS as VOCAB_ADAPTERS
+
+ADAPTERS += LOSS_ADAPTERS + RESHAPING_ADAPTERS + VOCAB_ADAPTERS

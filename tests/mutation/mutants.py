@@ -112,9 +112,9 @@ PENALTIES = (
     Mutant("kl_cov may select none", "penalties/kl_cov.py", "count = max(1, int(", "count = max(0, int("),
     Mutant("kl_cov loses half of k2", "penalties/kl_cov.py", "d.square() / 2", "d.square()"),
     Mutant("kl_cov is no policy term", "penalties/kl_cov.py", "policy_term = True", "policy_term = False"),
-    Mutant("kl_ref turns the log-ratio", "penalties/kl_ref.py", "value = k3(x)", "value = k3(-x)"),
+    Mutant("kl_ref turns the log-ratio", "penalties/kl_ref.py", "value = chosen.k(x)", "value = chosen.k(-x)"),
     Mutant("kl_ref detaches rho", "penalties/kl_ref.py", "self.clamp).exp()", "self.clamp).exp().detach()"),
-    Mutant("kl_ref has no gradient", "penalties/kl_ref.py", "value = k3(x)", "value = k3(x.detach())"),
+    Mutant("kl_ref has no gradient", "penalties/kl_ref.py", "value = chosen.k(x)", "value = chosen.k(x.detach())"),
     Mutant(
         "kl_ref swaps exact and pathwise", "penalties/kl_ref.py", 'self.gradient == "exact"', 'self.gradient != "exact"'
     ),
@@ -137,6 +137,14 @@ PENALTIES = (
     Mutant(
         "entropy_bonus counts padding", "penalties/entropy_bonus.py", "masked_sum(entropy, batch.mask)", "entropy.sum()"
     ),
+    Mutant("renyi_bonus is a malus", "penalties/renyi_bonus.py", "return -self.coef", "return self.coef"),
+    Mutant(
+        "renyi_bonus swaps its families",
+        "penalties/renyi_bonus.py",
+        'self.family == "renyi"',
+        'self.family == "tsallis"',
+    ),
+    Mutant("renyi_bonus forgets the mask", "penalties/renyi_bonus.py", ".masked_fill(batch.invalid, 1.0)", ""),
 )
 
 SHARED = (
@@ -239,6 +247,12 @@ LOOPS = (
 )
 
 MUTANTS = {m.name: m for m in (*ADVANTAGES, *LOSSES, *WEIGHTS, *PENALTIES, *SHARED, *LOOPS)}
+
+from mutation.mutants_losses import DIVERGENCES, SURROGATES  # last: it builds on the class above
+from mutation.mutants_reshaping import FILTERS, RULE, SHAPERS
+from mutation.mutants_vocab import FORMULAS, PASS, TRUNCATION
+
+MUTANTS |= {m.name: m for m in (*SURROGATES, *DIVERGENCES, *SHAPERS, *FILTERS, *RULE, *PASS, *TRUNCATION, *FORMULAS)}
 
 QUICK = (
     "kl_cov pushes away",

@@ -16,9 +16,11 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
 
-TOKEN_FIELDS = ("logps", "old_logps", "ref_logps", "entropy", "old_entropy", "advantages")
+LEAVES = ("logps", "entropy", "sum_p2", "sum_p2_logp", "max_logp")
+"""What the model computes with gradient."""
+TOKEN_FIELDS = (*LEAVES, "old_logps", "ref_logps", "old_entropy", "advantages")
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
-SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5}
+SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1}
 """Options under which every term acts on a batch of a few tokens."""
 
 
@@ -50,11 +52,12 @@ ACTING = [*WEIGHT, *LOSS, *PENALTY]
 
 
 def objective(setting: tuple[str, str, dict[str, Any]]) -> Objective:
-    """The term alone, beside a loss without a clip."""
+    """The term alone, beside a loss without a clip; an advantage term that reshapes follows a base estimator."""
     slot, kind, options = setting
     part = (kind, kind, options)
     spec: dict[str, Any] = {"loss": ("unclipped", "unclipped", {})}
-    spec[slot] = part if slot == "loss" else [part]
+    base = [("grpo", "grpo", {})] if getattr(SLOTS[slot][kind], "reshapes", False) else []
+    spec[slot] = part if slot == "loss" else [*base, part]
     return Objective.build(spec)
 
 
@@ -76,6 +79,9 @@ def batch_of(
         "ref_logps": logps + 0.5 * normal(rows, width),
         "entropy": normal(rows, width).abs() + 0.1,
         "old_entropy": normal(rows, width).abs() + 0.1,
+        "sum_p2": torch.exp(-normal(rows, width).abs() - 0.05),
+        "sum_p2_logp": -torch.exp(-normal(rows, width).abs()),
+        "max_logp": -normal(rows, width).abs(),
     }
     batch = TokenBatch(
         mask=mask,
@@ -93,7 +99,7 @@ def batch_of(
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:
     """Fresh leaves where the loss phase has a gradient."""
-    return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in ("logps", "entropy")})
+    return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in LEAVES})
 
 
 def rollout_view(batch: TokenBatch) -> TokenBatch:
@@ -118,7 +124,7 @@ def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None
 
 
 def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
-    names = [n for n in ("logps", "entropy") if getattr(batch, n).requires_grad]
+    names = [n for n in LEAVES if getattr(batch, n).requires_grad]
     if not loss.requires_grad:
         return {n: torch.zeros_like(getattr(batch, n)) for n in names}
     found = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)

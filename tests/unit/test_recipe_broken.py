@@ -189,7 +189,7 @@ BROKEN = {
     ),
     "two controllers on one field": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {}, step: {}}}]}\n"),
-        "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (pid, schedule, step), not pid, step",
+        "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (entropic, pid, schedule, step), not pid, step",
     ),
     "unknown key of a controller": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {signal: kl, target: 1.0, kii: 1}}}]}\n"),

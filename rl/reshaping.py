@@ -1,0 +1,34 @@
+"""What advantage terms that reshape a chain share: the advantages before them, and entropies of the old policy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.reduce import masked_mean
+
+
+def advantages_before(batch: TokenBatch, term: str) -> Tensor:
+    """(B,) or (B, T) what the chain computed so far. Raises where ``term`` is the first of the chain."""
+    if batch.advantages is None:
+        raise ValueError(
+            f"objective.advantages: {term} reshapes advantages and is the first term; "
+            f"put a base estimator before it, e.g. [grpo: {{}}, {term}: {{}}]"
+        )
+    return batch.advantages
+
+
+def token_entropy(batch: TokenBatch) -> Tensor:
+    """(B, T) entropy of the policy that generated, nats; 0 where the mask is 0."""
+    return torch.where(batch.valid, batch.require("old_entropy"), 0.0)
+
+
+def mean_entropy(batch: TokenBatch) -> Tensor:
+    """0-dim: token mean over all ranks."""
+    return masked_mean(token_entropy(batch), batch.mask, batch.reducer)
+
+
+def sequence_entropy(batch: TokenBatch) -> Tensor:
+    """(B,) token mean of each completion; 0 for one without tokens."""
+    return token_entropy(batch).sum(1) / batch.mask.sum(1).clamp(min=1)

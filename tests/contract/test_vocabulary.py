@@ -1,0 +1,107 @@
+"""Statistics of the whole distribution, computed inside TRL's patched forward, for the heads that there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from support import tiny
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    PreTrainedModel,
+)
+from trl.trainer import add_fused_lm_head
+
+from entropostat.rl.vocab_sums import Wanted
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.vocabulary import VocabularyTap
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1,
+}  # fmt: skip
+FAMILIES = {
+    "softcapped (Gemma 2)": Gemma2Config(**SIZES, head_dim=16, final_logit_softcapping=3.0),
+    "scaled (Cohere)": CohereConfig(**SIZES, logit_scale=4.0),
+    "divided (Granite)": GraniteConfig(**SIZES, logits_scaling=0.25),
+}
+WANTED = Wanted(("logp", "entropy", "sum_p2", "sum_p2_logp", "max_logp"))
+BONUS = {"renyi_bonus": {"coef": 0.5}}
+
+
+def model_of(family: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    if family.startswith("Qwen"):
+        return tiny.model(tie="tied" in family, hidden=32)
+    return AutoModelForCausalLM.from_config(FAMILIES[family], attn_implementation="eager")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "Qwen", "Qwen, tied head"])
+def test_statistics_agree_with_dense_logits_and_with_trl(family: str) -> None:
+    model, temperature = model_of(family), 0.7
+    ids = torch.randint(3, 28, (2, 7), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[:, :3] = -100
+    labels[1, -1] = -100
+    logits = model(input_ids=ids).logits[:, :-1] / temperature
+    assert logits.std() > 1e-3
+    logp = logits.log_softmax(-1)
+    scored = labels[:, 1:] != -100
+    p = logp.exp()
+    dense = {"sum_p2": p.square().sum(-1), "sum_p2_logp": (p.square() * logp).sum(-1), "max_logp": logp.amax(-1)}
+    expected = torch.autograd.grad(sum((v * scored).sum() for v in dense.values()), list(model.parameters()))
+
+    add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy"))
+    tap = VocabularyTap(model, WANTED, temperature)
+    with tap.armed():
+        output = model(input_ids=ids, labels=labels, fused_lm_head=True)
+        found = tap.take(6)
+    for name, value in dense.items():
+        torch.testing.assert_close(found[name], value.masked_fill(~scored, 0.0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["logp"], output.log_probs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["entropy"], output.entropy, rtol=1e-4, atol=1e-5)
+    total = sum(found[name].sum() for name in dense)
+    grads = torch.autograd.grad(total, list(model.parameters()), allow_unused=True)
+    for got, want in zip(grads, expected, strict=True):
+        torch.testing.assert_close(torch.zeros_like(want) if got is None else got, want, rtol=1e-3, atol=1e-4)
+
+
+def test_unarmed_and_generating_the_model_is_as_before() -> None:
+    model = tiny.model()
+    ids = torch.randint(3, 28, (1, 5))
+    before = model.generate(input_ids=ids, max_new_tokens=4, do_sample=False)
+    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
+    tap = VocabularyTap(model, WANTED, 1.0)
+    assert torch.equal(model.generate(input_ids=ids, max_new_tokens=4, do_sample=False), before)
+    assert "vocabulary" not in model(input_ids=ids, labels=ids, fused_lm_head=True)
+    assert not model.base_model._forward_hooks
+    with tap.armed():
+        assert "vocabulary" in model(input_ids=ids, labels=ids, fused_lm_head=True)
+    assert not model.base_model._forward_hooks
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("adapters", [False, True])
+def test_a_bonus_on_them_trains(adapters: bool, checkpointing: bool) -> None:
+    peft = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear") if adapters else None
+    path = tiny.saved()
+    norms = []
+    for spec in (tiny.objective(), tiny.objective(penalties=[BONUS])):
+        trainer = EntropyGRPOTrainer(
+            model=path,
+            reward_funcs=tiny.digits,
+            args=tiny.config(max_steps=2, gradient_checkpointing=checkpointing),
+            train_dataset=tiny.prompts(),
+            objective=spec,
+            peft_config=peft,
+        )
+        trainer.train()
+        rows = [row for row in trainer.state.log_history if "loss" in row]
+        norms.append([row["grad_norm"] for row in rows])
+    assert rows[0]["renyi_bonus/entropy"] == pytest.approx(3.3, abs=0.15)
+    assert norms[0][0] != norms[1][0]
