@@ -60,6 +60,8 @@ class TermInfo:
     fields: tuple[FieldInfo, ...]
     tokenwise: bool = False
     """Advantages: the class attribute ``tokenwise`` says that the output is (B, T) and may change sign in a row."""
+    reshapes: bool = False
+    """Advantages: the class attribute ``reshapes`` says that the term changes the output of one before it."""
 
     def field(self, name: str) -> FieldInfo | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -140,6 +142,7 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
         provides=dict(info.provides),
         fields=tuple(fields),
         tokenwise=bool(getattr(cls, "tokenwise", False)),
+        reshapes=bool(getattr(cls, "reshapes", False)),
     )
 
 

@@ -62,6 +62,17 @@ def aligned_kl_cov(case: Case) -> Iterator[Lint]:
             )
 
 
+def reshaper_without_base(case: Case) -> Iterator[Lint]:
+    chain = case.recipe.objective["advantages"]
+    if chain and info("advantages", chain[0]).reshapes:
+        yield Lint(
+            "error",
+            f"objective.advantages.{chain[0].name}",
+            "reshapes the advantages of the term before it, and there is none",
+            "put a base estimator first, such as grpo",
+        )
+
+
 def inert_clip(case: Case) -> Iterator[Lint]:
     loss = case.recipe.objective["loss"]
     stated = [key for key in ("epsilon", "epsilon_high", "delta", "dual") if loss.options.get(key) is not None]
@@ -190,6 +201,7 @@ def signals(case: Case) -> Iterator[Lint]:
 
 RULES: tuple[Callable[[Case], Iterator[Lint]], ...] = (
     aligned_kl_cov,
+    reshaper_without_base,
     inert_clip,
     sequence_level,
     micro_scope,

@@ -46,6 +46,7 @@ def test_sound_recipe_has_no_lint(find):
 KL_COV = "objective.penalties.+kl_cov={}"
 CLIP_COV = "objective.weights.+clip_cov={}"
 CASES = {
+    "reshaper first": (("objective.advantages=[edge: {}]",), "error", "objective.advantages.edge"),
     "kl_cov on-policy": ((KL_COV, ON_POLICY), "warning", "objective.penalties.kl_cov"),
     "clip on-policy": (("objective.loss={trl: {epsilon: 0.2}}", ON_POLICY), "warning", "objective.loss.trl.epsilon"),
     "dual clip on-policy": (
