@@ -91,7 +91,7 @@ class Objective:
     @property
     def vocabulary(self) -> Wanted | None:
         """Statistics of the whole distribution that the terms need, beyond log-probs and entropies; None if none."""
-        names = tuple(name for name in STATISTICS if name in self.needs)
+        names = tuple(name for name in STATISTICS if name in self.needs | self.rollout_needs)
         return Wanted(names) if names else None
 
     def rollout(self, batch: TokenBatch) -> Rollout:

@@ -1,4 +1,4 @@
-"""Old log-probs and entropies of a generation that TRL did not score itself."""
+"""Old log-probs of a generation that TRL did not score itself."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ VISION = (
 """What a vision-language model's forward takes besides ids and masks, by TRL's names."""
 
 
-def score_tokens(trainer: Any, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """(old log-probs, old entropies), each (N, T): one forward, which an exactly on-policy TRL skips."""
+def score_tokens(trainer: Any, output: dict[str, Any]) -> Tensor:
+    """(N, T) old log-probs: one forward, which an exactly on-policy TRL skips. The trainer's tap keeps the rest of it."""
     ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
     attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
     args = trainer.args
     size = args.per_device_train_batch_size if trainer.model.training else args.per_device_eval_batch_size
     extra = {key: output[key] for key in VISION if key in output}
     with torch.no_grad(), disable_gradient_checkpointing(trainer.model, args.gradient_checkpointing_kwargs):
-        logps, entropy, *_ = trainer._get_per_token_logps_and_entropies(
+        logps, *_ = trainer._get_per_token_logps_and_entropies(
             trainer.model,
             ids,
             attention,
@@ -40,4 +40,4 @@ def score_tokens(trainer: Any, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
             compute_entropy=True,
             **extra,
         )
-    return logps, entropy
+    return logps

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
-from entropostat.rl.objective import Objective
+from entropostat.rl.objective import STATISTICS, Objective
 from entropostat.trainers.callbacks import ControlCallback
 from entropostat.trainers.checkpoint import restore_buffer, save_buffer
 from entropostat.trainers.config import check_supported, configure, needs_reference
@@ -47,7 +47,7 @@ class EntropyMixin:
         kwargs["args"] = configure(kwargs.get("args"), self.thermostat)
         self._owns_reference = needs_reference(self.thermostat)
         self._armed: dict[str, Any] | None = None
-        self._rollout_entropies: list[Tensor] | None = None
+        self._scored: list[dict[str, Tensor]] | None = None
         self._window = Window()
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
@@ -68,12 +68,13 @@ class EntropyMixin:
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        self._rollout_entropies = []
+        self._scored = []
         try:
-            output = super()._generate_and_score_completions(*args, **kwargs)
-            batch = self._rollout_batch(output)
+            with self._counting_vocabulary(self.objective.rollout_needs):
+                output = super()._generate_and_score_completions(*args, **kwargs)
+                batch = self._rollout_batch(output)
         finally:
-            self._rollout_entropies = None
+            self._scored = None
         self._score(output, batch)
         return output
 
@@ -89,16 +90,17 @@ class EntropyMixin:
         uids = torch.arange(rewards.numel(), device=rewards.device)
         needs = self.objective.rollout_needs
         old_logps = output.get("old_per_token_logps")
-        old_entropy = self._rollout_entropies[0] if old_logps is not None and self._rollout_entropies else None
-        if (old_logps is None and "old_logps" in needs) or (old_entropy is None and "old_entropy" in needs):
-            old_logps, old_entropy = score_tokens(self, output)
+        scored = self._scored[0] if old_logps is not None and self._scored else {}
+        if (old_logps is None and "old_logps" in needs) or needs & {"old_entropy", *STATISTICS} - set(scored):
+            old_logps = score_tokens(self, output)
+            scored = self._scored[-1]
         mask = completion_mask(output)
         answers = self.answer_keys()
         return TokenBatch(
             logps=mask.float() * 0 if old_logps is None else old_logps,
             mask=mask,
             old_logps=old_logps,
-            old_entropy=old_entropy,
+            **scored,
             ref_logps=output.get("ref_per_token_logps"),
             rewards=rewards[mine],
             groups=(uids // size)[mine],
@@ -143,12 +145,13 @@ class EntropyMixin:
     # ------------------------------------------------------------------------------------------ loss phase
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        collecting = self._rollout_entropies is not None and model is self.model
+        collecting = self._scored is not None and model is self.model
         if collecting:
             kwargs["compute_entropy"] = True  # the fused head computes it anyway
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if collecting:
-            self._rollout_entropies.append(result[1])
+            statistics = {} if self._vocabulary is None else self._vocabulary.take(result[0].size(1))
+            self._scored.append({"old_entropy": result[1], **statistics})
         if self._armed is not None:
             self._tap(result[0], result[1])
         return result
@@ -188,10 +191,7 @@ class EntropyMixin:
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
         self._armed = {"inputs": inputs}
         try:
-            with (
-                self._trl_scalars(),
-                contextlib.nullcontext() if self._vocabulary is None else self._vocabulary.armed(),
-            ):
+            with self._trl_scalars(), self._counting_vocabulary(self.objective.needs):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
@@ -225,6 +225,11 @@ class EntropyMixin:
             return total
         reduced = aggregate(self, tokens, inputs, batch.require("tokens"))
         return reduced if total is None else total + reduced
+
+    def _counting_vocabulary(self, needs: frozenset[str]) -> contextlib.AbstractContextManager[None]:
+        """Inside, scored tokens come with the statistics of the vocabulary, if ``needs`` names any."""
+        wanted = self._vocabulary is not None and needs & set(STATISTICS)
+        return self._vocabulary.armed() if wanted else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _trl_scalars(self) -> Iterator[None]:

@@ -74,6 +74,8 @@ class VocabularyTap:
     def take(self, length: int) -> dict[str, Tensor]:
         """Name -> (B, T): the statistics of the last ``length`` positions, of all calls since arming."""
         found, self._found = self._found, []
+        if not found:
+            return {}
         return {name: torch.cat([part[name][:, -length:] for part in found]) for name in self.wanted.outputs}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

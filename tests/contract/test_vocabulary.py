@@ -105,3 +105,41 @@ def test_a_bonus_on_them_trains(adapters: bool, checkpointing: bool) -> None:
         norms.append([row["grad_norm"] for row in rows])
     assert rows[0]["renyi_bonus/entropy"] == pytest.approx(3.3, abs=0.15)
     assert norms[0][0] != norms[1][0]
+
+
+@pytest.mark.parametrize("aligned", [False, True], ids=["TRL scores the generation", "we do"])
+@pytest.mark.parametrize("adapters", [False, True], ids=["", "with an adapter and its reference"])
+def test_a_generation_comes_with_the_statistics_of_the_policy_that_made_it(adapters: bool, aligned: bool) -> None:
+    trainer = EntropyGRPOTrainer(
+        model=tiny.saved(),
+        reward_funcs=tiny.digits,
+        args=tiny.config(max_steps=1, steps_per_generation=1 if aligned else 2, learning_rate=0.5),
+        train_dataset=tiny.prompts(),
+        objective=tiny.objective(weights=["clip_v"], penalties=["kl_ref"] if adapters else []),
+        peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear") if adapters else None,
+    )
+    seen = []
+    score = trainer._score
+
+    def watch(output: dict[str, Any], batch: Any) -> None:
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
+        attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
+        with torch.no_grad():
+            logits = trainer.model(input_ids=ids, attention_mask=attention).logits
+        logp = logits[:, -output["completion_ids"].size(1) - 1 : -1].log_softmax(-1)
+        p = logp.exp()
+        expected = {
+            "sum_p2": p.square().sum(-1),
+            "sum_p2_logp": (p.square() * logp).sum(-1),
+            "old_entropy": -(p * logp).sum(-1),
+        }
+        for name, value in expected.items():
+            found = getattr(batch, name)
+            torch.testing.assert_close(found * batch.mask, value * batch.mask, rtol=1e-4, atol=1e-5)
+        seen.append(batch)
+        score(output, batch)
+
+    trainer._score = watch
+    trainer.train()
+    assert len(seen) == 1
+    assert "clip_v/fraction" in next(row for row in trainer.state.log_history if "loss" in row)

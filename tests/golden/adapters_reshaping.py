@@ -87,6 +87,35 @@ def clip_b(x: Inputs, params: dict[str, Any]) -> Results:
     }
 
 
+def clip_v(x: Inputs, params: dict[str, Any]) -> Results:
+    """The file gives E S itself: it stands for H sum p^2 + sum p^2 log p with the first sum 0."""
+    mask, rewards, groups = x["response_mask"].to(x["entropy"].dtype), x["token_level_rewards"].sum(1), x["groups"]
+    options = {"mu": params["mu"], "max_fraction": params["max_frac"], "denominator": "kept", "reference": True}
+    o = objective("unclipped", {}, advantages=[{"grpo": {"epsilon": EPSILON}}], weights=[{"clip_v": options}])
+    logps = x["logits"].log_softmax(-1).gather(-1, x["responses"].unsqueeze(-1)).squeeze(-1)
+    batch = TokenBatch(
+        logps=logps, old_logps=x["logp"], old_entropy=x["entropy"], mask=mask, rewards=rewards, groups=groups,
+        sum_p2=torch.zeros_like(x["nec"]), sum_p2_logp=x["nec"],
+    )  # fmt: skip
+    lonely = (groups.unsqueeze(0) == groups.unsqueeze(1)).sum(1) == 1
+    batch = batch.set(advantages=torch.where(lonely, rewards, o.rollout(batch.detached()).advantages))
+    stats = o.weights[0].term.prepare(batch.detached())
+    total, metrics = o.token_loss(batch, {"clip_v": stats})
+    negative = batch.valid & (batch.token_advantages < 0)
+    s = discriminator(batch, batch.old_entropy)
+    return {
+        "S": Where(s, mask),
+        "S_minus_E": Where(s - x["nec"], mask),
+        "advantages": Where(batch.token_advantages, mask),
+        "clipped_mask": (batch.valid & ~stats["dropped"]).to(x["response_mask"].dtype),
+        "loss": aggregate(total, mask),
+        "frac_clipped": Share(metrics["clip_v/fraction"]),
+        "frac_clipped_neg": Share((stats["dropped"] & negative).sum() / negative.sum().clamp(min=1)),
+        "frac_clipped_pos": Share((stats["dropped"] & (batch.token_advantages > 0)).sum() / batch.count),
+        "stdD": Share(metrics["clip_v/std"]),
+    }
+
+
 def reward_batch(x: Inputs, **changes: Any) -> TokenBatch:
     """Sequences with the sum of their token rewards, which is their return at every token before it."""
     return TokenBatch(logps=torch.zeros_like(x["mask"]), mask=x["mask"], rewards=x["token_rewards"].sum(1), **changes)
@@ -149,6 +178,7 @@ ADAPTERS = (
         lambda r: {"grad_logits": ("loss", "logits")},
         {"S_minus_E": "needs sums over the vocabulary, which Clip_B does not read"},
     ),
+    Adapter(("clipv",), clip_v, clip_b_files, lambda r: {"grad_logits": ("loss", "logits")}),
     Adapter(("psr_nsr",), psr_nsr, reward_files),
     Adapter(("entrocraft",), entrocraft, reward_files),
 )

@@ -14,7 +14,7 @@ def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = OWN
 
 FOLDER = dict.fromkeys(
     ("w_reinforce", "entropy_shaped", "entrocraft", "entropic", "edge", "qae", "passk"), "advantages"
-) | {"clip_b": "weights", "steer": "weights"}
+) | {"clip_b": "weights", "clip_v": "weights", "steer": "weights"}
 
 SHAPERS = (
     fault("rewards the wrong", "w_reinforce", "rewards > self.threshold", "rewards < self.threshold"),
@@ -64,6 +64,16 @@ SHAPERS = (
 )
 
 FILTERS = (
+    fault("is not centred", "clip_v", "centre - discriminator", "0 * centre - discriminator", ("tests/golden",)),
+    fault("drops the other end", "clip_v", "d > self.mu * std", "d < -self.mu * std", ("tests/golden",)),
+    fault(
+        "drops rewarded tokens",
+        "clip_v",
+        "(batch.token_advantages < 0)",
+        "(batch.token_advantages > 0)",
+        ("tests/golden",),
+    ),
+    fault("forgets its cap", "clip_v", "> self.max_fraction * float(count):", "> float(count):", ("tests/golden",)),
     fault("drops positive tokens", "clip_b", "(batch.token_advantages < 0)", "(batch.token_advantages > 0)"),
     fault("drops the likely", "clip_b", "s - mean < -self.mu * std", "s - mean > self.mu * std"),
     fault("forgets the mean", "clip_b", "(s - mean < -", "(s < -"),
