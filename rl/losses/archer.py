@@ -21,6 +21,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_quantile
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -35,7 +36,7 @@ from entropostat.rl.sequence import row_quantile
     },
 )
 @dataclass(frozen=True)
-class Archer:
+class Archer(Surrogate):
     """The clipped surrogate with room for the forks of a sequence and little for its facts.
 
     Inert when every generation serves one update: the ratio is then 1. A sequence of one token has nothing above its
@@ -48,14 +49,6 @@ class Archer:
     epsilon_reason: float = option(0.5, above=0.0, doc="clip on both sides, above the quantile")
     dual: float | None = option(3.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
     clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
-
-    delegated = False
-    # Each token has its own bounds.
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def reasoning(self, batch: TokenBatch) -> torch.Tensor:
         """(B, T) bool: the valid tokens above the quantile of their sequence."""

@@ -22,6 +22,7 @@ import torch
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -36,7 +37,7 @@ from entropostat.rl.registry import LOSSES, option
     },
 )
 @dataclass(frozen=True)
-class CEGPPO:
+class CEGPPO(Surrogate):
     """PPO whose clipped tokens keep a gradient of chosen size: two handles on entropy inside the loss.
 
     Inert, equal to the plain surrogate, when every generation serves one update: the ratio is then 1.
@@ -49,14 +50,7 @@ class CEGPPO:
     beta_high: float = option(1.0, low=0.0, doc="gradient of A > 0 above the band: raises entropy")
     dual: float | None = option(10.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
 
-    delegated = False
     stops_gradient = True
-    # The tokens outside of the band keep a gradient.
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio.clamp(-LIMIT, LIMIT)

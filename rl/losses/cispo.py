@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -27,7 +28,7 @@ from entropostat.rl.registry import LOSSES, option
     provides={"clip_fraction": "Share of tokens whose importance weight was clipped; they keep their gradient."},
 )
 @dataclass(frozen=True)
-class CISPO:
+class CISPO(Surrogate):
     """REINFORCE with a clipped, constant importance weight.
 
     The clip is inert when every generation serves one update: the ratio is then 1. ``clamp`` and ``floor`` guard
@@ -40,13 +41,7 @@ class CISPO:
     clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|")
     floor: float = option(1e4, above=0.0, fixed=True, doc="log pi >= -floor; no gradient below")
 
-    delegated = False
     stops_gradient = True
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         ratio = batch.log_ratio.detach().clamp(-self.clamp, self.clamp).exp()

@@ -24,6 +24,7 @@ from entropostat.rl.batch import LIMIT, Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
+from entropostat.rl.surrogate import Surrogate
 
 DIVISOR = 1e-8
 """verl adds this to the token count under the mean of c; it shows where the ratio is huge."""
@@ -41,7 +42,7 @@ DIVISOR = 1e-8
     },
 )
 @dataclass(frozen=True)
-class GMPO:
+class GMPO(Surrogate):
     """The policy gradient on a geometric mean of ratios, which one far token cannot dominate.
 
     The clip is inert when every generation serves one update: every ratio is then 1.
@@ -51,12 +52,7 @@ class GMPO:
     epsilon: float = option(0.4, above=0.0, doc="lower clip of the token's log-ratio, nats (verl: 0.2)")
     epsilon_high: float | None = option(None, above=0.0, doc="upper clip of the log-ratio; null: epsilon")
 
-    delegated = False
     stops_gradient = True
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     @property
     def band(self) -> tuple[float, float]:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register("gpg", paper="arXiv:2504.02546", reference="verl core_algos.py:1415")
 @dataclass(frozen=True)
-class GPG:
+class GPG(Surrogate):
     """REINFORCE on the group's advantages; meant for one update per generation.
 
     Inert where the advantages are 0. It needs no old log-probs.
@@ -29,13 +30,6 @@ class GPG:
 
     type: str = option("dapo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     floor: float = option(1e4, above=0.0, fixed=True, doc="log pi >= -floor, against -inf only; no gradient below")
-
-    delegated = False
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         return -batch.token_advantages * batch.difference(batch.logps.new_zeros(()), self.floor), {}

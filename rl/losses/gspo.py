@@ -22,6 +22,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -35,7 +36,7 @@ from entropostat.rl.sequence import row_mean
     },
 )
 @dataclass(frozen=True)
-class GSPO:
+class GSPO(Surrogate):
     """The clipped surrogate on the length-normalised ratio of the whole sequence.
 
     The clip is inert when every generation serves one update: the ratio is then 1. ``clamp`` bounds log s_it from
@@ -47,14 +48,7 @@ class GSPO:
     epsilon_high: float = option(4e-4, above=0.0, doc="upper clip of the sequence ratio (paper: 4e-4; verl: 0.2)")
     clamp: float = option(10.0, above=0.0, fixed=True, doc="upper bound of the log of the sequence ratio")
 
-    delegated = False
     stops_gradient = True
-    # The bounds hold for sequence ratios: they say nothing about the ratio of one token.
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio

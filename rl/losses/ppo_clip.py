@@ -16,6 +16,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.reduce import masked_mean
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -29,7 +30,7 @@ from entropostat.rl.registry import LOSSES, option
     },
 )
 @dataclass(frozen=True)
-class PPOClip:
+class PPOClip(Surrogate):
     """The clipped surrogate with decoupled bounds and an optional dual clip.
 
     Equals ``trl`` of the same type at the defaults; take ``trl`` unless you need the dual clip. ``clamp`` bounds the
@@ -41,12 +42,6 @@ class PPOClip:
     epsilon_high: float | None = option(None, above=0.0, doc="upper clip; null: epsilon")
     dual: float | None = option(None, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
     clamp: float | None = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; null: off")
-
-    delegated = False
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     @property
     def clip(self) -> tuple[float, float]:

@@ -19,6 +19,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -29,7 +30,7 @@ from entropostat.rl.registry import LOSSES, option
     provides={"gate": "Mean factor on the gradient, 1 on-policy and 0 far from it."},
 )
 @dataclass(frozen=True)
-class SAPO:
+class SAPO(Surrogate):
     """A sigmoid of the ratio whose slope fades with distance: a trust region without an edge.
 
     The gate is inert when every generation serves one update: the ratio is then 1.
@@ -39,13 +40,6 @@ class SAPO:
     tau_pos: float = option(1.0, above=0.0, doc="temperature of the gate where A > 0")
     tau_neg: float = option(1.05, above=0.0, doc="temperature of the gate where A <= 0")
     clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
-
-    delegated = False
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         a = batch.token_advantages

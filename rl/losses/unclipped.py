@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.surrogate import Surrogate
 
 
 @LOSSES.register(
@@ -22,7 +23,7 @@ from entropostat.rl.registry import LOSSES, option
     reference="PRIME-RL/Entropy-Mechanism-of-RL core_algos.py:426; verl core_algos.py:1556",
 )
 @dataclass(frozen=True)
-class Unclipped:
+class Unclipped(Surrogate):
     """The plain importance-weighted surrogate, -A times the ratio: the base loss of KL-Cov.
 
     Nothing bounds a single update: pair it with a penalty, or keep the updates per generation few. ``clamp`` bounds the
@@ -31,13 +32,6 @@ class Unclipped:
 
     type: str = option("dapo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     clamp: float = option(60.0, above=0.0, fixed=True, doc="bound of |log ratio|, against overflow only")
-
-    delegated = False
-    clip = None
-
-    @property
-    def aggregation(self) -> str:
-        return self.type
 
     def __call__(self, batch: TokenBatch) -> Output:
         return -batch.token_advantages * batch.log_ratio.clamp(-self.clamp, self.clamp).exp(), {}

@@ -1,0 +1,22 @@
+"""What the policy losses that we compute ourselves have in common."""
+
+from __future__ import annotations
+
+
+class Surrogate:
+    """A loss that TRL does not compute: it runs with zero advantages, and ours is added on the scale of its ``type``."""
+
+    type: str
+    delegated = False
+
+    @property
+    def clip(self) -> tuple[float, float] | None:
+        """(lowest, highest) ratio of a token with a gradient, for weights that leave clipped tokens alone. None where the
+        bounds are soft, hold for sequences, or leave the tokens beyond them a gradient.
+        """
+        return None
+
+    @property
+    def aggregation(self) -> str:
+        """TRL's loss_type, which names the normaliser."""
+        return self.type
