@@ -118,6 +118,10 @@ def test_a_generation_comes_with_the_statistics_of_the_policy_that_made_it(adapt
         objective=tiny.objective(weights=["clip_v"], penalties=["kl_ref"] if adapters else []),
         peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear") if adapters else None,
     )
+    if adapters:  # a fresh adapter is the identity, and the reference would be the policy
+        for name, weight in trainer.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.5)
     seen = []
     score = trainer._score
 
