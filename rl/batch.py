@@ -15,6 +15,9 @@ from entropostat.rl.reduce import LOCAL, Reducer
 LIMIT = 60.0
 """exp(LIMIT) is finite in float32, and far beyond any ratio that means something."""
 
+STATISTICS = ("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy")
+"""Batch fields that only a pass over the vocabulary gives."""
+
 Metrics = dict[str, Tensor]
 """0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name."""
 
@@ -65,6 +68,14 @@ class TokenBatch:
     """(B, T) sum of p^2 log p."""
     max_logp: Tensor | None = None
     """(B, T) log of the largest probability."""
+    logit: Tensor | None = None
+    """(B, T) logit of the token, before the temperature."""
+    lse: Mapping[float, Tensor] | None = None
+    """Temperature -> (B, T) log sum exp(z / temperature); the token's log-prob there is logit / temperature - lse."""
+    min_p_mass: Tensor | None = None
+    """(B, T) mass of the tokens with p >= min_p * max p."""
+    nucleus_entropy: Tensor | None = None
+    """(B, T) entropy of the distribution renormalised over its top_p nucleus."""
     stats: Stats = field(default_factory=dict)
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0
@@ -81,9 +92,11 @@ class TokenBatch:
         """The same batch without a graph: what ``prepare`` of a term may see."""
         changes: dict[str, Any] = {
             name: value.detach()
-            for name in ("logps", "entropy", "advantages", "sum_p2", "sum_p2_logp", "max_logp")
+            for name in ("logps", "entropy", "advantages", *STATISTICS)
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
+        if self.lse is not None:
+            changes["lse"] = {t: value.detach() for t, value in self.lse.items()}
         return self.set(**changes)
 
     @cached_property

@@ -9,19 +9,16 @@ correction. Every weight and penalty sees A and m, never W A and never another t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import Metrics, Stats, TokenBatch
+from entropostat.rl.batch import STATISTICS, Metrics, Stats, TokenBatch
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS, Registry
-from entropostat.rl.vocab_sums import Wanted
-
-STATISTICS = ("sum_p2", "sum_p2_logp", "max_logp")
-"""Batch fields that only a pass over the vocabulary gives."""
+from entropostat.rl.vocab_sums import OUTPUTS, Wanted
 
 Spec = Mapping[str, Any]
 """{'advantages': [(name, kind, options)], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
@@ -37,6 +34,16 @@ class Part:
     @property
     def scope(self) -> str:
         return getattr(self.term, "scope", "micro")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Batch fields read in the loss; ``also_needs`` are those that only some settings of the term read."""
+        return frozenset((*self.term.info.needs, *getattr(self.term, "also_needs", ())))
+
+    @property
+    def rollout_needs(self) -> frozenset[str]:
+        """Likewise, once per generation."""
+        return frozenset((*self.term.info.rollout_needs, *getattr(self.term, "also_rollout_needs", ())))
 
 
 @dataclass(frozen=True)
@@ -80,19 +87,27 @@ class Objective:
     @property
     def needs(self) -> frozenset[str]:
         """Batch fields that the loss phase reads."""
-        return frozenset().union(*(part.term.info.needs for part in self.parts))
+        return frozenset().union(*(part.needs for part in self.parts))
 
     @property
     def rollout_needs(self) -> frozenset[str]:
         """Batch fields that the rollout phase reads."""
         parts = [*self.advantages, *(p for p in self.parts if p.scope == "rollout")]
-        return frozenset().union(*(part.term.info.rollout_needs for part in parts))
+        return frozenset().union(*(part.rollout_needs for part in parts))
 
-    @property
-    def vocabulary(self) -> Wanted | None:
-        """Statistics of the whole distribution that the terms need, beyond log-probs and entropies; None if none."""
-        names = tuple(name for name in STATISTICS if name in self.needs | self.rollout_needs)
-        return Wanted(names) if names else None
+    def vocabulary(self, names: frozenset[str]) -> Wanted | None:
+        """What a pass over the vocabulary must give where the batch fields ``names`` are read; None if nothing."""
+        if not names & set(STATISTICS):
+            return None
+        asked = [wanted for part in self.parts if (wanted := getattr(part.term, "wanted", None)) is not None]
+        merged = Wanted.merged(asked)
+        return replace(
+            merged,
+            outputs=tuple(name for name in OUTPUTS if name in names & set(STATISTICS)),
+            temperatures=merged.temperatures if "lse" in names else (),
+            min_p=merged.min_p if "min_p_mass" in names else None,
+            top_p=merged.top_p if "nucleus_entropy" in names else None,
+        )
 
     def rollout(self, batch: TokenBatch) -> Rollout:
         """Once per generation: the advantages, and the statistics of every term with ``scope: rollout``.

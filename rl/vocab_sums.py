@@ -6,7 +6,7 @@ of relative size 1 is always among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,23 @@ class Wanted:
     @property
     def largest(self) -> bool:
         return self.min_p is not None or self.top_p is not None
+
+    @classmethod
+    def merged(cls, parts: Iterable[Wanted]) -> Wanted:
+        """Everything that any of ``parts`` asks for. Raises ValueError if two of them truncate differently."""
+        parts = tuple(parts)
+        cuts: dict[str, float | None] = {}
+        for key in ("min_p", "top_p"):
+            values = sorted({value for part in parts if (value := getattr(part, key)) is not None})
+            if len(values) > 1:
+                raise ValueError(f"two terms ask for the vocabulary at {key} {values[0]:g} and {values[1]:g}: use one")
+            cuts[key] = values[0] if values else None
+        return cls(
+            outputs=tuple(name for name in OUTPUTS if any(name in part.outputs for part in parts)),
+            temperatures=tuple(sorted({t for part in parts for t in part.temperatures})),
+            top_k=max((part.top_k for part in parts if part.largest), default=64),
+            **cuts,
+        )
 
 
 Parts = dict[str, Tensor]

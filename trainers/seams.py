@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import TokenBatch
+from entropostat.rl.batch import STATISTICS, TokenBatch
 from entropostat.rl.control import Control
-from entropostat.rl.objective import STATISTICS, Objective
+from entropostat.rl.objective import Objective
 from entropostat.trainers.callbacks import ControlCallback
 from entropostat.trainers.checkpoint import restore_buffer, save_buffer
 from entropostat.trainers.config import check_supported, configure, needs_reference
@@ -51,8 +51,9 @@ class EntropyMixin:
         self._window = Window()
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
-        wanted = self.thermostat.template.vocabulary
-        self._vocabulary = None if wanted is None else VocabularyTap(innermost(self.model), wanted, self.temperature)
+        template = self.thermostat.template
+        asks = template.vocabulary(template.needs | template.rollout_needs) is not None
+        self._vocabulary = VocabularyTap(innermost(self.model), self.temperature) if asks else None
         self.control_state = self.thermostat.init()
         self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.stop_requested = False
@@ -228,8 +229,8 @@ class EntropyMixin:
 
     def _counting_vocabulary(self, needs: frozenset[str]) -> contextlib.AbstractContextManager[None]:
         """Inside, scored tokens come with the statistics of the vocabulary, if ``needs`` names any."""
-        wanted = self._vocabulary is not None and needs & set(STATISTICS)
-        return self._vocabulary.armed() if wanted else contextlib.nullcontext()
+        wanted = self.objective.vocabulary(needs)
+        return contextlib.nullcontext() if wanted is None else self._vocabulary.armed(wanted)
 
     @contextlib.contextmanager
     def _trl_scalars(self) -> Iterator[None]:

@@ -25,6 +25,9 @@ from entropostat.rl.vocab import packed, unpacked, vocab_statistics
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.rl.vocab_tiles import Head
 
+LSE = "lse at "
+"""A module's output holds plain tensors only, so each temperature has a name of its own."""
+
 
 def logit_head(config: Any, temperature: float) -> Head:
     """How ``config``'s family turns a projection into logits, by the keys that TRL 1.16's fused head reads."""
@@ -48,12 +51,12 @@ class VocabularyOutput(FusedCausalLMOutput):
 
 
 class VocabularyTap:
-    """Wraps the forward of the innermost ``model``; computes only while armed."""
+    """Wraps the forward of the innermost ``model``; computes only while armed, and what it is armed for."""
 
-    def __init__(self, model: PreTrainedModel, wanted: Wanted, temperature: float) -> None:
-        self.model, self.wanted = model, wanted
+    def __init__(self, model: PreTrainedModel, temperature: float) -> None:
+        self.model = model
         self.head = logit_head(model.config, temperature)
-        self._armed = False
+        self._wanted: Wanted | None = None
         self._found: list[dict[str, Tensor]] = []
         self._forward = model.forward
 
@@ -64,22 +67,24 @@ class VocabularyTap:
         model.forward = types.MethodType(forward, model)
 
     @contextmanager
-    def armed(self) -> Iterator[None]:
-        self._armed, self._found = True, []
+    def armed(self, wanted: Wanted) -> Iterator[None]:
+        self._wanted, self._found = wanted, []
         try:
             yield
         finally:
-            self._armed, self._found = False, []
+            self._wanted, self._found = None, []
 
-    def take(self, length: int) -> dict[str, Tensor]:
-        """Name -> (B, T): the statistics of the last ``length`` positions, of all calls since arming."""
+    def take(self, length: int) -> dict[str, Any]:
+        """TokenBatch fields, (B, T): the statistics of the last ``length`` positions, of all calls since arming."""
         found, self._found = self._found, []
         if not found:
             return {}
-        return {name: torch.cat([part[name][:, -length:] for part in found]) for name in self.wanted.outputs}
+        flat = {name: torch.cat([part[name][:, -length:] for part in found]) for name in found[0]}
+        lse = {float(name.removeprefix(LSE)): flat.pop(name) for name in [*flat] if name.startswith(LSE)}
+        return {**flat, "lse": lse} if lse else flat
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._armed and kwargs.get("fused_lm_head")):
+        if self._wanted is None or not kwargs.get("fused_lm_head"):
             return self._forward(*args, **kwargs)
         hidden: list[Tensor] = []
         handle = self.model.base_model.register_forward_hook(lambda *call: hidden.append(call[2].last_hidden_state))
@@ -87,21 +92,21 @@ class VocabularyTap:
             output = self._forward(*args, **kwargs)
         finally:
             handle.remove()
-        found = self.statistics(hidden[0][:, :-1], kwargs["labels"][:, 1:])
+        found = self.statistics(hidden[0][:, :-1], kwargs["labels"][:, 1:], self._wanted)
         self._found.append(found)
         return VocabularyOutput(**output, vocabulary=found)
 
-    def statistics(self, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def statistics(self, hidden: Tensor, labels: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         """(B, L-1, D) and (B, L-1) with -100 off the scored tokens -> (B, L-1) each, 0 where nothing is scored."""
         mask = labels != -100
         head = self.model.get_output_embeddings()
         rows, targets = packed(hidden, labels, mask)
         gather = functools.partial(maybe_gather_lm_head_ctx, head.weight, head.bias)
         with gather():  # also around the call: autograd notes the weight's shape there
-            stats = vocab_statistics(
-                rows, head.weight, targets, self.wanted, bias=head.bias, head=self.head, gather=gather
-            )
-        return {name: unpacked(getattr(stats, name), mask) for name in self.wanted.outputs}
+            stats = vocab_statistics(rows, head.weight, targets, wanted, bias=head.bias, head=self.head, gather=gather)
+        found = {name: getattr(stats, name) for name in (*wanted.outputs, "min_p_mass", "nucleus_entropy")}
+        found |= {f"{LSE}{t}": value for t, value in zip(wanted.temperatures, stats.lse, strict=True)}
+        return {name: unpacked(value, mask) for name, value in found.items() if value is not None}
 
 
 def innermost(model: Any) -> PreTrainedModel:

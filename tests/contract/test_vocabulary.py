@@ -57,8 +57,8 @@ def test_statistics_agree_with_dense_logits_and_with_trl(family: str) -> None:
     expected = torch.autograd.grad(sum((v * scored).sum() for v in dense.values()), list(model.parameters()))
 
     add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy"))
-    tap = VocabularyTap(model, WANTED, temperature)
-    with tap.armed():
+    tap = VocabularyTap(model, temperature)
+    with tap.armed(WANTED):
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
         found = tap.take(6)
     for name, value in dense.items():
@@ -76,11 +76,11 @@ def test_unarmed_and_generating_the_model_is_as_before() -> None:
     ids = torch.randint(3, 28, (1, 5))
     before = model.generate(input_ids=ids, max_new_tokens=4, do_sample=False)
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
-    tap = VocabularyTap(model, WANTED, 1.0)
+    tap = VocabularyTap(model, 1.0)
     assert torch.equal(model.generate(input_ids=ids, max_new_tokens=4, do_sample=False), before)
     assert "vocabulary" not in model(input_ids=ids, labels=ids, fused_lm_head=True)
     assert not model.base_model._forward_hooks
-    with tap.armed():
+    with tap.armed(WANTED):
         assert "vocabulary" in model(input_ids=ids, labels=ids, fused_lm_head=True)
     assert not model.base_model._forward_hooks
 

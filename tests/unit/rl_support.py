@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
@@ -16,7 +16,7 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
 
-LEAVES = ("logps", "entropy", "sum_p2", "sum_p2_logp", "max_logp")
+LEAVES = ("logps", "entropy", "sum_p2", "sum_p2_logp", "max_logp", "logit", "min_p_mass", "nucleus_entropy")
 """What the model computes with gradient."""
 TOKEN_FIELDS = (*LEAVES, "old_logps", "ref_logps", "old_entropy", "advantages")
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
@@ -82,7 +82,11 @@ def batch_of(
         "sum_p2": torch.exp(-normal(rows, width).abs() - 0.05),
         "sum_p2_logp": -torch.exp(-normal(rows, width).abs()),
         "max_logp": -normal(rows, width).abs(),
+        "logit": normal(rows, width),
+        "min_p_mass": torch.exp(-normal(rows, width).abs()),
+        "nucleus_entropy": normal(rows, width).abs(),
     }
+    cooled = {t: normal(rows, width).abs() + 2 for t in (0.8, 1.2)}
     batch = TokenBatch(
         mask=mask,
         advantages=normal(rows),
@@ -92,6 +96,7 @@ def batch_of(
         tokens=mask.sum(),
         clip=(0.8, 1.2),
         seed=seed,
+        lse={t: torch.where(mask.bool(), v, 0.0) for t, v in cooled.items()},
         **{k: torch.where(mask.bool(), v, 0.0) for k, v in values.items()},
     )
     return batch.set(**changes)
@@ -138,6 +143,8 @@ def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
 
 
 def pick(value: Any, index: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: pick(part, index) for key, part in value.items()}
     return value[index] if isinstance(value, Tensor) and value.dim() else value
 
 
