@@ -1,9 +1,10 @@
 """What the vocabulary pass costs, beside TRL's chunked pass and the dense computation, in turn in one process.
 
-    python benchmarks/vocab.py [--rounds 3] [--tokens 512] [--quick] [--out benchmarks/results]
+    python benchmarks/vocab.py [--device cpu] [--rounds 3] [--tokens N] [--quick] [--out benchmarks/results]
 
 Forward and backward over the same valid tokens. The bars hold for the pass *with the same number of outputs* as TRL's;
-a backward pass is run where both have a gradient. The exit code is 1 if a bar is missed.
+a backward pass is run where both have a gradient. The exit code is 1 if a bar is missed. With ``--device cuda`` there are
+no bars: torch, Triton and TRL in turn, beside what the card can do (vocab_cuda.py).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+import vocab_cuda
 from counting import Meter
 from torch import Tensor
 from trl.kernels import ChunkedLogProbFunction
@@ -232,15 +234,26 @@ def verdict(row: dict[str, Any]) -> str:
     return {True: "pass", False: "MISSED", None: ""}[row["passed"]]
 
 
+CARD = {
+    "logp, entropy": (ours(Wanted()), trl("entropy")),
+    "5 moments": (ours(Wanted(MOMENTS)), trl(*TRL_ALL)),
+    "5 moments, 2 temperatures": (ours(Wanted(MOMENTS, (0.5, 2.0))), trl(*TRL_ALL)),
+}
+STEPS = {"logp, entropy": Wanted(), "5 moments, 2 temperatures": Wanted(MOMENTS, (0.5, 2.0))}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Cost of the vocabulary pass.")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of every pair (default 3)")
-    parser.add_argument("--tokens", type=int, default=512, help="valid tokens (default 512)")
+    parser.add_argument("--tokens", type=int, help=f"valid tokens (default 512, on a card {vocab_cuda.TOKENS})")
     parser.add_argument("--quick", action="store_true", help="a smoke test of the script, not a measurement")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "results")
     options = parser.parse_args()
+    if options.device == "cuda":
+        return vocab_cuda.main(options, vocab_cuda.Subjects(problem, CARD, STEPS))
     torch.set_num_threads(1)
-    rounds, tokens = (1, 64) if options.quick else (options.rounds, options.tokens)
+    rounds, tokens = (1, 64) if options.quick else (options.rounds, options.tokens or 512)
     sizes = (4099,) if options.quick else (32_000, 151_936)
     names = ", ".join(f"{name} {version(name)}" for name in ("torch", "trl"))
     results: dict[str, Any] = {"made with": f"{names}, on one thread of a CPU ({platform.machine()})", "rows": []}

@@ -146,7 +146,7 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
     )
 
 
-CONTROLLED_SLOTS = ("advantages", "weights", "loss", "penalties")
+CONTROLLED_SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 
 
 def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:

@@ -15,7 +15,10 @@ from entropostat.rl.reduce import LOCAL, Reducer
 LIMIT = 60.0
 """exp(LIMIT) is finite in float32, and far beyond any ratio that means something."""
 
-STATISTICS = ("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy")
+STATISTICS = (
+    *("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy"),
+    *("min_p_logp", "min_p_ids", "min_p_probs", "soft_logp"),
+)
 """Batch fields that only a pass over the vocabulary gives."""
 
 Metrics = dict[str, Tensor]
@@ -26,6 +29,20 @@ Stats = Mapping[str, Tensor]
 
 Output = tuple[Tensor, Metrics]
 """What every term returns."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Completions beside the ordinary ones: sampled by another policy on purpose, scored in the same forward pass."""
+
+    logps: Tensor
+    """(E, T') log-probs under the current policy at the training temperature, with gradient."""
+    mask: Tensor
+    """(E, T')."""
+    weights: Tensor
+    """(E,) what the term that asked for them gave each."""
+    tokens: Tensor
+    """0-dim: tokens of all extra completions of the generation, shared out evenly over ranks and micro-batches."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,15 @@ class TokenBatch:
     """(B, T) mass of the tokens with p >= min_p * max p."""
     nucleus_entropy: Tensor | None = None
     """(B, T) entropy of the distribution renormalised over its top_p nucleus."""
+    min_p_logp: Tensor | None = None
+    """(B, T) log-probability of the token among those that min_p keeps, -1e4 where it is not one of them; no gradient."""
+    min_p_ids: Tensor | None = None
+    """(B, T, K) the likeliest entries of the vocabulary, and what they have of the mass that min_p keeps; no gradient."""
+    min_p_probs: Tensor | None = None
+    soft_logp: Tensor | None = None
+    """(B, T) mean log pi under the soft label that a term has packed for the token; 0 where there is none."""
+    extra: Extra | None = None
+    """Extra completions of this micro-batch; None where there are none."""
     stats: Stats = field(default_factory=dict)
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0

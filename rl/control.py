@@ -11,11 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from entropostat.rl.controllers.follow import Follow, broken
 from entropostat.rl.objective import Objective, Part, Spec
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Clock
 
 ControlState = dict[str, dict[str, float]]
 """Knob path -> the controller's state. JSON-able."""
+
+REPORTED = (
+    *("output", "target", "signal", "smoothed", "error", "p", "i", "d", "saturated"),
+    *("gate", "alarm", "active", "phase", "penalty"),
+    *("rest", "demand", "share", "authority", "feed", "slope", "foreseen", "realised"),
+)
+"""What of a controller's state is logged, where it has it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,10 @@ class Control:
             one = slot == "loss"
             done = [_split(slot, part, knobs) for part in ([parts] if one else parts)]
             plain[slot] = done[0] if one else done
-        return cls(Objective.build(plain), tuple(knobs))
+        for path, problem in broken({knob.path: knob.controller for knob in knobs}):
+            raise ValueError(f"{path}: {problem}")
+        control = cls(Objective.build(plain), tuple(knobs))
+        return replace(control, template=control.objective(control.values(control.init())))
 
     @property
     def signals(self) -> frozenset[str]:
@@ -63,11 +74,19 @@ class Control:
         return frozenset().union(*(knob.controller.signals for knob in self.knobs))
 
     def init(self) -> ControlState:
-        return {knob.path: knob.controller.init() for knob in self.knobs}
+        return self._followed({knob.path: knob.controller.init() for knob in self.knobs})
 
     def update(self, state: ControlState, signals: Mapping[str, float]) -> ControlState:
         """One applied optimizer step. Pure: a rank that sees the same signals reaches the same state."""
-        return {knob.path: knob.controller.update(state[knob.path], signals)[0] for knob in self.knobs}
+        leaders = [knob for knob in self.knobs if not isinstance(knob.controller, Follow)]
+        reached = {knob.path: knob.controller.update(state[knob.path], signals)[0] for knob in leaders}
+        return self._followed(state | reached)
+
+    def _followed(self, state: ControlState) -> ControlState:
+        """The state once every follower has read the knob that it follows."""
+        followers = [knob for knob in self.knobs if isinstance(knob.controller, Follow)]
+        read = {k.path: k.controller.update(state[k.path], state[k.controller.knob])[0] for k in followers}
+        return {knob.path: (state | read)[knob.path] for knob in self.knobs}
 
     def values(self, state: ControlState) -> dict[str, float]:
         return {knob.path: knob.clamp(state[knob.path]["output"]) for knob in self.knobs}

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from entropostat.rl.batch import STATISTICS, Metrics, Stats, TokenBatch
 from entropostat.rl.reduce import LOCAL
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS, Registry
-from entropostat.rl.vocab_sums import OUTPUTS, Wanted
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, SCALARS, WEIGHTS, Registry
+from entropostat.rl.vocab_sums import CONSTANT, OUTPUTS, Wanted
 
 Spec = Mapping[str, Any]
 """{'advantages': [(name, kind, options)], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
@@ -33,7 +33,8 @@ class Part:
 
     @property
     def scope(self) -> str:
-        return getattr(self.term, "scope", "micro")
+        """When ``prepare`` runs: where the term's ``scope`` says, unless its ``prepared`` says otherwise, or ``never``."""
+        return getattr(self.term, "prepared", getattr(self.term, "scope", "micro"))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -63,6 +64,8 @@ class Objective:
     loss: Part
     weights: tuple[Part, ...] = ()
     penalties: tuple[Part, ...] = ()
+    scalars: tuple[Part, ...] = ()
+    """Numbers of the run, not of the loss: the trainer reads them."""
 
     @classmethod
     def build(cls, spec: Spec) -> Objective:
@@ -73,16 +76,23 @@ class Objective:
             loss=Part(name, LOSSES.build(kind, options)),
             weights=_parts(WEIGHTS, spec.get("weights", ())),
             penalties=_parts(PENALTIES, spec.get("penalties", ())),
+            scalars=_parts(SCALARS, spec.get("scalars", ())),
         )
         names = [part.name for part in objective.parts]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two terms are named {twice[0]!r}: give one of them its own `name:`")
+        if len(samplers := [part.name for part in objective.penalties if hasattr(part.term, "request")]) > 1:
+            raise ValueError(f"{samplers[0]} and {samplers[1]} both sample completions of their own: keep one")
         return objective
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (*self.advantages, *self.weights, self.loss, *self.penalties)
+        return (*self.advantages, *self.weights, self.loss, *self.penalties, *self.scalars)
+
+    def scalar(self, kind: str) -> Any:
+        """The scalar of that kind, or None where the recipe leaves it to the trainer."""
+        return next((part.term for part in self.scalars if part.term.info.name == kind), None)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -92,8 +102,13 @@ class Objective:
     @property
     def rollout_needs(self) -> frozenset[str]:
         """Batch fields that the rollout phase reads."""
-        parts = [*self.advantages, *(p for p in self.parts if p.scope == "rollout")]
+        parts = [*self.advantages, *(p for p in self.parts if p.scope == "rollout" or hasattr(p.term, "request"))]
         return frozenset().union(*(part.rollout_needs for part in parts))
+
+    @property
+    def sampler(self) -> Part | None:
+        """The part that asks for completions of its own, by ``request`` and ``select``; at most one does."""
+        return next((part for part in self.penalties if hasattr(part.term, "request")), None)
 
     def vocabulary(self, names: frozenset[str]) -> Wanted | None:
         """What a pass over the vocabulary must give where the batch fields ``names`` are read; None if nothing."""
@@ -105,8 +120,10 @@ class Objective:
             merged,
             outputs=tuple(name for name in OUTPUTS if name in names & set(STATISTICS)),
             temperatures=merged.temperatures if "lse" in names else (),
-            min_p=merged.min_p if "min_p_mass" in names else None,
+            min_p=merged.min_p if names & {"min_p_mass", *CONSTANT} else None,
             top_p=merged.top_p if "nucleus_entropy" in names else None,
+            kept=merged.kept and "min_p_ids" in names,
+            soft=merged.soft and "soft_logp" in names,
         )
 
     def rollout(self, batch: TokenBatch) -> Rollout:
@@ -171,7 +188,7 @@ class Objective:
     def _prepared(self, part: Part, batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
         if part.name in stats:
             return batch.set(stats=stats[part.name])
-        if not hasattr(part.term, "prepare"):
+        if not hasattr(part.term, "prepare") or part.scope == "never":
             return batch
         if self._at_rollout(part):
             raise ValueError(f"{part.name} has scope: rollout, but nothing called Objective.rollout for this batch")

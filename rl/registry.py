@@ -180,6 +180,7 @@ ADVANTAGES = Registry("advantages", "entropostat.rl.advantages")
 WEIGHTS = Registry("weights", "entropostat.rl.weights")
 LOSSES = Registry("loss", "entropostat.rl.losses")
 PENALTIES = Registry("penalties", "entropostat.rl.penalties")
+SCALARS = Registry("scalars", "entropostat.rl.scalars")
 CONTROLLERS = Registry("controllers", "entropostat.rl.controllers")
 
-REGISTRIES = {r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, CONTROLLERS)}
+REGISTRIES = {r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)}

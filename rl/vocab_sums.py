@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entropostat.rl.truncation import merge_largest, min_p, nucleus
+from entropostat.rl.truncation import Kept, among_kept, merge_largest, min_p, nucleus
 from entropostat.rl.vocab_tiles import LIMIT, Head, in_tile
 
 BLOCK = 32
 """Rows of a tile whose squares are formed at a time, so that they need no third tile."""
+CONSTANT = ("min_p_logp", "min_p_ids", "min_p_probs")
+"""What min-p keeps: no gradient."""
 OUTPUTS = ("logp", "logit", "entropy", "sum_p2", "sum_p2_logp", "max_logp")
 
 
@@ -30,6 +32,14 @@ class Wanted:
     top_p: float | None = None
     top_k: int = 64
     """Largest entries kept for min_p and top_p."""
+    absolute: bool = False
+    """min_p is a probability, not a share of the largest one."""
+    kept: bool = False
+    """Also which tokens min_p keeps, and how likely they are among themselves."""
+    soft: bool = False
+    """Also the mean log p under distributions that the caller brings along."""
+    crossing: bool = True
+    """Whether the nucleus holds the token that takes its mass beyond top_p."""
 
     def __post_init__(self) -> None:
         for name in self.outputs:
@@ -42,6 +52,11 @@ class Wanted:
                 raise ValueError(f"vocabulary statistics: {key} {value} must be in (0, 1]")
         if self.top_k < 1:
             raise ValueError(f"vocabulary statistics: top_k {self.top_k} must be at least 1")
+
+    @property
+    def any_token(self) -> bool:
+        """Whether every token is looked at; soft labels have tokens of their own."""
+        return bool(self.outputs or self.temperatures) or self.largest
 
     @property
     def largest(self) -> bool:
@@ -57,16 +72,28 @@ class Wanted:
             if len(values) > 1:
                 raise ValueError(f"two terms ask for the vocabulary at {key} {values[0]:g} and {values[1]:g}: use one")
             cuts[key] = values[0] if values else None
+        crossing = {part.crossing for part in parts if part.top_p is not None}
+        if len(crossing) > 1:
+            raise ValueError("two terms ask for a nucleus with and without the token that crosses top_p: use one")
+        cutting = [part for part in parts if part.min_p is not None]
+        if len({part.absolute for part in cutting}) > 1:
+            raise ValueError("two terms ask for min_p, one of them as a fixed probability: use one")
+        if sum(part.soft for part in parts) > 1:
+            raise ValueError("two terms bring soft labels for the vocabulary: use one")
         return cls(
             outputs=tuple(name for name in OUTPUTS if any(name in part.outputs for part in parts)),
             temperatures=tuple(sorted({t for part in parts for t in part.temperatures})),
             top_k=max((part.top_k for part in parts if part.largest), default=64),
+            absolute=any(part.absolute for part in cutting),
+            kept=any(part.kept for part in cutting),
+            soft=any(part.soft for part in parts),
+            crossing=False not in crossing,
             **cuts,
         )
 
 
 Parts = dict[str, Tensor]
-"""Named (M,) tensors; ``lse`` is (K, M) and ``best`` (M, top_k)."""
+"""Named (M,) tensors; ``lse`` is (K, M), ``best`` and its ``ids`` are (M, top_k)."""
 
 
 def start(hidden: Tensor, labels: Tensor, wanted: Wanted, dtype: torch.dtype) -> Parts:
@@ -76,6 +103,8 @@ def start(hidden: Tensor, labels: Tensor, wanted: Wanted, dtype: torch.dtype) ->
     sums["lse"] = zeros.repeat(len(wanted.temperatures), 1)
     if wanted.largest:
         sums["best"] = (zeros - 2 * LIMIT).unsqueeze(1).repeat(1, wanted.top_k)
+        if wanted.kept:
+            sums["ids"] = torch.zeros_like(sums["best"], dtype=torch.long)
     return sums
 
 
@@ -84,7 +113,10 @@ def fold(x: Tensor, part: Parts, columns: slice, wanted: Wanted, head: Head, spa
     local, inside = in_tile(part["labels"], columns)
     part["x"].copy_(torch.where(inside[:, 0], x.gather(1, local)[:, 0], part["x"]))
     if "best" in part:
-        part["best"].copy_(merge_largest(part["best"], x))
+        best, ids = merge_largest(part["best"], x, part.get("ids"), columns.start)
+        part["best"].copy_(best)
+        if ids is not None:
+            part["ids"].copy_(ids)
     old = part["m"].clone()
     if place_of_top:
         peak, place = x.max(1)
@@ -136,12 +168,23 @@ def finish(sums: Parts, wanted: Wanted, head: Head, vocabulary: int) -> tuple[Pa
     saved["sum_p2"] = sum_p2
     results: list[Tensor | None] = [all_[name] if name in wanted.outputs else None for name in OUTPUTS]
     results += lse.clone().unbind(0)
-    for name, share, cut in (("min_p", wanted.min_p, min_p), ("nucleus", wanted.top_p, nucleus)):
-        kept = None if share is None else cut(sums["best"], log_z, share, vocabulary)
+    likely = None if wanted.min_p is None else min_p(sums["best"], log_z, wanted.min_p, vocabulary, wanted.absolute)
+    core = None if wanted.top_p is None else nucleus(sums["best"], log_z, wanted.top_p, vocabulary, wanted.crossing)
+    for name, kept in (("min_p", likely), ("nucleus", core)):
         results += [None, None] if kept is None else [kept.value, kept.exact]
         if kept is not None:
             saved |= {f"{name} edge": kept.edge, f"{name} mass": kept.mass, f"{name} value": kept.value.clone()}
+    results += [None] * 3 if likely is None else _constants(sums, likely, log_z, vocabulary)
     return {name: x.clone() for name, x in saved.items()}, tuple(results)
+
+
+def _constants(sums: Parts, kept: Kept, log_z: Tensor, vocabulary: int) -> list[Tensor | None]:
+    """min_p_logp, min_p_ids and min_p_probs: constants to the gradient, so ``slope`` knows nothing of them."""
+    logp = among_kept(sums["x"], kept, log_z, vocabulary)
+    if "ids" not in sums:
+        return [logp, None, None]
+    tiny = torch.finfo(kept.p.dtype).tiny
+    return [logp, sums["ids"].int(), kept.p / kept.mass.clamp(min=tiny).unsqueeze(1)]
 
 
 def slope(

@@ -50,10 +50,17 @@ class Tiles:
 
 
 class Projection:
-    """Tiles of z / temperature, the same to the last bit in both passes."""
+    """Tiles of z / temperature, the same to the last bit in both passes; of the bare product if ``raw``."""
 
     def __init__(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, head: Head, tiles: Tiles, dtype: torch.dtype
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        head: Head,
+        tiles: Tiles,
+        dtype: torch.dtype,
+        raw: bool = False,
     ):
         self.hidden, self.weight, self.bias, self.head, self.tiles, self.dtype = (
             hidden,
@@ -64,11 +71,12 @@ class Projection:
             dtype,
         )
         self.sums = torch.promote_types(dtype, torch.float32)
+        self.raw = raw
         size = min(tiles.tokens, hidden.shape[0]) * min(tiles.vocabulary, weight.shape[0])
-        self.buffer = torch.empty(size, dtype=self.sums, device=hidden.device)
-        self.spare = torch.empty_like(self.buffer)
+        self.half = torch.empty(size, dtype=dtype, device=hidden.device)
+        self.buffer = self.half if raw or dtype == self.sums else torch.empty_like(self.half, dtype=self.sums)
+        self.spare = self.buffer.new_empty(0 if raw else size)
         """Room for one more tile."""
-        self.half = torch.empty(size, dtype=dtype, device=hidden.device) if dtype != self.sums else self.buffer
 
     def rows(self) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self.hidden.shape[0], self.tiles.tokens):
@@ -83,6 +91,9 @@ class Projection:
             shape = (hidden.shape[0], weight.shape[0])
             tile = self.half[: shape[0] * shape[1]].view(shape)
             torch.mm(hidden, weight.t(), out=tile)
+            if self.raw:
+                yield columns, weight, tile
+                continue
             if self.bias is not None:
                 tile += self.bias[columns].to(self.dtype)
             if self.half is not self.buffer:
@@ -107,4 +118,4 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
     if total.device.type == "cuda" and b.dtype != total.dtype:
         torch.addmm(total, a.to(b.dtype), b, out_dtype=total.dtype, out=total)
     else:
-        total.addmm_(a, b.to(total.dtype))
+        total.addmm_(a.to(total.dtype), b.to(total.dtype))

@@ -19,15 +19,15 @@ class ControlCallback(TrainerCallback, ExportableState):
         self.trainer = trainer
 
     def state(self) -> dict[str, Any]:
-        return {
-            "args": {},
-            "attributes": {"control": self.trainer.control_state, "generations": self.trainer.generations},
-        }
+        trainer = self.trainer
+        kept = {"control": trainer.control_state, "generations": trainer.generations, "signals": trainer._held}
+        return {"args": {}, "attributes": kept}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         saved = (state.stateful_callbacks or {}).get(type(self).__name__)
         if state.global_step > 0 and saved:
             self.trainer.restore_control(saved["attributes"])
+        self.trainer.scale_learning_rate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         applied = not self.trainer.accelerator.optimizer_step_was_skipped

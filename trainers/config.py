@@ -7,6 +7,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from entropostat.recipe.signals import REFERENCE
 from entropostat.rl.control import Control
 
 REFERENCE_BETA = 1e-8
@@ -30,7 +31,7 @@ DELEGATED_FIELDS = (
 def needs_reference(control: Control) -> bool:
     """Whether a term or a controller reads the reference policy."""
     objective = control.template
-    return "ref_logps" in objective.needs | objective.rollout_needs or bool(control.signals & {"kl", "kl_k1"})
+    return "ref_logps" in objective.needs | objective.rollout_needs or bool(control.signals & REFERENCE)
 
 
 def owned_fields(control: Control) -> dict[str, Any]:
@@ -51,6 +52,18 @@ def owned_fields(control: Control) -> dict[str, Any]:
 def configure(args: GRPOConfig | None, control: Control) -> GRPOConfig:
     """A copy of ``args`` with the owned fields written. Raises ValueError for a second KL to the reference."""
     args = copy.copy(args) if args is not None else GRPOConfig(output_dir="runs")
+    sampler = control.template.sampler
+    if sampler is not None and sampler.term.replaces and args.use_vllm and args.vllm_importance_sampling_correction:
+        raise ValueError(
+            f"vllm_importance_sampling_correction: true would undo the temperature of the rows that "
+            f"objective.penalties.{sampler.name} puts in. Set it to false, or the term's `reference` to false."
+        )
+    for part in control.template.parts:
+        if getattr(part.term, "sampling_temperature", args.temperature) != args.temperature:
+            raise ValueError(
+                f"objective: {part.name}.sampling_temperature {part.term.sampling_temperature:g} is not the trainer's "
+                f"temperature, {args.temperature:g}: write that"
+            )
     if args.beta not in (0.0, REFERENCE_BETA) and needs_reference(control):
         raise ValueError(
             f"beta: {args.beta:g} adds TRL's KL to the reference to one of the objective's. Set beta to 0 and "
@@ -64,6 +77,22 @@ def configure(args: GRPOConfig | None, control: Control) -> GRPOConfig:
 def check_supported(control: Control) -> None:
     """Refuse the combinations that would train something else than what the recipe says. Raises ValueError."""
     objective = control.template
+    heated = objective.scalar("temperature") is not None
+    if heated and "lse" in objective.needs | objective.rollout_needs:
+        name = next(part.name for part in objective.parts if "lse" in part.needs | part.rollout_needs)
+        raise ValueError(
+            f"objective.scalars.temperature: {name} compares temperatures of its own with a constant one. Set "
+            "sampler.temperature instead."
+        )
+    sampler = objective.sampler
+    if sampler is not None and sampler.term.replaces:
+        others = [p.name for p in (*objective.weights, *objective.penalties) if p is not sampler]
+        if others or needs_reference(control):
+            raise ValueError(
+                f"objective.penalties.{sampler.name}.reference: true replaces rows of the generation after the other "
+                f"terms have measured it, which {others[0] if others else 'the reference policy'} would not notice. "
+                "Set it to false, or keep this term alone."
+            )
     loss = objective.loss.term
     if loss.delegated and loss.importance_sampling_level == "sequence" and objective.weights:
         raise ValueError(

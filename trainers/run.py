@@ -38,6 +38,7 @@ from entropostat.trainers.interrupt import stop_on_signal
 from entropostat.trainers.models import load_model, load_tokenizer, model_path
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
+from entropostat.trainers.shards import gathered
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
@@ -88,6 +89,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
         objective=control,
+        optimizer=recipe.optimizer,
     )
     trainer.answer_keys = lambda: scorer.answers
     trainer.remove_callback(PrinterCallback)
@@ -229,7 +231,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         seed=block.seed,
         strategies=scorer.strategies,
     )
-    reference = trainer.ref_model
+    reference = None if trainer.anchor.moves else trainer.ref_model
     if block.reference and reference is None:
         reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
 
@@ -243,6 +245,8 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
             frozen = reference
             if block.reference and reference is trainer.ref_model:
                 frozen = stack.enter_context(unwrap_model_for_generation(reference, accelerator))
+            elif block.reference:
+                stack.enter_context(gathered(reference))
             return evaluate(
                 model,
                 trainer.processing_class,

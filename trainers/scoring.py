@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer import add_fused_lm_head
 
 VISION = (
     "pixel_values",
@@ -21,6 +23,26 @@ VISION = (
     "image_position_ids",
 )
 """What a vision-language model's forward takes besides ids and masks, by TRL's names."""
+
+
+def scores_reference(trainer: Any, model: Any) -> bool:
+    """Whether a forward of ``model`` is one of the reference: another model, or the policy's with its adapter off."""
+    if model is not trainer.model:
+        return True
+    layer = next((m for m in model.modules() if isinstance(m, BaseTunerLayer)), None)
+    return layer is not None and (layer.disable_adapters or "ref" in layer.active_adapters)
+
+
+def scoring_entropies(trainer: Any) -> Tensor:
+    """From now on the reference gives entropies too: TRL leaves them out. Returns an empty tensor, the first of them."""
+    if trainer.ref_model is not None:
+        add_fused_lm_head(
+            trainer.accelerator.unwrap_model(trainer.ref_model),
+            temperature=trainer.temperature,
+            cast_lm_head_to_fp32=trainer.args.cast_lm_head_to_fp32,
+            outputs=("log_probs", "entropy"),
+        )
+    return torch.zeros(0)
 
 
 def score_tokens(trainer: Any, output: dict[str, Any]) -> Tensor:

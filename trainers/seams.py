@@ -11,55 +11,68 @@ Nothing of TRL is copied. Weights ride on its (B, T) advantages, which it reads 
 from __future__ import annotations
 
 import contextlib
-import logging
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import STATISTICS, TokenBatch
+from entropostat.recipe.blocks import Optimizer
+from entropostat.recipe.signals import REF_ENTROPY
+from entropostat.rl.batch import STATISTICS, Extra, TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.objective import Objective
+from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.callbacks import ControlCallback
-from entropostat.trainers.checkpoint import restore_buffer, save_buffer
+from entropostat.trainers.checkpoint import save_buffer
 from entropostat.trainers.config import check_supported, configure, needs_reference
+from entropostat.trainers.control import ControlMixin
+from entropostat.trainers.extra import KEY as EXTRA_KEY
+from entropostat.trainers.extra import Joined
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
+from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
-from entropostat.trainers.scoring import score_tokens
-from entropostat.trainers.vocabulary import VocabularyTap, innermost
+from entropostat.trainers.rollouts import extra_rollouts, log_advantages, weighted_rewards
+from entropostat.trainers.scalars import ScalarsMixin
+from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
+from entropostat.trainers.vocabulary import Packed, VocabularyTap, innermost
 from entropostat.trainers.window import Window
-
-log = logging.getLogger(__name__)
 
 KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin:
+class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
-    def __init__(self, *args: Any, objective: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
         self.thermostat = objective if isinstance(objective, Control) else Control.build(objective)
         check_supported(self.thermostat)
         kwargs["args"] = configure(kwargs.get("args"), self.thermostat)
         self._owns_reference = needs_reference(self.thermostat)
         self._armed: dict[str, Any] | None = None
         self._scored: list[dict[str, Tensor]] | None = None
-        self._window = Window()
+        self._window = Window(self.thermostat.signals)
+        self._ref_entropy: Tensor | None = None
+        """Of the last generation; stays None where no controller reads it."""
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
         template = self.thermostat.template
         asks = template.vocabulary(template.needs | template.rollout_needs) is not None
         self._vocabulary = VocabularyTap(innermost(self.model), self.temperature) if asks else None
+        if self.thermostat.signals & REF_ENTROPY:
+            self._ref_entropy = scoring_entropies(self)
         self.control_state = self.thermostat.init()
         self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.stop_requested = False
+        self._held = {}
+        self._set_up_scalars()
         self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
         self.generations = 0
+        self._set_up_optimizer(optimizer or Optimizer())
         self.add_callback(ControlCallback(self))
+        self.anchor = attach_anchor(self)
 
     # ------------------------------------------------------------------------------------------ rollout phase
 
@@ -71,25 +84,27 @@ class EntropyMixin:
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         self._scored = []
         try:
-            with self._counting_vocabulary(self.objective.rollout_needs):
+            with self._counting_vocabulary(self._rollout_needs), self._sampling_anew():
                 output = super()._generate_and_score_completions(*args, **kwargs)
                 batch = self._rollout_batch(output)
         finally:
             self._scored = None
         self._score(output, batch)
+        if self.model.training:
+            self._measure(batch, self._ref_entropy)
+            generate = super()._generate_and_score_completions
+            output |= extra_rollouts(self, generate, args[0] if args else kwargs["inputs"], output, batch)
         return output
 
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
         rows = output["completion_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-        weights = self.reward_weights.to(self._rewards_per_func.device).unsqueeze(0)
-        rewards = (self._rewards_per_func * weights).nansum(dim=1)
-        rewards[torch.isnan(self._rewards_per_func).all(dim=1)] = torch.nan
+        rewards = weighted_rewards(self, self._rewards_per_func)
         training = self.model.training
         size = self.num_generations if training else self.num_generations_eval
         uids = torch.arange(rewards.numel(), device=rewards.device)
-        needs = self.objective.rollout_needs
+        needs = self._rollout_needs
         old_logps = output.get("old_per_token_logps")
         scored = self._scored[0] if old_logps is not None and self._scored else {}
         if (old_logps is None and "old_logps" in needs) or needs & {"old_entropy", *STATISTICS} - set(scored):
@@ -119,7 +134,7 @@ class EntropyMixin:
             batch = batch.set(advantages=output["advantages"])
         rollout = self.objective.rollout(batch)
         if self.objective.advantages:
-            self._log_advantages(rollout.advantages)
+            log_advantages(self, rollout.advantages)
         output["advantages"] = rollout.advantages
         output[f"{KEY}uids"] = batch.uids
         for name, stats in rollout.stats.items():
@@ -130,34 +145,36 @@ class EntropyMixin:
         if self.model.training:
             self.generations += 1
 
-    def _log_advantages(self, advantages: Tensor) -> None:
-        """The completions table must show the advantages that train, not those that TRL computed."""
-        logged = self._logs["advantages"]
-        per_row = advantages if advantages.dim() == 1 else advantages.mean(1)
-        values = self.accelerator.gather(per_row).tolist() if self._reducer_spans_ranks else per_row.tolist()
-        for _ in range(min(len(values), len(logged))):
-            logged.pop()
-        logged.extend(values)
-
-    @property
-    def _reducer_spans_ranks(self) -> bool:
-        return bool(self.accelerator.num_processes > 1)
-
     # ------------------------------------------------------------------------------------------ loss phase
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        collecting = self._scored is not None and model is self.model
-        if collecting:
+        collecting = self._scored is not None
+        reference = collecting and scores_reference(self, model)
+        if collecting and not (reference and self._ref_entropy is None):
             kwargs["compute_entropy"] = True  # the fused head computes it anyway
+        if self._armed is not None and f"{EXTRA_KEY}weights" in self._armed["inputs"]:
+            return self._with_extra_rows(model, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if collecting:
+        if collecting:  # what the tap holds goes either way: with its adapter off the policy is its own reference
             statistics = {} if self._vocabulary is None else self._vocabulary.take(result[0].size(1))
-            self._scored.append({"old_entropy": result[1], **statistics})
+            if reference:
+                self._ref_entropy = result[1]
+            else:
+                self._scored.append({"old_entropy": result[1], **statistics})
         if self._armed is not None:
             self._tap(result[0], result[1])
         return result
 
-    def _tap(self, logps: Tensor, entropy: Tensor) -> None:
+    def _with_extra_rows(self, model: Any, ids: Tensor, attention: Tensor, keep: int, *args: Any, **kwargs: Any) -> Any:
+        """The same forward pass with the extra completions appended; TRL sees its own rows."""
+        joined = Joined(self._armed["inputs"], ids, attention, keep, self._tokenizer.pad_token_id)
+        logps, entropy, *rest = super()._get_per_token_logps_and_entropies(
+            model, joined.ids, joined.attention, joined.length, *args, **kwargs
+        )
+        self._tap(joined.ordinary(logps), joined.ordinary(entropy), joined, joined.extra(logps))
+        return joined.ordinary(logps), joined.ordinary(entropy), *rest
+
+    def _tap(self, logps: Tensor, entropy: Tensor, joined: Joined | None = None, extra: Extra | None = None) -> None:
         """Between TRL's forward pass and its reading of the advantages."""
         armed = self._armed
         inputs = armed["inputs"]
@@ -179,7 +196,8 @@ class EntropyMixin:
             seed=self.args.seed,
             generation=self.generations,
             reducer=self._reducer,
-            **({} if self._vocabulary is None else self._vocabulary.take(logps.size(1))),
+            extra=extra,
+            **self._statistics(logps, joined),
         )
         weight, metrics = self.objective.weight(batch, stats)
         armed |= {"batch": batch, "stats": stats, "weight": weight, "metrics": metrics}
@@ -188,11 +206,24 @@ class EntropyMixin:
         elif weight is not None:
             inputs["advantages"] = batch.token_advantages * weight
 
+    def _statistics(self, logps: Tensor, joined: Joined | None) -> dict[str, Any]:
+        """Batch fields that the tap on the vocabulary has for the ordinary rows."""
+        if self._vocabulary is None:
+            return {}
+        if joined is None:
+            return self._vocabulary.take(logps.size(1))
+        found = self._vocabulary.take(joined.length)
+        lse = {t: joined.ordinary(x) for t, x in found.pop("lse", {}).items()}
+        rows = {name: joined.ordinary(x) for name, x in found.items()}
+        return {**rows, "lse": lse} if lse else rows
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        if self._governor is not None:
+            self._governor.watch(inputs)
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
         self._armed = {"inputs": inputs}
         try:
-            with self._trl_scalars(), self._counting_vocabulary(self.objective.needs):
+            with self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
@@ -227,10 +258,14 @@ class EntropyMixin:
         reduced = aggregate(self, tokens, inputs, batch.require("tokens"))
         return reduced if total is None else total + reduced
 
-    def _counting_vocabulary(self, needs: frozenset[str]) -> contextlib.AbstractContextManager[None]:
+    def _counting_vocabulary(
+        self, needs: frozenset[str], inputs: Mapping[str, Any] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
         """Inside, scored tokens come with the statistics of the vocabulary, if ``needs`` names any."""
         wanted = self.objective.vocabulary(needs)
-        return contextlib.nullcontext() if wanted is None else self._vocabulary.armed(wanted)
+        if wanted is None:
+            return contextlib.nullcontext()
+        return self._vocabulary.armed(wanted, Packed.among(inputs or {}) if wanted.soft else None)
 
     @contextlib.contextmanager
     def _trl_scalars(self) -> Iterator[None]:
@@ -254,42 +289,3 @@ class EntropyMixin:
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         super()._save_checkpoint(*args, **kwargs)
         save_buffer(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
-
-    # ------------------------------------------------------------------------------------------ control
-
-    def close_window(self, applied: bool) -> bool:
-        """After an optimizer step: log the window, move the controllers if the step was applied. True: stop now."""
-        signals, metrics, stop = self._window.close(self._reducer, self.stop_requested)
-        logged = self._metrics["train"]
-        for key, value in metrics.items():
-            logged[key].append(value)
-        if self._owns_reference and "kl" in signals:
-            logged["kl"].append(signals["kl"])
-        if applied:
-            signals |= self._run_signals()
-            self.control_state = self.thermostat.update(self.control_state, signals)
-        for path, state in self.control_state.items():
-            for key in ("output", "target", "signal", "smoothed", "error", "p", "i", "d", "saturated"):
-                if key in state:
-                    logged[f"control/{path}/{key}"].append(state[key])
-        self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
-        return stop
-
-    def restore_control(self, saved: dict[str, Any]) -> None:
-        """Continue from a checkpoint. Knobs that the checkpoint does not know start afresh."""
-        if not restore_buffer(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
-            log.warning("this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation")
-        self.control_state |= {path: state for path, state in saved["control"].items() if path in self.control_state}
-        self.generations = saved["generations"]
-        self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
-
-    def _run_signals(self) -> dict[str, float]:
-        rewards = self._metrics["train"].get("reward")
-        if rewards:
-            self._last_reward = rewards[-1]
-        total = max(self.state.max_steps, 1)
-        return {
-            "step": float(self.state.global_step),
-            "progress": self.state.global_step / total,
-            "reward": getattr(self, "_last_reward", math.nan),
-        }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
-from entropostat.rl.vocab import packed, unpacked, vocab_statistics
+from entropostat.rl.vocab import CONSTANT, VocabStats, packed, unpacked, vocab_statistics
+from entropostat.rl.vocab_soft import SoftLabels
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.rl.vocab_tiles import Head
 
 LSE = "lse at "
 """A module's output holds plain tensors only, so each temperature has a name of its own."""
+SOFT = "soft_ids", "soft_probs", "soft_positions"
+"""What a term packs for the few tokens of a row that have soft labels: (B, R, K), (B, R, K) and (B, R)."""
 
 
 def logit_head(config: Any, temperature: float) -> Head:
@@ -50,6 +53,35 @@ class VocabularyOutput(FusedCausalLMOutput):
     vocabulary: dict[str, Tensor] | None = None
 
 
+@dataclass
+class Packed:
+    """Soft labels of a micro-batch, on the way to the forward pass that meets them; it may come in several calls."""
+
+    ids: Tensor
+    probs: Tensor
+    positions: Tensor
+    first: int = 0
+    """Row of the next call."""
+
+    @classmethod
+    def among(cls, inputs: Mapping[str, Any]) -> Packed | None:
+        """Those that the rollout phase has put into TRL's buffer, by whichever term."""
+        found = {key.rpartition("/")[2]: value for key, value in inputs.items()}
+        return cls(*(found[name] for name in SOFT)) if set(SOFT) <= set(found) else None
+
+    def next(self, scored: Tensor) -> tuple[tuple[Tensor, Tensor], SoftLabels]:
+        """(rows, columns) of the labelled tokens in (B, L-1) ``scored``, and their labels.
+
+        Positions count from the first token of the completions, which is scored wherever a row has any.
+        """
+        mine = slice(self.first, self.first + scored.size(0))
+        self.first += scored.size(0)
+        ids, probs, positions = self.ids[mine], self.probs[mine], self.positions[mine]
+        rows, places = (probs.sum(-1) > 0).nonzero(as_tuple=True)
+        start = scored.any(0).int().argmax()
+        return (rows, start + positions[rows, places]), SoftLabels(ids[rows, places], probs[rows, places])
+
+
 class VocabularyTap:
     """Wraps the forward of the innermost ``model``; computes only while armed, and what it is armed for."""
 
@@ -57,6 +89,7 @@ class VocabularyTap:
         self.model = model
         self.head = logit_head(model.config, temperature)
         self._wanted: Wanted | None = None
+        self._soft: Packed | None = None
         self._found: list[dict[str, Tensor]] = []
         self._forward = model.forward
 
@@ -67,12 +100,12 @@ class VocabularyTap:
         model.forward = types.MethodType(forward, model)
 
     @contextmanager
-    def armed(self, wanted: Wanted) -> Iterator[None]:
-        self._wanted, self._found = wanted, []
+    def armed(self, wanted: Wanted, soft: Packed | None = None) -> Iterator[None]:
+        self._wanted, self._soft, self._found = wanted, soft, []
         try:
             yield
         finally:
-            self._wanted, self._found = None, []
+            self._wanted, self._soft, self._found = None, None, []
 
     def take(self, length: int) -> dict[str, Any]:
         """TokenBatch fields, (B, T): the statistics of the last ``length`` positions, of all calls since arming."""
@@ -92,21 +125,35 @@ class VocabularyTap:
             output = self._forward(*args, **kwargs)
         finally:
             handle.remove()
-        found = self.statistics(hidden[0][:, :-1], kwargs["labels"][:, 1:], self._wanted)
+        states, labels = hidden[0][:, :-1], kwargs["labels"][:, 1:]
+        found = self.statistics(states, labels, self._wanted) if self._wanted.any_token else {}
+        if self._soft is not None:
+            found["soft_logp"] = self.soft_logp(states, labels, self._soft)
         self._found.append(found)
         return VocabularyOutput(**output, vocabulary=found)
 
     def statistics(self, hidden: Tensor, labels: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         """(B, L-1, D) and (B, L-1) with -100 off the scored tokens -> (B, L-1) each, 0 where nothing is scored."""
         mask = labels != -100
-        head = self.model.get_output_embeddings()
-        rows, targets = packed(hidden, labels, mask)
-        gather = functools.partial(maybe_gather_lm_head_ctx, head.weight, head.bias)
-        with gather():  # also around the call: autograd notes the weight's shape there
-            stats = vocab_statistics(rows, head.weight, targets, wanted, bias=head.bias, head=self.head, gather=gather)
-        found = {name: getattr(stats, name) for name in (*wanted.outputs, "min_p_mass", "nucleus_entropy")}
+        stats = self._pass(*packed(hidden, labels, mask), wanted)
+        found = {name: getattr(stats, name) for name in (*wanted.outputs, "min_p_mass", "nucleus_entropy", *CONSTANT)}
         found |= {f"{LSE}{t}": value for t, value in zip(wanted.temperatures, stats.lse, strict=True)}
         return {name: unpacked(value, mask) for name, value in found.items() if value is not None}
+
+    def soft_logp(self, hidden: Tensor, labels: Tensor, soft: Packed) -> Tensor:
+        """(B, L-1), 0 where there is no soft label. A pass of its own: it looks at few tokens."""
+        places, targets = soft.next(labels != -100)
+        stats = self._pass(hidden[places], labels[places], Wanted(()), targets)
+        assert stats.soft_logp is not None
+        return stats.soft_logp.new_zeros(labels.shape).index_put(places, stats.soft_logp)
+
+    def _pass(self, hidden: Tensor, labels: Tensor, wanted: Wanted, soft: SoftLabels | None = None) -> VocabStats:
+        head = self.model.get_output_embeddings()
+        gather = functools.partial(maybe_gather_lm_head_ctx, head.weight, head.bias)
+        with gather():  # also around the call: autograd notes the weight's shape there
+            return vocab_statistics(
+                hidden, head.weight, labels, wanted, bias=head.bias, head=self.head, gather=gather, soft=soft
+            )
 
 
 def innermost(model: Any) -> PreTrainedModel:

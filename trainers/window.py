@@ -8,21 +8,25 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.divergences import k3
 from entropostat.rl.reduce import Reducer
+from entropostat.trainers.signals import extremes, token_sums
 
 
 class Window:
     """Accumulates 0-dim tensors without a device synchronisation until the window closes."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: frozenset[str] = frozenset()) -> None:
+        self._wanted = wanted
+        self._extremes: list[Tensor] = []
         self._names: tuple[str, ...] = ()
         self._sums: Tensor | None = None
         self._metrics: dict[str, list[Tensor]] = {}
 
     def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor]) -> None:
         """One micro-batch: its token sums for the signals, and the metrics of its terms."""
-        self._names, sums = token_sums(batch)
+        self._names, sums = token_sums(batch, self._wanted)
+        if self._wanted & {"ratio_max", "ratio_min"}:
+            self._extremes.append(extremes(batch))
         self._sums = sums if self._sums is None else self._sums + sums
         for name, value in metrics.items():
             self._metrics.setdefault(name, []).append(value)
@@ -38,8 +42,12 @@ class Window:
             columns += sums_and_counts(list(metrics.values()))
         asked, *pooled = reducer.sum(torch.cat(columns)).tolist()
         found = dict(zip(names, pooled, strict=False))
-        tokens = max(found.pop("tokens", 1.0), 1.0)
-        means = {name: total / tokens for name, total in found.items()}
+        tokens, rows = max(found.pop("tokens", 1.0), 1.0), max(found.pop("rows", 1.0), 1e-12)
+        means = {name: total / (rows if name == "entropy_seq" else tokens) for name, total in found.items()}
+        if self._extremes:
+            largest = reducer.gather(torch.stack(self._extremes)).amax(0).exp().tolist()
+            means |= {"ratio_max": largest[0], "ratio_min": 1 / largest[1]}
+            self._extremes = []
         totals = pooled[len(names) : len(names) + len(metrics)]
         counts = pooled[len(names) + len(metrics) :]
         averages = {
@@ -57,18 +65,3 @@ def sums_and_counts(series: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
     table = torch.stack(filled).double().view(len(series), longest)
     present = torch.isfinite(table)
     return torch.where(present, table, 0.0).sum(1), present.sum(1).double()
-
-
-@torch.no_grad()
-def token_sums(batch: TokenBatch) -> tuple[tuple[str, ...], Tensor]:
-    """Names, and the sums over the valid tokens of the micro-batch; divided by ``tokens`` they are signals."""
-    values = {"tokens": torch.ones_like(batch.logps)}
-    if batch.entropy is not None:
-        values["entropy"] = batch.entropy
-    if batch.ref_logps is not None:
-        x = batch.difference(batch.ref_logps, 20.0)
-        values |= {"kl": k3(x), "kl_k1": x}
-    if batch.old_logps is not None:
-        values["kl_old"] = k3(batch.difference(batch.old_logps, 20.0))
-    stacked = torch.where(batch.valid, torch.stack(list(values.values())), 0.0)
-    return tuple(values), stacked.sum((1, 2), dtype=torch.float64)

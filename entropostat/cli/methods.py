@@ -16,6 +16,7 @@ PLACES = {
     "weights": "objective.weights",
     "loss": "objective.loss",
     "penalties": "objective.penalties",
+    "scalars": "objective.scalars",
     "controllers": "instead of a number",
     "sources": "data.sources",
     "verifiers": "reward",

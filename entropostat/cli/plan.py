@@ -36,6 +36,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "batch": batch(sizes),
         "steps": steps(recipe, sizes),
         "objective": formula(recipe),
+        "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
         "extra_forwards": extra_forwards(recipe, sizes),
         "controllers": [
@@ -118,6 +119,17 @@ def formula(recipe: Recipe) -> str:
     return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
 
 
+def optimizer(recipe: Recipe) -> list[str]:
+    """What its block adds to the trainer's own optimizer."""
+    muon, radius = recipe.optimizer.muon, recipe.optimizer.step_radius
+    found = [] if muon is None else ["Muon for the hidden matrices, AdamW for the rest"]
+    if radius is not None:
+        of = "largest" if radius.statistic == "max" else f"{radius.quantile:g} quantile of the"
+        when = "every step" if radius.every == 1 else f"every {radius.every} steps"
+        found.append(f"the {of} change of logits over tokens at most {radius.target:g} pi, measured {when}")
+    return found
+
+
 def _term(term: Term, slot: str) -> str:
     kind = option(term, slot, "type")
     shown = [str(kind)] if kind is not None and slot == "loss" else []
@@ -164,6 +176,7 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
     rows += [
         ("reward", " + ".join(found["reward"])),
         ("objective", found["objective"]),
+        *(("optimizer", what) for what in found["optimizer"]),
         (
             "generation",
             f"{sizes['sequences_per_generation']} sequences = {sizes['prompts_per_generation']} prompts x "
@@ -202,7 +215,9 @@ def _stage(stage: dict[str, Any]) -> str:
 
 
 def _control(entry: dict[str, Any]) -> str:
-    aim = f" holds {entry['signal']} at {entry['target']:g}" if entry["target"] is not None else ""
+    target = entry["target"]
+    where = "a schedule" if isinstance(target, dict) else f"{target:g}" if target is not None else None
+    aim = f" holds {entry['signal']} at {where}" if where else ""
     if not aim and entry["signal"]:
         aim = f" reads {entry['signal']}"
     return f"{entry['knob']} <- {entry['controller']}{aim}, before every {_clock(entry['clock'])}"

@@ -109,6 +109,39 @@ class Evaluate(Block):
     sets: dict[str, dict[str, Any]] = Field({}, description="further benchmark sets, name -> {kind: options}")
 
 
+class Muon(Block):
+    """Muon for the matrices between embedding and head, AdamW for the rest (Jordan et al. 2024)."""
+
+    learning_rate: float | None = Field(None, gt=0, description="of the matrices; null: trainer.learning_rate")
+    momentum: float = Field(0.95, ge=0, lt=1, description="share of the old average of gradients that is kept")
+    adjust: Literal["match_rms_adamw", "original"] = Field(
+        "match_rms_adamw",
+        description="scale of a step: as large as AdamW's, so that its learning rate fits, or Muon's first one",
+    )
+
+
+class StepRadius(Block):
+    """Shortens an optimizer step that moves the logits too far (arXiv:2603.13552)."""
+
+    target: float = Field(1.0, gt=0, description="largest r = spread of the change of logits / pi that a step may have")
+    statistic: Literal["quantile", "max"] = Field(
+        "quantile", description="over the tokens; max is the paper's, and one token can hold up training"
+    )
+    quantile: float = Field(0.99, ge=0, le=1, description="which one")
+    every: int = Field(
+        1,
+        ge=1,
+        description="optimizer steps from one measurement, of two forwards, to the next; it scales those between",
+    )
+
+
+class Optimizer(Block):
+    """From a gradient to a step, beyond trainer.optim, its learning rate and its weight decay."""
+
+    muon: Muon | None = Field(None, description="null: trainer.optim")
+    step_radius: StepRadius | None = Field(None, description="null: off, and costs nothing")
+
+
 STRATEGIES = ("single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2")
 
 
@@ -167,6 +200,7 @@ class Tracking(Block):
 BLOCKS: dict[str, type[Block]] = {
     "model": Model,
     "data": Data,
+    "optimizer": Optimizer,
     "sampler": Sampler,
     "evaluate": Evaluate,
     "launch": Launch,

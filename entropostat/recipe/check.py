@@ -26,6 +26,7 @@ ROOT = (
     "reward",
     "objective",
     "trainer",
+    "optimizer",
     "sampler",
     "evaluate",
     "launch",
@@ -33,7 +34,7 @@ ROOT = (
     "tracking",
 )
 """Blocks in the order in which a resolved recipe is written."""
-SLOTS = ("advantages", "weights", "loss", "penalties")
+SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 SECRET = re.compile(r"(^|[_-])(token|api[_-]?key|password|passwd|secret)([_-]key)?$", re.IGNORECASE)
 
 
@@ -130,6 +131,10 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
     block = _child(root, "trainer")
     kind = at(block, ("kind",)).content
     kind = kind if isinstance(kind, str) and kind in load().trainer else "grpo"
+    if at(block, ("optim",)).content == "muon":
+        message = "must be one of torch's or a library's, not 'muon'; use optimizer.muon"
+        problems.append(Problem(at(block, ("optim",)).origin, "trainer.optim", message))
+        return {}
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
     return {} if form is None else dict(form.model_dump(exclude_unset=True))
 
@@ -153,9 +158,9 @@ def _reward(root: Value, problems: list[Problem]) -> list[Term]:
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
-    """The four slots; without them plain GRPO on TRL's own loss."""
+    """The five slots; without them plain GRPO on TRL's own loss."""
     block = _child(root, "objective")
-    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": []}
+    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
     found["loss"] = Term("trl", "trl", {})
     if not isinstance(block.content, dict):
         problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))

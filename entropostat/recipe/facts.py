@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from entropostat.catalog import TermInfo, load
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.signals import REFERENCE
 from entropostat.recipe.terms import Term
 
 
@@ -27,8 +28,23 @@ class Knob:
         return f"objective.{self.slot}.{self.term.name}.{self.field}"
 
     @property
+    def reads(self) -> dict[str, str]:
+        """Option -> the signal that it names: the one under control, and those that are only looked at."""
+        names = [f.name for f in load().terms["controllers"][self.controller].fields]
+        found = {name: self._option(name) for name in names if name == "signal" or name.endswith("_signal")}
+        target = self.options.get("target")
+        if isinstance(target, dict):
+            (kind, options), *_ = target.items()
+            inner = replace(self, controller=kind, options=options).reads
+            found |= {f"target.{kind}.{name}": signal for name, signal in inner.items()}
+        return found
+
+    @property
     def signal(self) -> str | None:
-        return option(Term("", self.controller, self.options), "controllers", "signal")  # type: ignore[no-any-return]
+        return self._option("signal")  # type: ignore[no-any-return]
+
+    def _option(self, name: str) -> Any:
+        return option(Term("", self.controller, self.options), "controllers", name)
 
 
 def info(slot: str, term: Term) -> TermInfo:
@@ -55,6 +71,16 @@ def rollout_needs(recipe: Recipe) -> set[str]:
     return found
 
 
+def metrics(recipe: Recipe) -> set[str]:
+    """``term/metric`` of everything that the terms of the loss report at each optimizer step."""
+    return {
+        f"{term.name}/{metric}"
+        for slot, term in recipe.terms
+        if slot != "advantages"
+        for metric in info(slot, term).provides
+    }
+
+
 def knobs(recipe: Recipe) -> list[Knob]:
     found = []
     for slot, term in recipe.terms:
@@ -74,7 +100,7 @@ def corrected_sampler(recipe: Recipe) -> bool:
 
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
-    measured = {knob.signal for knob in knobs(recipe)} & {"kl", "kl_k1"}
+    measured = {signal for knob in knobs(recipe) for signal in knob.reads.values()} & REFERENCE
     return bool(measured) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
 
 
@@ -91,6 +117,9 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
             asking = ", ".join(t.name for s, t in recipe.terms if {*reading} & {*info(s, t).rollout_needs})
             found.append(f"old log-probs: {asking} with scope rollout (TRL alone would skip this forward)")
     if reads_reference(recipe):
+        moves = any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms)
         how = "adapters switched off" if recipe.model.peft else "a frozen copy of the model"
+        if moves:
+            how = f"a second {'adapter' if recipe.model.peft else 'model'} that follows the policy"
         found.append(f"reference log-probs: {how}")
     return found

@@ -16,7 +16,7 @@ BOUNDS = {"low": "ge", "high": "le", "above": "gt", "below": "lt"}
 NUMBER, CONTROLLER = "number", "controller"
 """Tags of the two readings of a controlled field; they appear in pydantic's error paths."""
 
-NAMED = ("advantages", "weights", "loss", "penalties", "verifiers")
+NAMED = ("advantages", "weights", "loss", "penalties", "scalars", "verifiers")
 """Slots whose terms take ``name:``. A source is named by its key in ``data.sources``."""
 NAME = Field(
     None, pattern=r"^[A-Za-z0-9_-]+$", description="address and metric prefix; needed where two terms share a kind"

@@ -6,27 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from entropostat.recipe import batch_lints
+from entropostat.recipe import anchor_lints, batch_lints, step_lints
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.errors import nearest
-from entropostat.recipe.facts import corrected_sampler, info, knobs, option
+from entropostat.recipe.facts import corrected_sampler, info, knobs, metrics, option
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.signals import SIGNALS
+from entropostat.rl.controllers.follow import broken
+from entropostat.rl.registry import CONTROLLERS
 
 LEVELS: tuple[Literal["error", "warning", "note"], ...] = ("error", "warning", "note")
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 """TRL's loss types whose ratio is clipped to a range around 1."""
-
-SIGNALS = {
-    "entropy": "mean entropy of the policy per token, nats",
-    "kl": "KL to the reference (k3), nats per token",
-    "kl_k1": "KL to the reference, plain mean of the log-ratio",
-    "kl_old": "KL to the policy that generated (k3), nats per token",
-    "reward": "mean reward",
-    "step": "optimizer steps done",
-    "progress": "share of training done",
-}
-"""What the trainer measures over the window of an optimizer step."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class Case:
 def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
     """Errors first."""
     found = [lint for rule in RULES for lint in rule(Case(recipe, sizes))]
-    found += batch_lints.lints(recipe, sizes)
+    found += batch_lints.lints(recipe, sizes) + anchor_lints.lints(recipe, sizes) + step_lints.lints(recipe)
     return sorted(found, key=lambda lint: LEVELS.index(lint.level))
 
 
@@ -186,16 +178,33 @@ def _clip_knob(case: Case, key: str) -> bool:
 
 
 def signals(case: Case) -> Iterator[Lint]:
-    for knob in knobs(case.recipe):
-        key = f"{knob.key}.{knob.controller}.signal"
-        if knob.signal and knob.signal not in SIGNALS:
-            yield Lint("error", key, f"nothing measures {knob.signal!r}", nearest(knob.signal, SIGNALS))
-        if knob.signal == "kl_old" and case.on_policy:
+    read = [(f"{k.key}.{k.controller}.{name}", signal) for k in knobs(case.recipe) for name, signal in k.reads.items()]
+    known = {*SIGNALS, *metrics(case.recipe)}
+    for key, signal in read:
+        if signal not in known:
+            yield Lint("error", key, f"nothing measures {signal!r}", nearest(signal, known))
+        if signal == "kl_old" and case.on_policy:
             yield Lint(
                 "warning",
                 key,
                 "kl_old is 0 throughout: every generation serves one update",
                 "raise trainer.steps_per_generation, or control by kl",
+            )
+
+
+def followers(case: Case) -> Iterator[Lint]:
+    found = {knob.key.removeprefix("objective."): knob for knob in knobs(case.recipe)}
+    built = {path: CONTROLLERS.build(knob.controller, knob.options) for path, knob in found.items()}
+    for path, problem in broken(built):
+        yield Lint("error", f"objective.{path}", problem, "a knob is called slot.term.field")
+    used = {(c.knob, c.key) for path, c in built.items() if found[path].controller == "follow"}
+    for path, controller in built.items():
+        if found[path].controller == "autopilot" and controller.bonus_gain and (path, "rest") not in used:
+            yield Lint(
+                "warning",
+                f"objective.{path}",
+                "nothing follows its second actuator, so what re-weighting cannot do is not done",
+                f"add entropy_bonus: {{coef: {{follow: {{knob: {path}, key: rest}}}}}}, or set bonus_gain: 0",
             )
 
 
@@ -208,4 +217,5 @@ RULES: tuple[Callable[[Case], Iterator[Lint]], ...] = (
     truncated_sampling,
     controllers,
     signals,
+    followers,
 )

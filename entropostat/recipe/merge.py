@@ -5,7 +5,13 @@ from __future__ import annotations
 from entropostat.recipe.errors import COMMAND_LINE, fail, nearest
 from entropostat.recipe.source import Value
 
-TERM_LISTS = (("objective", "advantages"), ("objective", "weights"), ("objective", "penalties"), ("reward",))
+TERM_LISTS = (
+    ("objective", "advantages"),
+    ("objective", "weights"),
+    ("objective", "penalties"),
+    ("objective", "scalars"),
+    ("reward",),
+)
 """Where a list of one-key mappings is addressed by name."""
 
 Path = tuple[str, ...]

@@ -9,11 +9,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from entropostat.recipe.blocks import Data, Evaluate, Launch, Model, Sampler, Slurm, Tracking
+from entropostat.recipe.blocks import Data, Evaluate, Launch, Model, Optimizer, Sampler, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
-"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term]}``."""
+"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Recipe:
     objective: Objective
     trainer: dict[str, Any]
     """``kind`` and the TRL fields that the recipe states."""
+    optimizer: Optimizer
     sampler: Sampler
     evaluate: Evaluate
     launch: Launch
@@ -74,7 +75,7 @@ class Recipe:
         lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
         found = [(slot, term) for slot, terms in lists for term in terms]
         found.append(("loss", self.objective["loss"]))
-        return [*found, *(("penalties", term) for term in self.objective["penalties"])]
+        return [*found, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""

@@ -32,7 +32,7 @@ def schema() -> Schema:
     blocks: Schema = {name: _nullable(ref[form]) for name, form in BLOCKS.items()}
     kinds = {slot: {name: ref[form] for name, form in terms.items()} for slot, terms in slots.items()}
     _put_sources(defs["$defs"], kinds["sources"])
-    objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties")}
+    objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties", "scalars")}
     objective["loss"] = _one(kinds["loss"])
     text = {"type": "string", "minLength": 1}
     properties: Schema = {

@@ -44,7 +44,9 @@ def one_term(value: Value, slot: str, path: Path, problems: list[Problem]) -> Te
     """The term that a one-key mapping names, or None after adding what is wrong with it to ``problems``."""
     key = ".".join(path)
     if not isinstance(value.content, dict) or len(value.content) != 1:
-        what = f"one {_noun(slot)} as a mapping of one key, such as '{_example(slot)}: {{}}'"
+        kinds = load().terms[slot]
+        example = value.content if isinstance(value.content, str) and value.content in kinds else _example(slot)
+        what = f"one {_noun(slot)} as a mapping of one key, such as '{example}: {{}}'"
         problems.append(Problem(value.origin, key, f"give {what}, not {show(value.plain)}"))
         return None
     (kind, options), *_ = value.content.items()

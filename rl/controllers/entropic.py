@@ -15,7 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -30,26 +33,32 @@ class EntropicRule:
     """
 
     signal: str = option("entropy", doc="what is measured")
-    target: float = option(0.5, fixed=True, doc="set point, in the signal's unit")
+    target: float | Mapping[str, Any] = option(
+        0.5, fixed=True, doc="set point, in the signal's unit: a number, or {schedule: {points: ...}}"
+    )
     kp: float = option(1.0, low=0.0, fixed=True, doc="proportional gain")
     ki: float = option(0.01, low=0.0, fixed=True, doc="integral gain, per update")
     limit: float | None = option(0.9, above=0.0, fixed=True, doc="bound of the integral; null: none, as the code")
 
+    def __post_init__(self) -> None:
+        signals_of(self.target)
+
     @property
     def signals(self) -> tuple[str, ...]:
-        return (self.signal,)
+        return (self.signal, *signals_of(self.target))
 
     def init(self) -> State:
         return {"integral": 0.0, "output": 0.0}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
-        measured = signals.get(self.signal, math.nan)
-        if not math.isfinite(measured):
-            return state, state["output"]
-        error = measured - self.target
+        remembered, target = resolve(self.target, state, signals)
+        measured = measurement(signals, self.signal)
+        if math.isnan(measured) or math.isnan(target):  # hold
+            return {**state, **remembered}, state["output"]
+        error = measured - target
         output = self.kp * error + state["integral"]
         integral = state["integral"] + self.ki * error
         if self.limit is not None:
             integral = min(max(integral, -self.limit), self.limit)
-        new = {"integral": integral, "output": output, "signal": measured, "target": self.target, "error": error}
-        return new, output
+        new = {"integral": integral, "output": output, "signal": measured, "target": target, "error": error}
+        return {**remembered, **new}, output

@@ -12,7 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -27,32 +30,33 @@ class Step:
     """
 
     signal: str = option("entropy", doc="what is measured")
-    target: float = option(0.2, fixed=True, doc="set point, in the signal's unit")
+    target: float | Mapping[str, Any] = option(
+        0.2, fixed=True, doc="set point, in the signal's unit: a number, or {schedule: {points: ...}}"
+    )
     delta: float = option(0.005, above=0.0, fixed=True, doc="change per update (TRL 0.005, Skywork 1e-4)")
     low: float = option(0.0, fixed=True, doc="lower bound of the coefficient")
     high: float = option(1.0, fixed=True, doc="upper bound of the coefficient (TRL 1, Skywork 0.005)")
     start: float = option(0.0, fixed=True, doc="coefficient before the first measurement; not applied until then")
     compare: str = option("le", choices=("le", "lt"), doc="le: TRL's comparison; lt: Skywork's")
 
+    def __post_init__(self) -> None:
+        signals_of(self.target)
+
     @property
     def signals(self) -> tuple[str, ...]:
-        return (self.signal,)
+        return (self.signal, *signals_of(self.target))
 
     def init(self) -> State:
         return {"coefficient": self.start, "output": 0.0}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
-        measured = signals[self.signal]
-        if math.isnan(measured):  # hold
-            return state, state["output"]
-        below = measured <= self.target if self.compare == "le" else measured < self.target
+        remembered, target = resolve(self.target, state, signals)
+        measured = measurement(signals, self.signal)
+        if math.isnan(measured) or math.isnan(target):  # hold
+            return {**state, **remembered}, state["output"]
+        below = measured <= target if self.compare == "le" else measured < target
         coefficient = state["coefficient"] + (self.delta if below else -self.delta)
         coefficient = min(max(coefficient, self.low), self.high)
         output = coefficient if below else 0.0
-        return {
-            "coefficient": coefficient,
-            "output": output,
-            "signal": measured,
-            "target": self.target,
-            "error": measured - self.target,
-        }, output
+        new = {"coefficient": coefficient, "output": output, "signal": measured, "target": target}
+        return {**remembered, **new, "error": measured - target}, output

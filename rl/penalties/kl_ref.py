@@ -12,6 +12,19 @@ divergence of later tokens, and no divergence but the reverse KL sums over token
 
 forward_kl, chi2_ref_pi and jeffreys grow as ref / pi, or its square, on tokens that the reference finds likelier, and
 chi2_pi_ref as pi / ref on the others: watch ``clamped``. TRL's DPO coefficient of alpha_divergence is 1 - ``alpha``.
+
+The reference may move, so that the anchor stays near enough to matter. theta are the weights of the policy:
+
+    ema    ref <- decay ref + (1 - decay) theta   after every applied optimizer step
+    reset  ref <- theta                           every ``every`` of them, or after ``patience`` evaluations without a gain
+
+``ema`` is the anchor of WARP (arXiv:2406.16768) and, at every step, the soft update of TR-DPO (arXiv:2404.09656); resets
+are TR-DPO's hard update and ProRL's (arXiv:2505.24864; when it resets, and that it then starts the optimizer anew, which we
+do not, we know from summaries only: not confirmed). TRL's ``sync_ref_model`` averages in the precision of the model, which
+in bfloat16 rounds small steps to nothing, and forgets the moved reference at a resume: ours averages in float32 and is part
+of the checkpoint. A gain is a mean held-out pass@1, or mean reward where TRL evaluates, above the best so far. With LoRA the
+reference is a second adapter, averaged factor by factor. A generation is scored once: a move acts from the next one on.
+There is one reference in a run: whatever else compares with it sees it move, the signals kl and kl_k1 included.
 """
 
 from __future__ import annotations
@@ -21,6 +34,8 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.registry import PENALTIES, option
+
+REFERENCES = ("initial", "ema", "reset")
 
 
 @PENALTIES.register(
@@ -37,11 +52,18 @@ from entropostat.rl.registry import PENALTIES, option
 )
 @dataclass(frozen=True)
 class KLRef:
-    """Pull the policy towards a frozen reference: the anchor of RLHF, and what brings back what a phase has erased.
+    """Pull the policy towards a reference: the anchor of RLHF, and what brings back what a phase has erased.
 
     Costs one reference model and one forward per generation. ``coef: 0`` measures and has no effect. With
     ``normalize_curvature`` one ``coef`` pulls about equally hard near the reference whatever the divergence; tv, which
     has a kink there, cannot have it.
+
+    A reference that moves pulls less the faster it follows: its horizon is 1 / (1 - decay) steps. After a phase of n steps
+    decay^n of it is still the policy from before the phase (``anchor/initial_share`` counts from the start of the run).
+    On the curriculum-switch task a share of .79 or .30 after the easy phase brought the erased skill back, .018 did not:
+    such an anchor has forgotten what the policy forgot, as has a copy taken at the start of the hard phase. ``kl`` near 0
+    says then that the anchor follows, not that the policy holds. An ``ema`` costs one pass over the weights a step, and
+    4 bytes a parameter more where they are not float32.
     """
 
     coef: float = option(1e-3, low=0.0, doc="size of the penalty")
@@ -52,6 +74,12 @@ class KLRef:
     gradient: str = option("exact", choices=("exact", "pathwise"), doc="exact: times the differentiable ratio")
     normalize_curvature: bool = option(False, doc="divide by the curvature f''(1) of the divergence at the reference")
     clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|; no gradient outside")
+    reference: str = option(
+        "initial", choices=REFERENCES, doc="the initial policy, its average with later ones, or resets"
+    )
+    decay: float = option(0.999, above=0.0, below=1.0, fixed=True, doc="of ema: what remains of the reference per step")
+    every: int = option(0, low=0, doc="of reset: applied optimizer steps from one to the next; 0: not by steps")
+    patience: int = option(0, low=0, doc="of reset: evaluations without a new best that cause one; 0: not by them")
 
     kind = "token"
     policy_term = False
@@ -59,6 +87,14 @@ class KLRef:
     def __post_init__(self) -> None:
         if self.normalize_curvature and self.divergence == "tv":
             raise ValueError("kl_ref.normalize_curvature: divergence tv has a kink at the reference; set it to false")
+        if self.reference == "reset" and not (self.every or self.patience):
+            raise ValueError("kl_ref.reference: reset never happens without `every` or `patience`; give one of them")
+
+    @property
+    def movement(self) -> tuple[str, float, int, int]:
+        """How the reference moves, with 0 for what that kind does not read: equal means the same reference."""
+        ema, reset = self.reference == "ema", self.reference == "reset"
+        return self.reference, ema * self.decay, reset * self.every, reset * self.patience
 
     def __call__(self, batch: TokenBatch) -> Output:
         x = batch.difference(batch.require("ref_logps"), self.clamp)

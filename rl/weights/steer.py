@@ -11,8 +11,12 @@ that one rare token can set the maximum; its scripts use map exp, lambda_min 0.8
 
 H is the old policy's, pi and r the current one's, as in the code. What we changed: maximum and minimum are those of the
 generation at the old policy (r = 1), so the weight of a token depends on no micro-batch; beyond the maximum it stays at
-lambda_min. In a loop with ``scope: micro`` or ``ranks`` H is the current policy's. The exact change also needs the sum of
-pi^2 (log pi + H) over the vocabulary, which the batch does not carry.
+lambda_min. In a loop with ``scope: micro`` or ``ranks`` H is the current policy's.
+
+The theorem moves the sampled token's logit and no other. ``omega: full`` is ours, the whole first-order change of a step on
+the token, in which the others give way (see dynamics.py); S is taken as above and E S is that of the policy of H:
+
+    Omega_t = -I_clip r A (S - E S),   S = pi (log pi + H),   E S = H sum pi^2 + sum pi^2 log pi
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
 from entropostat.rl.reduce import SCOPES
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -41,10 +46,11 @@ class Steer:
     """A speed limit on entropy: weights near 1 for most tokens, down to lambda_min for those that would change it most.
 
     Relative to the batch, so always at work; one outlier pushes all other weights towards 1. Inert where all advantages
-    are 0. Weights are not renormalised: the step shrinks by their mean.
+    are 0. Weights are not renormalised: the step shrinks by their mean. ``omega: full`` costs one more pass over the
+    language-model head per generation (per update with ``scope: micro`` or ``ranks``).
     """
 
-    omega: str = option("theorem", choices=("theorem", "released"), doc="estimate of the change of entropy")
+    omega: str = option("theorem", choices=("theorem", "released", "full"), doc="estimate of the change of entropy")
     map: str = option("exp", choices=("exp", "linear"), doc="how |Omega| becomes a weight")
     lambda_min: float = option(0.7, above=0.0, high=1.0, doc="weight of the largest |Omega| (released: 0.8)")
     lambda_max: float = option(1.2, low=1.0, doc="map linear: weight of the smallest |Omega|")
@@ -55,19 +61,34 @@ class Steer:
     smooth = True
     """The weight moves with the current log-probs; as it is detached, the loss has no derivative by differences."""
 
+    @property
+    def also_needs(self) -> tuple[str, ...]:
+        return self._sums if self.scope != "rollout" else ()
+
+    @property
+    def also_rollout_needs(self) -> tuple[str, ...]:
+        return self._sums
+
+    @property
+    def _sums(self) -> tuple[str, ...]:
+        return ("sum_p2", "sum_p2_logp") if self.omega == "full" else ()
+
     def prepare(self, batch: TokenBatch) -> Stats:
         entropy = batch.require("entropy") if batch.old_entropy is None else batch.old_entropy
-        size = self.change(batch, entropy).abs()[batch.valid]
+        stats = {"entropy": entropy}
+        if self.omega == "full":
+            stats["centre"] = mean_entropy_slope(entropy, batch.require("sum_p2"), batch.require("sum_p2_logp"))
+        size = self.change(batch, **stats).abs()[batch.valid]
         pooled = batch.reducer.gather(
             torch.stack([size.max(), size.min()]).view(1, 2) if size.numel() else size.view(0, 2)
         )
         none = size.new_zeros(())
         largest, smallest = (pooled[:, 0].max(), pooled[:, 1].min()) if pooled.numel() else (none, none)
-        return {"entropy": entropy, "largest": largest, "smallest": smallest}
+        return stats | {"largest": largest, "smallest": smallest}
 
     def __call__(self, batch: TokenBatch) -> Output:
         stats = batch.stats
-        size = self.change(batch, stats["entropy"]).abs()
+        size = self.change(batch, stats["entropy"], stats.get("centre")).abs()
         largest, smallest = stats["largest"], stats["smallest"]
         if self.map == "exp":
             bound = largest.clamp(min=self.floor)
@@ -80,15 +101,16 @@ class Steer:
         weight = torch.where(batch.valid, weight, 1.0)
         return weight, {**batch.means(mean=weight), "smallest": weight.min(), "largest": largest}
 
-    def change(self, batch: TokenBatch, entropy: Tensor) -> Tensor:
-        """(B, T) Omega; 0 where the mask is 0."""
+    def change(self, batch: TokenBatch, entropy: Tensor, centre: Tensor | None = None) -> Tensor:
+        """(B, T) Omega; 0 where the mask is 0. ``centre`` is E S, which ``omega: full`` alone reads."""
         a = batch.token_advantages
         if self.omega == "released":
             p = batch.logps.exp().clamp(1e-8, 1 - 1e-8)
             omega = -a / batch.reference_logps.exp().clamp(1e-8, 1.0) * p * (1 - p) * (p.log() + entropy)
         else:
             logps, r = batch.logps.clamp(-1e4, 0.0), batch.log_ratio.clamp(-self.clamp, self.clamp).exp()
-            omega = -r * a * logps.exp() * (1 - logps.exp()) * (logps + entropy)
+            slope = entropy_slope(logps, entropy)
+            omega = -r * a * (slope * (1 - logps.exp()) if centre is None else slope - centre)
             if batch.clip is not None:
                 low, high = batch.clip
                 omega = torch.where(((a > 0) & (r > high)) | ((a < 0) & (r < low)), 0.0, omega)

@@ -79,11 +79,15 @@ def test_unknown_command_suggests_one():
 
 
 def test_plan_says_what_will_run():
-    text = call("plan", PLAIN, "seed=5", "objective.penalties.+kl_ref.coef={pid: {signal: kl, target: .1}}").stdout
+    bonus = "objective.penalties.+entropy_bonus.coef={step: {target: {schedule: {points: [[0, 0.5], [99, 0.3]]}}}}"
+    text = call(
+        "plan", PLAIN, "seed=5", "objective.penalties.+kl_ref.coef={pid: {signal: kl, target: .1}}", bonus
+    ).stdout
     assert "runs/quickstart-plain  (seed 5" in text
     assert "256 sequences = 32 prompts x 8, used for 4 update(s)" in text
     assert "easy: steps 0 to 120, 960 prompts" in text
     assert "objective.penalties.kl_ref.coef <- pid holds kl at 0.1, before every optimizer step" in text
+    assert "objective.penalties.entropy_bonus.coef <- step holds entropy at a schedule, before every" in text
     assert "reference log-probs" in text
 
 

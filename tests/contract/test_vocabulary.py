@@ -147,3 +147,68 @@ def test_a_generation_comes_with_the_statistics_of_the_policy_that_made_it(adapt
     trainer.train()
     assert len(seen) == 1
     assert "clip_v/fraction" in next(row for row in trainer.state.log_history if "loss" in row)
+
+
+LP_REG: list[dict[str, Any]] = [
+    {},
+    {"estimator": "k3"},
+    {"estimator": "k3", "scope": "ranks", "rule": "released"},
+    {"proxy": "current", "filter": "fixed", "scope": "micro"},
+]
+
+
+@pytest.mark.parametrize("options", LP_REG, ids=str)
+def test_lp_reg_meets_the_proxies_of_the_policy_that_made_the_generation(options: dict[str, Any]) -> None:
+    """Two updates on one generation, rows shuffled and in two slices: the second is made by another policy."""
+    settings = {"coef": 3.0, "rho": 0.8, "kappa": 0.03 if "filter" in options else 0.7, "top_k": 28} | options
+    trainer = tiny.ours(tiny.saved(), tiny.objective(penalties=[{"lp_reg": settings}]), learning_rate=0.1)
+    proxies: dict[tuple[int, ...], torch.Tensor] = {}
+    score, reduced, checked = trainer._score, trainer._additive_terms, []
+
+    def logits(ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+        return trainer.model(input_ids=ids, attention_mask=attention).logits[:, -width - 1 : -1].log_softmax(-1)
+
+    def sequences(inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        return ids, attention, inputs["completion_ids"].size(1)
+
+    def filtered(p: torch.Tensor) -> torch.Tensor:
+        bar = settings["kappa"] * (1 if "filter" in options else p.amax(-1, keepdim=True))
+        kept = torch.where(p >= bar, p, 0.0)
+        return kept / kept.sum(-1, keepdim=True)
+
+    def rollout(output: dict[str, Any], batch: Any) -> None:
+        ids, attention, width = sequences(output)
+        with torch.no_grad():
+            q = filtered(logits(ids, attention, width).exp())
+        proxies.update({tuple(row.tolist()): part for row, part in zip(output["completion_ids"], q, strict=True)})
+        score(output, batch)
+
+    def loss(inputs: dict[str, Any], armed: dict[str, Any]) -> Any:
+        batch, part = armed["batch"], trainer.objective.penalties[0]
+        ids, attention, width = sequences(inputs)
+        with torch.no_grad():
+            logp = logits(ids, attention, width)
+        q = torch.stack([proxies[tuple(row.tolist())] for row in inputs["completion_ids"]])
+        q = filtered(logp.exp()) if settings.get("proxy") == "current" else q
+        sampled = q.gather(2, inputs["completion_ids"].unsqueeze(2))[..., 0]
+        value, _ = trainer.objective.penalty(part, batch, armed["stats"])
+        held = value != 0
+        checked.append(int(held.sum()))
+        assert held.any() and (sampled[held] > 0).all()
+        if settings.get("estimator") != "k3":
+            kl = (torch.special.xlogy(q, q) - q * logp).sum(-1)
+            torch.testing.assert_close(value[held], 3.0 * kl[held], rtol=1e-3, atol=1e-4)
+        else:
+            d = sampled.clamp(min=1e-30).log() - batch.logps.detach()
+            expected = 3.0 * (d.exp() - d - 1).clamp(max=10)
+            if "rule" not in options:
+                torch.testing.assert_close(value[held], expected[held], rtol=1e-3, atol=1e-4)
+        return reduced(inputs, armed)
+
+    trainer._score, trainer._additive_terms = rollout, loss
+    trainer.train()
+    assert len(checked) == 2
+    row = [row for row in trainer.state.log_history if "loss" in row][-1]
+    assert row["lp_reg/candidates"] >= row["lp_reg/regularised"] > 0 and row["lp_reg/kl"] >= 0

@@ -21,7 +21,8 @@ import trl.trainer.utils as trl_utils
 from support import tiny
 from transformers import TrainerCallback
 
-from entropostat.rl.batch import TokenBatch
+from entropostat.rl.batch import STATISTICS, TokenBatch
+from entropostat.trainers import extra
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 SEQUENCES, LENGTH, GROUP, STEPS = 16, 6, 4, 3
@@ -39,6 +40,12 @@ CASES: dict[str, dict[str, Any]] = {
     "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
     "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
     "vocabulary": {"penalties": [{"renyi_bonus": {"coef": 0.5}}]},
+    "targets": {
+        "advantages": ["grpo", {"dcpo": {"target": 5.0, "success": 0.3}}, {"kl_reward": {"coef": 0.2}}],
+        "weights": [{"steer": {"omega": "full"}}, {"clip_v": {"mu": 0.1, "max_fraction": 0.2}}, {"entropy_tilt": {"gain": 0.7}}],
+        "penalties": [{"ter": {"coef": 0.3}}, {"siren": {"coef": 0.2, "anchor": 0.1}}],
+    },
+    "extra rows": {"penalties": [{"aepo": {"coef": 0.5}}]},
     "rloo": {"advantages": ["rloo"]},
     "batch std": {"advantages": [{"grpo": {"scale": "batch"}}]},
     "pid": {
@@ -82,6 +89,12 @@ def recorded(dtype: torch.dtype) -> dict[str, torch.Tensor]:
         "ref_per_token_logps": ((noise(0.3) - 3.3) * mask).to(dtype),
         "old_entropy": (entropy * mask).to(dtype),
         "rewards": rewards.to(dtype),
+        # Statistics of the vocabulary at the time of the generation: any numbers serve, as long as all layouts have them.
+        "sum_p2": (torch.rand(SEQUENCES, LENGTH, generator=g, dtype=torch.float64) * mask).to(dtype),
+        "sum_p2_logp": (-torch.rand(SEQUENCES, LENGTH, generator=g, dtype=torch.float64) * mask).to(dtype),
+        "nucleus_entropy": ((2.0 + noise(0.3)) * mask).to(dtype),
+        "logit": (noise(1.0) * mask).to(dtype),
+        "lse": ((3.5 + noise(0.1)) * mask).to(dtype),
         "uids": torch.arange(SEQUENCES),
     }
 
@@ -98,13 +111,16 @@ class Replay(EntropyGRPOTrainer):
         rows, slices = self.args.per_device_train_batch_size, self.args.steps_per_generation
         mine = torch.cat([torch.arange(rows) + s * rows * world + rank * rows for s in range(slices)])
         part = {key: value[mine] for key, value in data.items()}
-        output = {k: v for k, v in part.items() if k not in ("rewards", "uids", "old_entropy")}
+        output = {k: v for k, v in part.items() if k not in ("rewards", "uids", "old_entropy", *STATISTICS)}
         output["num_items_in_batch"] = data["completion_mask"].sum()
         batch = TokenBatch(
             logps=part["old_per_token_logps"],
             mask=part["completion_mask"],
             old_logps=part["old_per_token_logps"],
             old_entropy=part["old_entropy"],
+            ref_logps=part["ref_per_token_logps"],
+            **{name: part[name] for name in ("sum_p2", "sum_p2_logp", "nucleus_entropy", "logit")},
+            lse={t: part["lse"] for t in (0.8, 1.2)},
             rewards=part["rewards"],
             groups=part["uids"] // GROUP,
             uids=part["uids"],
@@ -112,6 +128,11 @@ class Replay(EntropyGRPOTrainer):
             reducer=self._reducer,
         )
         self._score(output, batch)
+        if self.objective.sampler is not None:  # some of the rows once more, with another share on each rank
+            fields = {name: part[name] for name in extra.FIELDS} | {"loss_mask": part["completion_mask"]}
+            fields["weights"] = ((part["uids"] % 3 == 0) | (part["uids"] == 4)).to(batch.logps.dtype)
+            fields["tokens"] = output["num_items_in_batch"] / (world * slices)
+            output |= {extra.KEY + name: value for name, value in fields.items()}
         return trl_utils.split_tensor_dict(output, slices)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -268,8 +270,5 @@ ADAPTERS = (
     Adapter(("skywork_adaptive",), skywork, trajectory_files),
 )
 
-from golden.adapters_losses import ADAPTERS as LOSS_ADAPTERS  # last: it builds on the functions above
-from golden.adapters_reshaping import ADAPTERS as RESHAPING_ADAPTERS
-from golden.adapters_vocab import ADAPTERS as VOCAB_ADAPTERS
-
-ADAPTERS += LOSS_ADAPTERS + RESHAPING_ADAPTERS + VOCAB_ADAPTERS
+for module in sorted(Path(__file__).parent.glob("adapters_*.py")):  # last: they build on the functions above
+    ADAPTERS += importlib.import_module(f"golden.{module.stem}").ADAPTERS

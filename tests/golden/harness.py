@@ -19,6 +19,8 @@ from torch import Tensor
 
 VECTORS = Path(__file__).parent / "vectors"
 DOCUMENTATION = {".md", ".txt"}
+SIDECAR = "sidecar"
+"""Under this name the JSON file beside an array file of the same name is read with it."""
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 TOLERANCE = {"f64": (1e-8, 2e-9), "f32": (1e-4, 1e-6)}
 """rtol and atol of the float64 run and of its float32 twin. The references add 1e-8 to most of their divisors."""
@@ -101,6 +103,7 @@ def files(where: Path) -> list[Path]:
         raise GoldenError(f"{where} is no folder: ENTROPOSTAT_GOLDEN must name one that holds golden vectors")
     found = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
     found = [p for p in found if p.suffix not in DOCUMENTATION]
+    found = [p for p in found if not (p.suffix == ".json" and p.with_suffix(".npz") in found)]
     if not found:
         raise GoldenError(f"{where} holds no golden vectors")
     return found
@@ -119,7 +122,9 @@ def read(path: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             return dict(json.loads(path.read_text()))
         with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in data.files}
+            arrays = {key: data[key] for key in data.files}
+        beside = path.with_suffix(".json")
+        return arrays | ({SIDECAR: json.loads(beside.read_text())} if beside.exists() else {})
     except Exception as error:
         raise GoldenError(
             f"{path.name}: cannot be read as {path.suffix or 'a file without ending'}: {error}"

@@ -14,7 +14,7 @@ import pytest
 from golden import harness
 from golden.adapters import ADAPTERS
 
-OWN = sorted(harness.VECTORS.glob("*.npz"))
+OWN = harness.files(harness.VECTORS)
 SAMPLES = [
     f"{prefix}_basic_public.npz" for prefix in ("clip_cov", "clip_cov_verl", "kl_cov", "ppo_vanilla", "kl_estimators")
 ]
@@ -29,6 +29,8 @@ SAMPLES += [f"{prefix}_basic_public.npz" for prefix in ("gspo", "geo_mean", "sap
 SAMPLES += ["cegppo_public.npz", "archer_public.npz"]
 SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_mu1_public.npz"]
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
+SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
+SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 
 
 @pytest.mark.parametrize("path", harness.files(harness.folder()), ids=lambda p: p.name)
@@ -105,6 +107,14 @@ def test_an_empty_folder_and_a_missing_one_fail(tmp_path):
         harness.files(tmp_path)
     with pytest.raises(harness.GoldenError, match="is no folder"):
         harness.files(tmp_path / "nowhere")
+
+
+def test_the_json_beside_an_array_file_is_read_with_it_and_is_no_file_of_its_own(tmp_path):
+    np.savez(tmp_path / "x_heldout.npz", a=np.zeros(2))
+    (tmp_path / "x_heldout.json").write_text('{"gain": 3}')
+    (tmp_path / "y_heldout.json").write_text("{}")
+    assert [p.name for p in harness.files(tmp_path)] == ["x_heldout.npz", "y_heldout.json"]
+    assert harness.read(tmp_path / "x_heldout.npz")[harness.SIDECAR] == {"gain": 3}
 
 
 def test_the_longest_prefix_claims_a_file_and_a_part_of_a_word_does_not():

@@ -1,4 +1,4 @@
-"""Run the suite on faulty copies of rl/, one forked child per fault: importing torch once is most of the time.
+"""Run the suite on faulty copies of rl/ and trainers/, one forked child per fault: importing torch once is most of the time.
 
     python tests/mutation/driver.py NAME ...      prints one JSON object per fault: {"name", "exit", "killer"}
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import json
+import linecache
 import os
 import re
 import sys
@@ -41,6 +42,8 @@ class Loader(importlib.machinery.SourceFileLoader):
         self.faulty = source
 
     def get_code(self, fullname: str) -> CodeType:
+        lines = self.faulty.splitlines(keepends=True)
+        linecache.cache[self.path] = (len(self.faulty), None, lines, self.path)  # Triton runs what inspect reads
         return compile(self.faulty, self.path, "exec", dont_inherit=True)
 
 
@@ -90,5 +93,8 @@ def run(mutant: Mutant | None) -> dict[str, object]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     os.chdir(ROOT)
+    if any(MUTANTS[name].folder == "trainers" for name in sys.argv[1:] if name in MUTANTS):
+        import transformers  # noqa: F401  before the fork
+        import trl  # noqa: F401  before the fork
     for wanted in sys.argv[1:]:
         print(json.dumps(run(None if wanted == "no fault" else MUTANTS[wanted])), flush=True)

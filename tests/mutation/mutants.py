@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,28 +12,32 @@ TERMS = ("tests/unit/test_rl_terms.py", "tests/theory", "tests/golden", "tests/u
 RANKS = ("tests/unit/test_rl_ranks.py",)
 REDUCE = ("tests/unit/test_rl_reduce.py", *RANKS, *TERMS)
 CONTROL = ("tests/unit/test_rl_control.py", "tests/unit/test_rl_terms.py", *RANKS)
-CONTROLLERS = ("tests/unit/test_rl_controllers.py", "tests/golden")
+CONTROLLERS = (
+    *("tests/unit/test_rl_controllers.py", "tests/unit/test_rl_controllers_pid.py"),
+    *("tests/unit/test_rl_controllers_kl.py", "tests/unit/test_rl_controllers_loops.py"),
+)
 
 
 @dataclass(frozen=True)
 class Mutant:
     name: str
     file: str
-    """Below rl/."""
+    """Below the folder."""
     old: str
     new: str
     tests: tuple[str, ...] = TERMS
+    folder: str = "rl"
 
     @property
     def module(self) -> str:
-        return "entropostat.rl." + self.file.removesuffix(".py").replace("/", ".")
+        return f"entropostat.{self.folder}." + self.file.removesuffix(".py").replace("/", ".")
 
     def source(self) -> str:
         """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""
-        text = (ROOT / "rl" / self.file).read_text()
+        text = (ROOT / self.folder / self.file).read_text()
         if text.count(self.old) != 1:
             raise ValueError(
-                f"{self.name}: {self.old!r} occurs {text.count(self.old)} times in rl/{self.file}, not once"
+                f"{self.name}: {self.old!r} occurs {text.count(self.old)} times in {self.folder}/{self.file}, not once"
             )
         return text.replace(self.old, self.new)
 
@@ -206,53 +211,11 @@ SHARED = (
     Mutant("knob on every term", "control.py", "if p.name == knob.term else p", "if True else p", CONTROL),
 )
 
-LOOPS = (
-    Mutant(
-        "pid turns its error",
-        "controllers/pid.py",
-        "sign * (self.target - smooth)",
-        "sign * (smooth - self.target)",
-        CONTROLLERS,
-    ),
-    Mutant(
-        "pid forgets the effect", "controllers/pid.py", '1.0 if self.effect == "raises" else -1.0', "1.0", CONTROLLERS
-    ),
-    Mutant(
-        "pid pushes on the derivative", "controllers/pid.py", "d = -self.kd * sign", "d = self.kd * sign", CONTROLLERS
-    ),
-    Mutant("pid winds up", "controllers/pid.py", "if raw > self.high and error > 0:", "if False:", CONTROLLERS),
-    Mutant("pid forgets what it missed", "controllers/pid.py", 'dt = 1 + state["missed"]', "dt = 1", CONTROLLERS),
-    Mutant("pid smooths with a bias", "controllers/pid.py", "average / weight", "average", CONTROLLERS),
-    Mutant("pid skips the warm-up", "controllers/pid.py", "if count <= self.warmup:", "if False:", CONTROLLERS),
-    Mutant(
-        "step compares the other way",
-        "controllers/step.py",
-        "measured <= self.target",
-        "measured >= self.target",
-        CONTROLLERS,
-    ),
-    Mutant("step only rises", "controllers/step.py", "else -self.delta", "else self.delta", CONTROLLERS),
-    Mutant("step is always on", "controllers/step.py", "coefficient if below else 0.0", "coefficient", CONTROLLERS),
-    Mutant(
-        "step is not clipped",
-        "controllers/step.py",
-        "min(max(coefficient, self.low), self.high)",
-        "coefficient",
-        CONTROLLERS,
-    ),
-    Mutant("schedule holds its lines", "controllers/schedule.py", "(x - x0) / (x1 - x0)", "0.0", CONTROLLERS),
-    Mutant(
-        "schedule mixes its units", "controllers/schedule.py", 'signals["step" if', 'signals["step" if not', CONTROLLERS
-    ),
-)
+MUTANTS = {m.name: m for m in (*ADVANTAGES, *LOSSES, *WEIGHTS, *PENALTIES, *SHARED)}
 
-MUTANTS = {m.name: m for m in (*ADVANTAGES, *LOSSES, *WEIGHTS, *PENALTIES, *SHARED, *LOOPS)}
-
-from mutation.mutants_losses import DIVERGENCES, SURROGATES  # last: it builds on the class above
-from mutation.mutants_reshaping import FILTERS, RULE, SHAPERS
-from mutation.mutants_vocab import FORMULAS, PASS, TRUNCATION
-
-MUTANTS |= {m.name: m for m in (*SURROGATES, *DIVERGENCES, *SHAPERS, *FILTERS, *RULE, *PASS, *TRUNCATION, *FORMULAS)}
+for module in sorted(Path(__file__).parent.glob("mutants_*.py")):  # last: they build on the class above
+    groups = vars(importlib.import_module(f"mutation.{module.stem}")).values()
+    MUTANTS |= {m.name: m for group in groups if isinstance(group, tuple) for m in group if isinstance(m, Mutant)}
 
 QUICK = (
     "kl_cov pushes away",

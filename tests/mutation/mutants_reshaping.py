@@ -91,13 +91,13 @@ FILTERS = (
 RULE = tuple(
     Mutant(f"entropic rule {name}", "controllers/entropic.py", old, new, OWN)
     for name, old, new in (
-        ("turns its error", "measured - self.target", "self.target - measured"),
+        ("turns its error", "measured - target", "target - measured"),
         (
             "adds before it reads",
             'self.kp * error + state["integral"]',
             'self.kp * error + state["integral"] + self.ki * error',
         ),
         ("winds up", "min(max(integral, -self.limit), self.limit)", "integral"),
-        ("forgets on a missing signal", 'return state, state["output"]', "return state, 0.0"),
+        ("forgets on a missing signal", '**remembered}, state["output"]', "**remembered}, 0.0"),
     )
 )

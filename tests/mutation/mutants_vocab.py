@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mutation.mutants import Mutant
 
 VOCAB = ("tests/unit/test_rl_vocab.py",)
+KERNELS_TESTS = ("tests/unit/interpreted_vocab.py",)
+DISPATCH = ("tests/unit/test_rl_vocab_triton.py",)
 DYNAMICS = ("tests/theory/test_theory_dynamics.py", "tests/golden")
 
 PASS = (
@@ -21,10 +25,39 @@ PASS = (
     Mutant("vocab lets infinity in", "vocab_tiles.py", ".clamp_(-LIMIT, LIMIT)", "", VOCAB),
     Mutant("vocab forgets the cap's slope", "vocab_tiles.py", "square_().neg_().add_(1)", "mul_(0).add_(1)", VOCAB),
     Mutant("vocab in half precision", "vocab_tiles.py", "torch.promote_types(dtype, torch.float32)", "dtype", VOCAB),
-    Mutant("vocab scores padding", "vocab.py", "masked_scatter(mask.bool(), values)", "masked_scatter(mask < 2, values)", VOCAB),
-    Mutant("vocab forgets the bias in backward", "vocab.py", "projection = Projection(hidden, weight, bias, head, tiles, ctx.dtype)\n            d", "projection = Projection(hidden, weight, None, head, tiles, ctx.dtype)\n            d", VOCAB),
+    Mutant("vocab scores padding", "vocab.py", "places = mask.bool()", "places = (mask < 2)", VOCAB),
+    Mutant("vocab forgets the bias in backward", "vocab.py", "*saved = ctx.saved_tensors", "*saved = (*ctx.saved_tensors[:2], None, *ctx.saved_tensors[3:])", VOCAB),
     Mutant("vocab squares only the first rows", "vocab_sums.py", "slice(first, first + BLOCK)", "slice(0, BLOCK)", VOCAB),
 )  # fmt: skip
+
+KERNELS = (
+    Mutant("kernel forgets the old maximum", "vocab_triton.py", "xs = (xs + step * s) *", "xs = xs *", KERNELS_TESTS),
+    Mutant("kernel squares forget it", "vocab_triton.py", "xs2 = (xs2 + step * s2) *", "xs2 = xs2 *", KERNELS_TESTS),
+    Mutant("kernel shrinks squares once", "vocab_triton.py", "s2 = s2 * shrink * shrink", "s2 = s2 * shrink", KERNELS_TESTS),
+    Mutant("kernel shrinks all temperatures alike", "vocab_triton.py", "lse * tl.exp(step * rates)", "lse * tl.exp(step)", KERNELS_TESTS),
+    Mutant("kernel sums the columns outside", "vocab_triton.py", "tl.where(inside, tl.exp(x), 0.0)", "tl.exp(x)", KERNELS_TESTS),
+    Mutant("kernel sums them at a temperature", "vocab_triton.py", "hot = tl.where(inside[None, :], ", "hot = tl.where(inside[None, :] | True, ", KERNELS_TESTS),
+    Mutant("kernel takes the last of ties", "vocab_triton.py", "peak > m, (start", "peak >= m, (start", KERNELS_TESTS),
+    Mutant("kernel counts places from the tile", "vocab_triton.py", "(start + first + place)", "(first + place)", KERNELS_TESTS),
+    Mutant("kernel takes any tile's label", "vocab_triton.py", "tl.store(x_ptr + row, x, mask=mine)", "tl.store(x_ptr + row, x)", KERNELS_TESTS),
+    Mutant("kernel lets infinity in", "vocab_triton.py", "-_LIMIT, _LIMIT, propagate", "-float('inf'), float('inf'), propagate", KERNELS_TESTS),
+    Mutant("kernel forgets the bias", "vocab_triton.py", "(y.to(tl.float32) + bias.to(tl.float32))", "(y.to(tl.float32))", KERNELS_TESTS),
+    Mutant("kernel rounds no bias", "vocab_triton.py", "bias.to(tl.float32)).to(y.dtype)", "bias.to(tl.float32))", KERNELS_TESTS),
+    Mutant("kernel forgets the cap's slope", "vocab_triton.py", "d *= 1 - t * t", "d *= 1", KERNELS_TESTS),
+    Mutant("kernel forgets the scale", "vocab_triton.py", "(d * factor)", "(d)", KERNELS_TESTS),
+    Mutant("kernel turns an entropy gradient", "vocab_triton.py", "[a, -g_entropy,", "[a, g_entropy,", KERNELS_TESTS),
+    Mutant("kernel drops the squares' gradient", "vocab_triton.py", "2 * g_p2 + g_p2_logp, 2", "g_p2_logp, 2", KERNELS_TESTS),
+    Mutant("kernel forgets the label's temperature", "vocab_triton.py", "g_logp + g_logit * self.head.temperature", "g_logp + g_logit", KERNELS_TESTS),
+    Mutant("kernel forgets the top", "vocab_triton.py", "tl.load(line + 6 * lines_stride)", "0.0", KERNELS_TESTS),
+    Mutant("kernel reads another lse", "vocab_triton.py", "(7 + n_rates + k)", "(7 + k)", KERNELS_TESTS),
+    Mutant("kernel rounds a bias gradient", "vocab_triton.py", "if exact and tile", "if not exact and tile", KERNELS_TESTS),
+    Mutant("kernels cover truncations", "vocab.py", "or wanted != plain", "", DISPATCH),
+    Mutant("kernels cover soft labels", "vocab.py", "if not here or soft or", "if not here or", DISPATCH),
+    Mutant("kernels cover double precision", "vocab.py", "or torch.promote_types(dtype, torch.float32) != torch.float32", "", DISPATCH),
+    Mutant("kernels run on any device", "vocab.py", 'device.type == "cuda" and', "", DISPATCH),
+)  # fmt: skip
+if find_spec("triton") is None:
+    KERNELS = ()
 
 TRUNCATION = (
     Mutant("largest skips a block", "truncation.py", "hot = int((", "hot = -1 + int((", VOCAB),

@@ -11,17 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import Stats, TokenBatch
+from entropostat.rl.batch import Extra, Stats, TokenBatch
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
 
-LEAVES = ("logps", "entropy", "sum_p2", "sum_p2_logp", "max_logp", "logit", "min_p_mass", "nucleus_entropy")
+LEAVES = (
+    "logps",
+    "entropy",
+    "sum_p2",
+    "sum_p2_logp",
+    "max_logp",
+    "logit",
+    "min_p_mass",
+    "nucleus_entropy",
+    "soft_logp",
+)
 """What the model computes with gradient."""
-TOKEN_FIELDS = (*LEAVES, "old_logps", "ref_logps", "old_entropy", "advantages")
+TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
-SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1}
+SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
 """Options under which every term acts on a batch of a few tokens."""
+BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
+"""What the choices of an option stand beside, where the default beside them is refused."""
 
 
 def settings() -> list[tuple[str, str, dict[str, Any]]]:
@@ -34,7 +46,8 @@ def settings() -> list[tuple[str, str, dict[str, Any]]]:
             known = fields(registry[kind])
             base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
             choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
-            found += [(slot, kind, base), *((slot, kind, base | {name: value}) for name, value in choices)]
+            found += [(slot, kind, base)]
+            found += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
     return found
 
 
@@ -99,12 +112,25 @@ def batch_of(
         lse={t: torch.where(mask.bool(), v, 0.0) for t, v in cooled.items()},
         **{k: torch.where(mask.bool(), v, 0.0) for k, v in values.items()},
     )
+    proxy = (logps + normal(rows, width).abs()).clamp(max=0)
+    kept = torch.rand(rows, width, generator=g) < 0.8
+    batch = batch.set(
+        min_p_logp=torch.where(mask.bool(), torch.where(kept, proxy, -1e4), 0.0),
+        min_p_ids=torch.arange(3).expand(rows, width, 3),
+        min_p_probs=torch.where(mask.bool().unsqueeze(2), normal(rows, width, 3).softmax(-1), 0.0),
+        soft_logp=torch.where(mask.bool(), -normal(rows, width).abs() - 1, 0.0),
+    )
     return batch.set(**changes)
 
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:
     """Fresh leaves where the loss phase has a gradient."""
     return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in LEAVES})
+
+
+def with_extra(batch: TokenBatch) -> TokenBatch:
+    """Every second row once more, as completions beside the ordinary ones."""
+    return batch.set(extra=Extra(batch.logps, batch.mask, (batch.uids % 2 == 0).to(batch.logps.dtype), batch.tokens))
 
 
 def rollout_view(batch: TokenBatch) -> TokenBatch:
@@ -119,6 +145,7 @@ def prepared(o: Objective, batch: TokenBatch) -> dict[str, Stats]:
 def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
     """Token mean of the token loss, plus the scalar penalties: what a trainer minimises on this micro-batch."""
     stats = prepared(o, batch) if stats is None else stats
+    batch = with_extra(batch) if o.sampler is not None else batch
     token, metrics = o.token_loss(batch, stats)
     loss = aggregate(token, batch.mask)
     for part in o.penalties:

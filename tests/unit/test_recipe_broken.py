@@ -167,7 +167,7 @@ BROKEN = {
     "term as bare text": (
         child("objective: {advantages: [grpo]}\n"),
         (
-            "x.yaml:2: objective.advantages: give one advantages term as a mapping of one key, such as 'dr_grpo: {}', not "
+            "x.yaml:2: objective.advantages: give one advantages term as a mapping of one key, such as 'grpo: {}', not "
             "'grpo'"
         ),
     ),
@@ -189,7 +189,10 @@ BROKEN = {
     ),
     "two controllers on one field": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {}, step: {}}}]}\n"),
-        "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (entropic, pid, schedule, step), not pid, step",
+        (
+            "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (adaptive_kl, aer, autopilot, constant, "
+            "entropic, follow, pid, pid_lagrangian, safe, safe_asymmetric, schedule, step), not pid, step"
+        ),
     ),
     "unknown key of a controller": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {signal: kl, target: 1.0, kii: 1}}}]}\n"),
@@ -197,7 +200,10 @@ BROKEN = {
     ),
     "controller without a target": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {signal: kl}}}]}\n"),
-        "x.yaml:2: objective.penalties.kl_ref.coef.pid.target: missing; it says: set point, in the signal's unit",
+        (
+            "x.yaml:2: objective.penalties.kl_ref.coef.pid.target: missing; it says: set point, in the signal's unit: a number, "
+            "or {schedule: {points: ...}}"
+        ),
     ),
     "controller on a fixed field": (
         child("objective: {penalties: [kl_ref: {clamp: {pid: {}}}]}\n"),

@@ -101,6 +101,19 @@ CASES = {
         "error",
         "objective.penalties.kl_ref.coef.pid.signal",
     ),
+    "unknown signal under a target's schedule": (
+        (
+            "objective.penalties.+kl_ref={coef: {pid: {signal: kl, target: {schedule: {of: initial, points: [[0, 1]], "
+            + "initial_signal: entrpy}}}}}",
+        ),
+        "error",
+        "objective.penalties.kl_ref.coef.pid.target.schedule.initial_signal",
+    ),
+    "unknown second signal": (
+        ("objective.penalties.+kl_ref={coef: {safe: {reward_signal: rewrd}}}",),
+        "error",
+        "objective.penalties.kl_ref.coef.safe.reward_signal",
+    ),
     "kl_old on-policy": (
         ("objective.penalties.+kl_ref={coef: {pid: {signal: kl_old, target: 1}}}", ON_POLICY),
         "warning",

@@ -25,9 +25,11 @@ from unit.rl_support import (
     label,
     objective,
     pick,
+    prepared,
     rollout_view,
     rows_of,
     total,
+    with_extra,
     with_leaves,
 )
 
@@ -197,9 +199,11 @@ def test_weights_are_detached_and_not_negative_and_scale_the_policy_gradient_of_
 @few
 @given(seed=seeds)
 def test_every_penalty_has_a_gradient(setting, seed):
-    batch = with_leaves(batch_of(seed, advantages=torch.zeros(6, dtype=torch.float64)))
-    loss, _ = total(objective(setting), batch)
-    assert sum(g.abs().sum() for g in gradients(loss, batch).values()) > 1e-6
+    o, batch = objective(setting), with_leaves(batch_of(seed))
+    batch = batch.set(advantages=batch.advantages.abs() * torch.tensor([1.0, -1.0]).repeat(3))  # both signs, always
+    stats = prepared(o, batch)
+    value, _ = o.penalty(o.penalties[0], batch if o.sampler is None else with_extra(batch), stats)
+    assert sum(g.abs().sum() for g in gradients(value.sum(), batch).values()) > 1e-6
 
 
 @each("setting", PENALTY, ids=label)
@@ -274,7 +278,11 @@ def test_every_declared_metric_is_reported(setting):
     slot, kind, options = setting
     if kind == "ppo_clip":
         options = options | {"dual": 1.5}
-    metrics = total(objective((slot, kind, options)), batch_of(2))[1]
+    o, batch = objective((slot, kind, options)), batch_of(2)
+    metrics = total(o, batch)[1]
+    if o.sampler is not None:
+        found = o.sampler.term.select(rollout_view(batch), o.sampler.term.entropy(batch))[1]
+        metrics |= {f"{kind}/{key}": value for key, value in found.items()}
     assert {f"{kind}/{key}" for key in REGISTRIES[slot][kind].info.provides} <= set(metrics)
 
 

@@ -1,0 +1,131 @@
+"""Tables and picture of benchmarks/tracking.py, from its JSON alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import permutation_test
+
+from benchmarks.tracking import GRID, REPORTED, SIZE, TARGETS, at, log_error
+
+OURS = "autopilot"
+SHOWN = ("GRPO", "fixed bonus", "TRL adaptive entropy", "Entrocraft", "PI on the bonus", OURS)
+"""Rows in the picture."""
+
+
+def write(known: dict[str, Any], best: dict[str, int], results: Path) -> str:
+    text = table(known, best)
+    results.with_suffix(".md").write_text(text)
+    picture(known, best, results.with_suffix(".png"))
+    return text
+
+
+def runs(known: dict[str, Any], best: dict[str, int], row: str, target: str) -> list[dict[str, Any]]:
+    return [known[f"{row}|{best[row]}|{target}|{seed}"] for seed in REPORTED]
+
+
+def table(known: dict[str, Any], best: dict[str, int]) -> str:
+    seeds = f"{len(REPORTED)} seeds"
+    lines = [
+        "# Holding an entropy: the exact plant",
+        "",
+        (
+            f"{SIZE.contexts} contexts x {SIZE.length} places x {SIZE.symbols} symbols, {SIZE.steps} steps, {seeds}; the setting of "
+            "each row was chosen on two others. Means; in brackets the standard deviation over seeds."
+        ),
+        "benchmarks/tracking.py says what the columns are. A toy: nothing here is evidence about language models.",
+    ]
+    for name, target in TARGETS.items():
+        aim = "1.4 to 0.4 nats" if isinstance(target, dict) else f"{target:g} nats"
+        lines += ["", f"## {name}: {aim}", ""]
+        lines += [
+            "| row | error | held | settling | overshoot | recovery | final reward |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        errors = {row: np.mean([log_error(x) for x in runs(known, best, row, name)]) for row in best}
+        smallest = min(errors, key=lambda row: errors[row])
+        for row in best:
+            lines.append(_line(row, runs(known, best, row, name), row == smallest))
+    lines += ["", *comparison(known, best), "", f"Settings chosen, of {len(GRID[OURS])} each: {best}.", ""]
+    return "\n".join(lines)
+
+
+def _line(row: str, found: list[dict[str, Any]], first: bool) -> str:
+    good = [x for x in found if "error" in x]
+    if not good:
+        return f"| {row} | failed {len(found)} times | | | | | |"
+    error = f"{_mean(good, 'error'):.3f} ({np.std([x['error'] for x in good]):.3f})"
+    failed = f", {len(found) - len(good)} failed" if len(good) < len(found) else ""
+    cells = [f"**{error}**" if first else error, f"{_mean(good, 'held'):.2f}", _steps(good, "settling")]
+    cells += [f"{_mean(good, 'overshoot'):.2f}", _steps(good, "recovery"), f"{_mean(good, 'reward'):.3f}{failed}"]
+    return f"| {row} | " + " | ".join(cells) + " |"
+
+
+def _mean(found: list[dict[str, Any]], key: str) -> float:
+    return float(np.mean([x[key] for x in found]))
+
+
+def _steps(found: list[dict[str, Any]], key: str) -> str:
+    """Median over the runs that got there, and how many did."""
+    there = [x[key] for x in found if x[key] is not None]
+    return f"{np.median(there):.0f} ({len(there)} of {len(found)})" if there else "never"
+
+
+def comparison(known: dict[str, Any], best: dict[str, int]) -> list[str]:
+    """Ours against every other row: mean difference of the log error over all targets, paired by seed."""
+    lines = [
+        f"## {OURS} against the others",
+        "",
+        "Difference of the mean log error over all targets, paired by seed (negative: ours is nearer its target); one-sided exact",
+        "sign-flip test, Holm's correction over the rows.",
+        "",
+        "| row | difference | p (Holm) |",
+        "|---|---|---|",
+    ]
+    per_seed = {
+        row: np.array([[log_error(x) for x in runs(known, best, row, t)] for t in TARGETS]).mean(0) for row in best
+    }
+    others = [row for row in best if row != OURS]
+    if OURS not in best:
+        return lines
+    pairs = {row: per_seed[OURS] - per_seed[row] for row in others}
+    p = {row: _sign_flip(difference) for row, difference in pairs.items()}
+    corrected, largest = {}, 0.0
+    for rank, row in enumerate(sorted(others, key=lambda r: p[r])):
+        largest = max(largest, min(1.0, p[row] * (len(others) - rank)))
+        corrected[row] = largest
+    return lines + [f"| {row} | {pairs[row].mean():+.2f} | {corrected[row]:.3f} |" for row in others]
+
+
+def _sign_flip(difference: np.ndarray) -> float:
+    result = permutation_test(
+        (difference,), np.mean, permutation_type="samples", alternative="less", n_resamples=math.inf
+    )
+    return float(result.pvalue)
+
+
+def picture(known: dict[str, Any], best: dict[str, int], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(TARGETS), figsize=(4 * len(TARGETS), 3.4), sharey=True)
+    for axis, (name, target) in zip(axes, TARGETS.items(), strict=True):
+        for row in (row for row in SHOWN if row in best):
+            curves = np.array([x["curve"] for x in runs(known, best, row, name) if "curve" in x])
+            steps = 5 * np.arange(curves.shape[1])
+            axis.plot(steps, curves.mean(0), label=row, lw=2.2 if row == OURS else 1.2)
+            axis.fill_between(steps, curves.min(0), curves.max(0), alpha=0.12)
+        aims = [at(target, step) for step in steps]
+        axis.plot(steps, aims, "k--", lw=1)
+        axis.set(title=f"target {name}", xlabel="step", ylim=(0, 1.6))
+        axis.axvline(SIZE.steps, color="grey", lw=0.8, ls=":")
+    axes[0].set_ylabel("entropy, nats per token")
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,1 @@
+"""Numbers of the run itself, which a controller may move like any coefficient of a term."""

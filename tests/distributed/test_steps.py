@@ -1,0 +1,70 @@
+"""The step radius over two processes is that over one, and DeepSpeed's engine takes both parts of the optimizer block."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("steps.py")
+
+
+def replayed(folder: Path, worker: Path, dtype: str, world: int) -> dict[str, Any]:
+    out = folder / f"{worker.stem}-{dtype}-{world}.pt"
+    launcher = [sys.executable, "-W", "ignore"]
+    if world > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
+    done = subprocess.run(
+        [*launcher, str(worker), str(out), dtype, str(8 // world), "1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+        capture_output=True, check=False, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(out, weights_only=False)["step radius"]
+
+
+def test_two_processes_shorten_a_step_as_one_does(tmp_path: Path) -> None:
+    one, two = (replayed(tmp_path, WORKER, "float64", world) for world in (1, 2))
+    assert len(one["ratios"]) == 3 and max(one["scales"]) < 0.5
+    for key in ("ratios", "scales"):
+        assert two[key] == pytest.approx(one[key], rel=1e-9)
+    assert float((one["params"] - two["params"]).norm() / one["params"].norm()) <= 1e-10
+
+
+SHORT = [
+    "model.build.steps=5",
+    "data.curriculum=[{source: easy, steps: 4}]",
+    "trainer.per_device_train_batch_size=8",
+    "trainer.learning_rate=5.0e-2",
+    "evaluate={every: 0, prompts: 0, reference: false}",
+    "objective.penalties.+entropy_bonus.coef=1.0",  # so young a policy earns nothing that it could learn from
+    "optimizer.step_radius={}",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["zero2", "zero3"])
+@pytest.mark.parametrize("muon", [False, True])
+def test_deepspeed_scales_the_learning_rate_by_the_last_step(tmp_path: Path, strategy: str, muon: bool) -> None:
+    launch = f"launch={{strategy: {strategy}, num_processes: 2}}"
+    extra = ["optimizer.muon.adjust=original", "trainer.max_grad_norm=0"] if muon else []
+    done = subprocess.run(
+        [sys.executable, "-m", "entropostat", "launch", "entropostat:quickstart/plain.yaml", launch, *SHORT, *extra,
+         f"output_dir={tmp_path}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True, check=False, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (tmp_path / "quickstart-plain" / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if "loss" in row]
+    ratios, scales = ([row[f"radius/{key}"] for row in rows] for key in ("r", "scale"))
+    assert len(rows) == 4 and scales[0] == 1 and min(scales) < 1
+    for ratio, scale in zip(ratios, scales[1:], strict=False):
+        assert scale == pytest.approx(min(1.0, 1 / ratio), rel=1e-6)
+    assert all(row["grad_norm"] > 0 for row in rows)

@@ -1,0 +1,64 @@
+"""What each registered term is said to do to entropy, and the test that holds it to it; or why nothing is said."""
+
+from __future__ import annotations
+
+RAISES_RARE = "test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_entropy_if_it_is_rare_and_else_lowers_it"
+LENGTH = "test_with_right_and_wrong_answers_a_base_estimator_changes_the_length_of_a_step_and_not_its_direction"
+
+CLAIMS = {
+    "advantages": {
+        "w_reinforce": "test_w_reinforce_reward_lowers_entropy_and_punishment_raises_it_on_likely_completions_and_not_on_rare",
+        "entropic": "test_entropic_lowers_entropy_by_a_positive_alpha_on_likely_completions_and_not_on_rare",
+        "entrocraft": "test_entrocraft_brings_entropy_back_to_its_band_by_likely_completions_and_drives_it_away_by_rare",
+        "edge": "test_edge_speeds_the_decided_states_and_slows_the_uncertain_ones_whichever_way_they_go",
+        "entropy_shaped": "test_entropy_shaped_has_no_direction_of_its_own",
+        "grpo": LENGTH,
+        "dr_grpo": LENGTH,
+        "rloo": LENGTH,
+        "passk": LENGTH,
+        "qae": LENGTH,
+        "dcpo": "test_dcpo_moves_entropy_towards_its_target_from_both_sides_where_the_reward_is_neutral",
+    },
+    "weights": {
+        "clip_v": "test_clip_v_raises_entropy_in_every_state_whatever_it_drops",
+        "clip_b": "test_clip_b_raises_entropy_in_every_state_where_its_threshold_is_below_zero",
+        "clip_cov": "test_clip_cov_slows_the_fall_of_entropy_where_it_takes_out_the_tail_of_the_covariance",
+        "steer": "test_steer_slows_entropy_where_all_tokens_of_a_state_pull_one_way",
+        "entropy_tilt": "test_entropy_tilt_raises_entropy_by_a_positive_gain_and_lowers_it_by_a_negative_one",
+        "high_entropy": "test_high_entropy_stops_the_decided_states_and_has_no_direction_of_its_own",
+    },
+    "loss": {
+        "cispo": RAISES_RARE,
+        "sapo": RAISES_RARE,
+        "ce_gppo": RAISES_RARE,
+        "gpg": RAISES_RARE,
+        "unclipped": RAISES_RARE,
+        "ppo_clip": RAISES_RARE,
+        "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
+    },
+    "penalties": {
+        "entropy_bonus": "test_a_bonus_raises_the_shannon_entropy_of_every_state_and_a_negative_one_lowers_it",
+        "renyi_bonus": "test_a_bonus_raises_the_shannon_entropy_of_every_state_and_a_negative_one_lowers_it",
+        "kl_cov": "test_kl_cov_slows_the_fall_of_entropy_from_the_second_update_on_and_does_nothing_in_the_first",
+        "kl_ref": "test_a_flat_reference_raises_entropy_and_a_peaked_one_lowers_it",
+        "lp_reg": "test_the_old_proxy_stops_the_decay_of_rare_tokens_lets_noise_go_and_keeps_entropy_up",
+        "aepo": "test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_cool_ones_above_where_all_are_right",
+        "ter": "test_the_targeted_entropy_penalty_pulls_from_both_sides_with_one_force_and_rests_on_its_target",
+        "siren": "test_siren_pulls_the_entropy_of_the_uncertain_states_from_both_sides_and_leaves_the_others_alone",
+    },
+}
+"""Term -> the test of its direction, under tests/theory."""
+
+NONE = {
+    "advantages": {
+        "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
+    },
+    "weights": {},
+    "loss": {
+        "trl": "computed by TRL; ppo_clip, cispo and sapo are the same formulas",
+        "gspo": "a clip on whole sequences: it says which step is too long, not which way entropy goes",
+        "gmpo": "likewise, by the geometric mean of the ratios",
+    },
+    "penalties": {},
+}
+"""Term -> why no direction is claimed."""

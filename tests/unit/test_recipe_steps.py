@@ -1,0 +1,82 @@
+"""The `optimizer` block: what it accepts, what plan says of it, and what a strategy leaves of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from entropostat.cli.plan import plan, text
+from entropostat.recipe import RecipeError, load
+from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.step_lints import lints
+
+RADIUS, MUON = "optimizer.step_radius={}", "optimizer.muon={}"
+
+
+def recipe(*overrides: str):
+    return load(RECIPES / "quickstart" / "plain.yaml", overrides)
+
+
+def found(*overrides: str) -> set[tuple[str, str]]:
+    return {(lint.level, lint.key) for lint in lints(recipe(*overrides))}
+
+
+def strategy(name: str) -> str:
+    return f"launch={{strategy: {name}, num_processes: 2}}"
+
+
+def test_off_by_default_and_on_with_an_empty_mapping():
+    assert recipe().optimizer.muon is None and recipe().optimizer.step_radius is None
+    settings = recipe(RADIUS).optimizer.step_radius
+    assert (settings.target, settings.statistic, settings.quantile, settings.every) == (1.0, "quantile", 0.99, 1)
+    assert recipe(MUON).optimizer.muon.adjust == "match_rms_adamw"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.step_radius.target=0", r"optimizer\.step_radius\.target: must be above 0"),
+        ("optimizer.step_radius.every=0", r"optimizer\.step_radius\.every: must be at least 1"),
+        ("optimizer.step_radius.quantile=1.5", r"optimizer\.step_radius\.quantile: must be at most 1"),
+        ("optimizer.step_radius.statistic=mean", r"must be one of quantile, max"),
+        ("optimizer.muon.momentum=1", r"optimizer\.muon\.momentum: must be below 1"),
+        ("optimizer.muom={}", r"did you mean 'muon'"),
+        ("trainer.optim=muon", r"trainer\.optim: .*use optimizer\.muon"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_place(override, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(override)
+
+
+@pytest.mark.parametrize("name", ["single", "ddp"])
+def test_one_process_and_ddp_have_nothing_to_say(name):
+    processes = [] if name == "single" else [strategy(name)]
+    assert found(RADIUS, MUON, *processes) == set()
+
+
+@pytest.mark.parametrize("name", ["zero1", "zero2", "zero3", "zero3-offload"])
+def test_under_zero_the_last_step_decides_and_muon_is_deepspeeds(name):
+    assert found(RADIUS, strategy(name)) == {("note", "optimizer.step_radius")}
+    clips = ("error", "trainer.max_grad_norm")
+    assert found(MUON, strategy(name)) == {("error", "optimizer.muon.adjust"), clips}
+    assert found("optimizer.muon.adjust=original", strategy(name)) == {clips}
+    assert found("optimizer.muon.adjust=original", "trainer.max_grad_norm=0", strategy(name)) == set()
+
+
+def test_fsdp_has_neither():
+    assert found(RADIUS, MUON, strategy("fsdp2")) == {("error", "optimizer.step_radius"), ("error", "optimizer.muon")}
+
+
+def test_two_optimizers_adapters_and_an_unread_quantile_are_noticed():
+    assert found(MUON, "trainer.optim=adamw_torch") == {("error", "trainer.optim")}
+    assert found(MUON, "model.peft={}") == {("warning", "optimizer.muon")}
+    unread = "optimizer.step_radius={statistic: max, quantile: 0.9}"
+    assert found(unread) == {("warning", "optimizer.step_radius.quantile")}
+
+
+def test_plan_says_what_the_block_does():
+    found = plan(recipe(RADIUS, MUON, "optimizer.step_radius.every=4"))
+    assert found["optimizer"][0].startswith("Muon for the hidden matrices")
+    assert "at most 1 pi, measured every 4 steps" in found["optimizer"][1]
+    assert any(line.startswith("optimizer ") for line in text(recipe(RADIUS, MUON), found))
+    assert plan(recipe())["optimizer"] == []

@@ -1,0 +1,271 @@
+"""The autopilot: two actuators on one demand, and what the loop does when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import pytest
+
+from entropostat.rl.control import Control
+from entropostat.rl.controllers.forecast import Forecast
+from entropostat.rl.registry import CONTROLLERS
+
+NAN = float("nan")
+GAIN, COEF = "weights.entropy_tilt.gain", "penalties.entropy_bonus.coef"
+QUICK = {"kp": 5.0, "ki": 0.2, "smoothing": 0.0, "gate": "none", "bonus_gain": 0.05, "bonus_high": 0.1}
+
+
+def autopilot(**options):
+    return CONTROLLERS.build("autopilot", {"target": 1.0, **QUICK} | options)
+
+
+def composed(**options):
+    follow = {"follow": {"knob": GAIN, "key": "rest"}}
+    return Control.build(
+        {
+            "loss": ("unclipped", "unclipped", {}),
+            "weights": [("entropy_tilt", "entropy_tilt", {"gain": {"autopilot": {"target": 1.0, **QUICK} | options}})],
+            "penalties": [("entropy_bonus", "entropy_bonus", {"coef": follow})],
+        }
+    )
+
+
+class Plant:
+    """Entropy that drifts, moved by both actuators: what the tilt can do is ``authority``, and the bonus always acts."""
+
+    def __init__(self, control, scale=1.0, drift=-0.02, delay=0, noise=0.0, seed=0):
+        self.control, self.scale, self.drift, self.delay, self.noise = control, scale, drift, delay, noise
+        self.random, self.state = random.Random(seed), control.init()
+        self.entropy, self.authority, self.past, self.log = 1.0, 0.1, [], []
+
+    def run(self, steps, spoil=None):
+        for _ in range(steps):
+            values = self.control.values(self.state)
+            push = 0.3 * self.authority * values[GAIN] + 1.0 * values[COEF]
+            self.entropy = min(max(self.entropy + self.drift + self.scale * push, 0.0), 5.0)
+            self.past.append(self.entropy)
+            seen = self.past[max(len(self.past) - 1 - self.delay, 0)] + self.noise * self.random.gauss(0, 1)
+            signals = {"entropy": seen, "entropy_tilt/authority": self.authority}
+            self.state = self.control.update(json.loads(json.dumps(self.state)), signals if spoil is None else spoil)
+            self.log.append(self.state[GAIN] | {"entropy": self.entropy})
+        return self
+
+    def worst(self, last, target=1.0):
+        return max(abs(entry["entropy"] - target) for entry in self.log[-last:])
+
+
+def sound(plant):
+    """Every output finite and within its bounds, whatever happened."""
+    c = plant.control.knobs[0].controller
+    for entry in plant.log:
+        assert all(math.isfinite(x) for x in entry.values())
+        assert abs(entry["output"]) <= c.gain_max + 1e-12 and c.bonus_low <= entry["rest"] <= c.bonus_high
+        assert 0 <= entry["share"] <= 1
+    return plant
+
+
+# ---------------------------------------------------------------------------------------------- the loop on a plant
+
+
+@pytest.mark.parametrize("drift", [-0.02, 0.02])
+def test_it_holds_its_target_against_a_drift_either_way(drift):
+    plant = sound(Plant(composed(), drift=drift).run(300))
+    assert plant.worst(50) < 0.01
+    assert plant.log[-1]["output"] * drift < 0 and plant.log[-1]["rest"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_a_plant_ten_times_stronger_or_weaker_stays_bounded_and_near(scale):
+    plant = sound(Plant(composed(), scale=scale, drift=-0.02 * scale).run(600))
+    assert plant.worst(100) < 0.25
+
+
+def test_a_late_and_noisy_signal_keeps_it_near():
+    plant = sound(Plant(composed(smoothing=0.5), delay=2, noise=0.05).run(600))
+    assert plant.worst(200) < 0.25
+
+
+@pytest.mark.parametrize("drift, bonus", [(-0.5, 0.1), (0.7, -0.02)])
+def test_an_unreachable_target_saturates_both_and_unwinds_at_once_when_it_becomes_reachable(drift, bonus):
+    plant = sound(Plant(composed(), drift=drift).run(300))
+    assert plant.log[-1]["saturated"] == 1 and plant.worst(1) > 0.9
+    assert plant.log[-1]["output"] == pytest.approx(math.copysign(1.5, bonus))
+    assert plant.log[-1]["rest"] == pytest.approx(bonus)
+    plant.drift = math.copysign(0.01, drift)
+    plant.run(300)
+    beyond = [(entry["entropy"] - 1) * math.copysign(1, bonus) for entry in plant.log[-300:]]
+    assert max(beyond) < 0.4  # 300 updates of integral would go far beyond
+    assert sound(plant).worst(20) < 0.1
+
+
+def test_a_target_that_changes_gives_no_kick_and_is_reached():
+    points = {"points": [[0, 1.0], [200, 0.5]], "shape": "hold"}
+    controller = autopilot(target={"schedule": points})
+    state = controller.init()
+    for step in (1.0, 2.0, 3.0):
+        state, before = controller.update(state, {"entropy": 0.9, "step": step})
+    state, after = controller.update(state, {"entropy": 0.9, "step": 200.0})
+    assert state["target"] == 0.5 and before > 0
+    assert after == pytest.approx(before + 0.2 * -0.5, abs=1e-9)  # the integral of one update, and nothing else
+    plant = Plant(composed(target=0.6)).run(400)
+    assert sound(plant).worst(50, 0.6) < 0.02
+
+
+@pytest.mark.parametrize("spoil", [{}, {"entropy": NAN}, {"entropy": math.inf, "entropy_tilt/authority": NAN}])
+def test_a_missing_signal_holds_both_actuators_raises_the_alarm_and_ends_without_a_trace(spoil):
+    plant = Plant(composed()).run(100)
+    before = plant.log[-1]
+    plant.drift = 0.0
+    sound(plant.run(30, spoil))
+    held = plant.log[-1]
+    assert all(held[key] == before[key] for key in ("output", "rest", "integral", "share"))
+    assert held["alarm"] == 1 and plant.log[-25]["alarm"] == 0
+    plant.drift = -0.02
+    plant.run(300)
+    assert plant.log[-1]["alarm"] == 0 and sound(plant).worst(50) < 0.02
+
+
+def test_work_goes_to_the_bonus_when_reweighting_loses_its_authority_and_comes_back():
+    plant = Plant(composed()).run(200)
+    assert plant.log[-1]["share"] == 1 and plant.log[-1]["rest"] == pytest.approx(0, abs=1e-12)
+    plant.authority = 0.015  # between the two thresholds: nothing moves
+    plant.run(20)
+    assert plant.log[-1]["share"] == 1
+    plant.authority = 0.005
+    plant.run(300)
+    assert plant.log[-1]["share"] == 0 and plant.log[-1]["output"] == 0
+    assert plant.log[-1]["rest"] == pytest.approx(0.02, rel=0.1) and plant.worst(50) < 0.02
+    plant.authority = 0.015
+    plant.run(20)
+    assert plant.log[-1]["share"] == 0
+    plant.authority = 0.1
+    plant.run(300)
+    assert plant.log[-1]["share"] == 1 and plant.log[-1]["rest"] == pytest.approx(0, abs=1e-12)
+    assert sound(plant).worst(50) < 0.02
+
+
+# ---------------------------------------------------------------------------------------------- its parts
+
+
+def test_the_two_outputs_add_up_to_the_demand_wherever_both_are_within_bounds():
+    draw = random.Random(1)
+    for _ in range(500):
+        low, high = -draw.random() * 0.1, draw.random() * 0.1
+        controller = autopilot(bonus_low=low, bonus_high=high, bonus_gain=0.02 + draw.random() * 0.1)
+        state = controller.init() | {"share": draw.random(), "integral": 20 * draw.random() - 10, "error": 0.0}
+        state["way"] = draw.choice([-1.0, 1.0])
+        state, output = controller.update(state, {"entropy": 2 * draw.random(), "entropy_tilt/authority": 0.0})
+        assert output + state["rest"] / controller.bonus_gain == pytest.approx(state["demand"], abs=1e-9)
+        assert low <= state["rest"] <= high
+
+
+def test_a_handover_takes_as_many_updates_as_said_and_moves_no_output_faster():
+    controller = autopilot(handover=5, kp=1.0, ki=0.0)
+    state, outputs, shares = controller.init() | {"best": 1.0, "integral": 0.8, "error": 0.0}, [], []
+    for _ in range(7):
+        state, output = controller.update(state, {"entropy": 1.0, "entropy_tilt/authority": 0.01})
+        outputs.append(output)
+        shares.append(state["share"])
+    assert shares == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0, 0])
+    assert outputs == pytest.approx([0.8 * share for share in shares])
+
+
+def test_without_a_bonus_the_tilt_keeps_the_whole_demand():
+    controller = autopilot(bonus_gain=0.0)
+    state = controller.init() | {"best": 1.0}
+    for _ in range(50):
+        state, output = controller.update(state, {"entropy": 0.5, "entropy_tilt/authority": 0.0})
+    assert output == controller.gain_max and state["rest"] == 0 and state["saturated"] == 1
+    assert state["integral"] <= controller.gain_max
+
+
+def test_it_waits_above_its_target_and_starts_from_zero_once_it_is_met_or_patience_ends():
+    def outputs(controller, values):
+        state, found = controller.init(), []
+        for value in values:
+            state, output = controller.update(state, {"entropy": value})
+            found.append(output)
+        return found
+
+    gated = autopilot(gate="reached", patience=None)
+    falling = outputs(gated, [3.0, 2.0, 1.5, 1.1, 0.9, 0.9, 1.1])
+    assert falling[:4] == [0, 0, 0, 0]
+    assert falling[4:6] == pytest.approx([0.2 * 0.1, 2 * 0.2 * 0.1])
+    assert falling[6] == pytest.approx(0.2 * (0.1 + 0.1 - 0.1) + 5.0 * (-0.1 - 0.1))  # once open it stays open
+    assert outputs(gated, [0.9])[0] > 0  # below from the start: to raise entropy needs no learning first
+    late = outputs(autopilot(gate="reached", patience=3), [3.0] * 5)
+    assert late[:3] == [0, 0, 0] and late[3] == pytest.approx(-0.2 * 0.5)
+
+
+def test_skipped_measurements_count_in_the_integral():
+    controller = autopilot(kp=0.0)
+    state, _ = controller.update(controller.init(), {"entropy": 0.9})
+    once = state["integral"]
+    for _ in range(3):
+        state, _ = controller.update(state, {})
+    state, _ = controller.update(state, {"entropy": 0.9})
+    assert state["integral"] == pytest.approx(once * 5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"authority_low": 0.5}, "autopilot.authority_low: 0.5 must not be above authority_high"),
+        ({"target": 0.0}, "autopilot.target: 0 has no relative error"),
+        ({"gain_max": 2.5}, "gain_max: 2.5 must be at most 2"),
+    ],
+)
+def test_conditions_between_its_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        autopilot(**options)
+
+
+# ---------------------------------------------------------------------------------------------- feed-forward
+
+
+def learn(pairs, **options):
+    """Generations of two windows: what is foreseen for the first, and what the second shows of it."""
+    forecast = Forecast("f", "r", "g", **{"forgetting": 0.98, "slope_max": 1.0} | options)
+    state = forecast.init()
+    for generation, (foreseen, realised) in enumerate(pairs):
+        for f, r in ((foreseen, 0.0), (0.0, realised)):
+            state = state | forecast.learn(state, {"f": f, "r": r, "g": float(generation)})
+    return forecast, state
+
+
+def draws(slope, spread, count=200, seed=0):
+    draw = random.Random(seed)
+    x = [draw.gauss(0, 1) for _ in range(count)]
+    return [(a, slope * a + spread * draw.gauss(0, 1)) for a in x]
+
+
+def test_the_slope_is_learned_from_the_tokens_that_are_not_trained_on_yet():
+    _, state = learn(draws(0.3, 0.1))
+    assert state["slope"] == pytest.approx(0.3, abs=0.03)
+    assert learn(draws(3.0, 0.1))[1]["slope"] == 1.0
+    for doubtful in (draws(-0.3, 0.1), draws(0.0, 1.0, seed=3), draws(0.3, 0.0, count=4)):
+        assert learn(doubtful)[1]["slope"] == 0
+
+
+def test_what_was_foreseen_adds_up_within_a_generation_and_a_gap_spoils_that_one_only():
+    forecast = Forecast("f", "r", "g", 1.0, 10.0)
+    state = forecast.init()
+    for generation in (0.0, 1.0):
+        for k in range(4):
+            gap = generation == 1.0 and k == 1
+            signals = {"f": NAN if gap else 0.5, "r": 2 * 0.5 * k, "g": generation}
+            state = state | forecast.learn(state, signals)
+            assert gap or generation == 1.0 or state["foreseen"] == 0.5 * (k + 1)
+    assert state["line_n"] == 3 + 1 and state["line_xy"] == pytest.approx(2 * state["line_xx"])
+    assert not any(math.isnan(x) for x in state.values())
+
+
+def test_feed_forward_acts_before_the_entropy_has_moved_and_only_up_to_its_share():
+    for share, want in ((0.0, 0.0), (1.0, 5.0 * 0.4 * 0.2), (0.1, 0.15)):
+        controller = autopilot(feed_forward=share, slope_max=0.4)
+        state = controller.init() | learn(draws(0.9, 0.01), slope_max=0.4)[1]
+        signals = {"entropy": 1.0, "entropy_tilt/predicted": -0.2, "entropy_tilt/generation": 1e6}
+        state, _ = controller.update(state, signals)
+        assert state["feed"] == pytest.approx(want) and state["slope"] == pytest.approx(0.4)

@@ -1,0 +1,107 @@
+"""Every declared signal is measured, and what it measures is what its name says."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from unit.rl_support import batch_of, on_ranks, rows_of
+
+from entropostat.recipe.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.reduce import LOCAL
+from entropostat.trainers.signals import rollout_signals, velocity
+from entropostat.trainers.window import Window
+
+ALL = frozenset(SIGNALS)
+
+
+def closed(batches, reducer=LOCAL):
+    window = Window(ALL)
+    for batch in batches:
+        window.add(batch, {})
+    return window.close(reducer, False)[0]
+
+
+def test_a_window_measures_all_that_is_declared_for_it():
+    assert set(closed([batch_of(1)])) == set(WINDOW)
+
+
+def test_window_signals_are_means_over_tokens_or_sequences():
+    batch = batch_of(3)
+    found, valid = closed([batch]), batch.valid
+    x, ratio = batch.logps - batch.ref_logps, (batch.logps - batch.old_logps).exp()[valid]
+    a = batch.token_advantages[valid]
+    rows = [batch.entropy[i][valid[i]].mean() for i in range(6) if valid[i].any()]
+    expected = {
+        "entropy": batch.entropy[valid].mean(),
+        "entropy_seq": torch.stack(rows).mean(),
+        "nll": -batch.logps[valid].mean(),
+        "kl": ((-x).exp() + x - 1)[valid].mean(),
+        "kl_k1": x[valid].mean(),
+        "kl_old": (1 / ratio + ratio.log() - 1).mean(),
+        "clip_fraction": (((a > 0) & (ratio > 1.2)) | ((a < 0) & (ratio < 0.8))).double().mean(),
+        "ratio_max": ratio.max(),
+        "ratio_min": ratio.min(),
+    }
+    assert found == {name: pytest.approx(float(value), rel=1e-9) for name, value in expected.items()}
+    assert 0 < found["clip_fraction"] < 1
+    assert found["entropy"] != pytest.approx(found["entropy_seq"], rel=1e-3)
+
+
+def test_ranks_and_micro_batches_do_not_matter_to_a_window():
+    batch = batch_of(4)
+    whole = closed([batch])
+    parts = [[rows_of(batch, torch.tensor(rows)) for rows in ranks] for ranks in ([[0], [1, 2]], [[3, 4], [5]])]
+    for found in on_ranks([lambda r, part=part: closed(part, r) for part in parts]):
+        assert found == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
+
+
+def test_a_token_without_a_mask_is_never_seen():
+    batch = batch_of(5)
+    dirty = batch.set(
+        **{
+            name: torch.where(batch.valid, getattr(batch, name), 1e6)
+            for name in ("logps", "entropy", "ref_logps", "old_logps")
+        }
+    )
+    assert closed([dirty]) == closed([batch])
+
+
+def rollout(batch, reducer=LOCAL):
+    return rollout_signals(batch.set(reducer=reducer), 2 * batch.old_entropy, ALL)
+
+
+def test_rollout_signals():
+    rewards = torch.tensor([1.0, 0.0, 0.2, 0.3, torch.nan, 2.0], dtype=torch.float64)
+    batch = batch_of(6, rewards=rewards)
+    found, valid = rollout(batch), batch.valid
+    scored = rewards[~rewards.isnan()]
+    top = batch.old_entropy[valid].sort(descending=True).values[: round(0.2 * int(valid.sum()))]
+    assert set(found) | {"reward_velocity"} == set(ROLLOUT)
+    assert found["reward"] == pytest.approx(float(scored.mean()))
+    assert found["reward_std"] == pytest.approx(float(scored.std()))
+    assert found["solved"] == pytest.approx(2 / 3)
+    assert found["length"] == pytest.approx(float(valid.sum()) / 6)
+    assert found["entropy_top"] == pytest.approx(float(top.mean()))
+    assert found["entropy_ratio"] == pytest.approx(0.5)
+    assert found["entropy_ref"] == pytest.approx(2 * found["entropy_old"])
+
+
+def test_ranks_do_not_matter_to_rollout_signals():
+    batch = batch_of(7)
+    whole, parts = rollout(batch), [rows_of(batch, torch.tensor(rows)) for rows in ([0, 1, 2], [3, 4, 5])]
+    for found in on_ranks([lambda r, part=part: rollout(part, r) for part in parts]):  # a group straddles them
+        assert found == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
+
+
+def test_velocity_is_the_change_of_the_average():
+    state = velocity({}, 1.0)
+    assert state["reward_velocity"] == 0.0
+    state = velocity(state, 3.0)
+    assert state == {"reward_average": pytest.approx(1.1), "reward_velocity": pytest.approx(0.1)}
+    assert velocity(state, math.nan) == {**state, "reward_velocity": 0.0}
+
+
+def test_signals_of_the_reference_are_signals():
+    assert set(SIGNALS) >= REFERENCE

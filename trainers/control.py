@@ -1,0 +1,98 @@
+"""The trainer's side of the controllers: signals in, knob values out, once per optimizer step."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from entropostat.recipe.signals import OLD_ENTROPY, REF_ENTROPY, ROLLOUT
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.control import REPORTED, Control, ControlState
+from entropostat.rl.objective import Objective
+from entropostat.rl.reduce import Reducer
+from entropostat.trainers.checkpoint import restore_buffer
+from entropostat.trainers.signals import rollout_signals, velocity
+from entropostat.trainers.window import Window
+
+log = logging.getLogger(__name__)
+
+
+class ControlMixin:
+    """Part of EntropyMixin: what happens between two optimizer steps."""
+
+    thermostat: Control
+    control_state: ControlState
+    objective: Objective
+    stop_requested: bool
+    generations: int
+    _window: Window
+    _reducer: Reducer
+    _metrics: dict[str, Any]
+    _owns_reference: bool
+    _held: dict[str, float]
+    """Rollout signals of the last generation."""
+    _grad_norm: float = math.nan
+    scale_learning_rate: Callable[[], None]
+    args: Any
+    state: Any
+
+    def close_window(self, applied: bool) -> bool:
+        """After an optimizer step: log the window, move the controllers if the step was applied. True: stop now."""
+        signals, metrics, stop = self._window.close(self._reducer, self.stop_requested)
+        logged = self._metrics["train"]
+        for key, value in metrics.items():
+            logged[key].append(value)
+        if self._owns_reference and "kl" in signals:
+            logged["kl"].append(signals["kl"])
+        if applied:
+            signals |= metrics | self._run_signals()
+            self.control_state = self.thermostat.update(self.control_state, signals)
+        for path, state in self.control_state.items():
+            for key in REPORTED:
+                if key in state:
+                    logged[f"control/{path}/{key}"].append(state[key])
+        self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
+        self.scale_learning_rate()
+        return stop
+
+    def restore_control(self, saved: dict[str, Any]) -> None:
+        """Continue from a checkpoint. Knobs that the checkpoint does not know start afresh."""
+        if not restore_buffer(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+            log.warning("this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation")
+        self.control_state |= {path: state for path, state in saved["control"].items() if path in self.control_state}
+        self.generations = saved["generations"]
+        self._held = dict(saved["signals"])
+        self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
+
+    @property
+    def _rollout_needs(self) -> frozenset[str]:
+        """Batch fields that the rollout phase reads, for terms and for controllers."""
+        measured = {"old_entropy"} if self.thermostat.signals & OLD_ENTROPY else set()
+        return self.objective.rollout_needs | measured
+
+    def _measure(self, batch: TokenBatch, ref_entropy: Tensor | None) -> None:
+        """Once per generation: the signals that hold until the next one."""
+        wanted = self.thermostat.signals & set(ROLLOUT)
+        if wanted:
+            found = rollout_signals(batch, ref_entropy if wanted & REF_ENTROPY else None, wanted)
+            self._held |= found
+            if "reward_velocity" in wanted:
+                self._held |= velocity(self._held, found["reward"])
+            for name in wanted - {"reward", "reward_std"}:
+                self._metrics["train"][f"signal/{name}"].append(self._held[name])
+
+    def _run_signals(self) -> dict[str, float]:
+        total = max(self.state.max_steps, 1)
+        run = {"step": float(self.state.global_step), "progress": self.state.global_step / total}
+        return {**run, "grad_norm": self._grad_norm, **self._held}
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """The norm that the trainer logs, kept for the controllers."""
+        norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]
+        self._grad_norm = math.nan if norm is None else float(norm)
+        return norm

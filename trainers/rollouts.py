@@ -1,0 +1,81 @@
+"""What a generation means to TRL's logs, and the part of it that a term samples for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from entropostat.rl.batch import TokenBatch
+from entropostat.trainers import extra
+from entropostat.trainers.normaliser import completion_mask
+from entropostat.trainers.sampling import resample
+from entropostat.trainers.scoring import VISION, score_tokens
+
+
+def log_advantages(trainer: Any, advantages: torch.Tensor) -> None:
+    """The completions table must show the advantages that train, not those that TRL computed."""
+    logged = trainer._logs["advantages"]
+    per_row = advantages if advantages.dim() == 1 else advantages.mean(1)
+    values = (trainer.accelerator.gather(per_row) if trainer.accelerator.num_processes > 1 else per_row).tolist()
+    for _ in range(min(len(values), len(logged))):
+        logged.pop()
+    logged.extend(values)
+
+
+def extra_rollouts(
+    trainer: Any, generate: Callable[[Any], dict[str, Any]], inputs: Any, output: dict[str, Any], batch: TokenBatch
+) -> dict[str, Any]:
+    """Buffer keys that the objective's sampler adds or, where it replaces rows, changes; {} without one."""
+    part = trainer.objective.sampler
+    at = None if part is None else part.term.request(batch)
+    if at is None:
+        return {}
+    if any(key in output for key in VISION):
+        raise ValueError(
+            f"objective.penalties.{part.name}: completions with images cannot be sampled a second time yet"
+        )
+    rewards = trainer._rewards_per_func
+    found = resample(trainer, generate, inputs, part.term.share, at)
+    again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
+    mask = completion_mask(found)
+    own = _extra_batch(trainer, again, mask, batch)
+    weights, metrics = part.term.select(own, part.term.entropy(batch))
+    for key, value in metrics.items():
+        trainer._metrics["train"][f"{part.name}/{key}"].append(value.item())
+    if part.term.replaces:
+        return _replaced(trainer, output, found, weights)
+    if not bool(batch.reducer.sum(weights.sum()) > 0):
+        return {}
+    tokens = batch.reducer.sum(mask.sum().float()) / trainer.accelerator.num_processes
+    return extra.buffered(found, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
+
+
+def _extra_batch(trainer: Any, per_func: torch.Tensor, mask: torch.Tensor, batch: TokenBatch) -> TokenBatch:
+    rows = mask.size(0)
+    mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
+    uids = torch.arange(per_func.size(0), device=per_func.device)
+    return TokenBatch(
+        logps=mask.float() * 0,
+        mask=mask,
+        rewards=weighted_rewards(trainer, per_func)[mine],
+        groups=(uids // trainer.num_generations)[mine],
+        uids=uids[mine],
+        reducer=batch.reducer,
+    )
+
+
+def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
+    """(N,) over all ranks; NaN where no reward function could score the completion."""
+    weights = trainer.reward_weights.to(per_func.device).unsqueeze(0)
+    rewards = (per_func * weights).nansum(dim=1)
+    rewards[torch.isnan(per_func).all(dim=1)] = torch.nan
+    return rewards
+
+
+def _replaced(trainer: Any, output: dict[str, Any], found: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
+    new = extra.replaced(output, found, weights, trainer._tokenizer.pad_token_id)
+    if "old_per_token_logps" in new:
+        new["old_per_token_logps"] = score_tokens(trainer, new)
+    return new | {"num_items_in_batch": trainer.accelerator.gather(completion_mask(new).sum()).sum()}

@@ -1,0 +1,102 @@
+"""What controllers read, measured. entropostat/recipe/signals.py says what each is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.divergences import k3
+from entropostat.rl.reduce import masked_mean, top_mask
+
+BOUND = 20.0
+"""Log-ratios beyond this are cut in the KL signals."""
+TOP = 0.2
+"""Share of tokens in ``entropy_top``."""
+SOLVED = 0.5
+"""Reward above which a completion counts as right."""
+DECAY = 0.95
+"""Of the reward's average, whose change is the velocity."""
+
+
+@torch.no_grad()
+def token_sums(batch: TokenBatch, wanted: frozenset[str]) -> tuple[tuple[str, ...], Tensor]:
+    """Names, and sums over the valid tokens of the micro-batch. Divided by ``tokens`` (``entropy_seq``: by ``rows``)
+    they are signals. What is logged anyway is always there, the rest where ``wanted``."""
+    values = {"tokens": torch.ones_like(batch.logps)}
+    if batch.entropy is not None:
+        values["entropy"] = batch.entropy
+    if batch.ref_logps is not None:
+        x = batch.difference(batch.ref_logps, BOUND)
+        values |= {"kl": k3(x), "kl_k1": x}
+    if batch.old_logps is not None:
+        values["kl_old"] = k3(batch.difference(batch.old_logps, BOUND))
+    if "nll" in wanted:
+        values["nll"] = -batch.logps
+    if "clip_fraction" in wanted:
+        low, high = batch.clip or (0.0, math.inf)
+        a, ratio = batch.token_advantages, batch.ratio
+        values["clip_fraction"] = (((a > 0) & (ratio > high)) | ((a < 0) & (ratio < low))).to(a.dtype)
+    if "entropy_seq" in wanted:
+        dtype = torch.promote_types(batch.logps.dtype, torch.float32)
+        share = (1 / batch.valid.sum(1, keepdim=True, dtype=dtype).clamp(min=1)).expand_as(batch.logps)
+        values |= {"rows": share, "entropy_seq": share * batch.require("entropy")}
+    stacked = torch.where(batch.valid, torch.stack(list(values.values())), 0.0)
+    return tuple(values), stacked.sum((1, 2), dtype=torch.float64)
+
+
+@torch.no_grad()
+def extremes(batch: TokenBatch) -> Tensor:
+    """(2,) largest log-ratio, and the negative of the smallest; 0 without a token."""
+    x = batch.log_ratio
+    return torch.stack([x.amax(), (-x).amax()]).double()
+
+
+@torch.no_grad()
+def rollout_signals(batch: TokenBatch, ref_entropy: Tensor | None, wanted: frozenset[str]) -> dict[str, float]:
+    """The wanted ones of a generation; the same on every rank."""
+    found: dict[str, float] = {}
+    if wanted & {"reward", "reward_std", "reward_velocity", "solved", "length"}:
+        found |= _rewards(batch)
+    if wanted & {"entropy_old", "entropy_top", "entropy_ratio"}:
+        entropy = batch.require("old_entropy")
+        mean = masked_mean(entropy, batch.mask, batch.reducer)
+        found["entropy_old"] = float(mean)
+        if "entropy_top" in wanted:
+            tokens = int(batch.reducer.sum(batch.valid.sum()))
+            top = top_mask(entropy, batch.valid, max(round(TOP * tokens), 1), batch.reducer)
+            found["entropy_top"] = float(masked_mean(entropy, top.to(entropy.dtype), batch.reducer))
+    if ref_entropy is not None:
+        found["entropy_ref"] = float(masked_mean(ref_entropy, batch.mask, batch.reducer))
+        if "entropy_old" in found:
+            found["entropy_ratio"] = found["entropy_old"] / max(found["entropy_ref"], 1e-12)
+    return {name: value for name, value in found.items() if name in wanted | {"reward"}}
+
+
+def _rewards(batch: TokenBatch) -> dict[str, float]:
+    rewards, groups = batch.require("rewards").double(), batch.require("groups")
+    scored = ~rewards.isnan()
+    sums = [scored, rewards.nan_to_num(), batch.mask.sum(1), torch.ones_like(rewards)]
+    count, total, tokens, rows = batch.reducer.sum(torch.stack([x.double().sum() for x in sums])).tolist()
+    mean = total / count if count else math.nan
+    off = torch.where(scored, rewards - mean, 0.0).square().sum()
+    spread = float(batch.reducer.sum(off.unsqueeze(0))[0])
+    right = batch.reducer.gather(torch.stack([groups.double(), (rewards > SOLVED).double()], dim=1))
+    every, hit = right[:, 0].unique(), right[right[:, 1] > 0, 0].unique()
+    return {
+        "reward": mean,
+        "reward_std": math.sqrt(spread / (count - 1)) if count > 1 else 0.0,
+        "length": tokens / rows,
+        "solved": hit.numel() / max(every.numel(), 1),
+    }
+
+
+def velocity(state: dict[str, float], reward: float) -> dict[str, float]:
+    """The average of the reward and its change, from those of the generation before."""
+    if math.isnan(reward):
+        return {**state, "reward_velocity": 0.0}
+    before = state.get("reward_average", reward)
+    after = DECAY * before + (1 - DECAY) * reward
+    return {"reward_average": after, "reward_velocity": after - before}
