@@ -72,7 +72,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
-    os.environ.setdefault("WANDB_DIR", str(folder))
+    if recipe.tracking.wandb is not None:
+        os.environ.setdefault("WANDB_DIR", str(folder))
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
