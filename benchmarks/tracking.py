@@ -78,9 +78,11 @@ def autopilot(target: Any, **options: Any) -> Spec:
     )
 
 
-def constant(target: Any) -> float:
-    """For methods that take no moving target: its mean over the run."""
-    return at(target, SIZE.steps / 2)
+def times(factor: float, target: Any) -> Any:
+    """The target for a term that has one of its own: a number, or a controller that follows the schedule."""
+    if not isinstance(target, dict):
+        return factor * target
+    return {"schedule": {"points": [[step, factor * value] for step, value in target["schedule"]["points"]]}}
 
 
 GRID: dict[str, list[Any]] = {
@@ -98,12 +100,12 @@ GRID: dict[str, list[Any]] = {
         for f, c in ((2e-3, 1.0), (0.02, 1.0), (0.2, 1.0), (0.02, 10.0))
     ],
     "AEPO": [
-        lambda t, c=c: spec(penalties=[{"aepo": {"target": constant(t), "coef": c, "success": 0.5}}])
+        lambda t, c=c: spec(penalties=[{"aepo": {"target": t, "coef": c, "success": 0.5}}])
         for c in (0.023, 0.1, 0.3, 1.0)
     ],
     "DCPO": [
         lambda t, c=c, h=h: spec(
-            advantages=[{"grpo": {}}, {"dcpo": {"target": constant(t), "cap": c, "t_high": 1 + h, "t_low": 1 - h}}]
+            advantages=[{"grpo": {}}, {"dcpo": {"target": t, "cap": c, "t_high": 1 + h, "t_low": 1 - h}}]
         )
         for c, h in ((0.1, 0.2), (0.3, 0.2), (0.1, 0.5), (0.3, 0.5))
     ],
@@ -117,7 +119,7 @@ GRID: dict[str, list[Any]] = {
         lambda t, w=w: spec(
             advantages=[
                 {"grpo": {}},
-                {"entrocraft": {"center": 0.5, "lower": (1 - w) * constant(t), "upper": (1 + w) * constant(t)}},
+                {"entrocraft": {"center": 0.5, "lower": times(1 - w, t), "upper": times(1 + w, t)}},
             ]
         )
         for w in (0.02, 0.05, 0.1, 0.2)

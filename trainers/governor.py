@@ -109,9 +109,10 @@ class StepGovernor(TrainerCallback, ExportableState):
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         groups = self.trainer.optimizer.param_groups
-        used = groups[0]["lr"]
+        used = self._rates[0] * self._foreseen
         for group, rate in zip(groups, self._rates, strict=True):
-            group["lr"] = rate  # a scheduler that goes on from the last value must not see ours
+            if group["lr"] == rate * self._foreseen:  # unless DeepSpeed's engine has stepped its own scheduler already
+                group["lr"] = rate  # a scheduler that goes on from the last value must not see ours
         logged = self.trainer._metrics["train"]
         scale = self._foreseen
         if self._due and not self.trainer.accelerator.optimizer_step_was_skipped:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from golden.harness import Adapter, Inputs, Record, Results
 from golden.layouts import covariance_files
@@ -23,7 +24,7 @@ from entropostat.rl.dynamics import (
     predicted_dh_of_one_logit,
 )
 from entropostat.rl.reduce import masked_mean
-from entropostat.rl.vocab import Tiles, VocabStats, Wanted, vocab_statistics
+from entropostat.rl.vocab import Head, Tiles, VocabStats, Wanted, vocab_statistics
 
 MOMENTS = Wanted(("logp", "entropy", "sum_p2", "sum_p2_logp"))
 
@@ -93,6 +94,34 @@ def theorems(x: Inputs, params: dict[str, Any]) -> Results:
     return result
 
 
+def linear_head(x: Inputs, params: dict[str, Any]) -> Results:
+    """A head with a temperature, and a mask over the tokens."""
+    results: Results = {}
+    for case, temperature in params["temperatures"].items():
+        hidden, weight, labels = (x[f"{case}/{name}"] for name in ("hidden", "lm_head", "targets"))
+        wanted = Wanted(("logp", "entropy"), (temperature,))
+        s = vocab_statistics(hidden, weight, labels, wanted, head=Head(temperature=temperature), tiles=Tiles(4, 3))
+        z = (hidden @ weight.T / temperature).requires_grad_()
+        results |= {
+            f"{case}/logsumexp": s.lse[0],
+            f"{case}/logprob": s.logp,
+            f"{case}/entropy": s.entropy,
+            f"{case}/masked_mean_nll": -masked_mean(s.logp, x[f"{case}/mask"]),
+            f"{case}/dentropy_dz": torch.autograd.grad(entropy(z).sum(), z)[0],
+        }
+    return results
+
+
+def linear_head_files(data: Mapping[str, Any]) -> Record:
+    """A list of cases, each with its arrays and its temperature."""
+    named = {f"{i}/{key}": value for i, case in enumerate(data["cases"]) for key, value in case.items()}
+    arrays = {key: np.asarray(value) for key, value in named.items() if not key.endswith("/temperature")}
+    given = {key for key in arrays if key.rpartition("/")[2] in ("hidden", "lm_head", "targets", "mask")}
+    temperatures = {key.partition("/")[0]: value for key, value in named.items() if key not in arrays}
+    outputs = {key: value for key, value in arrays.items() if key not in given}
+    return Record({key: arrays[key] for key in given}, {"temperatures": temperatures}, {"f64": outputs})
+
+
 def dynamics_files(data: Mapping[str, Any]) -> Record:
     """README_aepo_lpreg.md: ``in_*`` and ``out_*``, no parameters."""
     inputs = {k[3:]: v for k, v in data.items() if k.startswith("in_")}
@@ -110,5 +139,6 @@ def theorem_files(data: Mapping[str, Any]) -> Record:
 ADAPTERS = (
     Adapter(("entropy_from_logits",), from_logits, covariance_files, lambda r: {"grad": ("mean", "logits")}),
     Adapter(("entdyn_theorem",), dynamics, dynamics_files),
+    Adapter(("linear_ce_entropy",), linear_head, linear_head_files),
     Adapter(("entropy_change_theorem",), theorems, theorem_files),
 )

@@ -26,7 +26,7 @@ SAMPLES += [
 ]
 SAMPLES += ["agg_loss_basic_public.npz", "kl_cov_zeroadv_public.npz", "ppo_nodual_farratio_public.npz"]
 SAMPLES += [f"{prefix}_basic_public.npz" for prefix in ("gspo", "geo_mean", "sapo", "cispo", "gpg")]
-SAMPLES += ["cegppo_public.npz", "archer_public.npz"]
+SAMPLES += ["cegppo_public.npz", "archer_public.npz", "linear_ce_entropy_public.json"]
 SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_mu1_public.npz"]
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
 SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
