@@ -46,10 +46,11 @@ State = dict[str, float]
 class Autopilot:
     """Hold entropy at a target from both sides: by re-weighting tokens while that has authority, then by an entropy bonus.
 
-    Put it on ``weights.entropy_tilt.gain``, and ``follow`` with ``key: rest`` on ``penalties.entropy_bonus.coef``. It waits
-    until entropy is first at or below the target, or ``patience`` measurements: to press entropy down before the policy has
-    learned anything destroys the learning. Where entropy may rise from the start, make ``patience`` short. Watch ``saturated``: 1 means that both actuators are at a bound and the target is
-    not held. Watch ``share``: near 0 it is an entropy bonus under PI control. ``alarm`` is 1 while nothing is measured; then
+    Put it on ``weights.entropy_tilt.gain``, and ``follow`` with ``key: rest`` on ``penalties.entropy_bonus.coef``.
+    It waits until entropy is first at or below the target, or ``patience`` measurements: to press entropy down
+    before the policy has learned anything destroys the learning. Where entropy may rise from the start, make
+    ``patience`` short. Watch ``saturated``: 1 means that both actuators are at a bound and the target is not held.
+    Watch ``share``: near 0 it is an entropy bonus under PI control. ``alarm`` is 1 while nothing is measured; then
     all holds. ``feed_forward`` is inert where every generation serves one update.
     """
 
