@@ -68,6 +68,21 @@ def test_the_loss_is_the_log_likelihood_of_the_selected_rows_and_nothing_else_mo
         assert float(difference) == pytest.approx(float(expected), rel=1e-3, abs=1e-6)
 
 
+def test_the_selected_rows_are_those_that_the_rewards_of_their_own_rollout_name(path: str) -> None:
+    trainer = tiny.ours(path, aepo(success=0.15, share=1.0), max_steps=8)
+    seen = watched(trainer)
+    trainer.train()
+    shares = []
+    for output in (o for o in seen if f"{KEY}weights" in o):
+        chosen = output[f"{KEY}weights"] != 0
+        lengths = output[f"{KEY}completion_mask"].sum(1)
+        ids = [row[:n].tolist() for row, n in zip(output[f"{KEY}completion_ids"], lengths, strict=True)]
+        rewards = torch.tensor(tiny.digits([trainer.processing_class.decode(i, skip_special_tokens=True) for i in ids]))
+        assert bool((rewards[chosen] > 0.15).all())
+        shares.append(float(chosen.float().mean()))
+    assert len(shares) >= 3 and 0 < sum(shares) / len(shares) < 1
+
+
 def test_tokens_are_those_of_all_extra_completions_by_micro_batch(path: str) -> None:
     trainer = tiny.ours(path, aepo(success=-1.0, share=1.0))
     (output, *_) = watched(trainer), trainer.train()
@@ -108,6 +123,7 @@ def test_a_second_rollout_leaves_no_trace_but_its_rows(path: str) -> None:
     state = lambda: copy.deepcopy(
         (dict(trainer._metrics["train"]), trainer._logs, trainer.state.num_input_tokens_seen, trainer.beta)
     )
+    trainer._metrics["train"]["reward"].append(0.5)
     before = state()
     inputs = [{"prompt": f"{i // 4}+1="} for i in range(8)]
     stock = lambda rows: GRPOTrainer._generate_and_score_completions(trainer, rows)

@@ -217,7 +217,36 @@ def test_a_buffered_batch_is_not_changed_by_a_loss(path: str) -> None:
     first, _ = gradient(trainer, inputs)
     second, _ = gradient(trainer, inputs)
     assert torch.equal(first, second)
+    trainer._compute_loss(trainer.model, inputs)
     assert all(torch.equal(before[k], inputs[k]) for k in before)
+
+
+def test_trls_own_kl_is_off_inside_the_loss(path: str) -> None:
+    """At 1e-8 it would move nothing that a gradient shows, but it would be logged beside ours."""
+    trainer = tiny.ours(path, tiny.objective(penalties=["kl_ref"]))
+    seen, tap = [], trainer._tap
+
+    def watch(*args: Any) -> None:
+        seen.append(trainer.beta)
+        tap(*args)
+
+    trainer._tap = watch
+    trainer.train()
+    assert seen == [0.0, 0.0] and trainer.beta == 1e-8
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_scalar_penalty_is_shared_out_over_the_accumulated_micro_batches(path: str, accumulation: int) -> None:
+    """The penalty is the mean over the generation's tokens here, whose number ``recorded`` sets to twice this batch's."""
+    spec = tiny.objective(penalties=[{"entropy_bonus": {"coef": 1.0}}])
+    trainer = make(path, "dapo", spec, gradient_accumulation_steps=accumulation)
+    inputs = recorded(trainer)
+    loss, _ = gradient(trainer, inputs)
+    plain, _ = gradient(trainer, inputs, stock_loss(trainer))
+    entropy = trainer._metrics["train"]["entropy"][-1]
+    tokens = float(inputs["completion_mask"].sum())
+    per_batch = float(inputs["num_items_in_batch"]) / trainer.args.steps_per_generation
+    assert float(plain - loss) == pytest.approx(entropy * tokens / per_batch / accumulation, rel=1e-4)
 
 
 def test_trls_own_scalars_are_restored(path: str) -> None:
