@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from entropostat.rl.controllers.follow import Follow, broken
+from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.objective import Objective, Part, Spec
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Clock
 
@@ -103,6 +104,12 @@ class Control:
                 new = tuple(replace(p, term=replace(p.term, **change)) if p.name == knob.term else p for p in parts)
             objective = replace(objective, **{knob.slot: new})
         return objective
+
+
+def watches(control: Control) -> dict[str, Watch]:
+    """Knob path -> a fresh watch on its loop. A follower closes none."""
+    leaders = [knob for knob in control.knobs if not isinstance(knob.controller, Follow)]
+    return {knob.path: Watch(getattr(knob.controller, "signal", "its signal")) for knob in leaders}
 
 
 def _split(slot: str, part: tuple[str, str, Mapping[str, Any]], knobs: list[Knob]) -> tuple[str, str, dict[str, Any]]:

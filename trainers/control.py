@@ -13,6 +13,7 @@ from torch import Tensor
 from entropostat.recipe.signals import OLD_ENTROPY, REF_ENTROPY, ROLLOUT
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import REPORTED, Control, ControlState
+from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.checkpoint import restore_buffer
@@ -36,8 +37,10 @@ class ControlMixin:
     _owns_reference: bool
     _held: dict[str, float]
     """Rollout signals of the last generation."""
+    _watches: dict[str, Watch]
     _grad_norm: float = math.nan
     scale_learning_rate: Callable[[], None]
+    accelerator: Any
     args: Any
     state: Any
 
@@ -52,6 +55,7 @@ class ControlMixin:
         if applied:
             signals |= metrics | self._run_signals()
             self.control_state = self.thermostat.update(self.control_state, signals)
+            self._warn()
         for path, state in self.control_state.items():
             for key in REPORTED:
                 if key in state:
@@ -59,6 +63,13 @@ class ControlMixin:
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.scale_learning_rate()
         return stop
+
+    def _warn(self) -> None:
+        """Say once what keeps a loop from holding its target. Every rank knows, the first one tells."""
+        for path, watch in self._watches.items():
+            for problem in watch.look(self.control_state[path]):
+                if self.accelerator.is_main_process:
+                    log.warning("step %d, %s: %s", self.state.global_step, path, problem)
 
     def restore_control(self, saved: dict[str, Any]) -> None:
         """Continue from a checkpoint. Knobs that the checkpoint does not know start afresh."""

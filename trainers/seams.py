@@ -21,7 +21,7 @@ from torch import Tensor
 from entropostat.recipe.blocks import Optimizer
 from entropostat.recipe.signals import REF_ENTROPY
 from entropostat.rl.batch import STATISTICS, Extra, TokenBatch
-from entropostat.rl.control import Control
+from entropostat.rl.control import Control, watches
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.callbacks import ControlCallback
@@ -64,6 +64,7 @@ class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
         if self.thermostat.signals & REF_ENTROPY:
             self._ref_entropy = scoring_entropies(self)
         self.control_state = self.thermostat.init()
+        self._watches = watches(self.thermostat)
         self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.stop_requested = False
         self._held = {}

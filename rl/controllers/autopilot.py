@@ -1,7 +1,7 @@
 """Autopilot: one PI core that holds entropy by two actuators, re-weighting first and an entropy gradient for what is left.
 
     e = clip((target - s) / scale, -error_clip, error_clip)          s: the signal, smoothed;   scale = |target| or 1
-    u = kp e + I + f            I += ki e dt                          demand: positive asks for more entropy
+    u = kp e + I + f + b        I += ki e dt                          demand: positive asks for more entropy
     output = a clip(u, -gain_max, gain_max)                           gain of ``entropy_tilt``
     rest   = clip(bonus_gain (u - output), bonus_low, bonus_high)     coefficient of ``entropy_bonus``, by ``follow``
 
@@ -22,8 +22,10 @@ Borrowed: the theorem (arXiv:2602.03392), PI with conditional integration and th
 (textbook control; see follow.py), entropy control by the weights of samples (EntroPIC, arXiv:2511.15248).
 
 The order of an update: smoothing; the slope and the share, which are kept up in any case; gate; error; parts; bounds. The
-integral takes nothing that the last bound of both actuators would only swallow. When the gate opens or the target moves it
-takes the jump of the proportional part, so that the demand goes on from where it is.
+integral takes nothing that the last bound of both actuators would only swallow. When the gate opens or the target jumps, b
+takes the jump of the proportional part, so that the demand goes on from where it is, and loses 1 / handover of it per update.
+(In the integral it would stay: for as long as both actuators are at a bound, an integral that asks for the wrong side has no
+way back.) A ramp is no jump (target.py).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from typing import Any
 
 from entropostat.rl.controllers.forecast import Forecast
 from entropostat.rl.controllers.measure import cut, measurement, missing, smoothed
-from entropostat.rl.controllers.target import passes_zero, resolve, signals_of
+from entropostat.rl.controllers.target import before_jump, passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -102,6 +104,7 @@ class Autopilot:
 
     def init(self) -> State:
         own = {"output": 0.0, "rest": 0.0, "demand": 0.0, "integral": 0.0, "share": 1.0, "way": 1.0, "best": 0.0}
+        own["bump"] = 0.0
         return {**own, "average": 0.0, "weight": 0.0, "count": 0.0, "missed": 0.0, **self.forecast.init()}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
@@ -136,24 +139,24 @@ class Autopilot:
     def act(self, state: State, new: State, target: float) -> State:
         """One update of the open loop: what changes."""
         error = self.error_at(target, new["smoothed"])
-        before = self.error_at(state.get("target", target), new["smoothed"])
+        before = self.error_at(before_jump(state, target, self.scale(target)), new["smoothed"])
         p, i = self.kp * error, self.ki * error * (1 + state["missed"])
         limit = self.feed_forward * self.gain_max
         feed = cut(-self.kp * self.forecast.change(new) / self.scale(target), limit)
-        base = state["integral"] + self.kp * (before - error)
+        bump = state.get("bump", 0.0) * (1 - 1 / self.handover) + self.kp * (before - error)
         if "error" not in state:  # the gate opens
-            base = state["demand"] - p - feed
+            bump = state["demand"] - p - feed
         low, high = self.reach(new["share"])
-        integral = base + i
-        raw = p + integral + feed
+        integral = state["integral"] + i
+        raw = p + integral + bump + feed
         if raw > high and i > 0:
-            integral = max(base, high - p - feed)
+            integral = max(state["integral"], high - p - bump - feed)
         elif raw < low and i < 0:
-            integral = min(base, low - p - feed)
-        demand = min(max(p + integral + feed, low), high)
+            integral = min(state["integral"], low - p - bump - feed)
+        demand = min(max(p + integral + bump + feed, low), high)
         output = new["share"] * cut(demand, self.gain_max)
         rest = min(max(self.bonus_gain * (demand - output), self.bonus_low), self.bonus_high)
-        parts = {"error": error, "p": p, "i": integral, "integral": integral, "feed": feed}
+        parts = {"error": error, "p": p, "i": integral, "integral": integral, "feed": feed, "bump": bump}
         return {**parts, "demand": demand, "output": output, "rest": rest, "saturated": float(not low <= raw <= high)}
 
     def reach(self, share: float) -> tuple[float, float]:

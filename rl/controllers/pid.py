@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropostat.rl.controllers.measure import crossing, cut, measurement, missing, smoothed
-from entropostat.rl.controllers.target import passes_zero, resolve, signals_of
+from entropostat.rl.controllers.target import before_jump, passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -38,7 +38,7 @@ class PID:
     """Hold a signal at a target by a proportional, an integral and a derivative part, with anti-windup.
 
     Saturation is reported: a controller that sits on a bound is not holding its target. So is ``alarm``: it holds its
-    last value because nothing is measured. When a gate opens or the target moves, the integral takes the jump of the
+    last value because nothing is measured. When a gate opens or the target jumps, the integral takes the jump of the
     proportional part, so that the value goes on from where it is; without an integral it jumps. The velocity form has
     nothing to wind up: ``antiwindup`` is inert there, and at a bound it forgets what its proportional part asked for.
     """
@@ -120,8 +120,8 @@ class PID:
         p, i = self.kp * error, self.ki * error * dt
         d = -self.kd * self.sign * (smooth - state.get("smoothed", smooth)) / (self.scale(target) * dt)
         d = self.derivative_smoothing * state.get("d", 0.0) + (1 - self.derivative_smoothing) * d
-        # The proportional part as it would be now, had the target not moved: the difference belongs to the integral.
-        still = self.kp * self.error_at(state.get("target", target), smooth) if self.ki else p
+        # The proportional part as it would be now, had the target not jumped: the difference belongs to the integral.
+        still = self.kp * self.error_at(before_jump(state, target, self.scale(target)), smooth) if self.ki else p
         opens = self.gate == "crossing" and not (state.get("gate", 0.0) and "error" in state)
         low, high = self.reach(last)
         if self.form == "velocity":

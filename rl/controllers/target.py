@@ -19,6 +19,8 @@ State = dict[str, float]
 Target = float | Mapping[str, Any]
 
 PREFIX = "target_"
+RAMP = 0.05
+"""Of the error's scale: a target that moves by more in one update jumps."""
 
 
 def schedule_of(target: Target) -> Schedule | None:
@@ -54,3 +56,12 @@ def resolve(target: Target, state: State, signals: Mapping[str, float]) -> tuple
     before = {key: state.get(PREFIX + key, value) for key, value in schedule.init().items()}
     after, value = schedule.update(before, signals)
     return {PREFIX + key: item for key, item in after.items()}, value if schedule.known(after) else math.nan
+
+
+def before_jump(state: State, target: float, scale: float) -> float:
+    """Where the target was before it jumped; the target itself if it has not, or moves as a ramp does.
+
+    A loop without a bump gives the jump of its proportional part to the integral. On a ramp that would add up to a lag.
+    """
+    before = state.get("target", target)
+    return before if abs(target - before) > RAMP * scale else target

@@ -111,3 +111,13 @@ def test_terms_with_temperatures_of_their_own_are_refused(path: str) -> None:
     spec = scalars(temperature=0.9) | {"advantages": [("grpo", "grpo", {}), ("dcpo", "dcpo", {})]}
     with pytest.raises(ValueError, match=r"objective\.scalars\.temperature: dcpo compares temperatures"):
         tiny.ours(path, spec)
+
+
+def test_a_loop_that_cannot_hold_its_target_says_why_once_in_the_log(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreachable = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "kp": 1.0, "low": 0.0, "high": 1e-6}}
+    trainer = tiny.ours(path, tiny.objective(penalties=[{"entropy_bonus": {"coef": unreachable}}]), max_steps=54)
+    trainer.train()
+    told = [line for line in caplog.messages if "penalties.entropy_bonus.coef" in line]
+    assert len(told) == 1 and told[0].startswith("step 50, ") and "does not reach the target" in told[0]

@@ -40,10 +40,12 @@ WEIGHT = (
 
 CORE = (
     core("turns its error", "(target - signal) / self.scale", "(signal - target) / self.scale"),
-    core("winds up", "max(base, high - p - feed)", "base + i"),
-    core("winds down", "min(base, low - p - feed)", "base + i"),
+    core("winds up", 'max(state["integral"], high - p - bump - feed)', "integral"),
+    core("winds down", 'min(state["integral"], low - p - bump - feed)', "integral"),
     core("kicks on a new target", "+ self.kp * (before - error)", ""),
-    core("jumps through its gate", 'base = state["demand"] - p - feed', "pass"),
+    core("jumps through its gate", 'bump = state["demand"] - p - feed', "pass"),
+    core("keeps its bump", 'state.get("bump", 0.0) * (1 - 1 / self.handover)', 'state.get("bump", 0.0)'),
+    core("turns its bump", "self.kp * (before - error)", "self.kp * (error - before)"),
     core("never waits", 'or new["smoothed"] <= target', "or True"),
     core("has no patience", "or late or", "or"),
     core("closes its gate again", 'state.get("gate", 0.0) or late', "late"),

@@ -153,3 +153,19 @@ SAFE = (
     fault("safe_asymmetric", "brakes early", "if len(past) == self.window else 0.0", "if past else 0.0"),
     fault("safe_asymmetric", "forgets the slope's divisor", "* brake / self.window", "* brake"),
 )
+
+OF_WATCH = ("tests/unit/test_rl_watch.py",)
+WATCHES = (
+    fault("watch", "warns at once", "elif self.since >= PATIENCE:", "elif self.since >= 1:", OF_WATCH),
+    fault("watch", "repeats itself", "self.told |= set(found)", "pass", OF_WATCH),
+    fault("watch", "never forgets", "self.told -= {cause", "self.told -= {None", OF_WATCH),
+    fault("watch", "is deaf to an alarm", 'if state.get("alarm"):', "if False:", OF_WATCH),
+    fault("watch", "takes one bound for two", "if self.side and side != self.side:", "if self.side:", OF_WATCH),
+    fault("watch", "counts old turns", "if turn > self.updates - PATIENCE", "if True", OF_WATCH),
+    fault("watch", "counts through the middle", "            self.since = 0", "            pass", OF_WATCH),
+)
+
+RAMPS = (
+    fault("target", "takes a ramp for a jump", "> RAMP * scale else target", "> 0 else target"),
+    fault("target", "takes a jump for a ramp", "return before if abs", "return target if abs"),
+)

@@ -106,11 +106,22 @@ def test_a_target_that_changes_gives_no_kick_and_is_reached():
     state = controller.init()
     for step in (1.0, 2.0, 3.0):
         state, before = controller.update(state, {"entropy": 0.9, "step": step})
+    opening = state["bump"]
     state, after = controller.update(state, {"entropy": 0.9, "step": 200.0})
-    assert state["target"] == 0.5 and before > 0
-    assert after == pytest.approx(before + 0.2 * -0.5, abs=1e-9)  # the integral of one update, and nothing else
+    assert state["target"] == 0.5 and before > 0 > opening
+    # The integral of one update and what the opening of the gate still loses, and nothing else.
+    assert after == pytest.approx(before + 0.2 * -0.5 - opening / 10, abs=1e-9)
     plant = Plant(composed(target=0.6)).run(400)
     assert sound(plant).worst(50, 0.6) < 0.02
+
+
+def test_a_target_on_its_way_is_met_by_the_proportional_part_and_fills_no_integral():
+    ramp = {"schedule": {"points": [[0, 1.0], [100, 0.5]]}}
+    controller = autopilot(target=ramp, ki=1e-9, kp=1.0)
+    state = controller.init()
+    for step in range(101):
+        state, _ = controller.update(state, {"entropy": 0.8, "step": float(step)})
+    assert state["i"] == pytest.approx(0, abs=1e-6) and state["demand"] == pytest.approx(-0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("spoil", [{}, {"entropy": NAN}, {"entropy": math.inf, "entropy_tilt/authority": NAN}])
@@ -192,11 +203,22 @@ def test_it_waits_above_its_target_and_starts_from_zero_once_it_is_met_or_patien
     gated = autopilot(gate="reached", patience=None)
     falling = outputs(gated, [3.0, 2.0, 1.5, 1.1, 0.9, 0.9, 1.1])
     assert falling[:4] == [0, 0, 0, 0]
-    assert falling[4:6] == pytest.approx([0.2 * 0.1, 2 * 0.2 * 0.1])
-    assert falling[6] == pytest.approx(0.2 * (0.1 + 0.1 - 0.1) + 5.0 * (-0.1 - 0.1))  # once open it stays open
+    assert falling[4:6] == pytest.approx([0.2 * 0.1, 2 * 0.2 * 0.1 + 0.1 * 5 * 0.1])
+    assert falling[6] == pytest.approx(0.2 * 0.1 - 5.0 * 0.1 - 0.9**2 * 5.0 * 0.1)  # once open it stays open
     assert outputs(gated, [0.9])[0] > 0  # below from the start: to raise entropy needs no learning first
     late = outputs(autopilot(gate="reached", patience=3), [3.0] * 5)
     assert late[:3] == [0, 0, 0] and late[3] == pytest.approx(-0.2 * 0.5)
+
+
+def test_opening_far_from_the_target_leaves_nothing_wrong_in_the_integral():
+    """Both actuators are at a bound for long: an integral that had taken the opening's bump would still ask for the wrong side."""
+    controller = autopilot(gate="reached", patience=1, target=0.1)
+    state = controller.init()
+    for _ in range(60):
+        state, _ = controller.update(state, {"entropy": 0.5})
+    assert state["integral"] <= 0 and state["saturated"]
+    state, output = controller.update(state, {"entropy": 0.1})
+    assert output == pytest.approx(state["integral"], abs=0.02)
 
 
 def test_skipped_measurements_count_in_the_integral():

@@ -130,6 +130,14 @@ def test_a_new_target_moves_the_value_through_the_integral_alone(form):
     assert feed(controller, [1.5], state, first=4)[1] == [pytest.approx(0.1 - 5 * 0.5 - 2 * 0.5 + 0.05)]
 
 
+@pytest.mark.parametrize("form", ["position", "velocity"])
+def test_a_ramp_moves_the_value_at_once_and_leaves_nothing_in_the_integral(form):
+    ramp = {"schedule": {"points": [[0, 1.0], [100, 2.0]]}}
+    state, outputs = feed(pid(kp=5.0, ki=1e-9, target=ramp, form=form), [1.0] * 101)
+    assert outputs == pytest.approx([5.0 * step / 100 for step in range(101)], abs=1e-5)
+    assert state["integral"] == pytest.approx(0, abs=1e-6)
+
+
 def test_without_an_integral_to_take_it_a_new_target_moves_the_proportional_part():
     assert feed(pid(kp=5.0, target=LATER), [1.0] * 4)[1] == [0.0, 0.0, 0.0, 5.0]
 
