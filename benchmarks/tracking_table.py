@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import permutation_test
 
+from benchmarks.significance import below_zero
 from benchmarks.tracking import GRID, REPORTED, SIZE, TARGETS, at, log_error
 
 OURS = "autopilot"
@@ -93,19 +92,8 @@ def comparison(known: dict[str, Any], best: dict[str, int]) -> list[str]:
     if OURS not in best:
         return lines
     pairs = {row: per_seed[OURS] - per_seed[row] for row in others}
-    p = {row: _sign_flip(difference) for row, difference in pairs.items()}
-    corrected, largest = {}, 0.0
-    for rank, row in enumerate(sorted(others, key=lambda r: p[r])):
-        largest = max(largest, min(1.0, p[row] * (len(others) - rank)))
-        corrected[row] = largest
+    corrected = below_zero(pairs)
     return lines + [f"| {row} | {pairs[row].mean():+.2f} | {corrected[row]:.3f} |" for row in others]
-
-
-def _sign_flip(difference: np.ndarray) -> float:
-    result = permutation_test(
-        (difference,), np.mean, permutation_type="samples", alternative="less", n_resamples=math.inf
-    )
-    return float(result.pvalue)
 
 
 def picture(known: dict[str, Any], best: dict[str, int], path: Path) -> None:

@@ -1,0 +1,119 @@
+"""Many runs of a recipe, each in a process of its own that is forked after the slow imports, with results kept as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+Result = dict[str, Any]
+Job = Callable[[], Result]
+Line = dict[str, Any]
+
+
+class Experiment:
+    """One run of a recipe in a folder that is thrown away. Use inside a job."""
+
+    def __init__(self, recipe: Path, overrides: Iterable[str], folder: str) -> None:
+        from entropostat.recipe import load
+        from entropostat.reward.registry import VERIFIERS
+        from entropostat.reward.scoring import Scorer
+        from entropostat.trainers.run import prepare
+
+        self.recipe = load(str(recipe), [*overrides, "name=run", f"output_dir={folder}"])
+        self.scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward})
+        self.trainer, _ = prepare(self.recipe, self.scorer, None, "")
+        self.metrics = Path(folder) / "run" / "metrics.jsonl"
+
+    def train(self) -> list[Line]:
+        """The lines of metrics.jsonl."""
+        self.trainer.train()
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+
+    def probe(
+        self, seed: int | None = None, change: Callable[[Any], Any] = lambda example: example
+    ) -> dict[str, float]:
+        """The policy as it is on the recipe's held-out prompts, with samples of another seed, or prompts changed."""
+        from entropostat.trainers.evaluate import choose
+        from entropostat.trainers.run import find_model, load_data, measurement
+
+        block = self.recipe.evaluate
+        chosen = {
+            name: [change(example) for example in choose(examples, block.prompts, f"{block.seed}-{name}")]
+            for name, examples in load_data(self.recipe)[1].items()
+        }
+        reseeded = replace(
+            self.recipe, evaluate=block.model_copy(update={"seed": block.seed if seed is None else seed})
+        )
+        found = measurement(reseeded, self.trainer, self.scorer, chosen, find_model(self.recipe))()
+        return {key.removeprefix("evaluate/"): value for key, value in found.items()}
+
+
+@contextlib.contextmanager
+def experiment(recipe: Path, overrides: Iterable[str]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        found = Experiment(recipe, overrides, folder)
+        try:
+            yield found
+        finally:
+            found.scorer.close()
+
+
+class Results:
+    """A JSON file of named results."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Result] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def add(self, name: str, found: Result) -> None:
+        self.known[name] = found
+        rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(self.known.items()))
+        self.path.write_text("{\n" + rows + "\n}\n")
+
+    def complete(self, jobs: Mapping[str, Job], processes: int) -> None:
+        """Run what is missing, in the order given. A job that fails is kept as {"failed": why}: a result too."""
+        missing = {name: job for name, job in jobs.items() if name not in self.known}
+        if not missing:
+            return
+        preload()
+        _JOBS.update(missing)
+        with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+            for name, found in pool.imap_unordered(_one, missing, chunksize=1):
+                self.add(name, found)
+                shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
+                print(name, {k: v for k, v in shown.items() if isinstance(v, float | str)}, flush=True)
+
+
+_JOBS: dict[str, Job] = {}
+"""Of this process and, by the fork, of its workers: closures cannot be sent to them."""
+
+
+def _one(name: str) -> tuple[str, Result]:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return name, _JOBS[name]()
+    except Exception:  # noqa: BLE001 a failed run is a result
+        return name, {"failed": traceback.format_exc()[-800:]}
+
+
+def preload() -> None:
+    """What every run imports, once. No tensor is computed here: a fork and the threads of torch do not mix."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    sys.path.insert(0, str(ROOT))
+    import torch
+
+    torch.set_num_threads(1)
+    import entropostat.trainers.run  # noqa: F401
