@@ -45,7 +45,7 @@ def write(known: Known, path: Path) -> None:
         "",
     ]
     lines += reach(known)
-    if all(f"tune|{OURS}|0|{t}|{s}" in known for t in TARGETS for s in TUNING):
+    if all(f"tune|{OURS}|0|{t}|{s}" in known for t in TUNED for s in TUNING):
         best = chosen(known)
         seeds = [s for s in REPORTED if complete(known, best, s)]
         if seeds:
