@@ -22,6 +22,7 @@ from benchmarks.tracking_policy import (
     REPORTED,
     STEPS,
     TARGETS,
+    TUNED,
     TUNING,
     aim,
     chosen,
