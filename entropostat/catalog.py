@@ -87,11 +87,13 @@ def build() -> Catalog:
     """Read the catalog from the code itself."""
     from trl.trainer.grpo_config import GRPOConfig
 
+    from entropostat.trainers.ppo_config import PPOConfig
+
     terms = {
         slot: {name: _term(slot, name, registry[name]) for name in registry.names()}
         for slot, registry in registries().items()
     }
-    return Catalog(terms, {"grpo": _trainer(GRPOConfig)})
+    return Catalog(terms, {"grpo": _trainer(GRPOConfig), "ppo": _trainer(PPOConfig)})
 
 
 @lru_cache(maxsize=1)

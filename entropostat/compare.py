@@ -76,7 +76,7 @@ def keys_of(runs: list[Run]) -> list[str]:
     wanted: list[str] = [key for key in ("entropy", "kl", "reward") if key in seen]
     wanted += [f"control/{knob}/output" for run in runs for knob in run.knobs]
     sets = {key.split("/")[1]: None for key in seen if key.startswith("evaluate/")}
-    parts = ("pass@", "greedy", "entropy", "share/", "accuracy/", "distinct", "mean_length")
+    parts = ("pass@", "greedy", "reward/", "entropy", "share/", "accuracy/", "distinct", "mean_length")
     for name in sets:
         prefix = f"evaluate/{name}/"
         wanted += [key for part in parts for key in seen if key.startswith(prefix + part)]

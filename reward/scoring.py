@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from entropostat.data.example import Example, Message, Prompt
 from entropostat.reward.judge import Outcome, judge
@@ -18,8 +19,19 @@ log = logging.getLogger(__name__)
 Completion = str | Sequence[Message]
 
 
+class Model(Protocol):
+    """A reward model: what ``learned`` verifiers are scored by."""
+
+    truncated: int
+    """Texts of the last call that lost their beginning."""
+
+    def __call__(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[float | None]:
+        """One score a completion; None for a text without a token."""
+        ...
+
+
 class Scorer:
-    """Runs verifiers on completions. The first verifier of the recipe decides what counts as right in evaluation."""
+    """Runs verifiers on completions. The first one that is no reward model decides what counts as right in evaluation."""
 
     def __init__(
         self, verifiers: Mapping[str, Verifier], *, allow_code: bool = False, workers: int | None = None
@@ -33,6 +45,8 @@ class Scorer:
                     f"reward.{name}: this recipe runs your own code ({verifier.user_code}); pass --allow-code to allow it"
                 )
         self.verifiers = dict(verifiers)
+        self.models: dict[str, Model] = {}
+        """The trainer puts one here for every learned verifier, by name."""
         self.problems: dict[str, Counter[str]] = {name: Counter() for name in verifiers}
         """Completions lost so far, by verifier and kind ('error', 'timeout')."""
         self._keys: dict[str, list[str | None]] = {}
@@ -58,15 +72,23 @@ class Scorer:
         return next((keys for keys in found if any(key is not None for key in keys)), None)
 
     @property
+    def judge(self) -> str | None:
+        """Name of the verifier that decides in evaluation: the first that is no reward model; None without one."""
+        return next((name for name, verifier in self.verifiers.items() if not verifier.learned), None)
+
+    @property
     def strategies(self) -> tuple[str, ...]:
         """The known strategies, by the verifier that decides."""
-        return next(iter(self.verifiers.values())).strategies
+        return () if self.judge is None else self.verifiers[self.judge].strategies
 
     def score(self, name: str, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
         """Verdicts of one verifier. Problems are counted, and the first of each verifier is logged."""
         verifier = self.verifiers[name]
-        jobs = [(verifier, content(c), e) for c, e in zip(completions, examples, strict=True)]
-        outcomes = self._pool().run(jobs) if verifier.isolated else [judge(*job) for job in jobs]
+        if verifier.learned:
+            outcomes = [_learned(score) for score in self._model(name)(completions, examples)]
+        else:
+            jobs = [(verifier, content(c), e) for c, e in zip(completions, examples, strict=True)]
+            outcomes = self._pool().run(jobs) if verifier.isolated else [judge(*job) for job in jobs]
         for outcome, example in zip(outcomes, examples, strict=True):
             if outcome.problem is not None:
                 if not self.problems[name]:
@@ -80,14 +102,26 @@ class Scorer:
         return outcomes
 
     def verify(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
-        """The first verifier's verdicts: what evaluation counts. A completion that it cannot judge is not right."""
-        return self.score(next(iter(self.verifiers)), completions, examples)
+        """The judge's verdicts: what evaluation counts. A completion that it cannot judge is not right."""
+        return [Outcome()] * len(completions) if self.judge is None else self.score(self.judge, completions, examples)
+
+    def learned(self, completions: Sequence[Completion], examples: Sequence[Example]) -> dict[str, list[float | None]]:
+        """Scores of every reward model, by name."""
+        names = [name for name, verifier in self.verifiers.items() if verifier.learned]
+        return {name: [outcome.score for outcome in self.score(name, completions, examples)] for name in names}
 
     def close(self) -> None:
         """End the worker processes; they start again if needed."""
         if self._workers is not None:
             self._workers.close()
             self._workers = None
+
+    def _model(self, name: str) -> Model:
+        if name not in self.models:
+            raise RuntimeError(
+                f"reward.{name}: no model is loaded; call entropostat.trainers.reward_model.attach first"
+            )
+        return self.models[name]
 
     def _pool(self) -> Workers:
         if self._workers is None:
@@ -122,8 +156,17 @@ class RewardFunction:
         if log_metric is not None:
             lost = self.scorer.problems[name] - before
             log_metric(f"verifier/{name}/errors", float(lost["error"]))
-            log_metric(f"verifier/{name}/timeouts", float(lost["timeout"]))
+            if self.scorer.verifiers[name].learned:
+                log_metric(f"verifier/{name}/truncated", float(self.scorer.models[name].truncated))
+            else:
+                log_metric(f"verifier/{name}/timeouts", float(lost["timeout"]))
         return [outcome.score for outcome in outcomes]
+
+
+def _learned(score: float | None) -> Outcome:
+    if score is not None and not math.isfinite(score):
+        return Outcome(problem="error", message=f"the model gave {score}")
+    return Outcome(score)
 
 
 def examples_of(prompts: Sequence[Prompt], columns: Mapping[str, Any]) -> list[Example]:

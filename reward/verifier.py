@@ -22,6 +22,9 @@ class Verifier:
     strategies: ClassVar[tuple[str, ...]] = ()
     """The labels of ``strategy``, so that the share of one that has died out is reported as 0."""
 
+    learned: ClassVar[bool] = False
+    """True for a model: the trainer holds it and scores whole batches, and nothing is called here."""
+
     @property
     def user_code(self) -> str | None:
         """The module of the user's that ``score`` runs. Refused without ``--allow-code``."""

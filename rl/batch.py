@@ -67,6 +67,10 @@ class TokenBatch:
     old_entropy: Tensor | None = None
     rewards: Tensor | None = None
     """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    old_values: Tensor | None = None
+    """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
+    truncated: Tensor | None = None
+    """(B,) bool: generation stopped by length, not by EOS."""
     groups: Tensor | None = None
     """(B,) id of the prompt group, equal on all ranks that hold members of it."""
     uids: Tensor | None = None

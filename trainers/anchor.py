@@ -103,7 +103,8 @@ class AnchorCallback(TrainerCallback, ExportableState):
             own = {name: p for name, p in policy.named_parameters() if part in name}
             return [(name, p, policy.get_parameter(name.replace(part, ".ref."))) for name, p in own.items()]
         reference = dict(unwrap(self.trainer.ref_model).named_parameters())
-        return [(name, p, reference[name]) for name, p in policy.named_parameters()]
+        # A critic has no reference.
+        return [(name, p, reference[name]) for name, p in policy.named_parameters() if name in reference]
 
     # ------------------------------------------------------------------------------------------ movement
 

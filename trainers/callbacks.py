@@ -7,6 +7,8 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from entropostat.trainers.interrupt import stop_file
+
 
 class ControlCallback(TrainerCallback, ExportableState):
     """Moves the controllers after each optimizer step and keeps their state in the checkpoint.
@@ -21,6 +23,7 @@ class ControlCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         trainer = self.trainer
         kept = {"control": trainer.control_state, "generations": trainer.generations, "signals": trainer._held}
+        kept |= {"moments": trainer.moments.state_dict()}
         return {"args": {}, "attributes": kept}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -30,6 +33,8 @@ class ControlCallback(TrainerCallback, ExportableState):
         self.trainer.scale_learning_rate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        if state.is_world_process_zero and stop_file() is not None:
+            self.trainer.stop_requested = True
         applied = not self.trainer.accelerator.optimizer_step_was_skipped
         if self.trainer.close_window(applied):
             control.should_save = True

@@ -14,6 +14,7 @@ from entropostat.recipe.signals import OLD_ENTROPY, REF_ENTROPY, ROLLOUT
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import REPORTED, Control, ControlState
 from entropostat.rl.controllers.watch import Watch
+from entropostat.rl.normaliser import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.checkpoint import restore_buffer
@@ -31,6 +32,7 @@ class ControlMixin:
     objective: Objective
     stop_requested: bool
     generations: int
+    moments: RunningMoments
     _window: Window
     _reducer: Reducer
     _metrics: dict[str, Any]
@@ -77,6 +79,7 @@ class ControlMixin:
             log.warning("this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation")
         self.control_state |= {path: state for path, state in saved["control"].items() if path in self.control_state}
         self.generations = saved["generations"]
+        self.moments = RunningMoments.from_state(saved.get("moments", {}))
         self._held = dict(saved["signals"])
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
 

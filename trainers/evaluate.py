@@ -1,4 +1,4 @@
-"""Held-out evaluation: pass@1, unbiased pass@k, greedy, lengths, strategies, entropy."""
+"""Held-out evaluation: pass@1, unbiased pass@k, greedy, lengths, strategies, entropy, what reward models think of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome
 from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.generation import completion_mask, end_tokens, generate, prompt_ids
 
 Verify = Callable[[list[str], list[Example]], Sequence[Outcome]]
+Learned = Callable[[list[str], list[Example]], Mapping[str, list[float | None]]]
+"""Scores of each reward model."""
 Gather = Callable[[list[Any]], list[Any]]
 """Lists of all ranks, concatenated: ``accelerate.utils.gather_object``."""
 
@@ -35,6 +38,8 @@ class EvaluateSettings:
     """Sequences generated at once, at most; samples of a prompt stay together."""
     strategies: tuple[str, ...] = ()
     """Reported even where their share is 0."""
+    judged: bool = True
+    """False: nothing says what is right, so nothing is said about it."""
 
     def __post_init__(self) -> None:
         for k in self.k:
@@ -54,6 +59,7 @@ class Record:
     entropy: float
     reference_entropy: float
     greedy_right: bool
+    learned: dict[str, list[float]]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -76,6 +82,7 @@ def evaluate(
     verify: Verify,
     settings: EvaluateSettings,
     *,
+    learned: Learned = lambda texts, examples: {},
     reference: nn.Module | None = None,
     rank: int = 0,
     world: int = 1,
@@ -85,7 +92,8 @@ def evaluate(
     """Metrics ``evaluate/<set>/...``, equal on all ranks and independent of their number.
 
     ``model`` must be callable without other ranks (under ZeRO-3: gathered). ``reference`` adds ``entropy_ratio``; the
-    model itself stands for a PEFT model with its adapter off. Random state and training mode are left as they were.
+    model itself stands for a PEFT model with its adapter off. ``learned`` adds the mean score of each reward model. Random
+    state and training mode are left as they were.
     """
     size = max(1, settings.batch // settings.samples)
     chunks = []
@@ -96,7 +104,9 @@ def evaluate(
     records: list[tuple[str, Record]] = []
     with _undisturbed(model):
         for done, (name, start, part) in enumerate(mine):
-            for record in _run(model, tokenizer, part, start, verify, settings, reference, f"{settings.seed}-{name}"):
+            for record in _run(
+                model, tokenizer, part, start, verify, learned, settings, reference, f"{settings.seed}-{name}"
+            ):
                 records.append((name, record))
             if progress is not None:
                 progress(done + 1, len(mine))
@@ -121,10 +131,16 @@ def summarise(records: Sequence[Record], settings: EvaluateSettings, with_refere
     counts = [sum(record.right) for record in records]
     tokens = max(1, sum(record.tokens for record in records))
     entropy = sum(record.entropy for record in records) / tokens
-    out = {"pass@1": sum(counts) / (n * len(records))}
-    out |= {f"pass@{k}": sum(pass_at_k(n, c, k) for c in counts) / len(records) for k in settings.k if k > 1}
-    if settings.greedy:
+    out: dict[str, float] = {}
+    if settings.judged:
+        out["pass@1"] = sum(counts) / (n * len(records))
+        out |= {f"pass@{k}": sum(pass_at_k(n, c, k) for c in counts) / len(records) for k in settings.k if k > 1}
+    if settings.greedy and settings.judged:
         out["greedy"] = sum(record.greedy_right for record in records) / len(records)
+    for name in records[0].learned:
+        scores = [score for record in records for score in record.learned[name]]
+        if scores:
+            out[f"reward/{name}"] = sum(scores) / len(scores)
     out["mean_length"] = tokens / (n * len(records))
     out["distinct"] = sum(record.distinct for record in records) / len(records)
     out["entropy"] = entropy
@@ -147,26 +163,20 @@ def _run(
     examples: Sequence[Example],
     start: int,
     verify: Verify,
+    learned: Learned,
     settings: EvaluateSettings,
     reference: nn.Module | None,
     seed: str,
 ) -> Iterator[Record]:
     """One batch of prompts. Seeded by what it holds and not by what ran before, so that ranks can share the work."""
-    device = next(model.parameters()).device
-    encoded = tokenizer(
-        [render(example, tokenizer) for example in examples],
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        add_special_tokens=isinstance(examples[0].prompt, str),
-    ).to(device)
-    prompt, attention = encoded["input_ids"], encoded["attention_mask"]
+    prompt, attention = prompt_ids(examples, tokenizer, next(model.parameters()).device)
     n, width = settings.samples, prompt.shape[1]
     torch.manual_seed(random.Random(f"{seed}-{start}").getrandbits(63))
-    ids = _generate(model, tokenizer, prompt, attention, settings, do_sample=True, num_return_sequences=n)
+    ids = generate(model, tokenizer, prompt, attention, settings.max_new_tokens, do_sample=True, num_return_sequences=n)
     mask = completion_mask(ids[:, width:], end_tokens(model, tokenizer))
     texts = tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True)
-    outcomes = verify(texts, [example for example in examples for _ in range(n)])
+    asked = [example for example in examples for _ in range(n)]
+    outcomes, scores = verify(texts, asked), learned(texts, asked)
     whole = torch.cat([attention.repeat_interleave(n, 0), mask], 1)
     entropy = completion_entropy(model, ids, whole, width).sum(1)
     reference_entropy = torch.zeros_like(entropy)
@@ -175,7 +185,7 @@ def _run(
             reference_entropy = completion_entropy(reference, ids, whole, width).sum(1)
     greedy = [Outcome()] * len(examples)
     if settings.greedy:
-        best = _generate(model, tokenizer, prompt, attention, settings, do_sample=False)
+        best = generate(model, tokenizer, prompt, attention, settings.max_new_tokens, do_sample=False)
         greedy = list(verify(tokenizer.batch_decode(best[:, width:], skip_special_tokens=True), list(examples)))
     for i in range(len(examples)):
         rows = slice(i * n, (i + 1) * n)
@@ -188,57 +198,8 @@ def _run(
             entropy=float(entropy[rows].sum()),
             reference_entropy=float(reference_entropy[rows].sum()),
             greedy_right=greedy[i].right,
+            learned={name: [x for x in found[rows] if x is not None] for name, found in scores.items()},
         )
-
-
-def render(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text that the model continues: the prompt itself, or the conversation in the model's chat template."""
-    if isinstance(example.prompt, str):
-        return example.prompt
-    messages = [dict(message) for message in example.prompt]
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-
-
-def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What ends a completion: the tokenizer's token and the model's, as in TRL's own generation."""
-    own = model.generation_config.eos_token_id
-    return sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
-
-
-def completion_mask(completion: Tensor, ends: list[int]) -> Tensor:
-    """(N, T) 1 up to and including the first end token, which the policy chose too."""
-    end = torch.isin(completion, torch.tensor(ends, device=completion.device)).long()
-    return (end.cumsum(1) - end == 0).long()
-
-
-def _generate(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Tensor,
-    attention: Tensor,
-    settings: EvaluateSettings,
-    **options: Any,
-) -> Tensor:
-    """Generate under these settings alone: ``generate`` would fill in what is unset from the model's own defaults
-    (penalties, truncation), so those are put aside.
-    """
-    sampling = {"temperature": 1.0, "top_k": 0, "top_p": 1.0} if options["do_sample"] else {}
-    config = GenerationConfig(
-        max_new_tokens=settings.max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=end_tokens(model, tokenizer),
-        use_cache=True,
-        **sampling,
-        **options,
-    )
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        out: Tensor = model.generate(input_ids=prompt, attention_mask=attention, generation_config=config)
-        return out
-    finally:
-        model.generation_config = own
 
 
 @contextmanager

@@ -13,7 +13,7 @@ cancels in O.
 
 What belongs to Muon: a trainable weight of exactly two dimensions that lies neither in an embedding nor in the output head.
 It goes by the parameter itself and not by its name, so that a head which is tied to the embedding stays with AdamW under
-either name. Weights of three dimensions (experts in one tensor) stay with AdamW too.
+either name. Weights of three dimensions (experts in one tensor) stay with AdamW too, and so does a critic.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from torch.optim import AdamW, Optimizer
 
 from entropostat.recipe.blocks import Muon
 from entropostat.recipe.blocks import Optimizer as OptimizerBlock
+from entropostat.trainers.critic_heads import Critic
 from entropostat.trainers.governor import StepGovernor
 
 
 def hidden_matrices(model: Any) -> list[Tensor]:
     """What Muon updates, in the order of the model's parameters."""
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | Critic)]
     tables += [found for found in (model.get_input_embeddings(), model.get_output_embeddings()) if found is not None]
     excluded = {parameter for module in tables for parameter in module.parameters()}
     return [p for p in model.parameters() if p.requires_grad and dimensions(p) == 2 and p not in excluded]

@@ -40,7 +40,7 @@ def extra_rollouts(
     found = resample(trainer, generate, inputs, part.term.share, at)
     again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
     mask = completion_mask(found)
-    own = _extra_batch(trainer, again, mask, batch)
+    own = _extra_batch(trainer, again, found, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))
     for key, value in metrics.items():
         trainer._metrics["train"][f"{part.name}/{key}"].append(value.item())
@@ -52,14 +52,15 @@ def extra_rollouts(
     return extra.buffered(found, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
 
 
-def _extra_batch(trainer: Any, per_func: torch.Tensor, mask: torch.Tensor, batch: TokenBatch) -> TokenBatch:
+def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], batch: TokenBatch) -> TokenBatch:
+    mask = completion_mask(found)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     uids = torch.arange(per_func.size(0), device=per_func.device)
     return TokenBatch(
         logps=mask.float() * 0,
         mask=mask,
-        rewards=weighted_rewards(trainer, per_func)[mine],
+        rewards=trainer.shaped_rewards(per_func, found, again=True),
         groups=(uids // trainer.num_generations)[mine],
         uids=uids[mine],
         reducer=batch.reducer,
@@ -67,11 +68,20 @@ def _extra_batch(trainer: Any, per_func: torch.Tensor, mask: torch.Tensor, batch
 
 
 def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
-    """(N,) over all ranks; NaN where no reward function could score the completion."""
+    """(N,) over all ranks; NaN where no reward function that counts could score the completion."""
     weights = trainer.reward_weights.to(per_func.device).unsqueeze(0)
     rewards = (per_func * weights).nansum(dim=1)
-    rewards[torch.isnan(per_func).all(dim=1)] = torch.nan
+    rewards[(torch.isnan(per_func) | (weights == 0)).all(dim=1)] = torch.nan
     return rewards
+
+
+def truncated(trainer: Any, output: dict[str, Any]) -> torch.Tensor:
+    """(B,) bool: the completion was stopped by its length, and did not end by a token that ends."""
+    ids, mask = output["completion_ids"], output["completion_mask"].bool()
+    ends = torch.tensor([*trainer.eos_token_ids, trainer._tokenizer.pad_token_id], device=ids.device)
+    last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)
+    # Where `mask_truncated_completions` has emptied the mask, this is the first token: what was cut did not end there.
+    return ~torch.isin(ids.gather(1, last).squeeze(1), ends)
 
 
 def _replaced(trainer: Any, output: dict[str, Any], found: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:

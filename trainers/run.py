@@ -33,16 +33,17 @@ from entropostat.rl.control import Control
 from entropostat.train import FOLDER_NOTE
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
-from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.interrupt import stop_on_signal
+from entropostat.trainers.interrupt import stop_file, stop_on_signal
+from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.models import load_model, load_tokenizer, model_path
 from entropostat.trainers.progress import Progress
+from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
 from entropostat.trainers.shards import gathered
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
+    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -69,6 +70,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     order = plan_prompts(recipe, config, pools)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
+    load_rewards(recipe, scorer, pools, path, config)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
@@ -82,7 +84,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
-    trainer = EntropyGRPOTrainer(
+    trainer = make_trainer(
+        recipe,
         model=load_policy(recipe, path),
         reward_funcs=scorer.functions,
         args=config,
@@ -91,6 +94,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         peft_config=peft_config(recipe),
         objective=control,
         optimizer=recipe.optimizer,
+        shaping=recipe.shaping,
     )
     trainer.answer_keys = lambda: scorer.answers
     trainer.remove_callback(PrinterCallback)
@@ -135,7 +139,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
                 os.environ.setdefault(name, value)
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
-    return GRPOConfig(**{**fields, **recipe.trainer_fields})
+    return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
 
 
 def check_world(found: int) -> None:
@@ -156,16 +160,18 @@ def on_all_ranks(function: Any, *args: Any) -> Any:
 
 
 def find_checkpoint(recipe: Recipe, resume: str | None) -> Path | None:
-    """The folder that ``--resume`` names; ``last``: the newest checkpoint of the recipe's newest run."""
+    """The folder that ``--resume`` names; ``last``: the newest checkpoint of the recipe's newest run; ``auto``: that, if any."""
     if resume is None:
         return None
-    if resume != "last":
+    if resume not in ("last", "auto"):
         folder = Path(resume)
         if not (folder / "trainer_state.json").is_file():
             raise FileNotFoundError(f"--resume {resume}: no checkpoint there (trainer_state.json is missing)")
         return folder
     runs = [recipe.run_dir, *recipe.run_dir.parent.glob(f"{recipe.name}-[0-9]*")]
     found = [state.parent for run in runs for state in run.glob("checkpoint-*/trainer_state.json")]
+    if not found and resume == "auto":
+        return None
     if not found:
         raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no checkpoint")
     return max(found, key=lambda folder: (folder.stat().st_mtime, int(folder.name.rpartition("-")[2])))
@@ -231,6 +237,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         greedy=block.greedy,
         seed=block.seed,
         strategies=scorer.strategies,
+        judged=scorer.judge is not None,
     )
     reference = None if trainer.anchor.moves else trainer.ref_model
     if block.reference and reference is None:
@@ -254,6 +261,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
                 tests,
                 scorer.verify,
                 settings,
+                learned=scorer.learned,
                 reference=frozen if block.reference else None,
                 rank=accelerator.process_index,
                 world=accelerator.num_processes,
@@ -280,5 +288,8 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         if stopped:
             resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
             print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)
+    restart = stop_file()  # of a batch job, which starts again where the file is left
     trainer.accelerator.wait_for_everyone()
-    return 130 if stopped else 0
+    if restart is not None and not stopped and trainer.accelerator.is_main_process:
+        restart.unlink()
+    return 130 if stopped and restart is None else 0

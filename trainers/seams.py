@@ -33,9 +33,10 @@ from entropostat.trainers.extra import Joined
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
 from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
-from entropostat.trainers.rollouts import extra_rollouts, log_advantages, weighted_rewards
+from entropostat.trainers.rollouts import extra_rollouts, log_advantages
 from entropostat.trainers.scalars import ScalarsMixin
 from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
+from entropostat.trainers.shaping import ShapingMixin
 from entropostat.trainers.vocabulary import Packed, VocabularyTap, innermost
 from entropostat.trainers.window import Window
 
@@ -43,7 +44,7 @@ KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
+class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
@@ -101,10 +102,10 @@ class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
         rows = output["completion_ids"].size(0)
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-        rewards = weighted_rewards(self, self._rewards_per_func)
+        rewards = self.shaped_rewards(self._rewards_per_func, output)
         training = self.model.training
         size = self.num_generations if training else self.num_generations_eval
-        uids = torch.arange(rewards.numel(), device=rewards.device)
+        uids = torch.arange(self._rewards_per_func.size(0), device=rewards.device)
         needs = self._rollout_needs
         old_logps = output.get("old_per_token_logps")
         scored = self._scored[0] if old_logps is not None and self._scored else {}
@@ -119,7 +120,7 @@ class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
             old_logps=old_logps,
             **scored,
             ref_logps=output.get("ref_per_token_logps"),
-            rewards=rewards[mine],
+            rewards=rewards,
             groups=(uids // size)[mine],
             uids=uids[mine],
             answers=None if answers is None else tuple(answers),
@@ -157,7 +158,7 @@ class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
             return self._with_extra_rows(model, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if collecting:  # what the tap holds goes either way: with its adapter off the policy is its own reference
-            statistics = {} if self._vocabulary is None else self._vocabulary.take(result[0].size(1))
+            statistics = self._taken(result[0].size(1))
             if reference:
                 self._ref_entropy = result[1]
             else:
@@ -165,6 +166,10 @@ class EntropyMixin(ControlMixin, OptimizerMixin, ScalarsMixin):
         if self._armed is not None:
             self._tap(result[0], result[1])
         return result
+
+    def _taken(self, length: int) -> dict[str, Any]:
+        """Batch fields that the taps have of the forward passes since the last taking."""
+        return {} if self._vocabulary is None else self._vocabulary.take(length)
 
     def _with_extra_rows(self, model: Any, ids: Tensor, attention: Tensor, keep: int, *args: Any, **kwargs: Any) -> Any:
         """The same forward pass with the extra completions appended; TRL sees its own rows."""

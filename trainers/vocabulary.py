@@ -9,7 +9,6 @@ another way than the output is not seen by the engine.
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from entropostat.rl.vocab import CONSTANT, VocabStats, packed, unpacked, vocab_s
 from entropostat.rl.vocab_soft import SoftLabels
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.rl.vocab_tiles import Head
+from entropostat.trainers.tap import ForwardTap
 
 LSE = "lse at "
 """A module's output holds plain tensors only, so each temperature has a name of its own."""
@@ -82,22 +82,15 @@ class Packed:
         return (rows, start + positions[rows, places]), SoftLabels(ids[rows, places], probs[rows, places])
 
 
-class VocabularyTap:
+class VocabularyTap(ForwardTap):
     """Wraps the forward of the innermost ``model``; computes only while armed, and what it is armed for."""
 
     def __init__(self, model: PreTrainedModel, temperature: float) -> None:
-        self.model = model
+        super().__init__(model)
         self.head = logit_head(model.config, temperature)
         self._wanted: Wanted | None = None
         self._soft: Packed | None = None
         self._found: list[dict[str, Tensor]] = []
-        self._forward = model.forward
-
-        @functools.wraps(type(model).forward)  # `generate` checks its arguments against this signature
-        def forward(_: Any, *args: Any, **kwargs: Any) -> Any:
-            return self.forward(*args, **kwargs)
-
-        model.forward = types.MethodType(forward, model)
 
     @contextmanager
     def armed(self, wanted: Wanted, soft: Packed | None = None) -> Iterator[None]:
@@ -119,13 +112,8 @@ class VocabularyTap:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._wanted is None or not kwargs.get("fused_lm_head"):
             return self._forward(*args, **kwargs)
-        hidden: list[Tensor] = []
-        handle = self.model.base_model.register_forward_hook(lambda *call: hidden.append(call[2].last_hidden_state))
-        try:
-            output = self._forward(*args, **kwargs)
-        finally:
-            handle.remove()
-        states, labels = hidden[0][:, :-1], kwargs["labels"][:, 1:]
+        output, states = self.with_states(*args, **kwargs)
+        states, labels = states[:, :-1], kwargs["labels"][:, 1:]
         found = self.statistics(states, labels, self._wanted) if self._wanted.any_token else {}
         if self._soft is not None:
             found["soft_logp"] = self.soft_logp(states, labels, self._soft)

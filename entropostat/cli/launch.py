@@ -58,6 +58,9 @@ def command(recipe: Recipe, arguments: list[str], gpus: int, env: Mapping[str, s
             raise fail(where, "launch.num_machines", f"{launch.num_machines} machines need {names} in the environment")
         for name, flag in MACHINES.items():
             words += [flag, env[name]]
+    elif "MASTER_PORT" in env:
+        # Two jobs on one machine would both take accelerate's default.
+        words += ["--main_process_port", env["MASTER_PORT"]]
     return [*words, "-m", "entropostat", "train", *arguments]
 
 

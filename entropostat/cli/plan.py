@@ -36,8 +36,10 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "batch": batch(sizes),
         "steps": steps(recipe, sizes),
         "objective": formula(recipe),
+        "critic": critic(recipe),
         "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
+        "shaping": shaping(recipe),
         "extra_forwards": extra_forwards(recipe, sizes),
         "controllers": [
             {
@@ -119,6 +121,31 @@ def formula(recipe: Recipe) -> str:
     return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
 
 
+def critic(recipe: Recipe) -> str | None:
+    """What trainer.kind: ppo learns beside the policy."""
+    block = recipe.critic
+    if recipe.kind != "ppo":
+        return None
+    heads = "one head" if block.heads == 1 else f"{block.heads} heads, {block.combine}"
+    shared = "the policy's backbone" + (", detached" if block.detach else "")
+    rate = "" if block.learning_rate is None else f", learning rate {block.learning_rate:g}"
+    clip = "" if block.clip is None else f", values clipped at {block.clip:g}"
+    where = shared if block.trunk == "shared" else "a copy of the policy's backbone"
+    return f"{heads} on {where}; {block.coef:g} * {block.loss}{clip}{rate}"
+
+
+def shaping(recipe: Recipe) -> list[str]:
+    """Where reward models come from, and what becomes of the sum of rewards."""
+    built = "built here, on preferences between completions of the policy"
+    found = [f"{t.name} is {t.options.get('path') or built}" for t in recipe.reward if t.kind == "model"]
+    block = recipe.shaping
+    steps = ["normalised by all rewards so far"] if block.normalise else []
+    steps += [f"at most {block.clip:g} in size"] if block.clip is not None else []
+    if block.missing_eos_penalty:
+        steps.append(f"{block.missing_eos_penalty:g} less without an end token")
+    return [*found, *([", then ".join(steps)] if steps else [])]
+
+
 def optimizer(recipe: Recipe) -> list[str]:
     """What its block adds to the trainer's own optimizer."""
     muon, radius = recipe.optimizer.muon, recipe.optimizer.step_radius
@@ -175,7 +202,9 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
     rows += [("data", _stage(stage)) for stage in found["data"]]
     rows += [
         ("reward", " + ".join(found["reward"])),
+        *(("shaping", what) for what in found["shaping"]),
         ("objective", found["objective"]),
+        *(("critic", what) for what in [found["critic"]] if what),
         *(("optimizer", what) for what in found["optimizer"]),
         (
             "generation",

@@ -19,7 +19,7 @@ def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
 
 
 def generation(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
-    if sizes.group < 2:
+    if sizes.group < 2 and recipe.kind != "ppo":
         yield Lint(
             "error",
             "trainer.num_generations",

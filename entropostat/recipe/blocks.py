@@ -39,6 +39,18 @@ class Build(Block):
         return self
 
 
+class BuildReward(Block):
+    """A reward model that starts as the policy does, and learns which of two of its completions the judge prefers."""
+
+    pairs: int = Field(2048, ge=2, description="preferences at most, each between two completions of one prompt")
+    draws: int = Field(4, ge=2, description="completions drawn per prompt; its best and its worst make the pair")
+    noise: float = Field(0.1, ge=0, le=0.5, description="share of the preferences that are turned round")
+    epochs: float = Field(2.0, gt=0, description="passes over the preferences")
+    batch: int = Field(64, ge=1, description="preferences per optimizer step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate; it falls to 0 in a line")
+    seed: int | None = Field(None, ge=0, description="of completions, noise and training; null: the recipe's seed")
+
+
 class Package(Block):
     """Weights that an installed Python package ships as a GGUF file."""
 
@@ -142,6 +154,52 @@ class Optimizer(Block):
     step_radius: StepRadius | None = Field(None, description="null: off, and costs nothing")
 
 
+class Shaping(Block):
+    """What happens to the weighted sum of rewards before any advantage is computed: normalise, clip, end."""
+
+    normalise: bool = Field(
+        False, description="subtract the mean and divide by the deviation of all rewards so far, these included"
+    )
+    clip: float | None = Field(None, gt=0, description="bound of the size of a reward, normalised or not; null: none")
+    missing_eos_penalty: float | None = Field(
+        None, ge=0, description="taken off the reward of a completion that did not end by itself; null: nothing is"
+    )
+
+    @property
+    def active(self) -> bool:
+        return self.normalise or self.clip is not None or self.missing_eos_penalty is not None
+
+
+class Critic(Block):
+    """The value function of `trainer.kind: ppo`: heads on the policy's last hidden states, or on those of a copy of it."""
+
+    trunk: Literal["shared", "separate"] = Field(
+        "shared", description="the policy's own backbone, or a trained copy of it, which costs its size and its forward"
+    )
+    detach: bool = Field(True, description="the value loss does not train a shared backbone")
+    heads: int = Field(1, ge=1, le=2, description="independent estimates; twin heads keep the value modest")
+    combine: Literal["min", "mean", "softmin"] = Field("min", description="what twin heads say together")
+    alpha: float = Field(0.3, gt=0, description="softness of softmin, in units of the reward: 0 is min, infinity mean")
+    hidden: bool = Field(False, description="a hidden layer of a quarter of the width in each head")
+    layer_norm: bool = Field(False, description="normalise the hidden states before the heads")
+    init: float = Field(0.01, ge=0, description="scale of the first values, in units of the reward")
+    loss: Literal["mse", "huber"] = Field("mse", description="distance to the return, half the square at small errors")
+    delta: float = Field(0.5, gt=0, description="error from which huber grows in a line")
+    clip: float | None = Field(0.2, gt=0, description="how far a value may move from the old one; null: any distance")
+    clip_rule: Literal["max", "mean"] = Field(
+        "max", description="the larger of the loss and that of the clipped value (PPO), or their mean (SAFE's release)"
+    )
+    per_head: bool = Field(True, description="each head learns on its own; false: what they say together does")
+    coef: float = Field(0.1, gt=0, description="factor of the value loss beside the policy's")
+    learning_rate: float | None = Field(None, gt=0, description="of the critic; null: trainer.learning_rate")
+
+    @model_validator(mode="after")
+    def _twins_differ(self) -> Critic:
+        if self.heads > 1 and not self.init and not self.hidden:
+            raise ValueError("init: 0 starts both heads at the same weights, where they stay; use 0.01")
+        return self
+
+
 STRATEGIES = ("single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2")
 
 
@@ -168,8 +226,17 @@ class Slurm(Block):
         "24:00:00", pattern=r"^(\d+-)?\d+(:\d{2}){0,2}$", description="--time, [days-]hours:minutes:seconds"
     )
     constraint: str | None = Field(None, description="--constraint")
+    vllm_nodes: int = Field(0, ge=0, le=1, description="a node more, for the server of trainer.vllm_mode: server")
+    array: str | None = Field(
+        None, pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*(%\d+)?$", description="seeds, such as 0-4 or 1,5,7%2; one run each"
+    )
+    signal_lead: int = Field(300, ge=30, le=65535, description="seconds before the time limit to save and go on later")
+    max_restarts: int = Field(10, ge=0, description="restarts after which the job queues itself no more")
     setup: list[str] = Field([], description="shell lines run before training, such as module load")
-    extra: list[str] = Field([], description="further #SBATCH options")
+    python: str | None = Field(None, description="interpreter; null: the one that submits, or python in a container")
+    container: str | None = Field(None, description="image, for srun --container-image (pyxis)")
+    mounts: list[str] = Field([], description="source:target for the container, besides the current folder")
+    extra: list[str] = Field([], description="further #SBATCH options, such as --mail-type=END")
 
 
 class Wandb(Block):
@@ -200,8 +267,10 @@ class Tracking(Block):
 BLOCKS: dict[str, type[Block]] = {
     "model": Model,
     "data": Data,
+    "critic": Critic,
     "optimizer": Optimizer,
     "sampler": Sampler,
+    "shaping": Shaping,
     "evaluate": Evaluate,
     "launch": Launch,
     "slurm": Slurm,

@@ -12,8 +12,9 @@ from entropostat.recipe.blocks import BLOCKS, Block
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.forms import trainer_form
-from entropostat.recipe.owned import NOT_IN_TRAINER, OWNED, REFUSED
+from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.rewards import check_reward
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
 
@@ -24,8 +25,10 @@ ROOT = (
     "model",
     "data",
     "reward",
+    "shaping",
     "objective",
     "trainer",
+    "critic",
     "optimizer",
     "sampler",
     "evaluate",
@@ -50,7 +53,7 @@ def check(root: Value, path: FilePath) -> Recipe:
     parts: dict[str, Any] = {name: _block(root, name, form, problems) for name, form in BLOCKS.items()}
     parts |= {"seed": _seed(root, problems), "output_dir": _text(root, "output_dir", "runs", problems)}
     parts |= {"name": _text(root, "name", path.stem, problems), "trainer": _trainer(root, problems)}
-    parts["reward"] = _reward(root, problems)
+    parts["reward"] = check_reward(_child(root, "reward"), problems)
     parts["objective"] = _objective(root, problems)
     _model(root, parts["model"], problems)
     _data(root, parts, problems)
@@ -144,17 +147,9 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
         return f"belongs to another block (value {show(value.plain)}); use {OWNED[key]}"
     if key in REFUSED:
         return f"cannot be set (value {show(value.plain)}): {REFUSED[key]}"
+    if key in FORMER:
+        return f"was an option of TRL's PPOTrainer (value {show(value.plain)}); use {FORMER[key]}"
     return unknown_key(path, key, value, known)
-
-
-def _reward(root: Value, problems: list[Problem]) -> list[Term]:
-    block = _child(root, "reward")
-    if not block.content:
-        problems.append(
-            Problem(block.origin, "reward", "missing; give at least one verifier, such as '- exact_match: {}'")
-        )
-        return []
-    return term_list(block, "verifiers", ("reward",), problems)
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:

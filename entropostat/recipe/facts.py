@@ -67,8 +67,14 @@ def rollout_needs(recipe: Recipe) -> set[str]:
     found: set[str] = set()
     for slot, term in recipe.terms:
         if slot == "advantages" or option(term, slot, "scope") == "rollout":
-            found |= set(info(slot, term).rollout_needs)
+            found |= rollout_needs_of(slot, term)
     return found
+
+
+def rollout_needs_of(slot: str, term: Term) -> set[str]:
+    """Those of one term: a divergence in the reward reads the reference beside what the term always reads."""
+    divergent = slot == "advantages" and option(term, slot, "kl_coef") is not None
+    return {*info(slot, term).rollout_needs, *(("old_logps", "ref_logps") if divergent else ())}
 
 
 def metrics(recipe: Recipe) -> set[str]:
@@ -112,10 +118,12 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     elif corrected_sampler(recipe):
         found.append("old log-probs: vLLM's are corrected by them")
     else:
-        reading = sorted({"old_logps", "old_entropy"} & rollout_needs(recipe))
+        reading = sorted({"old_logps", "old_entropy", "old_values"} & rollout_needs(recipe))
         if reading:
-            asking = ", ".join(t.name for s, t in recipe.terms if {*reading} & {*info(s, t).rollout_needs})
-            found.append(f"old log-probs: {asking} with scope rollout (TRL alone would skip this forward)")
+            asking = ", ".join(t.name for s, t in recipe.terms if {*reading} & rollout_needs_of(s, t))
+            what = "old log-probs and values" if "old_values" in reading else "old log-probs"
+            scope = "" if "old_values" in reading else " with scope rollout"
+            found.append(f"{what}: {asking}{scope} (TRL alone would skip this forward)")
     if reads_reference(recipe):
         moves = any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms)
         how = "adapters switched off" if recipe.model.peft else "a frozen copy of the model"

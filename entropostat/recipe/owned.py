@@ -67,4 +67,31 @@ REFUSED: dict[str, str] = {
 }
 """Keys that no spelling makes possible, and why."""
 
+FORMER: dict[str, str] = {
+    "num_ppo_epochs": "trainer.num_iterations",
+    "num_mini_batches": "trainer.steps_per_generation",
+    "response_length": "trainer.max_completion_length",
+    "total_episodes": "trainer.max_steps",
+    "num_total_batches": "trainer.max_steps",
+    "local_rollout_forward_batch_size": "trainer.per_device_train_batch_size",
+    "cliprange": "objective.loss.trl.epsilon",
+    "cliprange_value": "critic.clip",
+    "vf_coef": "critic.coef",
+    "gamma": "objective.advantages.gae.gamma",
+    "lam": "objective.advantages.gae.lam",
+    "kl_coef": "objective.advantages.gae.kl_coef",
+    "kl_estimator": "objective.advantages.gae.divergence",
+    "whiten_rewards": "shaping.normalise",
+    "missing_eos_penalty": "shaping.missing_eos_penalty",
+    "reward_model_path": "reward: [model: {path: ...}]",
+    "sft_model_path": "model.path",
+    "model_adapter_name": "model.peft",
+    "ref_adapter_name": "model.peft",
+    "stop_token": "model.path (every end token of its generation config ends a completion)",
+    "stop_token_id": "model.path (every end token of its generation config ends a completion)",
+    "num_sample_generations": "tracking.completions",
+    "exp_name": "name",
+}
+"""Options of TRL's removed PPOTrainer, and what has their place here."""
+
 NOT_IN_TRAINER = frozenset(OWNED) | frozenset(REFUSED)

@@ -9,7 +9,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from entropostat.recipe.blocks import Data, Evaluate, Launch, Model, Optimizer, Sampler, Slurm, Tracking
+from entropostat.recipe.blocks import (
+    Critic,
+    Data,
+    Evaluate,
+    Launch,
+    Model,
+    Optimizer,
+    Sampler,
+    Shaping,
+    Slurm,
+    Tracking,
+)
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
@@ -26,9 +37,11 @@ class Recipe:
     model: Model
     data: Data
     reward: list[Term]
+    shaping: Shaping
     objective: Objective
     trainer: dict[str, Any]
     """``kind`` and the TRL fields that the recipe states."""
+    critic: Critic
     optimizer: Optimizer
     sampler: Sampler
     evaluate: Evaluate

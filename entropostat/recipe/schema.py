@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from entropostat.catalog import load
-from entropostat.recipe.blocks import BLOCKS
+from entropostat.recipe.blocks import BLOCKS, BuildReward
 from entropostat.recipe.forms import term_form, trainer_form
 from entropostat.recipe.owned import NOT_IN_TRAINER
 
@@ -24,7 +24,7 @@ def schema() -> Schema:
     """For one recipe file."""
     slots = {slot: {n: term_form(info) for n, info in terms.items()} for slot, terms in load().terms.items()}
     trainers = {kind: trainer_form(kind, NOT_IN_TRAINER) for kind in load().trainer}
-    forms: list[type[BaseModel]] = [*BLOCKS.values(), *trainers.values()]
+    forms: list[type[BaseModel]] = [*BLOCKS.values(), *trainers.values(), BuildReward]
     forms += [form for terms in slots.values() for form in terms.values()]
     refs, defs = models_json_schema([(form, "validation") for form in forms], ref_template="#/$defs/{model}")
     ref = {form: dict(refs[form, "validation"]) for form in forms}
@@ -32,6 +32,8 @@ def schema() -> Schema:
     blocks: Schema = {name: _nullable(ref[form]) for name, form in BLOCKS.items()}
     kinds = {slot: {name: ref[form] for name, form in terms.items()} for slot, terms in slots.items()}
     _put_sources(defs["$defs"], kinds["sources"])
+    model = kinds["verifiers"]["model"]["$ref"].rpartition("/")[2]
+    defs["$defs"][model]["properties"]["build"] |= _nullable(ref[BuildReward])
     objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties", "scalars")}
     objective["loss"] = _one(kinds["loss"])
     text = {"type": "string", "minLength": 1}

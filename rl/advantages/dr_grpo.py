@@ -4,6 +4,9 @@
 
 Liu et al. 2025, Understanding R1-Zero-like training, arXiv:2503.20783 (Dr. GRPO). The paper's second change, a
 constant length normaliser, is ``loss: {trl: {type: dr_grpo}}``.
+
+``rescale`` is GPG's factor N / N', Chu et al. 2025, arXiv:2504.02546: N of all completions, N' of those that have a gradient. As
+verl has it, and we, N' are those whose reward is not 0.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
-from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.registry import ADVANTAGES, option
 
 
 @ADVANTAGES.register(
@@ -22,7 +25,7 @@ from entropostat.rl.registry import ADVANTAGES
     paper="arXiv:2503.20783",
     rollout_needs=("rewards",),
     clock="rollout",
-    reference="verl compute_grpo_outcome_advantage with norm_adv_by_std_in_grpo=False",
+    reference="verl compute_grpo_outcome_advantage with norm_adv_by_std_in_grpo=False, compute_gpg_outcome_advantage",
 )
 @dataclass(frozen=True)
 class DrGRPO:
@@ -31,7 +34,14 @@ class DrGRPO:
     Without the std, groups with little spread (nearly solved, nearly hopeless) do not get their noise amplified.
     """
 
+    rescale: bool = option(
+        False, doc="divide by the share of completions whose reward is not 0, of the whole generation"
+    )
+
     def __call__(self, batch: TokenBatch) -> Output:
         rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
         advantages = rewards - torch.nanmean(rewards, dim=1, keepdim=True)
+        if self.rescale:
+            given = rewards.nan_to_num() != 0
+            advantages = advantages * (~rewards.isnan()).sum() / given.sum().clamp(min=1)
         return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}

@@ -8,7 +8,7 @@ Chen et al. 2025, Pass@k Training, arXiv:2508.10751; the released code in full. 
 unbiased pass@k, and the advantage the mean over all k-subsets that contain the completion. k = 1 is GRPO with the
 population's standard deviation. The code calls a reward of exactly 1 right; we call one of at least ``threshold`` right.
 
-verl's estimator of that name (only the best of a group gets the gap to the second best) is another method, not offered.
+verl's estimator of that name (only the best of a group gets the gap to the second best) is another method: ``passk_best``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ as the penalty would whose KL is the average. Averages of the KL have no start-u
 the gate has an upper bound (``gate_max``; null: none, as the code), a missing reward or entropy leaves its part as it was,
 and a missing KL holds all. The code reads the plain mean of the log-ratio (``signal: kl_k1``). It updates once per inner
 epoch; so do we, once per optimizer step: a reward that serves several steps counts at each. Its step preview is never
-called, and its slow average of the KL never read: kl_long in the state is for looking at.
+called (ours is ``preview``, on the learning rate), and its slow average of the KL never read: kl_long in the state is for
+looking at. ``reference: true`` is the release to the digit: the same penalty is reported, and the value is 0, as that penalty
+pulls at nothing. It is there to be compared with, not to be used.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class SAFE:
     low: float = option(0.0, low=0.0, fixed=True, doc="lower bound of the value")
     high: float = option(10.0, above=0.0, fixed=True, doc="upper bound of the value")
     alarm: int = option(10, low=1, doc="missing measurements in a row that raise the alarm")
+    reference: bool = option(False, doc="as released: a penalty without gradient, so a value of 0; for parity only")
 
     def __post_init__(self) -> None:
         if len(self.phases) != 4 or min(self.phases) <= 0:
@@ -80,7 +83,7 @@ class SAFE:
     def init(self) -> State:
         averages = {"kl_short": 0.0, "kl_long": 0.0, "count": 0.0}
         loop = {"pid": 0.0, "integral": 0.0, "prev_error": 0.0, "phase": float(WARMUP), "gate": 1.0}
-        return {"output": self.low, "penalty": 0.0, "active": 0.0, **averages, **loop}
+        return {"output": 0.0 if self.reference else self.low, "penalty": 0.0, "active": 0.0, **averages, **loop}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         kl, reward, entropy = (measurement(signals, name) for name in self.signals)
@@ -95,12 +98,13 @@ class SAFE:
             new["phase"] = float(self.phase(read(new, "reward")))
         if not math.isnan(entropy):
             new["entropy"] = entropy
-        smooth = new["kl_short"] / (1 - self.smoothing ** new["count"] if self.debias else 1.0)
+        debias = self.debias and not self.reference
+        smooth = new["kl_short"] / (1 - self.smoothing ** new["count"] if debias else 1.0)
         tau = (self.threshold + new["pid"]) * self.phases[int(new["phase"])]
         tau = min(max(tau, self.tau_low), self.tau_high)
         excess = max(smooth - tau, 0.0)
         gate = self.gate(new) if excess else 1.0
-        output = min(max(2 * self.strength * gate * excess, self.low), self.high)
+        output = 0.0 if self.reference else min(max(2 * self.strength * gate * excess, self.low), self.high)
         new |= {"smoothed": smooth, "target": tau, "error": smooth - tau, "gate": gate, "active": float(excess > 0)}
         return {**new, "penalty": self.strength * excess * excess * gate, "output": output}, output
 
@@ -112,8 +116,9 @@ class SAFE:
         ema = self.reward_smoothing * before + (1 - self.reward_smoothing) * reward
         error = ema - before - self.velocity
         integral = cut(state["integral"] + error, 1.0)
-        pid = self.kp * error + self.ki * integral + self.kd * (error - state["prev_error"])
-        return {"reward_ema": ema, "prev_error": error, "integral": integral, "pid": pid}
+        p, i, d = self.kp * error, self.ki * integral, self.kd * (error - state["prev_error"])
+        parts = {"p": p, "i": i, "d": d, "pid": p + i + d}
+        return {"reward_ema": ema, "prev_error": error, "integral": integral, **parts}
 
     def phase(self, rewards: list[float]) -> int:
         if len(rewards) < self.window:
@@ -131,4 +136,4 @@ class SAFE:
         if "entropy" not in state:
             return 1.0
         gate = max(self.floor / (max(state["entropy"], 0.0) + 0.1), 0.5)
-        return gate if self.gate_max is None else min(gate, self.gate_max)
+        return gate if self.gate_max is None or self.reference else min(gate, self.gate_max)

@@ -5,7 +5,8 @@
 
 Maity 2026, arXiv:2602.04651, the variant ``asymmetric_kl`` of the released code. There the penalty is a Python float without
 gradient, so it trains nothing; the value here is a coefficient for a KL penalty that has one. m divides by one more than
-the updates it spans, as the code. A missing or NaN signal holds.
+the updates it spans, as the code. A missing or NaN signal holds. ``reference: true`` is the release: the penalty is reported
+and the value is 0; to be compared with, not to be used.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class SAFEAsymmetric:
     window: int = option(50, low=1, doc="measurements that a rise is taken over")
     low: float = option(0.0, low=0.0, fixed=True, doc="lower bound of the value")
     high: float = option(10.0, above=0.0, fixed=True, doc="upper bound of the value")
+    reference: bool = option(False, doc="as released: a penalty without gradient, so a value of 0; for parity only")
 
     def __post_init__(self) -> None:
         if self.low > self.high:
@@ -49,7 +51,7 @@ class SAFEAsymmetric:
         return (self.signal,)
 
     def init(self) -> State:
-        return {"output": self.low}
+        return {"output": 0.0 if self.reference else self.low}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         kl = measurement(signals, self.signal)
@@ -60,7 +62,7 @@ class SAFEAsymmetric:
         rise = (kl - past[0]) / self.window if len(past) == self.window else 0.0
         excess, brake = max(kl - self.threshold, 0.0), max(rise, 0.0)
         value = 2 * self.strength * excess + 2 * self.momentum * brake / self.window
-        output = min(max(value, self.low), self.high)
+        output = 0.0 if self.reference else min(max(value, self.low), self.high)
         parts = {"above": self.strength * excess * excess, "rising": self.momentum * brake * brake}
         new = {"output": output, "signal": kl, "target": self.threshold, "error": kl - self.threshold}
         new |= {"momentum": rise, "active": float(excess > 0)}

@@ -1,1 +1,1 @@
-"""Measurements that change nothing: batch -> metrics."""
+"""Measurements that change nothing: of a batch, or of a whole run."""

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trl.trainer.utils as trl_utils
 from support import tiny
+from support.dense import DenseHead
 from transformers import TrainerCallback
 
 from entropostat.rl.batch import STATISTICS, TokenBatch
@@ -56,16 +57,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "bonus of trl": {"penalties": [{"entropy_bonus": {"coef": 5.0, "reduction": "trl"}}]},
 }  # fmt: skip
-
-
-class DenseHead:
-    """TRL's fused head computes in float32; for float64 the same quantities, densely."""
-
-    @staticmethod
-    def apply(hidden: Any, weight: Any, bias: Any, labels: Any, temperature: float, *_: Any) -> tuple[Any, ...]:
-        logps = torch.log_softmax(hidden @ weight.T / temperature, -1)
-        entropy = -(logps.exp() * logps).sum(-1)
-        return logps.gather(-1, labels.unsqueeze(-1)).squeeze(-1), entropy, None, None, None
 
 
 def recorded(dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -24,7 +24,9 @@ def test_a_loop_is_continuous_through_kill_9(tmp_path: Path) -> None:
 
     folder = tmp_path / "killed"
     command = [sys.executable, killed.__file__, str(folder), "8"]
-    done = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, capture_output=True)
+    done = subprocess.run(
+        command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, capture_output=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
 

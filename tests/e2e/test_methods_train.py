@@ -72,7 +72,11 @@ def without(recipe: Recipe, file: Path) -> Recipe:
     usual = plain().resolved["objective"]
     kept = {slot: terms for slot, terms in recipe.resolved["objective"].items() if slot not in slots(recipe)}
     objective = {**{slot: usual[slot] for slot in slots(recipe) if slot in usual}, **kept}
-    file.write_text(json.dumps({**recipe.resolved, "name": "without", "objective": objective}))
+    resolved = {**recipe.resolved, "name": "without", "objective": objective}
+    if "advantages" in slots(recipe):  # a critic goes with its estimator
+        resolved = {key: block for key, block in resolved.items() if key != "critic"}
+        resolved["trainer"] = {**resolved["trainer"], "kind": "grpo"}
+    file.write_text(json.dumps(resolved))
     return load(file)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.covariance import clipped_tokens, token_covariance
 from entropostat.rl.divergences import estimator
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate, masked_mean
-from entropostat.rl.registry import ADVANTAGES, CONTROLLERS, PENALTIES
+from entropostat.rl.registry import CONTROLLERS, PENALTIES
 
 MEANS = {torch.float64: 3e-8, torch.float32: 1e-5}
 """The references add 1e-8 to the token count under both means of the covariance; float32 cancels in its product."""
@@ -203,30 +203,6 @@ def agg_loss(x: Inputs, params: dict[str, Any]) -> Results:
     return results
 
 
-def advantages(x: Inputs, params: dict[str, Any]) -> Results:
-    groups, mask = x["index"], x["response_mask"]
-    batch = TokenBatch(
-        logps=torch.zeros_like(x["response_mask"]), mask=mask, rewards=x["token_level_rewards"].sum(1), groups=groups
-    )
-    _, inverse, counts = torch.unique(groups, return_inverse=True, return_counts=True)
-    # The references give a completion without siblings its reward; we give it 0, as there is nothing to compare with.
-    siblings = (counts[inverse] > 1).unsqueeze(1) & torch.ones_like(mask, dtype=torch.bool)
-    terms = {
-        "grpo": ADVANTAGES.build("grpo", {"epsilon": 1e-6}),  # a constant of the reference, in no file
-        "drgrpo": ADVANTAGES.build("dr_grpo"),
-        "rloo": ADVANTAGES.build("rloo"),
-        "rloo_vec": ADVANTAGES.build("rloo"),
-    }
-    results: Results = {}
-    for name, term in terms.items():
-        atol = 1e-6 if name == "grpo" else 0.0  # the reference takes mean and std of a group in float32
-        chain = Objective(advantages=(Part(name, term),), loss=objective("unclipped", {}).loss)
-        values = batch.set(advantages=chain.rollout(batch).advantages).token_advantages
-        for kind in ("adv", "ret"):
-            results[f"{name}__{kind}"] = Where(torch.where(mask.bool(), values, 0.0), siblings, atol)
-    return results
-
-
 def skywork(x: Inputs, params: dict[str, Any]) -> Results:
     term = CONTROLLERS.build(
         "step",
@@ -244,8 +220,6 @@ def policy_gradient(record: Record) -> dict[str, tuple[str, str]]:
     return {"grad": ("loss", "log_prob")}
 
 
-OTHER_ESTIMATORS = "rfpp*", "rfpp_baseline*", "opo*", "gpg*", "passk*", "remax*", "gae*", "otb*"
-
 ADAPTERS = (
     Adapter(("clip_cov", "clip_cov_verl"), clip_cov, covariance_files, policy_gradient),
     Adapter(("kl_cov", "kl_cov_verl"), kl_cov, kl_cov_files, policy_gradient),
@@ -260,12 +234,6 @@ ADAPTERS = (
     Adapter(("divergence_klest",), divergence_klest, klest_files),
     Adapter(
         ("agg_loss",), agg_loss, covariance_files, lambda r: {f"{n} slope": (n, "loss_mat") for n in r.params["names"]}
-    ),
-    Adapter(
-        ("advantages",),
-        advantages,
-        covariance_files,
-        out_of_scope=dict.fromkeys(OTHER_ESTIMATORS, "an estimator that the project does not offer"),
     ),
     Adapter(("skywork_adaptive",), skywork, trajectory_files),
 )

@@ -73,12 +73,14 @@ def pid_and_phase(x: Inputs, params: dict[str, Any]) -> Results:
 
 
 def penalty(x: Inputs, params: dict[str, Any]) -> Results:
-    results: Results = {}
+    steps = states("preview", {}, kl_old=x["preview/kl"])
+    results = columns(steps, {"factor": "output", "should_scale": "active"}, "preview")
+    results["preview/should_scale"] = results["preview/should_scale"].bool()
     for key in x:
         prefix, _, signal = key.rpartition("/")
         if signal != "reward":
             continue
-        options = renamed(params["configs"][prefix.rpartition("__")[2]]) | {"debias": False, "gate_max": None}
+        options = renamed(params["configs"][prefix.rpartition("__")[2]]) | {"reference": True}
         signals = {name: x[f"{prefix}/{name}"] for name in ("kl", "reward", "entropy")}
         found = columns(states("safe", options, **signals), PENALTY, prefix)
         results |= found | {f"{prefix}/phase": found[f"{prefix}/phase"].long()}
@@ -89,7 +91,7 @@ def asymmetric(x: Inputs, params: dict[str, Any]) -> Results:
     results: Results = {}
     for key, kl in x.items():
         for name, config in params["configs"].items():
-            found = states("safe_asymmetric", renamed(config), kl=kl)
+            found = states("safe_asymmetric", renamed(config) | {"reference": True}, kl=kl)
             results |= columns(found, ASYMMETRIC, f"{key.removesuffix('/kl')}/{name}")
     return results
 
@@ -104,12 +106,7 @@ ADAPTERS = (
     Adapter(("adaptive_kl_controller",), kl_coefficients, case_files),
     Adapter(("klctl",), kl_coefficients, klctl_files),
     Adapter(("safe_pid_phase",), pid_and_phase, safe_files),
-    Adapter(
-        ("safe_controller",),
-        penalty,
-        safe_files,
-        out_of_scope={"preview/*": "the step preview, which no trainer of the reference calls"},
-    ),
+    Adapter(("safe_controller",), penalty, safe_files),
     Adapter(
         ("safe_asymmetric",),
         asymmetric,

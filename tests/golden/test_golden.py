@@ -30,6 +30,7 @@ SAMPLES += ["cegppo_public.npz", "archer_public.npz", "linear_ce_entropy_public.
 SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_mu1_public.npz"]
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
 SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
+SAMPLES += ["safe_critic_public.npz", "safe_rewardnorm_public.npz"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 
 
@@ -129,7 +130,9 @@ def test_an_output_that_nothing_compares_fails_and_a_reason_excuses_it():
     path = harness.VECTORS / "advantages_0_public.npz"
     adapter = harness.adapter_for(path, ADAPTERS)
     strict = harness.Adapter(adapter.prefixes, adapter.run, adapter.divide)
-    with pytest.raises(harness.GoldenError, match="gae__adv: recorded, but the adapter neither returns nor excuses it"):
+    with pytest.raises(
+        harness.GoldenError, match="remax__adv: recorded, but the adapter neither returns nor excuses it"
+    ):
         harness.compare_file(path, [strict])
     with pytest.raises(ValueError, match="give a reason"):
         harness.Adapter(("x",), None, None, out_of_scope={"gae*": ""})

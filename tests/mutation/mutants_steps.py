@@ -57,7 +57,7 @@ GOVERNED = tuple(
 MUON = tuple(
     fault(name, "optimizers", old, new, OPTIMIZERS)
     for name, old, new in (
-        ("takes embeddings", "if isinstance(module, nn.Embedding)]", "if False]"),
+        ("takes embeddings", "isinstance(module, nn.Embedding | Critic)]", "isinstance(module, Critic)]"),
         ("takes the head", "(model.get_input_embeddings(), model.get_output_embeddings())", "(model.get_input_embeddings(),)"),
         ("takes frozen weights", "if p.requires_grad and dimensions(p) == 2", "if dimensions(p) == 2"),
         ("takes experts", "dimensions(p) == 2", "dimensions(p) >= 2"),

@@ -11,8 +11,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from entropostat.recipe.blocks import Critic
 from entropostat.rl.objective import normalise_terms
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.ppo import EntropyPPOTrainer
+from entropostat.trainers.ppo_config import PPOConfig
 
 torch.set_num_threads(1)
 
@@ -63,7 +66,7 @@ def prompts(n: int = 16) -> Dataset:
     return Dataset.from_dict({"prompt": [f"{i % 10}+{(3 * i) % 10}=" for i in range(n)]})
 
 
-def config(**changes: Any) -> GRPOConfig:
+def config(form: type[GRPOConfig] = GRPOConfig, **changes: Any) -> GRPOConfig:
     defaults: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(prefix="run-"),
         "use_cpu": True,
@@ -83,7 +86,12 @@ def config(**changes: Any) -> GRPOConfig:
         "lr_scheduler_type": "constant",
         "seed": 1,
     }
-    return GRPOConfig(**{**defaults, **changes})
+    return form(**{**defaults, **changes})
+
+
+def ppo_config(**changes: Any) -> PPOConfig:
+    """One completion per prompt."""
+    return config(PPOConfig, **{"num_generations": 1, **changes})
 
 
 def objective(
@@ -112,4 +120,21 @@ def ours(path: str, spec: dict[str, Any] | None = None, **changes: Any) -> Entro
         args=config(**changes),
         train_dataset=prompts(),
         objective=spec or objective(),
+    )
+
+
+def ppo(model: Any, critic: Critic | None = None, spec: dict[str, Any] | None = None, **changes: Any) -> Any:
+    """A PPO trainer; what is no field of its config goes to the trainer itself."""
+    own = {
+        key: changes.pop(key) for key in ("peft_config", "optimizer", "optimizers", "eval_dataset") if key in changes
+    }
+    return EntropyPPOTrainer(
+        model=model,
+        reward_funcs=digits,
+        args=changes.pop("args", None) or ppo_config(**changes),
+        train_dataset=prompts(),
+        processing_class=tokenizer(),
+        objective=objective(**(spec or {"advantages": ["gae"]})),
+        critic=critic,
+        **own,
     )

@@ -16,6 +16,10 @@ CLAIMS = {
         "dr_grpo": LENGTH,
         "rloo": LENGTH,
         "passk": LENGTH,
+        "gae": LENGTH,
+        "reinforce_pp": LENGTH,
+        "opo": LENGTH,
+        "otb": LENGTH,
         "qae": LENGTH,
         "dcpo": "test_dcpo_moves_entropy_towards_its_target_from_both_sides_where_the_reward_is_neutral",
     },
@@ -51,6 +55,7 @@ CLAIMS = {
 
 NONE = {
     "advantages": {
+        "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
     "weights": {},

@@ -96,8 +96,11 @@ def tokens(case: Case, at: Tensor, rows: tuple[Tensor, Tensor], shape: Sequence[
         "mask": torch.ones(len(s), dtype=torch.float64),
         "advantages": case.centred[s, a],
     }
+    baseline = (case.p * case.reward).sum(1)[s].reshape(*shape)
     return TokenBatch(
         **{name: value.reshape(*shape) for name, value in values.items()},
+        old_values=torch.nn.functional.pad(baseline, (0, 1)),
+        truncated=torch.zeros(len(baseline), dtype=torch.bool),
         rewards=case.reward[s, a],
         groups=s,
         tokens=torch.tensor(float(len(s))),

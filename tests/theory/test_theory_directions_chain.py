@@ -13,12 +13,19 @@ from theory.tabular import SEEDS, draw, entropies, pull, slopes
 from entropostat.rl.registry import ADVANTAGES
 
 BASES = {
-    "grpo": {}, "dr_grpo": {}, "rloo": {}, "passk": {"k": 3}, "w_reinforce": {"positive": 0.1}, "qae": {"quantile": 0.3}
+    "grpo": {}, "dr_grpo": {}, "rloo": {}, "passk": {"k": 3}, "w_reinforce": {"positive": 0.1}, "qae": {"quantile": 0.3},
+    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {},
 }  # fmt: skip
 
 
+BEST_ALONE = {"passk_best"}
+"""In expectation several completions are the best, and then it does nothing."""
+
+
 def test_every_base_estimator_is_known():
-    assert set(BASES) == {kind for kind in ADVANTAGES.names() if not getattr(ADVANTAGES[kind], "reshapes", False)}
+    assert {*BASES, *BEST_ALONE} == {
+        kind for kind in ADVANTAGES.names() if not getattr(ADVANTAGES[kind], "reshapes", False)
+    }
 
 
 @pytest.mark.parametrize("kind, options", BASES.items(), ids=BASES)

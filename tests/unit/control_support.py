@@ -19,6 +19,7 @@ BUILT = {
     "safe": {"signal": "s", "reward_signal": "s", "entropy_signal": "s", "window": 5},
     "safe_asymmetric": {"signal": "s", "window": 5},
     "aer": {"signal": "s"},
+    "preview": {"signal": "s", "limit": 1.0},
 }
 """Every controller with options under which it reads the signal ``s``. A new one needs an entry, here or below."""
 

@@ -16,7 +16,8 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.trainers import entropy as entropy_module
 from entropostat.trainers.entropy import completion_entropy
-from entropostat.trainers.evaluate import EvaluateSettings, completion_mask, evaluate, pass_at_k
+from entropostat.trainers.evaluate import EvaluateSettings, evaluate, pass_at_k
+from entropostat.trainers.generation import completion_mask
 from entropostat.trainers.pretrain import make_model, make_tokenizer
 
 SETTINGS = EvaluateSettings(max_new_tokens=6, prompts=6, samples=4, k=(1, 2, 4), batch=8, strategies=("working",))

@@ -191,7 +191,7 @@ BROKEN = {
         child("objective: {penalties: [kl_ref: {coef: {pid: {}, step: {}}}]}\n"),
         (
             "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (adaptive_kl, aer, autopilot, constant, "
-            "entropic, follow, pid, pid_lagrangian, safe, safe_asymmetric, schedule, step), not pid, step"
+            "entropic, follow, pid, pid_lagrangian, preview, safe, safe_asymmetric, schedule, step), not pid, step"
         ),
     ),
     "unknown key of a controller": (

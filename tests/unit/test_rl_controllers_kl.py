@@ -208,6 +208,37 @@ def test_safes_asymmetric_variant_pulls_above_its_threshold_and_brakes_a_rise():
     assert outputs[2] == pytest.approx(2 * 6 * (0.1 / 3) / 3) and below["above"] == 0.0
 
 
+def test_safe_as_released_reports_its_penalty_and_pulls_at_nothing():
+    """The penalty of the release is a number in the loss, so no coefficient stands for it."""
+    series = [{"kl": 0.9, "entropy": 0.1, "reward": 0.5}] * 9
+    ours, released = (run(safe(smoothing=0.9, low=0.1, reference=r), series) for r in (False, True))
+    assert released["output"] == 0.0 and safe(low=0.1, reference=True).init()["output"] == 0.0
+    assert released == run(safe(smoothing=0.9, low=0.0, high=1e-9, gate_max=None, debias=False), series) | {
+        "output": 0.0
+    }
+    assert released["gate"] > 5 >= ours["gate"] and released["smoothed"] < 0.6 < ours["smoothed"]
+    state, outputs = feed(build("safe_asymmetric", low=0.1, reference=True), [0.9] * 3)
+    assert outputs == [0.0] * 3 and state["penalty"] == pytest.approx(0.1 * 0.6**2)
+
+
+# ------------------------------------------------------------------------------------------ step preview
+
+
+def test_the_preview_shortens_the_next_step_as_far_as_the_last_one_went_too_far():
+    controller = build("preview", limit=0.5, low=0.1)
+    state, outputs = feed(controller, [0.0, 0.25, 0.5, 1.0, 2.0, 50.0, -1.0])
+    assert outputs == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.25, 0.1, 1.0])
+    assert controller.init()["output"] == 1.0 and state["active"] == 0.0
+    assert feed(controller, [0.5001])[0]["active"] == 1.0
+
+
+def test_the_preview_holds_where_nothing_was_measured_and_says_so_in_the_end():
+    controller = build("preview", limit=0.5, alarm=2)
+    state, outputs = feed(controller, [2.0, None, NAN])
+    assert outputs == [0.25] * 3 and state["alarm"] == 1.0
+    assert feed(controller, [0.1], state)[0]["alarm"] == 0.0
+
+
 # ------------------------------------------------------------------------------------------ AER
 
 

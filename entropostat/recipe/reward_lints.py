@@ -1,0 +1,55 @@
+"""Lints of rewards: what trains nothing, what shapes nothing, what nobody judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from entropostat.recipe.arithmetic import trainer_value
+from entropostat.recipe.facts import option
+from entropostat.recipe.lint import Lint
+from entropostat.recipe.recipe import Recipe
+
+
+def lints(recipe: Recipe) -> list[Lint]:
+    return [lint for rule in RULES for lint in rule(recipe)]
+
+
+def weightless(recipe: Recipe) -> Iterator[Lint]:
+    if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+        message = "every verifier has weight 0, so every reward is missing and nothing is learned"
+        yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
+
+
+def unjudged(recipe: Recipe) -> Iterator[Lint]:
+    if all(term.kind == "model" for term in recipe.reward):
+        yield Lint(
+            "note",
+            f"reward.{recipe.reward[0].name}",
+            "a reward model is the only judge: evaluation cannot show where it is fooled",
+            "add a verifier with weight: 0, if the task has one",
+        )
+
+
+def scaled_away(recipe: Recipe) -> Iterator[Lint]:
+    shaping, base = recipe.shaping, recipe.objective["advantages"][0]
+    more = shaping.clip is not None or shaping.missing_eos_penalty is not None
+    if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
+        yield Lint(
+            "warning",
+            "shaping.normalise",
+            f"does nothing: {base.name} subtracts a mean and divides by a deviation of its own",
+            f"leave it out, or use objective.advantages.{base.name}.scale: none",
+        )
+
+
+def masked_away(recipe: Recipe) -> Iterator[Lint]:
+    if recipe.shaping.missing_eos_penalty is not None and trainer_value(recipe, "mask_truncated_completions"):
+        yield Lint(
+            "warning",
+            "shaping.missing_eos_penalty",
+            "is paid by completions that trainer.mask_truncated_completions keeps from learning of it",
+            "use one of the two",
+        )
+
+
+RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (weightless, unjudged, scaled_away, masked_away)

@@ -1,0 +1,181 @@
+"""Rewards on their way from TRL to the objective: normalised, clipped, penalised, counted on, and kept in checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import tiny
+from transformers import TrainerCallback
+
+from entropostat.recipe.blocks import Shaping
+from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.objective import Objective
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.rollouts import truncated
+
+SCALED = {"advantages": [{"dr_grpo": {}}]}
+"""Advantages that a change of scale or of one reward changes."""
+
+
+@pytest.fixture(scope="module")
+def path() -> str:
+    return tiny.saved()
+
+
+def noisy(completions: list[str], **_: Any) -> list[float | None]:
+    """A reward with outliers, and one completion in every batch that has none."""
+    found: list[float | None] = [(7.0 * sum(map(ord, text))) % 11 - 5 for text in completions]
+    return [None, *found[1:]]
+
+
+def trainer(path: str, shaping: Shaping | None, reward: Any = noisy, spec: Any = None, **changes: Any) -> Any:
+    return EntropyGRPOTrainer(
+        model=path,
+        reward_funcs=reward,
+        args=tiny.config(**{"max_steps": 6, "max_completion_length": 4, **changes}),
+        train_dataset=tiny.prompts(),
+        objective=tiny.objective(**(spec or SCALED)),
+        shaping=shaping,
+    )
+
+
+def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(raw rewards, cut, rewards that the objective got) of every generation."""
+    seen, rollout = [], Objective.rollout
+    outputs: list[dict[str, Any]] = []
+    generate = type(subject).shaped_rewards
+
+    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor:
+        outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self, output)})
+        return generate(self, per_func, output, again)
+
+    def watch(self: Any, batch: Any) -> Any:
+        seen.append((outputs[-1]["raw"], outputs[-1]["cut"], batch.rewards.clone()))
+        return rollout(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(subject), "shaped_rewards", keep)
+        patch.setattr(Objective, "rollout", watch)
+        subject.train(**train)
+    return seen
+
+
+def logged(subject: Any, key: str) -> list[float]:
+    return [row[key] for row in subject.state.log_history if key in row]
+
+
+def test_the_objective_sees_rewards_normalised_then_clipped_then_penalised(path: str) -> None:
+    subject = trainer(path, Shaping(normalise=True, clip=1.0, missing_eos_penalty=0.25))
+    seen = watched(subject)
+    assert len(seen) == 3 and any(cut.any() and not cut.all() for _, cut, _ in seen)
+    values, count = torch.zeros(0, dtype=torch.float64), 1e-4
+    for step, (raw, cut, found) in enumerate(seen):
+        values = torch.cat([values, raw[~raw.isnan()].double()])
+        total = count + len(values)
+        mean = values.sum() / total
+        variance = ((values - mean).square().sum() + count * (1 + mean**2)) / total  # the weak start: 1e-4 of N(0, 1)
+        z = (raw.double() - mean) / variance.sqrt()
+        wanted = z.clamp(-1, 1) - 0.25 * cut
+        assert found.isnan().tolist() == raw.isnan().tolist() == [True] + [False] * 7
+        assert torch.allclose(found.double(), wanted, atol=1e-5, equal_nan=True)
+        keep = ~raw.isnan()
+        expected = {
+            "raw": raw[keep].mean(),
+            "shaped": wanted[keep].mean(),
+            "clipped": (z[keep].abs() > 1).double().mean(),
+            "missing_eos": cut[keep].double().mean(),
+        }
+        for name, value in expected.items():
+            assert logged(subject, f"shaping/{name}")[step] == pytest.approx(float(value), abs=1e-5), name
+    assert subject.moments.count == pytest.approx(len(values), abs=1e-3) and len(values) == 21
+    assert logged(subject, "shaping/clipped")[0] > 0
+
+
+def test_controllers_read_the_rewards_as_they_were(path: str) -> None:
+    pid = {"pid": {"signal": "reward", "target": 1.0, "start": 0.01}}
+    spec = {**SCALED, "penalties": [{"entropy_bonus": {"coef": pid}}]}
+    subject = trainer(path, Shaping(clip=0.5), spec=spec)
+    seen = watched(subject)
+    last = seen[-1][0]
+    assert subject._held["reward"] == pytest.approx(float(last[~last.isnan()].mean()), abs=1e-5)
+    assert subject._held["reward"] != pytest.approx(logged(subject, "shaping/shaped")[-1], abs=0.1)
+
+
+def test_without_the_block_nothing_changes(path: str) -> None:
+    losses, rewards = [], []
+    for block in (None, Shaping()):
+        subject = trainer(path, block)
+        seen = watched(subject)
+        assert all(torch.equal(raw.nan_to_num(9.0), found.nan_to_num(9.0)) for raw, _, found in seen)
+        assert not logged(subject, "shaping/raw")
+        losses.append(logged(subject, "loss"))
+        rewards.append([found.tolist()[1:] for _, _, found in seen])
+    assert losses[0] == losses[1] and rewards[0] == rewards[1]
+
+
+def test_evaluation_shapes_and_counts_nothing(path: str) -> None:
+    subject = trainer(path, Shaping(normalise=True))
+    subject.train()
+    before = subject.moments
+    subject.evaluate(eval_dataset=tiny.prompts(4))
+    assert subject.moments == before
+    assert [key for key in subject._metrics["eval"] if key.startswith("shaping")] == []
+
+
+def test_a_reward_that_counts_for_nothing_does_not_speak_for_one_that_is_missing(path: str) -> None:
+    subject = trainer(path, None, reward=[noisy, tiny.digits], reward_weights=[1.0, 0.0])
+    for raw, _, found in watched(subject):
+        assert found.isnan().tolist() == raw.isnan().tolist() and bool(raw.isnan()[0])
+
+
+def test_truncated_reads_the_last_token_and_not_the_padding(path: str) -> None:
+    subject = trainer(path, None)
+    ids = torch.tensor([[5, 6, 7, 0], [5, 1, 0, 0], [5, 6, 7, 1], [5, 6, 7, 8], [5, 6, 7, 8]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+    found = truncated(subject, {"completion_ids": ids, "completion_mask": mask})
+    assert found.tolist() == [True, False, False, True, True]
+
+
+def test_advantages_that_would_not_see_it_are_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="shaping: TRL's own advantages would not see it"):
+        trainer(path, Shaping(clip=1.0), spec={"advantages": []})
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, subject: Any, step: int) -> None:
+        self.subject, self.step = subject, step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.subject.stop_requested = state.global_step + 1 == self.step
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_a_resumed_run_goes_on_with_its_moments(path: str, tmp_path: Path, stop: int) -> None:
+    make = lambda folder: trainer(
+        path,
+        Shaping(normalise=True, clip=1.0),
+        output_dir=str(folder),
+        save_strategy="steps",
+        save_steps=100,
+        shuffle_dataset=False,
+    )
+    whole = make(tmp_path / "whole")
+    whole.train()
+    first = make(tmp_path / "cut")
+    first.add_callback(StopAt(first, stop))
+    first.train()
+    checkpoint = tmp_path / "cut" / f"checkpoint-{stop}"
+    kept = json.loads((checkpoint / "trainer_state.json").read_text())["stateful_callbacks"]["ControlCallback"]
+    assert RunningMoments.from_state(kept["attributes"]["moments"]) == first.moments != RunningMoments()
+    second = make(tmp_path / "cut")
+    second.train(resume_from_checkpoint=str(checkpoint))
+    assert second.moments == whole.moments
+    keys = ("step", "loss", "grad_norm")
+    rows = [[[row[k] for k in keys] for row in t.state.log_history if "loss" in row] for t in (whole, second)]
+    assert rows[0] == rows[1]
+    assert all(math.isfinite(x) for row in rows[0] for x in row)

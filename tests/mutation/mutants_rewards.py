@@ -1,0 +1,54 @@
+"""Faults of reward models, of the preferences they learn from, and of the shaping of rewards."""
+
+from __future__ import annotations
+
+from mutation.mutants import Mutant
+
+MODELS = ("tests/unit/test_reward_models.py",)
+PREFERENCES = ("tests/unit/test_preferences.py",)
+SHAPING = ("tests/contract/test_shaping.py",)
+
+
+def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MODELS) -> Mutant:
+    folder, _, file = file.partition("/")
+    return Mutant(f"{file.rpartition('/')[2]} {name}", f"{file}.py", old, new, tests, folder)
+
+
+MODEL, PREFER, SHAPE, ROLLOUTS, SCORING = (
+    "trainers/reward_model", "trainers/preferences", "trainers/shaping", "trainers/rollouts", "reward/scoring",
+)  # fmt: skip
+REWARDS = (
+    fault("cuts the end", MODEL, 'truncation_side="left"', 'truncation_side="right"'),
+    fault("cuts off the front", MODEL, "self.encode(*text, **cut) if", "row[-self.limit :] if"),
+    fault("counts no cut", MODEL, "sum(len(row) > self.limit for row in rows)", "0"),
+    fault("gives the scores in its own order", MODEL, "scores[place] = score", "scores[order.index(place)] = score"),
+    fault("reads padding", MODEL, "[[*row, *[pad] * (longest - len(row))] for row in rows]", "[[*row, *[5] * (longest - len(row))] for row in rows]"),
+    fault("pads on the left", MODEL, "[*row, *[pad] * (longest - len(row))]", "[*[pad] * (longest - len(row)), *row]"),
+    fault("forgets the end token", MODEL, '(self.tokenizer.eos_token or "") if self.term.end else ""', '""'),
+    fault("always ends", MODEL, "if self.term.end else", "if True else"),
+    fault("reads the first output", MODEL, "logits[:, self.term.label or 0]", "logits[:, 0]"),
+    fault("takes any head", MODEL, "    if missing:", "    if False:"),
+    fault("takes any number of outputs", MODEL, "if term.label is None and outputs != 1:", "if False:"),
+    fault("leaves the template out", MODEL, "str(self.tokenizer.apply_chat_template(messages, tokenize=False))", '"".join(m["content"] for m in messages)'),
+    fault("trains", MODEL, ".requires_grad_(False).eval()", ""),
+    fault("lets NaN be a reward", SCORING, "if score is not None and not math.isfinite(score):", "if False:"),
+    fault("lets a model judge", SCORING, "for name, verifier in self.verifiers.items() if not verifier.learned), None)", "for name in self.verifiers), None)"),
+    fault("prefers the worst", PREFER, "best, worst = max(scored, key=lambda pair: pair[0]), min(", "worst, best = max(scored, key=lambda pair: pair[0]), min(", PREFERENCES),
+    fault("prefers without a difference", PREFER, "if best[0] > worst[0]:", "if True:", PREFERENCES),
+    fault("has no noise", PREFER, "if rng.random() < share else pair", "if False else pair", PREFERENCES),
+    fault("has the other noise", PREFER, "if rng.random() < share else pair", "if rng.random() > share else pair", PREFERENCES),
+    fault("inherits the launcher", PREFER, "if k not in DISTRIBUTED and not", "if True and not", PREFERENCES),
+    fault("forgets its options in the cache", PREFER, "content_key([job, code, versions])", 'content_key([job["policy"], code, versions])', PREFERENCES),
+    fault("normalises before it counts", SHAPE, "self.moments = self.moments.update(rewards)", "self._later = self.moments.update(rewards)", SHAPING),
+    fault("counts its own rank alone", SHAPE, "self.moments.update(rewards)", "self.moments.update(rewards[:1])", SHAPING),
+    fault("counts evaluations", SHAPE, "training = self.model.training and not again", "training = not again", SHAPING),
+    fault("clips at nothing", SHAPE, "shaped = shaped.clamp(-self.shaping.clip, self.shaping.clip)", "pass", SHAPING),
+    fault("clips on one side", SHAPE, "shaped.clamp(-self.shaping.clip, self.shaping.clip)", "shaped.clamp(max=self.shaping.clip)", SHAPING),
+    fault("rewards what does not end", SHAPE, "local = shaped[mine] - (", "local = shaped[mine] + (", SHAPING),
+    fault("logs clips of all", SHAPE, "clipped = shaped.abs() > self.shaping.clip", "clipped = shaped.abs() >= 0", SHAPING),
+    fault("controls by what it made", SHAPE, "batch.set(rewards=self._unshaped)", "batch", SHAPING),
+    fault("shapes for nobody", SHAPE, "if self.shaping.active and not self.thermostat.template.advantages:", "if False:", SHAPING),
+    fault("forgets its moments", "trainers/control", 'RunningMoments.from_state(saved.get("moments", {}))', "RunningMoments()", SHAPING),
+    fault("takes padding for an end", ROLLOUTS, "last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)", "last = torch.full((ids.size(0), 1), ids.size(1) - 1, device=ids.device)", SHAPING),
+    fault("lets what counts for nothing speak", ROLLOUTS, "(torch.isnan(per_func) | (weights == 0)).all(dim=1)", "torch.isnan(per_func).all(dim=1)", SHAPING),
+)  # fmt: skip

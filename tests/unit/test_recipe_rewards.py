@@ -1,0 +1,115 @@
+"""Reward models and shaping in a recipe: what is refused, what is pointed out, what the plan says."""
+
+from __future__ import annotations
+
+import pytest
+
+from entropostat.cli.plan import plan, text
+from entropostat.recipe import RecipeError, load
+from entropostat.recipe.arithmetic import arithmetic
+from entropostat.recipe.lints import lints
+from entropostat.recipe.schema import schema
+
+RECIPE = """\
+name: base
+model: {build: {}}
+data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
+reward: REWARD
+trainer: {per_device_train_batch_size: 64, steps_per_generation: 4, num_generations: 8}
+"""
+BOTH = "[{model: {build: {}}}, {chain: {weight: 0.0}}]"
+
+
+@pytest.fixture
+def make(tmp_path):
+    def run(reward: str = BOTH, *overrides: str):
+        (tmp_path / "base.yaml").write_text(RECIPE.replace("REWARD", reward))
+        return load(tmp_path / "base.yaml", overrides)
+
+    return run
+
+
+BROKEN = {
+    "neither": ("[{model: {}}]", "reward.model: give exactly one of path and build, such as path: my-reward-model"),
+    "both": ("[{model: {path: a, build: {}}}, {chain: {}}]", "reward.model: give exactly one of path and build"),
+    "a label of its own": (
+        "[{model: {build: {}, label: 1}}, {chain: {}}]",
+        "reward.model: label: a model that is built",
+    ),
+    "an unknown key": (
+        "[{model: {build: {pair: 8}}}, {chain: {}}]",
+        "reward.model.build.pair: unknown key 'pair' (value 8); did you mean 'pairs'?",
+    ),
+    "too much noise": (
+        "[{model: {build: {noise: 0.9}}}, {chain: {}}]",
+        "reward.model.build.noise: must be at most 0.5, not 0.9",
+    ),
+    "nothing to learn from": (
+        "[{model: {build: {}}}]",
+        "reward.model.build: nothing tells it which completion is better; add a verifier, such as '- chain: {weight: 0}'",
+    ),
+    "a negative limit": ("[{model: {path: a, max_length: 0}}]", "reward.model.max_length: must be at least 1, not 0"),
+    "another verifier's own condition": ("[{function: {path: nowhere}}]", "reward.function: verifier function: path"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_wrong_is_said_at_its_key(make, case):
+    reward, message = BROKEN[case]
+    with pytest.raises(RecipeError) as caught:
+        make(reward)
+    (problem,) = str(caught.value).splitlines()
+    assert "base.yaml:4: " in problem and message in problem
+
+
+@pytest.mark.parametrize("override", ["shaping.clip=0", "shaping.missing_eos_penalty=-1", "shaping.normalize=true"])
+def test_shaping_is_checked(make, override):
+    with pytest.raises(RecipeError, match=override.partition("=")[0]):
+        make(BOTH, override)
+
+
+def test_two_reward_models_carry_their_names(make):
+    recipe = make("[{model: {name: kind, path: a}}, {model: {name: safe, path: b, weight: 2.0}}]")
+    assert [(term.name, term.options["path"]) for term in recipe.reward] == [("kind", "a"), ("safe", "b")]
+    assert plan(recipe)["reward"] == ["kind", "2 * safe"]
+
+
+@pytest.mark.parametrize(
+    ("reward", "overrides", "wanted"),
+    [
+        (BOTH, (), set()),
+        ("[{chain: {weight: 0}}]", (), {("error", "reward.chain.weight")}),
+        ("[{model: {path: a}}]", (), {("note", "reward.model")}),
+        (BOTH, ("shaping.normalise=true",), {("warning", "shaping.normalise")}),
+        (BOTH, ("shaping.normalise=true", "shaping.clip=3"), set()),
+        (BOTH, ("shaping.normalise=true", "objective.advantages=[grpo: {scale: none}]"), set()),
+        (
+            BOTH,
+            ("shaping.missing_eos_penalty=1", "trainer.mask_truncated_completions=true"),
+            {("warning", "shaping.missing_eos_penalty")},
+        ),
+        (BOTH, ("shaping.missing_eos_penalty=1",), set()),
+    ],
+)
+def test_lints(make, reward, overrides, wanted):
+    recipe = make(reward, *overrides)
+    found = {(lint.level, lint.key) for lint in lints(recipe, arithmetic(recipe))}
+    assert {pair for pair in found if pair[1].startswith(("reward", "shaping"))} == wanted
+
+
+def test_the_plan_says_where_rewards_come_from_and_what_becomes_of_them(make):
+    recipe = make(BOTH, "shaping={normalise: true, clip: 5, missing_eos_penalty: 0.5}")
+    found = plan(recipe)
+    assert found["reward"] == ["model", "0 * chain"]
+    lines = "\n".join(text(recipe, found))
+    assert "model is built here, on preferences" in lines
+    assert "normalised by all rewards so far, then at most 5 in size, then 0.5 less without an end token" in lines
+
+
+def test_the_schema_knows_the_keys_of_what_is_built():
+    found = schema()
+    at = lambda item: found["$defs"][item["$ref"].rpartition("/")[2]]["properties"]
+    entry = found["properties"]["reward"]["anyOf"][0]["items"]["properties"]["model"]["anyOf"][0]
+    (built,) = [item for item in at(entry)["build"]["anyOf"] if "$ref" in item]
+    assert {"pairs", "noise", "draws"} <= set(at(built))
+    assert "shaping" in found["properties"]
