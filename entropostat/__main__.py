@@ -13,12 +13,14 @@ from entropostat import __version__
 COMMANDS = {
     "train": "train a recipe, or several one after another",
     "launch": "start `train` on several processes by accelerate, with the recipe's strategy",
+    "submit": "the same as a batch job on a Slurm cluster",
+    "status": "how the jobs of `submit` are doing",
     "plan": "check a recipe, resolve it, and print what will run; imports no torch",
     "compare": "put finished runs side by side",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
 }
-OVERRIDABLE = ("train", "launch", "plan")
+OVERRIDABLE = ("train", "launch", "submit", "plan")
 OVERRIDE = re.compile(r"[A-Za-z_][\w.+-]*=")
 
 
@@ -78,10 +80,19 @@ def _parser() -> argparse.ArgumentParser:
             metavar="RECIPE [KEY=VALUE]",
             help=f"recipe file{'s' if several else ''} and overrides, such as objective.penalties.kl_ref.coef=.1",
         )
-    for name in ("train", "launch"):
+    for name in ("train", "launch", "submit"):
         made[name].add_argument("--allow-code", action="store_true", help="let verifiers call functions of yours")
-        made[name].add_argument("--resume", metavar="CHECKPOINT", help="a checkpoint folder, or 'last'")
+    for name in ("train", "launch"):
+        made[name].add_argument(
+            "--resume", metavar="CHECKPOINT", help="a checkpoint folder, 'last', or 'auto': the last if there is one"
+        )
     made["launch"].add_argument("--dry-run", action="store_true", help="print the command and stop")
+    made["submit"].add_argument("--dry-run", action="store_true", help="print the script and stop")
+    made["submit"].add_argument(
+        "--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123"
+    )
+    made["submit"].add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    made["status"].add_argument("job", nargs="?", metavar="JOB", help="default: all that are in the queue")
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
@@ -101,6 +112,18 @@ def _launch(args: argparse.Namespace) -> int:
     from entropostat.cli.launch import run
 
     return run(_one(args), args.overrides, args.allow_code, args.resume, args.dry_run)
+
+
+def _submit(args: argparse.Namespace) -> int:
+    from entropostat.cli.submit import run
+
+    return run(_one(args), args.overrides, args.allow_code, args.dry_run, args.dependency, args.array)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from entropostat.cli.status import run
+
+    return run(args.job)
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -138,6 +161,8 @@ def _one(args: argparse.Namespace) -> str:
 RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": _train,
     "launch": _launch,
+    "submit": _submit,
+    "status": _status,
     "plan": _plan,
     "compare": _compare,
     "methods": _methods,

@@ -1,4 +1,4 @@
-"""Batch jobs for Slurm: recipes already carry their `slurm:` block, which `plan` validates."""
+"""Batch jobs for Slurm: the script of a recipe, and what became of it."""
 
 if __name__ != "entropostat.slurm":
     raise ImportError(

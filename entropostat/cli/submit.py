@@ -1,0 +1,96 @@
+"""``entropostat submit``: a recipe as a batch job. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from entropostat.recipe import Recipe, load
+from entropostat.recipe.arithmetic import arithmetic
+from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
+from entropostat.recipe.lints import lints
+from entropostat.slurm.job import job, problems, settled
+from entropostat.slurm.queue import call
+from entropostat.slurm.render import render
+
+DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
+
+
+def run(
+    path: str, overrides: list[str], allow_code: bool, dry_run: bool, dependency: str | None, array: str | None
+) -> int:
+    overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
+    recipe = load(path, overrides)
+    recipe = load(path, [*overrides, *settled(recipe)])
+    # What is a warning to a run may be an error to its job; it is said once.
+    found = {lint.message: lint for lint in [*lints(recipe, arithmetic(recipe)), *problems(recipe)]}
+    shown = [lint for lint in found.values() if lint.level != "note"]
+    if shown:
+        print("\n".join(map(str, shown)), file=sys.stderr)
+    if any(lint.level == "error" for lint in shown):
+        return 1
+    what = job(recipe, allow_code, after(dependency))
+    try:
+        script = render(recipe.slurm, what)
+    except ValueError as error:
+        raise fail(Origin(display(recipe.path)), *str(error).split(": ", 1)) from None
+    if dry_run:
+        print(script, end="")
+        if shutil.which("sbatch"):
+            possible(script)
+        return 0
+    if not possible(script):
+        return 1
+    folder = Path(what.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = call(["sbatch", "--parsable"], script)
+    if done.returncode:
+        raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
+    number = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
+    (folder / f"{recipe.name}-{number}.sbatch").write_text(script)
+    print("\n".join(report(recipe, number)))
+    return 0
+
+
+def after(dependency: str | None) -> str | None:
+    """What sbatch takes. A job alone means: after it has ended well."""
+    if dependency is None:
+        return None
+    text = f"afterok:{dependency}" if dependency[:1].isdigit() else dependency
+    if not DEPENDENCY.fullmatch(text):
+        raise fail(Origin(COMMAND_LINE), "--dependency", f"{dependency!r} is no job; write 123, 123_4 or afterany:123")
+    return text
+
+
+def possible(script: str) -> bool:
+    """Ask the scheduler whether it could ever run: sbatch itself accepts what no node can hold."""
+    done = call(["sbatch", "--test-only"], script)
+    text = " ".join(done.stderr.split())
+    if done.returncode:
+        print(f"the cluster cannot run this job: {text}; change slurm: in the recipe", file=sys.stderr)
+        return False
+    # Slurm also names a job number, which the job will not get.
+    print(f"could start at {text.rpartition(' to start at ')[2]}", file=sys.stderr)
+    return True
+
+
+def report(recipe: Recipe, number: str) -> list[str]:
+    """The job, and where to look."""
+    name = f"{recipe.name}-{number}" + ("_SEED" if recipe.slurm.array else "")
+    folder, tracking = Path(recipe.output_dir), recipe.tracking
+    lines = [
+        f"job        {number}",
+        f"log        {folder / 'slurm' / name}.log",
+        f"run        {folder / name}",
+        f"metrics    {folder / name / 'metrics.jsonl'}",
+    ]
+    if tracking.wandb is not None and tracking.wandb.mode == "offline":
+        lines.append(f"dashboard  wandb sync {folder / name / 'wandb' / 'offline-run-*'}")
+    elif tracking.wandb is not None:
+        team = f"{tracking.wandb.entity}/" if tracking.wandb.entity else ""
+        lines.append(f"dashboard  wandb project {team}{tracking.wandb.project}, run {name}")
+    if tracking.trackio is not None:
+        lines.append(f"dashboard  trackio show --project {tracking.trackio.project}")
+    return [*lines, f"status     entropostat status {number}"]

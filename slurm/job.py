@@ -1,0 +1,124 @@
+"""From a recipe to its batch job: what the recipe leaves open is settled, and what cannot run is said before it queues."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from entropostat.recipe import Recipe
+from entropostat.recipe.arithmetic import arithmetic, trainer_value
+from entropostat.recipe.lint import Lint
+from entropostat.slurm.render import Job
+
+
+def settled(recipe: Recipe) -> list[str]:
+    """Overrides for what would depend on the machine that submits, or on the folder of the recipe."""
+    block, launch, found = recipe.slurm, recipe.launch, []
+    if launch.num_processes is None and launch.strategy != "single":
+        found.append(f"launch.num_processes={max(1, block.gpus_per_node) * launch.num_machines}")
+    for term in recipe.reward:
+        path = term.options.get("path")
+        if term.kind == "model" and path is not None and (recipe.folder / str(path)).is_dir():
+            found.append(f"reward.{term.name}.path={json.dumps(str(recipe.folder / str(path)))}")
+    return found
+
+
+def problems(recipe: Recipe) -> Iterator[Lint]:
+    """What only a batch job can have wrong."""
+    block, launch, world = recipe.slurm, recipe.launch, arithmetic(recipe).world
+    if block.nodes != launch.num_machines:
+        yield Lint(
+            "error",
+            "slurm.nodes",
+            f"{block.nodes} node(s) are asked for, but launch.num_machines is {launch.num_machines}",
+            "give both the same number",
+        )
+    gpus = block.gpus_per_node * block.nodes
+    if gpus and world > gpus:
+        yield Lint(
+            "error",
+            "launch.num_processes",
+            f"{world} processes have {gpus} GPUs",
+            f"use {gpus}, or slurm.gpus_per_node=0 for a CPU job",
+        )
+    if gpus > world:
+        yield Lint(
+            "warning",
+            "slurm.gpus_per_node",
+            f"{gpus} GPUs are asked for, but {world} process(es) use one each",
+            f"ask for {-(-world // block.nodes)}, or set launch.strategy and launch.num_processes",
+        )
+    if not gpus and launch.strategy == "fsdp2":
+        yield Lint("error", "launch.strategy", "fsdp2 needs GPUs, and slurm.gpus_per_node is 0", "use ddp or zero3")
+    if block.mounts and block.container is None:
+        yield Lint("error", "slurm.mounts", "there is no container to mount into", "set slurm.container, or remove it")
+    yield from _server(recipe)
+
+
+def _server(recipe: Recipe) -> Iterator[Lint]:
+    block = recipe.slurm
+    asked = trainer_value(recipe, "use_vllm") and trainer_value(recipe, "vllm_mode") == "server"
+    elsewhere = {"vllm_server_base_url", "vllm_server_host"} & set(recipe.trainer)
+    if block.vllm_nodes and not asked:
+        yield Lint(
+            "error",
+            "slurm.vllm_nodes",
+            "no training asks for a server",
+            "set trainer.use_vllm=true and trainer.vllm_mode=server, or slurm.vllm_nodes=0",
+        )
+    if block.vllm_nodes and elsewhere:
+        key = min(elsewhere)
+        yield Lint("error", f"trainer.{key}", "slurm.vllm_nodes starts a server of its own", "remove one of the two")
+    if asked and not block.vllm_nodes and not elsewhere:
+        yield Lint(
+            "error",
+            "slurm.vllm_nodes",
+            "trainer.vllm_mode is server, and no server is started",
+            "use 1, or name a running one by trainer.vllm_server_base_url",
+        )
+    if not block.vllm_nodes:
+        return
+    if recipe.model.path is None or recipe.model.peft is not None:
+        why = "loads a path, and model.path is not set" if recipe.model.path is None else "is started without adapters"
+        yield Lint("error", "slurm.vllm_nodes", f"the server {why}", "use trainer.vllm_mode=colocate")
+    tensor = trainer_value(recipe, "vllm_tensor_parallel_size")
+    if tensor != block.gpus_per_node:
+        yield Lint(
+            "error" if tensor > block.gpus_per_node else "warning",
+            "trainer.vllm_tensor_parallel_size",
+            f"the server runs on {tensor} GPU(s), and its node has {block.gpus_per_node}",
+            "use a divisor of the model's attention heads, as near below the node's GPUs as there is",
+        )
+
+
+def job(recipe: Recipe, allow_code: bool, dependency: str | None) -> Job:
+    """Of a recipe without problems."""
+    block = recipe.slurm
+    python = block.python or ("python" if block.container else sys.executable)
+    output_dir = Path(recipe.output_dir).absolute()
+    words = [python, "-m", "entropostat", "launch", *(["--allow-code"] if allow_code else [])]
+    return Job(
+        name=recipe.name,
+        recipe=recipe.dump(),
+        command=words,
+        output_dir=str(output_dir),
+        folder=str(output_dir / "slurm"),
+        cwd=str(Path.cwd()),
+        server=server(recipe, python) if block.vllm_nodes else [],
+        server_gpus=trainer_value(recipe, "vllm_tensor_parallel_size") if block.vllm_nodes else 0,
+        dependency=dependency,
+    )
+
+
+def server(recipe: Recipe, python: str) -> list[str]:
+    """vLLM's own server with what TRL's client relies on, see ``trl.generation.vllm_client.VLLMClient``."""
+    assert recipe.model.path is not None
+    words = [python, "-m", "vllm.entrypoints.cli.main", "serve", recipe.model.path]
+    words += ["--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs"]
+    words += ["--max-logprobs", "-1", "--model-impl", trainer_value(recipe, "vllm_model_impl")]
+    words += ["--tensor-parallel-size", str(trainer_value(recipe, "vllm_tensor_parallel_size"))]
+    length = trainer_value(recipe, "vllm_max_model_length")
+    words += [] if length is None else ["--max-model-len", str(length)]
+    return words if recipe.model.revision is None else [*words, "--revision", recipe.model.revision]

@@ -1,0 +1,72 @@
+"""The file of a batch job that is to end: the run saves, exits with 0, and goes on by itself when it is started again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entropostat.recipe import load
+from entropostat.recipe.extends import RECIPES
+from entropostat.trainers import callbacks
+from entropostat.trainers.interrupt import STOP_FILE
+from entropostat.trainers.run import run_recipe
+
+SHORT = [
+    "model.build.steps=20",
+    "data.curriculum=[{source: easy, steps: 4}, {source: hard, steps: 4}]",
+    "trainer.per_device_train_batch_size=16",
+    "evaluate={every: 0, prompts: 4, samples: 2, k: [1], reference: false}",
+]
+
+
+def rows(folder: Path) -> list[list[Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    keys = ("step", "loss", "entropy", "kl", "control/penalties.kl_ref.coef/output")
+    return [[line[key] for key in keys] for line in lines if "loss" in line]
+
+
+def recipe(folder: Path) -> Any:
+    return load(RECIPES / "quickstart" / "pid-kl.yaml", [*SHORT, f"output_dir={folder}"])
+
+
+def test_a_job_that_is_to_end_saves_and_goes_on_when_it_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert run_recipe(recipe(tmp_path / "whole")) == 0
+
+    asked = tmp_path / "stop"
+    monkeypatch.setenv(STOP_FILE, str(asked))
+    looked: list[int] = []
+    look = callbacks.stop_file
+
+    def after_three_steps() -> Path | None:
+        looked.append(1)
+        if len(looked) == 3:
+            asked.touch()
+        return look()
+
+    monkeypatch.setattr(callbacks, "stop_file", after_three_steps)
+    job = recipe(tmp_path / "job")
+    assert run_recipe(job, resume="auto") == 0, "no checkpoint yet: auto starts anew"
+    assert asked.exists(), "left where it was stopped: the script reads that the job is to start again"
+    assert (job.run_dir / "checkpoint-3" / "trainer_state.json").is_file() and not (job.run_dir / "final").exists()
+    assert json.loads((job.run_dir / "summary.json").read_text())["finished"] is False
+
+    asked.unlink()
+    assert run_recipe(job, resume="auto") == 0
+    assert rows(job.run_dir) == rows(recipe(tmp_path / "whole").run_dir) and len(rows(job.run_dir)) == 8
+    assert (job.run_dir / "final").is_dir() and not asked.exists()
+
+
+def test_a_run_that_finishes_takes_the_request_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = tmp_path / "stop"
+    monkeypatch.setenv(STOP_FILE, str(asked))
+    asked.touch()
+    monkeypatch.setattr(callbacks, "stop_file", lambda: None)  # it came after the last step
+    assert run_recipe(recipe(tmp_path)) == 0
+    assert not asked.exists()
