@@ -40,22 +40,31 @@ class Experiment:
         self.trainer.train()
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
 
-    def probe(
-        self, seed: int | None = None, change: Callable[[Any], Any] = lambda example: example
-    ) -> dict[str, float]:
-        """The policy as it is on the recipe's held-out prompts, with samples of another seed, or prompts changed."""
+    def probe(self, seed: int | None = None, prefix: str = "") -> dict[str, float]:
+        """The policy as it is on the recipe's held-out prompts, with samples of another seed, or made to begin with ``prefix``."""
         from entropostat.trainers.evaluate import choose
         from entropostat.trainers.run import find_model, load_data, measurement
 
-        block = self.recipe.evaluate
+        block, verify = self.recipe.evaluate, self.scorer.verify
         chosen = {
-            name: [change(example) for example in choose(examples, block.prompts, f"{block.seed}-{name}")]
+            name: [
+                replace(e, prompt=e.prompt + prefix) for e in choose(examples, block.prompts, f"{block.seed}-{name}")
+            ]
             for name, examples in load_data(self.recipe)[1].items()
         }
+
+        def judged(completions: Any, examples: Any) -> Any:
+            asked = [replace(e, prompt=e.prompt.removesuffix(prefix)) for e in examples]
+            return verify([prefix + completion for completion in completions], asked)
+
         reseeded = replace(
             self.recipe, evaluate=block.model_copy(update={"seed": block.seed if seed is None else seed})
         )
-        found = measurement(reseeded, self.trainer, self.scorer, chosen, find_model(self.recipe))()
+        self.scorer.verify = judged  # type: ignore[method-assign]
+        try:
+            found = measurement(reseeded, self.trainer, self.scorer, chosen, find_model(self.recipe))()
+        finally:
+            self.scorer.verify = verify  # type: ignore[method-assign]
         return {key.removeprefix("evaluate/"): value for key, value in found.items()}
 
 

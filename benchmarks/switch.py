@@ -15,10 +15,10 @@ the policy's entropy over the initial policy's on the same tokens, or follow a s
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,16 +99,12 @@ def rows(easy: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def forcing(text: str, example: Any) -> Any:
-    return replace(example, prompt=example.prompt + text)
-
-
 def measure(row: str, easy: int, seed: int) -> Result:
-    from entropostat.trainers.run import TrainerCallback
+    from transformers import TrainerCallback
 
     overrides = [f"seed={seed}", f"data.curriculum=[{{source: easy, steps: {easy}}}, {{source: hard, steps: {HARD}}}]"]
     overrides += ["evaluate={every: 0, greedy: false, reference: false}"]
-    overrides += [f"objective.{slot}={yaml(terms)}" for slot, terms in rows(easy)[row].items()]
+    overrides += [f"objective.{slot}={json.dumps(terms)}" for slot, terms in rows(easy)[row].items()]
     with experiment(ROOT / "recipes" / "quickstart" / "plain.yaml", overrides) as run:
         at: dict[str, dict[str, float]] = {}
 
@@ -116,8 +112,8 @@ def measure(row: str, easy: int, seed: int) -> Result:
             def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
                 if state.global_step == easy:
                     at["free"] = run.probe()
-                    at["working"] = run.probe(change=partial(forcing, ":"))
-                    at["blurting"] = run.probe(change=partial(forcing, "="))
+                    at["working"] = run.probe(prefix=":")
+                    at["blurting"] = run.probe(prefix="=")
 
         run.trainer.add_callback(Switch())
         lines = run.train()
@@ -137,12 +133,6 @@ def measure(row: str, easy: int, seed: int) -> Result:
     }
 
 
-def yaml(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
-
-
 def jobs(seeds: tuple[int, ...]) -> dict[str, Job]:
     everywhere = [(row, EASY, seed) for seed in seeds for row in MAIN]
     few = [(row, easy, seed) for seed in seeds if seed in FEW for easy in (EASY, LONG) for row in rows(easy)]
@@ -156,6 +146,8 @@ COLUMNS = ("hard", "easy at the switch", "share", "forced", "gap", "entropy at t
 def table(results: dict[str, Result]) -> str:
     lines = ["# The curriculum switch", "", *(__doc__ or "").strip().splitlines()[4:], ""]
     for easy in (EASY, LONG):
+        if not any(f"{row}|{easy}|{s}" in results for row in rows(easy) for s in SEEDS):
+            continue
         lines += ["", f"## {easy} easy steps, {HARD} hard ones", ""]
         head = ["row", "runs", f"≥ {PASSED:g}", "≥ .75", *("hard pass@1" if c == "hard" else c for c in COLUMNS)]
         lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -165,20 +157,22 @@ def table(results: dict[str, Result]) -> str:
             if not good:
                 continue
             reached = [sum(x["hard"] >= bar for x in good) for bar in (PASSED, 0.75)]
-            means = [statistics.mean(x[c] for x in good if math.isfinite(x[c])) for c in COLUMNS]
-            cells = [f"{len(good)} of {len(found)}", *map(str, reached), *(f"{m:.3f}" for m in means)]
+            known = [[x[c] for x in good if c in x and math.isfinite(x[c])] for c in COLUMNS]
+            cells = [f"{len(good)} of {len(found)}", *map(str, reached)]
+            cells += [f"{statistics.mean(values):.3f}" if values else "" for values in known]
             lines.append("| " + " | ".join([row, *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: only the table")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     results = Results(arguments.results)
-    results.complete(jobs(tuple(arguments.seeds)), arguments.jobs)
+    if arguments.jobs:
+        results.complete(jobs(tuple(arguments.seeds)), arguments.jobs)
     arguments.results.with_suffix(".md").write_text(table(results.known))
 
 

@@ -45,7 +45,7 @@ def write(known: Known, path: Path) -> None:
         *(bench.__doc__ or "").splitlines()[4:],
         "",
     ]
-    lines += reach(known)
+    lines += reach(known) + tuning(known)
     if all(f"tune|{OURS}|0|{t}|{s}" in known for t in TUNED for s in TUNING):
         best = chosen(known)
         seeds = [s for s in REPORTED if complete(known, best, s)]
@@ -66,6 +66,8 @@ def complete(known: Known, best: Mapping[str, int], seed: int) -> bool:
 def reach(known: Known) -> list[str]:
     """What each actuator does at constant values: the mean of the last 8 probes."""
     rows = [name for name in ("plain", *OPEN) if all(f"reach|{name}|{s}" in known for s in REACH)]
+    if not rows:
+        return []
     lines = ["## What constant actuators reach", "", "Entropy in nats and pass@1, means of the last 8 probes."]
     heads = [f"{what}, seed {s}" for s in REACH for what in ("entropy", "pass@1")]
     lines += ["", "| actuator | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
@@ -90,6 +92,21 @@ def reach(known: Known) -> list[str]:
             lines.append(
                 f"- noise of the probe, {'initial' if name == 'start' else 'final'} policy: {statistics.mean(noise):.1%}"
             )
+    return [*lines, ""]
+
+
+def tuning(known: Known) -> list[str]:
+    """Every setting that was tried."""
+    lines = ["", f"## Settings tried, seed {', '.join(map(str, TUNING))}", ""]
+    columns = ("error", "bias", "scatter", "held", "final", "pass@1")
+    lines += ["| row | setting | target | " + " | ".join(columns) + " |", "|---|---|---|" + "---|" * len(columns)]
+    for row, settings in bench.grid(0.1).items():
+        for k, name in itertools.product(range(len(settings)), TUNED):
+            runs = [known[f"tune|{row}|{k}|{name}|{s}"] for s in TUNING if f"tune|{row}|{k}|{name}|{s}" in known]
+            if runs:
+                found = [judged(x, TARGETS[name]) for x in runs]
+                cells = [_cell(c, [x[c] for x in found]) for c in columns]
+                lines.append(f"| {row} | {k} | {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
