@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.policy import ROOT, Result, Results, experiment
 from entropostat.rl.diagnostics.crash import behaviour, drawdown
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "ppo.json"
 SEEDS = (0, 1, 2, 3, 4)
 GRPO, PPO = "rlhf-grpo.yaml", "rlhf-ppo.yaml"
@@ -64,22 +63,13 @@ ROWS: dict[str, list[str]] = {
 }
 
 
-def measure(row: str, seed: int, short: bool) -> dict[str, Any]:
-    """One run in a folder that is thrown away. A failed run is a result too."""
+def measure(row: str, seed: int, short: bool) -> Result:
     recipe, *overrides = ROWS[row]
     cut = ["data.curriculum=[{source: hard, steps: 16}]", "evaluate.every=8", "evaluate.samples=4", "evaluate.k=[1, 4]"]
+    overrides += [*(cut if short else []), f"seed={seed}"]
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        words = [str(ROOT / "recipes" / "quickstart" / recipe), *overrides, *(cut if short else [])]
-        words += [f"seed={seed}", "name=run", f"output_dir={folder}"]
-        command = [sys.executable, "-W", "ignore", "-m", "entropostat", "train", *words]
-        done = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-        )
-        file = Path(folder) / "run" / "metrics.jsonl"
-        if done.returncode or not file.is_file():
-            return {"failed": done.stderr[-500:]}
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
+    with experiment(ROOT / "recipes" / "quickstart" / recipe, overrides) as run:
+        lines = run.train()
     steps = [line for line in lines if "loss" in line]
     probes = [line for line in lines if "evaluate/hard/pass@1" in line]
     true = [probe["evaluate/hard/pass@1"] for probe in probes]
@@ -145,19 +135,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--short", action="store_true", help="16 steps a run, to see that every row runs")
     arguments = parser.parse_args()
-    known: dict[str, Any] = json.loads(arguments.results.read_text()) if arguments.results.is_file() else {}
-    missing = [(r, s) for s in arguments.seeds for r in arguments.rows if f"{r}|{s}" not in known]
-
-    def one(job: tuple[str, int]) -> None:
-        row, seed = job
-        known[f"{row}|{seed}"] = found = measure(row, seed, arguments.short)
-        arguments.results.write_text(json.dumps(dict(known), indent=1) + "\n")
-        seeds = sorted({int(key.rpartition("|")[2]) for key in dict(known)})
-        arguments.results.with_suffix(".md").write_text(table(dict(known), seeds))
-        print(row, seed, {key: value for key, value in found.items() if key != "probes"}, flush=True)
-
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(one, missing))
+    results = Results(arguments.results)
+    jobs = [(row, seed) for seed in arguments.seeds for row in arguments.rows]
+    results.complete({f"{r}|{s}": partial(measure, r, s, arguments.short) for r, s in jobs}, arguments.jobs)
+    seeds = sorted({int(key.rpartition("|")[2]) for key in results.known})
+    arguments.results.with_suffix(".md").write_text(table(results.known, seeds))
 
 
 if __name__ == "__main__":

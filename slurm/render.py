@@ -15,7 +15,7 @@ What script and training agree on:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -138,14 +138,10 @@ def _delimiter(text: str) -> str:
     return next(word for n in range(len(lines) + 1) if (word := f"END_OF_RECIPE{n or ''}") not in lines)
 
 
-def _join(words: Iterable[str]) -> str:
-    return shlex.join(words)
-
-
 @cache
 def _template() -> jinja2.Template:
     made = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    made.filters |= {"quote": shlex.quote, "join_quoted": _join}
+    made.filters |= {"quote": shlex.quote, "join_quoted": shlex.join}
     return made.from_string(TEMPLATE.read_text(encoding="utf-8"))

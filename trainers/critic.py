@@ -1,8 +1,7 @@
 """The critic inside the policy's wrapped forward: one forward of the engine gives log-probs and values.
 
-As with the statistics of the vocabulary, values leave with the model's output: under DDP and ZeRO a quantity with gradient
-that leaves by another way is not seen by the engine. The critic is a submodule of the policy, so one engine and one optimizer
-train both. It is no part of the policy that others know: not of its saved files, of what vLLM gets, or of the reference.
+As the statistics of the vocabulary do, values leave with the model's output (tap.py says why). The critic is a submodule of
+the policy, so one engine and one optimizer train both. It is no part of the policy that others know: not of its saved files, of what vLLM gets, or of the reference.
 """
 
 from __future__ import annotations

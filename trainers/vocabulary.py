@@ -1,9 +1,7 @@
 """Full-distribution statistics inside the wrapped forward: one forward of the model, no [B, T, V] tensor.
 
 TRL's fused head returns log-probs and entropies only. Where a term wants more, the forward that TRL has patched is wrapped
-once again: a hook on the backbone keeps the last hidden states for the length of the call, the statistics are computed
-there, and they leave with the model's output. They must: under DDP and ZeRO a quantity with gradient that leaves by
-another way than the output is not seen by the engine.
+once again (tap.py): the statistics are computed from the backbone's last hidden states, and leave with the model's output.
 """
 
 from __future__ import annotations
