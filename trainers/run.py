@@ -288,7 +288,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         if stopped:
             resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
             print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)
-    restart = stop_file()  # of a batch job, which starts again where the file is left
+    restart = on_all_ranks(stop_file)  # of a batch job, which starts again where the file is left
     trainer.accelerator.wait_for_everyone()
     if restart is not None and not stopped and trainer.accelerator.is_main_process:
         restart.unlink()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
-from entropostat.trainers import callbacks
-from entropostat.trainers.interrupt import STOP_FILE
+from entropostat.trainers import callbacks, run
+from entropostat.trainers.interrupt import STOP_FILE, stop_on_signal
 from entropostat.trainers.run import run_recipe
 
 SHORT = [
@@ -60,6 +64,30 @@ def test_a_job_that_is_to_end_saves_and_goes_on_when_it_is_started_again(
     assert run_recipe(job, resume="auto") == 0
     assert rows(job.run_dir) == rows(recipe(tmp_path / "whole").run_dir) and len(rows(job.run_dir)) == 8
     assert (job.run_dir / "final").is_dir() and not asked.exists()
+
+
+def test_a_signal_while_the_file_already_stops_the_run_is_a_first_one() -> None:
+    """Slurm sends SIGTERM at the end of its patience: the saving that the file has started must not be torn."""
+    trainer = SimpleNamespace(stop_requested=True, accelerator=SimpleNamespace(is_main_process=False))
+    with stop_on_signal(trainer):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)  # the handler runs between two instructions
+
+
+def test_every_rank_exits_by_what_the_first_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared file system shows a file to some nodes later: one that exits with 130 would keep the job from its restart."""
+    seen = tmp_path / "stop"
+    monkeypatch.setattr(run, "stop_file", lambda: None)  # here it is not there yet
+    monkeypatch.setattr(run, "on_all_ranks", lambda ask: seen)  # and the main process has it
+    (tmp_path / "metrics.jsonl").touch()
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(global_step=3, max_steps=8),
+        args=SimpleNamespace(output_dir=str(tmp_path)),
+        accelerator=SimpleNamespace(is_main_process=False, wait_for_everyone=lambda: None),
+    )
+    assert run.finish(recipe(tmp_path), trainer, None) == 0  # type: ignore[arg-type]
 
 
 def test_a_run_that_finishes_takes_the_request_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
