@@ -16,7 +16,7 @@ JOBS = (
     fault("quotes no quotes", "render", """.replace('"', '\\\\"')""", ""),
     fault("quotes no backslash", "render", '''.replace("\\\\", "\\\\\\\\")''', ""),
     fault("lets a line break in", "render", "if any(ord(letter) < 32", "if False and any(ord(letter) < 32"),
-    fault("joins words bare", "render", "return shlex.join(words)", 'return " ".join(words)'),
+    fault("joins words bare", "render", '"join_quoted": shlex.join', '"join_quoted": " ".join'),
     fault("ends the recipe early", "render", "not in lines)", "in ['END_OF_RECIPE'])"),
     fault("forgets the server's node", "render", "{block.nodes + block.vllm_nodes}", "{block.nodes}"),
     fault("waits for ever", "render", 'yield "--dependency", "--kill-on-invalid-dep=yes"', "pass"),
