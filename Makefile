@@ -5,6 +5,9 @@ PYTHON := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
+# Two processes, a file of tests to each: every process imports torch once, and files share what they build.
+PARALLEL := -n 2 --dist loadfile
+
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
 .PHONY: help setup train test test-all smoke-gpu lint docs bench clean
@@ -22,10 +25,10 @@ train: setup  ## the main job: plain GRPO beside PID-gated KL, in minutes on two
 	$(PYTHON) -m entropostat train $(QUICKSTART)
 
 test: setup  ## the test suite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
 
 test-all: setup  ## the test suite with its long parts
-	$(PYTHON) -m pytest -m "not gpu"
+	$(PYTHON) -m pytest $(PARALLEL) -m "not gpu"
 
 smoke-gpu: setup  ## ten steps each of bf16, ZeRO-3 and vLLM on one GPU, as a pass/fail table
 	$(PYTHON) -m pytest -m gpu -rA tests/gpu

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-COUNTS: list[int] = []
-
-
-@pytest.fixture(scope="session")
-def compared() -> list[int]:
-    """Arrays compared, one entry per file that agrees."""
-    return COUNTS
+ARRAYS = "arrays compared"
+"""Property of a test's report, which travels from the process that ran the test."""
 
 
-def pytest_terminal_summary(terminalreporter):
-    if COUNTS:
-        terminalreporter.write_line(f"golden: {len(COUNTS)} files agree, {sum(COUNTS)} arrays compared")
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    passed = terminalreporter.stats.get("passed", [])
+    counts = [value for report in passed for name, value in report.user_properties if name == ARRAYS]
+    if counts:
+        terminalreporter.write_line(f"golden: {len(counts)} files agree, {sum(counts)} arrays compared")
