@@ -70,8 +70,12 @@ def pi(target: Any, kp: float, ki: float) -> Spec:
     return bonus({"pid": options | {"gate": "none"}})
 
 
+WIDE = {"gain_max": 1.5, "bonus_high": 0.1}
+"""Bounds of the autopilot here. Its defaults are narrower: this much ruins a policy that learns (tracking_policy.py)."""
+
+
 def autopilot(target: Any, **options: Any) -> Spec:
-    pilot = {"target": target, "patience": 1, **options}
+    pilot = {"target": target, "patience": 1, **WIDE, **options}
     return spec(
         weights=[{"entropy_tilt": {"gain": {"autopilot": pilot}}}],
         penalties=[{"entropy_bonus": {"coef": {"follow": {"knob": "weights.entropy_tilt.gain", "key": "rest"}}}}],

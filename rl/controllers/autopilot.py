@@ -26,6 +26,10 @@ integral takes nothing that the last bound of both actuators would only swallow.
 takes the jump of the proportional part, so that the demand goes on from where it is, and loses 1 / handover of it per update.
 (In the integral it would stay: for as long as both actuators are at a bound, an integral that asks for the wrong side has no
 way back.) A ramp is no jump (target.py).
+
+The bounds are narrow on purpose. On a policy that was learning, a constant gain of 0.7 or a constant bonus of 0.08 destroyed what
+it could do, a gain of 0.4 or a bonus of 0.04 cost little (benchmarks/results/tracking-policy.md). An exact toy takes three times
+as much: widen them only where you have seen that the reward stands it.
 """
 
 from __future__ import annotations
@@ -65,10 +69,10 @@ class Autopilot:
     error: str = option("relative", choices=("relative", "absolute"), doc="scale: |target|, or 1")
     error_clip: float = option(0.5, above=0.0, fixed=True, doc="bound of |e|")
     smoothing: float = option(0.5, low=0.0, below=1.0, fixed=True, doc="decay of the average of the signal; 0: none")
-    gain_max: float = option(1.5, above=0.0, high=2.0, fixed=True, doc="bound of the tilt's gain")
+    gain_max: float = option(0.4, above=0.0, high=2.0, fixed=True, doc="bound of the tilt's gain")
     bonus_gain: float = option(0.05, low=0.0, fixed=True, doc="bonus coefficient per unit of demand; 0: no bonus")
     bonus_low: float = option(-0.02, high=0.0, fixed=True, doc="lower bound of the bonus coefficient")
-    bonus_high: float = option(0.1, low=0.0, fixed=True, doc="upper bound of the bonus coefficient")
+    bonus_high: float = option(0.02, low=0.0, fixed=True, doc="upper bound of the bonus coefficient")
     authority_signal: str = option("entropy_tilt/authority", doc="what the first actuator could do, as a metric")
     authority_low: float = option(0.1, low=0.0, high=1.0, fixed=True, doc="share of the best authority to hand over at")
     authority_high: float = option(0.2, low=0.0, high=1.0, fixed=True, doc="share of it to take back at")

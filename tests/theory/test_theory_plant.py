@@ -53,7 +53,7 @@ def test_the_autopilot_holds_the_exact_entropy_where_plain_training_loses_it_and
 
 
 def test_the_bonus_takes_over_where_all_answers_are_right(bench):
-    done = run(bench, piloted(target=1.0), contexts=12, steps=200, rate=0.2)
+    done = run(bench, piloted(target=1.0, bonus_high=0.1), contexts=12, steps=200, rate=0.2)
     assert done.history["reward"][-1] > 0.99
     assert done.history[f"{GAIN}/share"][-1] == 0 and done.history[f"{GAIN}/rest"][-1] > 0
     assert bench.tracking_error(done.history["entropy"], 1.0, begin=0.75) < 0.1

@@ -14,7 +14,7 @@ from entropostat.rl.registry import CONTROLLERS
 
 NAN = float("nan")
 GAIN, COEF = "weights.entropy_tilt.gain", "penalties.entropy_bonus.coef"
-QUICK = {"kp": 5.0, "ki": 0.2, "smoothing": 0.0, "gate": "none", "bonus_gain": 0.05, "bonus_high": 0.1}
+QUICK = {"kp": 5.0, "ki": 0.2, "smoothing": 0.0, "gate": "none", "bonus_gain": 0.05, "bonus_high": 0.1, "gain_max": 1.5}
 
 
 def autopilot(**options):
