@@ -44,6 +44,7 @@ class ControlMixin:
     scale_learning_rate: Callable[[], None]
     accelerator: Any
     args: Any
+    model: Any
     state: Any
 
     def close_window(self, applied: bool) -> bool:
@@ -85,6 +86,7 @@ class ControlMixin:
             if path in self._watches:
                 self._watches[path].restore(kept)
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
+        self.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
 
     @property
     def _rollout_needs(self) -> frozenset[str]:

@@ -1,0 +1,306 @@
+"""kill -9 a small run at random instants, resume it each time, and compare what it ends with: python crash.py FOLDER KILLS SEED.
+
+The parent imports everything and computes nothing; each attempt is a fork of it, so that it costs its training alone. An
+attempt is `entropostat train --resume auto`. It dies
+
+- in a *rollout*: at the n-th forward pass of a generation,
+- in a *backward* pass: when the gradient of the n-th weight is there,
+- while it *save*s a checkpoint: before the n-th file operation of it,
+- by the *clock*: at a random moment of its life, set-up and end included, by the parent's hand.
+
+Where a run finishes it is compared with one that was never killed, and the next run begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from transformers import Qwen3Model
+
+from entropostat import checkpoints
+from entropostat.recipe import load
+from entropostat.trainers.run import run_recipe
+from entropostat.trainers.saving import SavingMixin
+from entropostat.trainers.seams import EntropyMixin
+
+KINDS = ("rollout", "backward", "save", "clock")
+SAVE_EVERY, STEPS, KEPT = 3, 13, 2
+OVERRIDES = [
+    "model.build={steps: 100, hidden: 32, ff: 64, working: 0.0, modulus: 3}",
+    "data.sources={easy: {chain: {length: 2, modulus: 3}}, hard: {chain: {length: 5, modulus: 3}}}",
+    "data.curriculum=[{source: easy, steps: 6}, {source: hard, steps: 10}]",
+    "trainer={per_device_train_batch_size: 8, num_generations: 4, steps_per_generation: 2, num_iterations: 2, "
+    f"max_steps: {STEPS}, max_completion_length: 10, save_strategy: steps, save_steps: {SAVE_EVERY}, "
+    f"save_total_limit: {KEPT}}}",
+    "objective.weights=[clip_cov: {fraction: 0.2, low: 0.0}]",
+    "objective.penalties.kl_ref.reference=ema",
+    "objective.penalties.kl_ref.decay=0.9",
+    "objective.penalties.+entropy_bonus.coef=-0.3",  # moves the policy whatever the answers
+    "shaping={normalise: true}",
+    "optimizer.step_radius={every: 2}",
+    "tracking={log_every: 2, completions: 4}",  # a log interval and a checkpoint do not end together
+    "evaluate={every: 6, prompts: 2, samples: 2, k: [1], greedy: false, reference: false}",
+]
+TIMED = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+"""Of a process and not of a run. `train_loss` is the mean of the steps since the last start."""
+FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
+
+
+@dataclass
+class Kill:
+    """Where an attempt is to die: at the ``count``-th event inside the ``nth`` phase of this ``kind``, or after ``seconds``."""
+
+    kind: str
+    nth: int = 1
+    count: int = 1
+    seconds: float = 0.0
+
+
+@dataclass
+class Attempt:
+    """What became of one."""
+
+    plan: Kill | None
+    killed: bool
+    resumed: int
+    """Step of the checkpoint that it went on from, 0 for none."""
+    saved: int
+    """Newest checkpoint that was complete when it ended."""
+    begun: int
+    """Last optimizer step that it began."""
+    phase: str
+    """Where it was at its end."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Most events seen in one phase of each kind."""
+    seconds: float = 0.0
+
+
+class Child:
+    """Inside an attempt: what it tells the parent, and the trap."""
+
+    def __init__(self, pipe: int, plan: Kill | None) -> None:
+        self.pipe, self.plan = pipe, plan
+        self.phases: list[str] = []
+        self.seen = dict.fromkeys(KINDS, 0)
+        self.events = 0
+
+    def tell(self, **event: Any) -> None:
+        os.write(self.pipe, (json.dumps(event) + "\n").encode())
+
+    def enter(self, kind: str, **facts: Any) -> None:
+        self.phases.append(kind)
+        self.seen[kind] += 1
+        self.events = 0
+        self.tell(enter=kind, **facts)
+
+    def leave(self, **facts: Any) -> None:
+        kind = self.phases.pop()
+        self.tell(leave=kind, events=self.events, **facts)
+
+    def event(self, kind: str) -> None:
+        """Something happens that a trap may be set on."""
+        if self.phases[-1:] != [kind]:
+            return
+        self.events += 1
+        plan = self.plan
+        if plan and plan.kind == kind and self.seen[kind] == plan.nth and self.events == plan.count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def instrument(child: Child) -> None:
+    """Wrap what a step consists of, in this process only."""
+    generate, save = EntropyMixin._generate_and_score_completions, SavingMixin._save_checkpoint
+    backward, forward, find = Accelerator.backward, Qwen3Model.forward, checkpoints.find
+    trainers: list[Any] = []
+
+    def rollout(self: Any, *args: Any, **kwargs: Any) -> Any:
+        trainers[:] = [self]
+        child.enter("rollout", step=self.state.global_step + 1)
+        result = generate(self, *args, **kwargs)
+        child.leave()
+        return result
+
+    def saving(self: Any, *args: Any) -> None:
+        child.enter("save", step=self.state.global_step)
+        save(self, *args)
+        child.leave(saved=self.state.global_step)
+
+    def backwards(self: Any, loss: Any, **kwargs: Any) -> None:
+        trainer = trainers[0] if trainers else None
+        step = trainer.state.global_step + 1 if trainer else None
+        child.enter("backward", step=step)
+        model = self._models[0]
+        hooks = [p.register_hook(lambda grad: child.event("backward")) for p in model.parameters() if p.requires_grad]
+        backward(self, loss, **kwargs)
+        for hook in hooks:
+            hook.remove()
+        child.leave()
+
+    def forwards(self: Any, *args: Any, **kwargs: Any) -> Any:
+        child.event("rollout")
+        return forward(self, *args, **kwargs)
+
+    def found(*args: Any) -> Any:
+        folder = find(*args)
+        child.tell(resumed=checkpoints.step(folder) if folder else 0)
+        return folder
+
+    EntropyMixin._generate_and_score_completions = rollout  # type: ignore[method-assign]
+    SavingMixin._save_checkpoint = saving  # type: ignore[method-assign]
+    Accelerator.backward, Qwen3Model.forward, checkpoints.find = backwards, forwards, found  # type: ignore[method-assign]
+    sys.addaudithook(lambda name, args: child.event("save") if name in FILE_EVENTS else None)
+
+
+def attempt(out: Path, plan: Kill | None) -> Attempt:
+    """Fork, train with ``--resume auto`` into ``out``, and wait for the end of it."""
+    reading, writing = os.pipe()
+    log = out.with_suffix(".log").open("ab")
+    begun = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+        instrument(Child(writing, plan))
+        recipe = load("entropostat:quickstart/pid-kl.yaml", [*OVERRIDES, f"output_dir={out}", "name=run"])
+        code = 1
+        try:
+            code = run_recipe(recipe, resume="auto")
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    log.close()
+    killer = None
+    if plan and plan.kind == "clock":
+        killer = threading.Timer(plan.seconds, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+    with os.fdopen(reading) as pipe:
+        events = [json.loads(line) for line in pipe]
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    if killer is not None:  # before the process is reaped: its number cannot be another's yet
+        killer.cancel()
+        killer.join()
+    _, status = os.waitpid(pid, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if not killed and status:
+        raise RuntimeError(f"an attempt failed: {out.with_suffix('.log').read_text()[-3000:]}")
+    return told(events, plan, killed, time.monotonic() - begun)
+
+
+def told(events: list[dict[str, Any]], plan: Kill | None, killed: bool, seconds: float) -> Attempt:
+    """The end of an attempt, from what it said before."""
+    resumed = next((e["resumed"] for e in events if "resumed" in e), 0)
+    result = Attempt(plan, killed, resumed, resumed, resumed, "set-up", seconds=seconds)
+    for event in events:
+        if kind := event.get("enter"):
+            result.phase = kind
+            if kind != "save" and event["step"]:
+                result.begun = max(result.begun, event["step"])
+        elif kind := event.get("leave"):
+            result.phase = "between"
+            result.counts[kind] = max(result.counts.get(kind, 0), event["events"])
+            result.saved = max(result.saved, event.get("saved", 0))
+    return result
+
+
+def draw(rng: random.Random, kind: str, reference: Attempt) -> Kill:
+    """A random instant of that kind."""
+    if kind == "clock":
+        return Kill(kind, seconds=rng.uniform(0.0, reference.seconds))
+    nth = {"rollout": 1 if rng.random() < 0.7 else 2, "backward": rng.randint(1, 5), "save": rng.randint(1, 2)}[kind]
+    return Kill(kind, nth, rng.randint(1, reference.counts[kind]))
+
+
+def content(out: Path) -> dict[str, Any]:
+    """Everything of a finished run that must not depend on kills."""
+    (summary,) = out.glob("run*/summary.json")
+    run = summary.parent
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = run / f"checkpoint-{STEPS}"
+    state = json.loads((last / "trainer_state.json").read_text())
+    kept = {name: state["stateful_callbacks"][name] for name in ("ControlCallback", "AnchorCallback", "StepGovernor")}
+    left = [p.name for p in run.iterdir() if p.name.startswith(".") or p.name.startswith("checkpoint-")]
+    return {
+        "metrics": [{k: v for k, v in row.items() if k not in TIMED} for row in rows],
+        "completions": (run / "completions.jsonl").read_text(),
+        "summary": json.loads(summary.read_text()),
+        "callbacks": kept,
+        "weights": (run / "final" / "model.safetensors").read_bytes(),
+        "anchor": (last / "anchor.safetensors").read_bytes(),
+        "left": sorted(left),
+    }
+
+
+def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill until ``kills`` have hit, and finish the last run. Raises AssertionError where something was lost or differs."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    rng = random.Random(seed)
+    began = time.monotonic()
+    whole = attempt(folder / "whole", None)
+    reference = content(folder / "whole")
+    assert len(reference["metrics"]) > STEPS // 2 and reference["left"] == ["checkpoint-12", f"checkpoint-{STEPS}"]
+    wanted = [KINDS[i % len(KINDS)] for i in range(kills)]
+    rng.shuffle(wanted)
+    hits: list[dict[str, Any]] = []
+    runs, repeated = 0, 0
+    while wanted or runs == 0 or out.exists():
+        out = folder / f"killed-{runs}"
+        saved = begun = 0
+        while True:
+            plan = draw(rng, wanted[-1], whole) if wanted else None
+            ended = attempt(out, plan)
+            assert ended.resumed >= saved, f"checkpoint-{saved} was complete, and the run went on from {ended.resumed}"
+            again = max(begun - ended.resumed, 0)
+            assert again <= SAVE_EVERY, f"{again} steps were run again"
+            repeated += again
+            saved, begun = ended.saved, ended.begun
+            if not ended.killed:
+                break
+            wanted.pop()
+            hits.append({**asdict(ended), "repeated": again})
+        found = content(out)
+        for key, value in reference.items():
+            assert found[key] == value, f"{key} of run {runs} differs: {first_difference(found[key], value)}"
+        shutil.rmtree(out)
+        runs += 1
+    return {
+        "kills": len(hits),
+        "by_phase": {p: sum(hit["phase"] == p for hit in hits) for p in sorted({hit["phase"] for hit in hits})},
+        "resumes": len(hits),
+        "runs": runs,
+        "steps_repeated": repeated,
+        "most_repeated": max(hit["repeated"] for hit in hits),
+        "seconds": round(time.monotonic() - began, 1),
+        "hits": hits,
+    }
+
+
+def first_difference(found: Any, wanted: Any) -> str:
+    if isinstance(found, list) and isinstance(wanted, list):
+        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
+        if not pairs:
+            return f"{len(found)} rows and not {len(wanted)}"
+        index, a, b = pairs[0]
+        keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
+        return f"row {index}: {[(k, a.get(k), b.get(k)) for k in keys]}"
+    return f"{str(found)[:300]} and not {str(wanted)[:300]}"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    report = crash(target, int(sys.argv[2]), int(sys.argv[3]))
+    (target / "report.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps({key: value for key, value in report.items() if key != "hits"}))
