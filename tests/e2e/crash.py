@@ -13,6 +13,7 @@ Where a run finishes it is compared with one that was never killed, and the next
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -25,6 +26,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed  # noqa: F401  (every attempt would import both)
+import peft  # noqa: F401
 from accelerate import Accelerator
 from transformers import Qwen3Model
 
@@ -36,13 +41,15 @@ from entropostat.trainers.seams import EntropyMixin
 
 KINDS = ("rollout", "backward", "save", "clock")
 SAVE_EVERY, STEPS, KEPT = 3, 13, 2
+CYCLE = 4
+"""Optimizer steps of a generation."""
 OVERRIDES = [
     "model.build={steps: 100, hidden: 32, ff: 64, working: 0.0, modulus: 3}",
-    "data.sources={easy: {chain: {length: 2, modulus: 3}}, hard: {chain: {length: 5, modulus: 3}}}",
+    "data.sources={easy: {chain: {length: 2, modulus: 3, size: 9}}, hard: {chain: {length: 5, modulus: 3, size: 200}}}",
     "data.curriculum=[{source: easy, steps: 6}, {source: hard, steps: 10}]",
-    "trainer={per_device_train_batch_size: 8, num_generations: 4, steps_per_generation: 2, num_iterations: 2, "
-    f"max_steps: {STEPS}, max_completion_length: 10, save_strategy: steps, save_steps: {SAVE_EVERY}, "
-    f"save_total_limit: {KEPT}}}",
+    "trainer={per_device_train_batch_size: 8, num_generations: 4, steps_per_generation: 2, num_iterations: 2}",
+    f"trainer={{max_steps: {STEPS}, max_completion_length: 10}}",
+    f"trainer={{save_strategy: steps, save_steps: {SAVE_EVERY}, save_total_limit: {KEPT}}}",
     "objective.weights=[clip_cov: {fraction: 0.2, low: 0.0}]",
     "objective.penalties.kl_ref.reference=ema",
     "objective.penalties.kl_ref.decay=0.9",
@@ -59,7 +66,8 @@ FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.tru
 
 @dataclass
 class Kill:
-    """Where an attempt is to die: at the ``count``-th event inside the ``nth`` phase of this ``kind``, or after ``seconds``."""
+    """Where an attempt is to die: at the ``count``-th event inside a phase of this ``kind``, its ``nth`` or the first later one
+    that has so many, or after ``seconds``."""
 
     kind: str
     nth: int = 1
@@ -114,7 +122,7 @@ class Child:
             return
         self.events += 1
         plan = self.plan
-        if plan and plan.kind == kind and self.seen[kind] == plan.nth and self.events == plan.count:
+        if plan and plan.kind == kind and self.seen[kind] >= plan.nth and self.events == plan.count:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -215,12 +223,18 @@ def told(events: list[dict[str, Any]], plan: Kill | None, killed: bool, seconds:
     return result
 
 
-def draw(rng: random.Random, kind: str, reference: Attempt) -> Kill:
-    """A random instant of that kind."""
-    if kind == "clock":
-        return Kill(kind, seconds=rng.uniform(0.0, reference.seconds))
-    nth = {"rollout": 1 if rng.random() < 0.7 else 2, "backward": rng.randint(1, 5), "save": rng.randint(1, 2)}[kind]
-    return Kill(kind, nth, rng.randint(1, reference.counts[kind]))
+def draw(rng: random.Random, kind: str, reference: Attempt, saved: int) -> Kill:
+    """A random instant of that kind in a run that goes on from step ``saved``; of its life where no other is left."""
+    left = {
+        "rollout": sum(step > saved for step in range(1, STEPS + 1, CYCLE)),
+        "backward": STEPS - saved,
+        "save": sum(step > saved for step in (*range(SAVE_EVERY, STEPS, SAVE_EVERY), STEPS)),
+    }
+    if not left.get(kind):
+        return Kill("clock", seconds=rng.uniform(0.0, reference.seconds))
+    return Kill(
+        kind, rng.randint(1, min(left[kind], 5 if kind == "backward" else 2)), rng.randint(1, reference.counts[kind])
+    )
 
 
 def content(out: Path) -> dict[str, Any]:
@@ -246,6 +260,8 @@ def content(out: Path) -> dict[str, Any]:
 def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     """Kill until ``kills`` have hit, and finish the last run. Raises AssertionError where something was lost or differs."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked through in every attempt
     rng = random.Random(seed)
     began = time.monotonic()
     whole = attempt(folder / "whole", None)
@@ -255,11 +271,11 @@ def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     rng.shuffle(wanted)
     hits: list[dict[str, Any]] = []
     runs, repeated = 0, 0
-    while wanted or runs == 0 or out.exists():
+    while wanted:
         out = folder / f"killed-{runs}"
         saved = begun = 0
         while True:
-            plan = draw(rng, wanted[-1], whole) if wanted else None
+            plan = draw(rng, wanted[-1], whole, saved) if wanted else None
             ended = attempt(out, plan)
             assert ended.resumed >= saved, f"checkpoint-{saved} was complete, and the run went on from {ended.resumed}"
             again = max(begun - ended.resumed, 0)
@@ -302,5 +318,6 @@ if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     report = crash(target, int(sys.argv[2]), int(sys.argv[3]))
+    gc.unfreeze()
     (target / "report.json").write_text(json.dumps(report, indent=1))
     print(json.dumps({key: value for key, value in report.items() if key != "hits"}))
