@@ -20,7 +20,7 @@ from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
-from entropostat.atomic import sweep, whole_folder, write_whole
+from entropostat.atomic import sweep, write_whole
 from entropostat.compare import Run, table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
@@ -41,7 +41,7 @@ from entropostat.trainers.models import load_model, load_tokenizer, model_path
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
-from entropostat.trainers.saving import check_engine
+from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import gathered
 
 
@@ -266,15 +266,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
     if not stopped:
-        ranks = trainer.accelerator
-        whole = whole_folder(
-            folder / "final",
-            wait=ranks.wait_for_everyone,
-            lead=trainer.args.should_save,
-            sync=ranks.is_local_main_process,
-        )
-        with whole as final:
-            trainer.save_model(str(final))
+        save_policy(trainer, folder / "final")
     if trainer.accelerator.is_main_process:
         if not stopped and FOLDER_NOTE not in os.environ:
             print(table([Run.read(folder)]))

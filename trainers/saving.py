@@ -75,6 +75,16 @@ def written_to(trainer: Any, run: Path) -> Iterator[None]:
         del trainer._get_output_dir, trainer._push_from_checkpoint
 
 
+def save_policy(trainer: Any, final: Path) -> None:
+    """The trained policy in a folder of its own, and on the hub where that is asked for."""
+    ranks = trainer.accelerator
+    wait, lead, sync = ranks.wait_for_everyone, trainer.args.should_save, ranks.is_local_main_process
+    with whole_folder(final, wait=wait, lead=lead, sync=sync) as folder:
+        trainer.save_model(str(folder), _internal_call=True)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
+
+
 def engine(trainer: Any) -> str:
     """Whose form the optimizer's state has: DeepSpeed and FSDP cut and name it in their own ways."""
     if trainer.is_deepspeed_enabled:

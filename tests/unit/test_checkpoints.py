@@ -130,6 +130,7 @@ ALLOWED = [
     "slurm.nodes=2",
     "model.attn_implementation=sdpa",
     "sampler.temperature=1.0",  # its default, said
+    "trainer.num_iterations=1",
     "objective.penalties.kl_ref.divergence=reverse_kl",
     "critic.coef=0.3",  # read by another trainer
     "data.curriculum=[{source: easy, steps: 6}, {source: easy, steps: 60}]",  # the same up to here
