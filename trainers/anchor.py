@@ -22,6 +22,7 @@ from transformers.trainer_callback import ExportableState
 
 from entropostat.rl.control import Control
 from entropostat.rl.penalties.kl_ref import KLRef
+from entropostat.trainers.callbacks import saved_state
 from entropostat.trainers.shards import cut, refresh, share, whole
 
 log = logging.getLogger(__name__)
@@ -167,8 +168,8 @@ class AnchorCallback(TrainerCallback, ExportableState):
         kept = ("initial_share", "resets", "age", "stale", "best")
         return {"args": {}, "attributes": {"reference": kind, **{name: getattr(self, name) for name in kept}}}
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Gathered on all ranks, written by the main one."""
+    def save(self, folder: Path) -> None:
+        """Into the checkpoint ``folder``: gathered on all ranks, written by the main one."""
         if self.term is None:
             return
         main, tensors = self.trainer.accelerator.is_main_process, {}
@@ -177,14 +178,12 @@ class AnchorCallback(TrainerCallback, ExportableState):
             if main:
                 tensors[name] = tensor.detach().cpu().contiguous().clone()
         if main:
-            save_file(tensors, Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
-        self.trainer.accelerator.wait_for_everyone()
+            save_file(tensors, folder / FILE)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 0:
             return
-        saved = ((state.stateful_callbacks or {}).get(type(self).__name__) or {}).get("attributes", {})
-        self.restore(saved, Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
+        self.restore(saved_state(self, state), Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
 
     @torch.no_grad()
     def restore(self, saved: Mapping[str, Any], file: Path) -> None:

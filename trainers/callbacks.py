@@ -24,12 +24,12 @@ class ControlCallback(TrainerCallback, ExportableState):
         trainer = self.trainer
         kept = {"control": trainer.control_state, "generations": trainer.generations, "signals": trainer._held}
         kept |= {"moments": trainer.moments.state_dict()}
+        kept |= {"watches": {path: watch.state_dict() for path, watch in trainer._watches.items()}}
         return {"args": {}, "attributes": kept}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
-        if state.global_step > 0 and saved:
-            self.trainer.restore_control(saved["attributes"])
+        if saved := saved_state(self, state):
+            self.trainer.restore_control(saved)
         self.trainer.scale_learning_rate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -40,3 +40,13 @@ class ControlCallback(TrainerCallback, ExportableState):
             control.should_save = True
             control.should_training_stop = True
         return control
+
+
+def saved_state(callback: Any, state: Any) -> dict[str, Any]:
+    """What the checkpoint from which a run goes on kept of ``callback``; {} at the start of a run, or where it has nothing.
+
+    transformers keys it by class: a trainer has one callback of each.
+    """
+    found = (state.stateful_callbacks or {}).get(type(callback).__name__) if state.global_step > 0 else None
+    kept: dict[str, Any] = (found or {}).get("attributes", {})
+    return kept

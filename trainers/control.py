@@ -17,7 +17,7 @@ from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.normaliser import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
-from entropostat.trainers.checkpoint import restore_buffer
+from entropostat.trainers.checkpoint import restore_rank
 from entropostat.trainers.signals import rollout_signals, velocity
 from entropostat.trainers.window import Window
 
@@ -44,6 +44,7 @@ class ControlMixin:
     scale_learning_rate: Callable[[], None]
     accelerator: Any
     args: Any
+    model: Any
     state: Any
 
     def close_window(self, applied: bool) -> bool:
@@ -75,13 +76,17 @@ class ControlMixin:
 
     def restore_control(self, saved: dict[str, Any]) -> None:
         """Continue from a checkpoint. Knobs that the checkpoint does not know start afresh."""
-        if not restore_buffer(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+        if not restore_rank(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
             log.warning("this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation")
         self.control_state |= {path: state for path, state in saved["control"].items() if path in self.control_state}
         self.generations = saved["generations"]
         self.moments = RunningMoments.from_state(saved.get("moments", {}))
         self._held = dict(saved["signals"])
+        for path, kept in saved.get("watches", {}).items():
+            if path in self._watches:
+                self._watches[path].restore(kept)
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
+        self.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
 
     @property
     def _rollout_needs(self) -> frozenset[str]:

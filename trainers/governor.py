@@ -25,6 +25,7 @@ from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from entropostat.recipe.blocks import StepRadius
 from entropostat.rl.radius import Readout, change_spread, step_ratio, step_scale
+from entropostat.trainers.callbacks import saved_state
 from entropostat.trainers.normaliser import completion_mask
 from entropostat.trainers.scoring import score_tokens
 from entropostat.trainers.vocabulary import innermost, logit_head
@@ -185,6 +186,5 @@ class StepGovernor(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"rate": self.rate}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
-        if state.global_step > 0 and saved:
-            self.rate = saved["attributes"]["rate"]
+        if saved := saved_state(self, state):
+            self.rate = saved["rate"]

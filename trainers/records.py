@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from entropostat.atomic import sync_path, write_whole
+from entropostat.trainers.callbacks import saved_state
 
 PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepspeed", "datasets", "vllm", "peft")
 
@@ -41,34 +46,73 @@ def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
         "versions": versions,
         **facts,
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_whole(folder / "run.json", json.dumps(record, indent=2) + "\n")
 
 
-class MetricsFile(TrainerCallback):
-    """Appends every logged row to metrics.jsonl as it comes: one JSON object a line, with ``step``."""
+class RowsFile(TrainerCallback, ExportableState):
+    """A file of one JSON object a line, which a checkpoint knows to the byte: a resumed run goes on from there.
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "metrics.jsonl"
+    Rows after it belong to steps that will be run again. Subclasses ``append``; each has its own name in the checkpoint.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def append(self, *rows: Mapping[str, Any]) -> None:
+        with self.file.open("a") as stream:
+            stream.write("".join(json.dumps(row) + "\n" for row in rows))
+
+    def state(self) -> dict[str, Any]:
+        """On the disk up to here, or a power cut could leave less than the checkpoint says."""
+        if self.file.exists():
+            sync_path(self.file)
+        return {"args": {}, "attributes": {"size": self.file.stat().st_size if self.file.exists() else 0}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A resumed run continues the file: rows after its checkpoint belong to steps that will be run again."""
         if state.is_world_process_zero and self.file.exists():
-            rows = [line for line in self.file.read_text().splitlines() if _step(line) <= state.global_step]
-            self.file.write_text("".join(f"{line}\n" for line in rows))
+            os.truncate(self.file, self.end(state.global_step, saved_state(self, state).get("size")))
+
+    def end(self, step: int, size: int | None) -> int:
+        """Bytes of the file that are older than the checkpoint of ``step``. Where the file cannot be the one of which the
+        checkpoint knows the ``size``, the rows say how far they go; the last may have been cut short.
+        """
+        content = self.file.read_bytes()
+        if size is not None and size <= len(content) and (size == 0 or content[size - 1 : size] == b"\n"):
+            return size
+        end = 0
+        for line in content.splitlines(keepends=True):
+            if not line.endswith(b"\n") or _step(line) > step:
+                break
+            end += len(line)
+        return end
+
+
+class MetricsFile(RowsFile):
+    """Appends every logged row to metrics.jsonl as it comes, with its ``step``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "metrics.jsonl")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs:
-            row = {"step": state.global_step, **{key: plain(value) for key, value in logs.items()}}
-            with self.file.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
+            self.append({"step": state.global_step, **{key: plain(value) for key, value in logs.items()}})
 
 
-class CompletionsFile(TrainerCallback):
+class CompletionsFile(RowsFile):
     """Appends a sample of the newest completions to completions.jsonl at every log that follows a generation."""
 
     def __init__(self, folder: Path, count: int, trainer: Any) -> None:
-        self.file, self.count, self.trainer = folder / "completions.jsonl", count, trainer
+        super().__init__(folder / "completions.jsonl")
+        self.count, self.trainer = count, trainer
         self._seen = -1
+
+    def state(self) -> dict[str, Any]:
+        found = super().state()
+        return {**found, "attributes": {**found["attributes"], "seen": self._seen}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self._seen = saved_state(self, state).get("seen", -1)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = self.trainer._logs
@@ -76,12 +120,11 @@ class CompletionsFile(TrainerCallback):
             return
         self._seen = self.trainer.generations
         rows = zip(list(logs["prompt"])[: self.count], list(logs["completion"])[: self.count], strict=False)
-        with self.file.open("a") as stream:
-            for index, (prompt, completion) in enumerate(rows):
-                rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
-                advantage = plain(logs["advantages"][index])
-                row = {"step": state.global_step, "prompt": prompt, "completion": completion}
-                stream.write(json.dumps({**row, "rewards": rewards, "advantage": advantage}) + "\n")
+        for index, (prompt, completion) in enumerate(rows):
+            rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
+            advantage = plain(logs["advantages"][index])
+            row = {"step": state.global_step, "prompt": prompt, "completion": completion}
+            self.append({**row, "rewards": rewards, "advantage": advantage})
 
 
 def plain(value: Any) -> Any:
@@ -91,8 +134,8 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool | type(None)) else str(value)
 
 
-def _step(line: str) -> int:
+def _step(line: bytes) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError):  # a line that a kill cut short
+    except (ValueError, KeyError, TypeError):  # a line that a power cut left as zeros
         return sys.maxsize

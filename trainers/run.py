@@ -19,6 +19,8 @@ from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
+from entropostat import checkpoints
+from entropostat.atomic import sweep, write_whole
 from entropostat.compare import Run, table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
@@ -39,6 +41,7 @@ from entropostat.trainers.models import load_model, load_tokenizer, model_path
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
+from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import gathered
 
 
@@ -49,9 +52,11 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
     with in_one_line(recipe.name):
-        checkpoint = find_checkpoint(recipe, resume)
+        checkpoint = checkpoints.find(recipe, resume)
         scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
         trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
+        if checkpoint:
+            check_engine(trainer, checkpoint)
     try:
         with stop_on_signal(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -65,6 +70,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
     check_world(config.world_size)
+    if checkpoint:
+        checkpoints.check(recipe, checkpoint, config.world_size)
     set_seed(recipe.seed)
     pools, tests = load_data(recipe)
     order = plan_prompts(recipe, config, pools)
@@ -79,7 +86,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
-        (folder / "recipe.yaml").write_text(recipe.dump())
+        sweep(folder)
+        write_whole(folder / "recipe.yaml", recipe.dump())
         facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": config.max_steps}
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
@@ -157,24 +165,6 @@ def on_all_ranks(function: Any, *args: Any) -> Any:
     if PartialState().num_processes > 1:
         broadcast_object_list(box)
     return box[0]
-
-
-def find_checkpoint(recipe: Recipe, resume: str | None) -> Path | None:
-    """The folder that ``--resume`` names; ``last``: the newest checkpoint of the recipe's newest run; ``auto``: that, if any."""
-    if resume is None:
-        return None
-    if resume not in ("last", "auto"):
-        folder = Path(resume)
-        if not (folder / "trainer_state.json").is_file():
-            raise FileNotFoundError(f"--resume {resume}: no checkpoint there (trainer_state.json is missing)")
-        return folder
-    runs = [recipe.run_dir, *recipe.run_dir.parent.glob(f"{recipe.name}-[0-9]*")]
-    found = [state.parent for run in runs for state in run.glob("checkpoint-*/trainer_state.json")]
-    if not found and resume == "auto":
-        return None
-    if not found:
-        raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no checkpoint")
-    return max(found, key=lambda folder: (folder.stat().st_mtime, int(folder.name.rpartition("-")[2])))
 
 
 def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
@@ -276,7 +266,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
     if not stopped:
-        trainer.save_model(str(folder / "final"))
+        save_policy(trainer, folder / "final")
     if trainer.accelerator.is_main_process:
         if not stopped and FOLDER_NOTE not in os.environ:
             print(table([Run.read(folder)]))
@@ -284,7 +274,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
         summary |= {**last, **evaluation.latest}
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         if stopped:
             resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
             print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)

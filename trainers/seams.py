@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ from entropostat.rl.control import Control, watches
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.callbacks import ControlCallback
-from entropostat.trainers.checkpoint import save_buffer
 from entropostat.trainers.config import check_supported, configure, needs_reference
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
@@ -34,6 +32,7 @@ from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_p
 from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
 from entropostat.trainers.rollouts import extra_rollouts, log_advantages
+from entropostat.trainers.saving import SavingMixin
 from entropostat.trainers.scalars import ScalarsMixin
 from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
 from entropostat.trainers.shaping import ShapingMixin
@@ -44,7 +43,7 @@ KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin):
+class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
@@ -289,9 +288,3 @@ class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin):
         finally:
             for name, value in before.items():
                 setattr(self, name, value)
-
-    # ------------------------------------------------------------------------------------------ checkpoints
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        super()._save_checkpoint(*args, **kwargs)
-        save_buffer(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")

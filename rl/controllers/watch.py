@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 PATIENCE = 50
 TURNS = 4
@@ -67,3 +68,12 @@ class Watch:
         new = [text for cause, text in found.items() if cause not in self.told]
         self.told |= set(found)
         return new
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {**asdict(self), "told": sorted(self.told)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``'s values; the signal stays the one of this run."""
+        self.updates, self.side, self.since = saved["updates"], saved["side"], saved["since"]
+        self.turns, self.told = list(saved["turns"]), set(saved["told"])

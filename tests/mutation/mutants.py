@@ -30,7 +30,8 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        return f"entropostat.{self.folder}." + self.file.removesuffix(".py").replace("/", ".")
+        path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py")
+        return f"entropostat.{path.replace('/', '.')}"
 
     def source(self) -> str:
         """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""

@@ -50,7 +50,7 @@ GOVERNED = tuple(
         ("measures every step", "% self.settings.every == 0", "% 1 == 0"),
         ("measures every micro-batch", "or not trainer.accelerator.sync_gradients", "or False"),
         ("runs under FSDP", "if trainer.is_fsdp_enabled:", "if False:"),
-        ("forgets its rate in a checkpoint", 'self.rate = saved["attributes"]["rate"]', "pass"),
+        ("forgets its rate in a checkpoint", 'self.rate = saved["rate"]', "pass"),
     )
 )  # fmt: skip
 

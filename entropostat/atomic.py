@@ -1,0 +1,115 @@
+"""Files and folders that appear under their name only when they are complete and on disk, whatever kills the process.
+
+A folder is written as ``.NAME.partial/NAME``, every file of it synced, and then renamed. A folder that is removed takes the
+same way back. So what bears its own name is whole, and what a kill leaves behind can be told by its name: ``sweep`` removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".{}.partial"
+
+
+def partial(final: Path) -> Path:
+    """Where ``final`` is while it is not whole; it lies in there under its own name."""
+    return final.parent / PARTIAL.format(final.name)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what a kill has left half written or half removed in ``parent``."""
+    for left in parent.glob(PARTIAL.format("*")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(
+    final: Path,
+    *,
+    wait: Callable[[], None] = lambda: None,
+    lead: bool = True,
+    sync: bool = True,
+    seal: Callable[[Path], None] = lambda folder: None,
+) -> Iterator[Path]:
+    """Inside, write into the folder that is given; at the end it becomes ``final``, and what was there is removed.
+
+    Of several processes that share the folder all call this, ``wait`` waits for all of them, and one ``lead``s: it
+    begins, calls ``seal`` when all have written, and renames. Those with ``sync`` sync the files: one for each machine.
+    An exception inside leaves ``final`` as it was, removes what was written, and goes on.
+    """
+    staging = partial(final)
+    if lead:
+        sweep(final.parent)
+        staging.mkdir(parents=True)
+    wait()
+    folder = staging / final.name
+    try:
+        yield folder
+        wait()
+        if lead:
+            seal(folder)
+        if sync:
+            sync_tree(folder)
+        wait()
+        if lead:
+            _take_place(folder, final)
+    except BaseException:
+        if lead:
+            shutil.rmtree(staging, ignore_errors=True)
+        raise
+    wait()
+
+
+def _take_place(folder: Path, final: Path) -> None:
+    replaced = folder.parent / "replaced"
+    try:
+        if final.exists():
+            final.rename(replaced)
+        folder.rename(final)
+    except BaseException:  # a second signal between the two
+        if replaced.exists() and not final.exists():
+            replaced.rename(final)
+        raise
+    sync_path(final.parent)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that nobody may find half removed."""
+    gone = partial(folder)
+    gone.mkdir(exist_ok=True)
+    folder.rename(gone / folder.name)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Replace the content of ``file``: a reader, or a kill, finds the old one or the new one."""
+    new = file.with_name(f".{file.name}.new")
+    try:
+        with new.open("w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(file)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Every file and folder in ``folder``, and itself, onto the disk."""
+    for path in sorted(folder.rglob("*")):
+        sync_path(path)
+    sync_path(folder)
+
+
+def sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

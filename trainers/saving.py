@@ -1,0 +1,103 @@
+"""Checkpoints that are complete or not there at all: the trainer's part of ``entropostat/atomic.py``.
+
+transformers writes a checkpoint file by file under its final name, and a kill in between leaves one that looks like any
+other. Here the same method writes into a folder beside it, told so by the one method that it asks where to write. Uploads
+and the removal of old checkpoints wait until the new one has its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from entropostat import checkpoints
+from entropostat.atomic import whole_folder
+from entropostat.trainers.checkpoint import save_rank
+
+
+class SavingMixin:
+    """Part of EntropyMixin."""
+
+    accelerator: Any
+    anchor: Any
+    args: Any
+    state: Any
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run = Path(self._get_output_dir(trial=trial))  # type: ignore[attr-defined]
+        final = run / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        facts = {"world_size": self.accelerator.num_processes, "engine": engine(self)}
+        with whole_folder(
+            final,
+            wait=self.accelerator.wait_for_everyone,
+            lead=self.args.should_save,
+            sync=self.accelerator.is_local_main_process,
+            seal=lambda folder: checkpoints.seal(folder, **facts),
+        ) as folder:
+            with written_to(self, folder.parent):
+                super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            save_rank(self, folder)
+            self.anchor.save(folder)
+            self._name_best(folder, final)
+        best = self.state.best_model_checkpoint
+        if self.args.should_save:
+            checkpoints.rotate(run, self.args.save_total_limit, [final, *([Path(best)] if best else [])])
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(final))  # type: ignore[attr-defined]
+
+    def _name_best(self, folder: Path, final: Path) -> None:
+        """The trainer's state names the best checkpoint: by the name that it will bear."""
+        if self.state.best_model_checkpoint == str(folder):
+            self.state.best_model_checkpoint = str(final)
+            if self.args.should_save:
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Nothing more for a run that is resumed from its last step: transformers would train one step beyond it."""
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        return super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
+
+
+@contextmanager
+def written_to(trainer: Any, run: Path) -> Iterator[None]:
+    """Inside, the trainer takes ``run`` for its run folder and uploads nothing."""
+    trainer._get_output_dir = lambda trial=None: str(run)
+    trainer._push_from_checkpoint = lambda folder: None
+    try:
+        yield
+    finally:
+        del trainer._get_output_dir, trainer._push_from_checkpoint
+
+
+def save_policy(trainer: Any, final: Path) -> None:
+    """The trained policy in a folder of its own, and on the hub where that is asked for."""
+    ranks = trainer.accelerator
+    wait, lead, sync = ranks.wait_for_everyone, trainer.args.should_save, ranks.is_local_main_process
+    with whole_folder(final, wait=wait, lead=lead, sync=sync) as folder:
+        trainer.save_model(str(folder), _internal_call=True)
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
+
+
+def engine(trainer: Any) -> str:
+    """Whose form the optimizer's state has: DeepSpeed and FSDP cut and name it in their own ways."""
+    if trainer.is_deepspeed_enabled:
+        return f"zero{trainer.accelerator.state.deepspeed_plugin.zero_stage}"
+    return "fsdp" if trainer.is_fsdp_enabled else "torch"
+
+
+def check_engine(trainer: Any, checkpoint: Path) -> None:
+    """Raises ValueError for a checkpoint that this run's engine cannot read."""
+    saved, now = checkpoints.manifest(checkpoint).get("engine"), engine(trainer)
+    if saved not in (None, now):
+        names = {"torch": "single or ddp", "fsdp": "fsdp2", "zero3": "zero3 or zero3-offload"}
+        raise ValueError(
+            f"--resume {checkpoint}: launch.strategy is {names.get(now, now)} and was {names.get(saved, saved)}, whose "
+            "optimizer state is cut in another way; set it back"
+        )
