@@ -3,7 +3,13 @@
 from entropostat.metrics.schema import Metric
 
 SIGNAL, TERMS, OUTPUT, FLAGS, FORECAST = ("Signal and target", "Terms", "Output", "Flags", "Forecast")
+HANDOVER, AUTHORITY, SLOPE, PHASE = "Hand-over", "Authority", "Forecast slope", "Phase"
 KNOB = "control/<knob>"
+ONLY = {
+    **dict.fromkeys((HANDOVER, AUTHORITY, FORECAST, SLOPE), ("autopilot",)),
+    PHASE: ("safe",),
+}
+"""Panel -> the controllers that have something to show there; the others' panels are of all."""
 
 
 def _control(name: str, unit: str, meaning: str, panel: str) -> Metric:
@@ -30,8 +36,8 @@ METRICS: tuple[Metric, ...] = (
     _control("output", "1", "The value of the knob in force.", OUTPUT),
     _control("demand", "1", "What all actuators together are asked for. Above 0 asks for more entropy.", OUTPUT),
     _control("rest", "1", "What the second actuator gets of it, as its coefficient.", OUTPUT),
-    _control("share", "share", "Part of the demand that re-weighting serves; near 0 the bonus does all.", "Hand-over"),
-    _control("authority", "1", "What re-weighting could do, as its term reports it.", "Authority"),
+    _control("share", "share", "Part of the demand that re-weighting serves; near 0 the bonus does all.", HANDOVER),
+    _control("authority", "1", "What re-weighting could do, as its term reports it.", AUTHORITY),
     Metric(
         f"{KNOB}/saturated",
         "flag",
@@ -43,8 +49,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(f"{KNOB}/alarm", "flag", "down", "1: nothing was measured for long, all holds.", "control", FLAGS),
     _control("gate", "1", "0: the controller waits, 1: it acts. SAFE's is a factor, larger at low entropy.", FLAGS),
     _control("active", "flag", "1: the signal is above the threshold and the controller pulls.", FLAGS),
-    _control("phase", "1", "SAFE's phase: 0 warm-up, 1 climbing, 2 plateau, 3 converged.", "Phase"),
+    _control("phase", "1", "SAFE's phase: 0 warm-up, 1 climbing, 2 plateau, 3 converged.", PHASE),
     _control("foreseen", "nats", "Change of entropy that was foreseen since the generation.", FORECAST),
     _control("realised", "nats", "Change that came, on tokens not trained on yet.", FORECAST),
-    _control("slope", "1", "Realised nats for each foreseen one; 0: the forecast is not believed.", "Forecast slope"),
+    _control("slope", "1", "Realised nats for each foreseen one; 0: the forecast is not believed.", SLOPE),
 )
