@@ -11,6 +11,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,13 @@ def read(path: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
     Of ``history``, ``summary`` and ``config`` the content is their values, nested keys joined by slashes. Raises ValueError for
     a file that is none of wandb's.
     """
-    from google.protobuf.json_format import MessageToDict
-    from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    protobuf: Any = import_module("google.protobuf.json_format")  # neither of these has types
+    wandb: Any = import_module("wandb.proto.wandb_internal_pb2")
     for data in _records(Path(path)):
-        record: Any = Record()
+        record = wandb.Record()
         try:
             record.ParseFromString(data)
-        except DecodeError as error:
+        except import_module("google.protobuf.message").DecodeError as error:
             raise ValueError(f"{path}: not of the wandb version that is installed ({error})") from error
         kind = record.WhichOneof("record_type")
         if kind is None:
@@ -42,7 +41,7 @@ def read(path: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
         content = getattr(record, kind)
         items = {"history": "item", "summary": "update", "config": "update"}.get(kind)
         if items is None:
-            yield kind, MessageToDict(content, preserving_proto_field_name=True)
+            yield kind, protobuf.MessageToDict(content, preserving_proto_field_name=True)
         else:
             yield kind, {_key(item): json.loads(item.value_json) for item in getattr(content, items)}
 
