@@ -6,6 +6,7 @@ from entropostat.metrics.schema import Metric
 
 CLOCK = "Clock"
 """Of counters that only rise: dashboards leave this panel out."""
+UNSCORED = "Completions without a score"
 SUMMARY = "The whole run"
 """Of numbers that a run has one of, at its end."""
 
@@ -25,6 +26,17 @@ METRICS: tuple[Metric, ...] = (
     _health("health/monitor_ms", "ms", "What measuring costs, per step.", "Cost of measuring", "down"),
     _health("health/step_seconds", "s", "Time from one step to the next.", "Time of a step", "down"),
     _health("step_time", "s", "TRL: time of a training step.", "Time of a step", "down"),
+    _health(
+        "verifier/<name>/errors", "1", "Completions that raised an error while they were scored.", UNSCORED, "down"
+    ),
+    _health("verifier/<name>/timeouts", "1", "Completions whose scoring took too long.", UNSCORED, "down"),
+    _health(
+        "verifier/<name>/truncated",
+        "1",
+        "Texts too long for a reward model, which saw their end cut.",
+        UNSCORED,
+        "down",
+    ),
     _health("epoch", "1", "Passes over the prompts.", CLOCK),
     _health("step", "steps", "Optimizer steps.", CLOCK),
     _health("num_tokens", "tokens", "Tokens processed so far.", CLOCK),
