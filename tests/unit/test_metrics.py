@@ -36,9 +36,7 @@ def test_every_row_has_metrics():
 
 def test_the_metrics_of_a_panel_have_one_unit():
     """Or they could not be drawn over each other."""
-    shares = {
-        "gate"
-    }  # SAFE's is a factor, every other controller's a flag: they stand together as what lets a loop act
+    gate = "control/<knob>/gate"  # of SAFE a factor, of every other controller a flag
     for panel in panels(table()):
         units = {m.unit for m in panel.metrics if m.key != gate}
         assert len(units) == 1, panel
