@@ -38,9 +38,10 @@ lint: setup  ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-docs: setup  ## regenerate schema, catalogue and method pages
+docs: setup  ## regenerate schema, catalogue, method pages and the tables of metrics
 	$(PYTHON) -m entropostat schema --write
 	$(PYTHON) -m entropostat methods --write docs/methods
+	$(PYTHON) -m entropostat dashboard metrics --write docs/dashboard.md
 
 bench: setup  ## measure the overhead over a stock trainer
 	$(PYTHON) benchmarks/overhead.py

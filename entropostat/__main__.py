@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "put finished runs side by side",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
+    "dashboard": "wandb's workspace for a recipe or project, and what every metric is",
 }
 OVERRIDABLE = ("train", "launch", "submit", "plan")
 OVERRIDE = re.compile(r"[A-Za-z_][\w.+-]*=")
@@ -99,7 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
+    _dashboards(made["dashboard"])
     return parser
+
+
+def _dashboards(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    wandb = kinds.add_parser("wandb", help="create or update the workspace online, or write it to a file")
+    wandb.add_argument("subject", metavar="RECIPE|PROJECT", help="recipe file, or [entity/]project")
+    wandb.add_argument("--entity", metavar="NAME", help="team or user; default: the recipe's, or that of the key")
+    wandb.add_argument("--offline", metavar="FILE", help="write its JSON and stay offline")
+    metrics = kinds.add_parser("metrics", help="every metric: unit and meaning")
+    metrics.add_argument("--json", action="store_true", help="print it for machines")
+    metrics.add_argument("--write", metavar="FILE", help="bring the tables of a page up to date")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -150,6 +163,14 @@ def _schema(args: argparse.Namespace) -> int:
     return run(args.write)
 
 
+def _dashboard(args: argparse.Namespace) -> int:
+    from entropostat.cli import dashboard
+
+    if args.kind == "wandb":
+        return dashboard.wandb(args.subject, args.entity, args.offline)
+    return dashboard.metrics(args.json, args.write)
+
+
 def _one(args: argparse.Namespace) -> str:
     from entropostat.recipe.errors import COMMAND_LINE, Origin, fail
 
@@ -167,6 +188,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": _compare,
     "methods": _methods,
     "schema": _schema,
+    "dashboard": _dashboard,
 }
 
 if __name__ == "__main__":

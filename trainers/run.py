@@ -43,6 +43,7 @@ from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import gathered
+from entropostat.trainers.tracking import attach_trackers
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
@@ -81,8 +82,6 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
-    if recipe.tracking.wandb is not None:
-        os.environ.setdefault("WANDB_DIR", str(folder))
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
@@ -112,6 +111,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     completions = CompletionsFile(folder, recipe.tracking.completions, trainer)
     for callback in (MetricsFile(folder), completions, Progress(folder.name), evaluation):
         trainer.add_callback(callback)
+    attach_trackers(trainer, recipe, folder)
     return trainer, evaluation
 
 
@@ -137,14 +137,6 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward],
         "log_completions": False,
     }
-    if tracking.wandb is not None:
-        os.environ.setdefault("WANDB_PROJECT", tracking.wandb.project)
-        os.environ.setdefault("WANDB_MODE", tracking.wandb.mode)
-        optional = {"WANDB_ENTITY": tracking.wandb.entity, "WANDB_RUN_GROUP": tracking.wandb.group}
-        optional["WANDB_TAGS"] = ",".join(tracking.wandb.tags)
-        for name, value in optional.items():
-            if value:
-                os.environ.setdefault(name, value)
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})

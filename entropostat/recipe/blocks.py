@@ -240,13 +240,17 @@ class Slurm(Block):
 
 
 class Wandb(Block):
-    """Weights & Biases. The key comes from the environment or `wandb login`."""
+    """Weights & Biases. The key comes from the environment or `wandb login`; without one, all stays in files."""
 
     project: str = Field("entropostat", description="project")
     entity: str | None = Field(None, description="team or user")
-    mode: Literal["online", "offline"] = Field("online", description="offline writes files to sync later")
-    group: str | None = Field(None, description="group of runs")
-    tags: list[str] = Field([], description="tags")
+    mode: Literal["auto", "online", "offline"] = Field(
+        "auto", description="auto: online where a key is found, else offline, which writes files to `wandb sync` later"
+    )
+    group: str | None = Field(
+        None, description="group of runs; null: the recipe's name, so that its seeds stand together"
+    )
+    tags: list[str] = Field([], description="tags, besides the names of the recipe's methods")
 
 
 class Trackio(Block):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.declared import undeclared
 
 ROOT = Path(__file__).parents[2]
 PAIR = [str(ROOT / "recipes" / "quickstart" / name) for name in ("rlhf-grpo.yaml", "rlhf-ppo.yaml")]
@@ -38,6 +39,8 @@ def runs(tmp_path_factory: Any) -> dict[str, list[dict[str, Any]]]:
     assert len([x for x in (folder / "cache" / "entropostat" / "rewards").iterdir() if x.is_dir()]) == 1
     assert "hard/reward/model" in done.stdout and "hard/pass@1" in done.stdout
     names = ("rlhf-grpo", "rlhf-ppo")
+    for name in names:
+        assert not undeclared(folder / name), "logged, but not declared in entropostat/metrics"
     return {n: [json.loads(x) for x in (folder / n / "metrics.jsonl").read_text().splitlines()] for n in names}
 
 

@@ -1,0 +1,16 @@
+"""Does the metric schema know everything that a run has logged?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from entropostat.metrics import find_in, kinds
+from entropostat.recipe import load
+
+
+def undeclared(folder: Path) -> set[str]:
+    """Keys of the run's metrics.jsonl that no file of entropostat/metrics declares."""
+    names = kinds(load(folder / "recipe.yaml").resolved["objective"])
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {key for row in rows for key in row if find_in(key, names) is None}
