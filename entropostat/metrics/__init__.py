@@ -1,5 +1,6 @@
 """The metric schema: one declared table of everything that a run logs. Imports no torch."""
 
 from entropostat.metrics.schema import ROWS, Metric, Row, find, table
+from entropostat.metrics.terms import find_in, kinds
 
-__all__ = ["ROWS", "Metric", "Row", "find", "table"]
+__all__ = ["ROWS", "Metric", "Row", "find", "find_in", "kinds", "table"]

@@ -50,8 +50,10 @@ class Metric:
 
 @cache
 def table() -> tuple[Metric, ...]:
-    """Every declared metric, rows from top to bottom, in the order of declaration."""
-    return tuple(metric for row in ROWS for metric in import_module(f"entropostat.metrics.{row}").METRICS)
+    """Every declared metric, rows from top to bottom, in the order of declaration; a row's last are those of the terms."""
+    of_terms = import_module("entropostat.metrics.terms").metrics_of_terms()
+    written = [metric for row in ROWS for metric in import_module(f"entropostat.metrics.{row}").METRICS]
+    return tuple(metric for row in ROWS for metric in (*written, *of_terms) if metric.row == row)
 
 
 @cache
