@@ -77,7 +77,7 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
         while any(other.seed == run.seed for other in sides.get((run.recipe, nth), [])):
             nth += 1
         sides.setdefault((run.recipe, nth), []).append(run)
-    made = [sorted(found, key=lambda run: (run.seed is None, run.seed)) for found in sides.values()]
+    made = [sorted(found, key=lambda run: -1 if run.seed is None else run.seed) for found in sides.values()]
     return [Group(_name(found), tuple(found)) for found in made]
 
 
@@ -101,6 +101,8 @@ def paired_p(one: Group, other: Group, key: str) -> float | None:
     if not any(differences):
         return 1.0
     # Exact up to 16 seeds; beyond, 65,536 random flips with a fixed seed: the same table each time.
-    many = {"n_resamples": math.inf} if len(seeds) <= 16 else {"n_resamples": 65_535, "rng": 0}
-    result = permutation_test((differences,), statistics.fmean, permutation_type="samples", vectorized=False, **many)
+    flips = math.inf if len(seeds) <= 16 else 65_535
+    result = permutation_test(
+        (differences,), statistics.fmean, permutation_type="samples", vectorized=False, n_resamples=flips, rng=0
+    )
     return float(result.pvalue)

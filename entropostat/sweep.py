@@ -28,9 +28,8 @@ class Axis:
         if not equals or not key.strip() or not given.strip():
             raise fail(HERE, "--grid", f"{text!r} is no axis; write key.subkey=value,value")
         listed = given.strip()
-        content = parse(listed if listed.startswith("[") else f"[{listed}]", COMMAND_LINE, HERE).content
-        items = content if isinstance(content, list) else [content]
-        values = tuple(_yaml(item.plain) for item in items)
+        found = parse(listed if listed.startswith("[") else f"[{listed}]", COMMAND_LINE, HERE).plain
+        values = tuple(_yaml(value) for value in found)
         if len(set(values)) < len(values):
             raise fail(HERE, f"--grid {key}", f"{given!r} names a value twice; each is one run")
         return cls(key.strip(), values)
@@ -52,10 +51,11 @@ def expand(name: str, axes: Sequence[Axis], seeds: Sequence[int]) -> list[Point]
         raise fail(HERE, f"--grid {doubled[0]}", "comes twice; name all its values once, separated by commas")
     short = shortened([axis.key for axis in axes])
     points: list[Point] = []
+    chosen: Sequence[int | None] = seeds or [None]
     for values in itertools.product(*(axis.values for axis in axes)):
         words = [f"{label}={_safe(value)}" for label, value in zip(short, values, strict=True)]
         changes = tuple(f"{axis.key}={value}" for axis, value in zip(axes, values, strict=True))
-        for seed in seeds or [None]:
+        for seed in chosen:
             stem = "-".join([name, *words, *([] if seed is None else [f"s{seed}"])])
             taken = {point.name for point in points}
             free = next(n for n in itertools.count(1) if (stem if n == 1 else f"{stem}.{n}") not in taken)
