@@ -17,11 +17,12 @@ COMMANDS = {
     "status": "how the jobs of `submit` are doing",
     "plan": "check a recipe, resolve it, and print what will run; imports no torch",
     "compare": "put finished runs side by side",
+    "sweep": "train a grid over a recipe's keys, times seeds, and compare",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
     "dashboard": "wandb's workspace for a recipe or project, and what every metric is",
 }
-OVERRIDABLE = ("train", "launch", "submit", "plan")
+OVERRIDABLE = ("train", "launch", "submit", "plan", "sweep")
 OVERRIDE = re.compile(r"[A-Za-z_][\w.+-]*=")
 
 
@@ -31,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         return _unknown_command(words[0])
     # argparse takes free words only in one piece, and an override may stand anywhere.
-    overridable = bool(words) and words[0] in OVERRIDABLE
-    args = _parser().parse_args([word for word in words if not (overridable and OVERRIDE.match(word))])
-    args.overrides = [word for word in words if OVERRIDE.match(word)]
+    overrides = _overrides(words) if words and words[0] in OVERRIDABLE else []
+    args = _parser().parse_args([word for place, word in enumerate(words) if place not in overrides])
+    args.overrides = [words[place] for place in overrides]
     if args.command is None:
         _parser().print_help()
         return 0
@@ -59,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _overrides(words: Sequence[str]) -> list[int]:
+    """Places of the overrides: ``key=value``, but for the value of ``--grid``, which looks like one."""
+    return [i for i, word in enumerate(words) if OVERRIDE.match(word) and (i == 0 or words[i - 1] != "--grid")]
+
+
 def _unknown_command(word: str) -> int:
     from entropostat.recipe.errors import nearest
 
@@ -81,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="RECIPE [KEY=VALUE]",
             help=f"recipe file{'s' if several else ''} and overrides, such as objective.penalties.kl_ref.coef=.1",
         )
-    for name in ("train", "launch", "submit"):
+    for name in ("train", "launch", "submit", "sweep"):
         made[name].add_argument("--allow-code", action="store_true", help="let verifiers call functions of yours")
     for name in ("train", "launch"):
         made[name].add_argument(
@@ -97,6 +103,20 @@ def _parser() -> argparse.ArgumentParser:
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
+    made["compare"].add_argument("--json", action="store_true", help="print it for machines")
+    made["compare"].add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="exit with 1 unless it holds: 'hard/pass@1 >= 0.8', or 'hard/pass@1 > first'",
+    )
+    made["sweep"].add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V,V", help="an axis of the grid; may come several times"
+    )
+    made["sweep"].add_argument("--seeds", metavar="SEEDS", help="such as 0-4 or 1,5,7; default: the recipe's")
+    made["sweep"].add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: one for each core, or 1")
+    made["sweep"].add_argument("--dry-run", action="store_true", help="print the runs and stop")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
@@ -148,7 +168,14 @@ def _plan(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from entropostat.compare import run
 
-    return run(args.runs, args.png)
+    return run(args.runs, args.png, args.require, args.json)
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from entropostat.cli.sweep import Options, run
+
+    options = Options(args.grid, args.seeds, args.jobs, args.allow_code, args.dry_run)
+    return run(_one(args), args.overrides, options)
 
 
 def _methods(args: argparse.Namespace) -> int:
@@ -186,6 +213,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "plan": _plan,
     "compare": _compare,
+    "sweep": _sweep,
     "methods": _methods,
     "schema": _schema,
     "dashboard": _dashboard,

@@ -1,80 +1,49 @@
-"""`entropostat compare`: finished runs side by side, as a table in the terminal and, on request, as a picture."""
+"""`entropostat compare`: runs and seeds side by side, as a table in the terminal and, on request, as a picture.
+
+Runs that differ in their seed alone share a column: mean, half of its 95 % confidence interval, and p of an exact sign-flip
+test of the difference to the first column, paired by seed.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+from entropostat.groups import Group, grouped, paired_p
+from entropostat.requirement import Requirement
+from entropostat.run_folder import Run, is_output
+
+__all__ = ["Run", "run", "table"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a run folder holds."""
-
-    name: str
-    rows: list[Row]
-    stages: dict[str, int]
-    """'0/easy' -> the step at which the stage begins."""
-
-    @classmethod
-    def read(cls, folder: Path) -> Run:
-        """Raises FileNotFoundError where ``folder`` is no run."""
-        file = folder / "metrics.jsonl"
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder}: no run there (metrics.jsonl is missing)")
-        facts = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-        rows = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-        return cls(folder.name, rows, facts.get("stages", {}))
-
-    def series(self, key: str) -> tuple[list[int], list[float]]:
-        """(steps, values) of a metric, where it was logged."""
-        found = [(row["step"], row[key]) for row in self.rows if isinstance(row.get(key), int | float)]
-        return [step for step, _ in found], [value for _, value in found]
-
-    def last(self, key: str) -> float | None:
-        """The last value; of a per-step metric the mean of its last tenth, because single steps scatter."""
-        _, values = self.series(key)
-        if not values:
-            return None
-        tail = values[-1:] if key.startswith("evaluate/") else values[-max(len(values) // 10, 1) :]
-        return float(sum(tail) / len(tail))
-
-    @property
-    def knobs(self) -> list[str]:
-        """Paths of the controlled fields."""
-        found = {key[len("control/") : -len("/output")] for row in self.rows for key in row if _is_output(key)}
-        return sorted(found)
-
-
-def _is_output(key: str) -> bool:
-    return key.startswith("control/") and key.endswith("/output")
-
-
-def run(folders: list[str], png: str | None) -> int:
-    """Exit code 0, or 2 where a folder holds no run."""
+def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as_json: bool = False) -> int:
+    """Exit code 0; 1 where a requirement does not hold; 2 where a folder holds no run or a requirement says nothing."""
     try:
-        runs = [Run.read(Path(folder)) for folder in folders]
-    except FileNotFoundError as error:
+        wanted = [Requirement.parse(text) for text in require]
+        groups = grouped(Run.read(Path(folder)) for folder in folders)
+        verdicts = [requirement.judge(groups) for requirement in wanted]
+    except (FileNotFoundError, ValueError) as error:
         print(f"entropostat compare: {error}", file=sys.stderr)
         return 2
-    print(table(runs))
+    print(json.dumps(as_plain(groups), indent=1) if as_json else table(groups))
     if png is not None:
         from entropostat.figure import draw
 
-        draw(runs, Path(png))
-        print(f"\npicture: {png}")
-    return 0
+        draw(groups, Path(png))
+        print(f"\npicture: {png}", file=sys.stderr if as_json else sys.stdout)
+    for verdict in verdicts:
+        print(verdict.text, file=sys.stderr if as_json else sys.stdout)
+    return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
-def keys_of(runs: list[Run]) -> list[str]:
+def keys_of(groups: Sequence[Run | Group]) -> list[str]:
     """Metrics of the table: the training state, then the evaluation of each set in the order of logging."""
-    seen = {key: None for run in runs for row in run.rows for key in row if isinstance(row[key], int | float)}
+    seen = {key: None for group in groups for row in group.rows for key in row if isinstance(row[key], int | float)}
     wanted: list[str] = [key for key in ("entropy", "kl", "reward") if key in seen]
-    wanted += [f"control/{knob}/output" for run in runs for knob in run.knobs]
+    wanted += [f"control/{knob}/output" for group in groups for knob in group.knobs]
     sets = {key.split("/")[1]: None for key in seen if key.startswith("evaluate/")}
     parts = ("pass@", "greedy", "reward/", "entropy", "share/", "accuracy/", "distinct", "mean_length")
     for name in sets:
@@ -83,34 +52,97 @@ def keys_of(runs: list[Run]) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def table(runs: list[Run]) -> str:
-    """One line a metric, one column a run; the trend of the entropy below."""
-    keys = keys_of(runs)
-    width = max([len(_label(key)) for key in keys] + [6])
-    columns = [max(len(run.name), 10) for run in runs]
-    head = " ".join([f"{'at the end':<{width}}", *(f"{r.name:>{c}}" for r, c in zip(runs, columns, strict=True))])
+def table(given: Sequence[Run | Group]) -> str:
+    """One line a metric, one column a recipe, the best of a line marked where the metric has a better side; then the trend
+    of the entropy."""
+    groups = [one if isinstance(one, Group) else Group(one.name, (one,)) for one in given]
+    keys = keys_of(groups)
+    cells = {key: _line(groups, key) for key in keys}
+    width = max([len(_label(key)) for key in keys] + [10])
+    columns = [max([len(g.name), 10, *(len(cells[key][i]) for key in keys)]) for i, g in enumerate(groups)]
+    head = " ".join([f"{'at the end':<{width}}", *(f"{g.name:>{c}}" for g, c in zip(groups, columns, strict=True))])
     lines = ["", head, "-" * len(head)]
     for key in keys:
-        cells = []
-        for run, column in zip(runs, columns, strict=True):
-            value = run.last(key)
-            cells.append(f"{'-' if value is None else f'{value:.3f}':>{column}}")
-        lines.append(" ".join([f"{_label(key):<{width}}", *cells]))
+        aligned = [f"{cell:>{column}}" for cell, column in zip(cells[key], columns, strict=True)]
+        lines.append(" ".join([f"{_label(key):<{width}}", *aligned]))
+    return "\n".join([*lines, *_legend(groups), *_trend(groups)])
+
+
+def best(groups: Sequence[Group], key: str) -> int | None:
+    """Which group ends best, where the schema says what is good and the groups do not all tie."""
+    from entropostat.metrics import find
+
+    metric = find(key)
+    values = [group.last(key) for group in groups]
+    known = [value for value in values if value is not None]
+    if metric is None or metric.better not in ("up", "down") or len(set(known)) < 2:
+        return None
+    return values.index(max(known) if metric.better == "up" else min(known))
+
+
+def as_plain(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The table for machines."""
+    return [
+        {
+            "name": group.name,
+            "seeds": [one.seed for one in group.runs],
+            "metrics": {
+                key: {
+                    "mean": group.last(key),
+                    "half_width": group.half_width(key),
+                    "values": list(group.values(key).values()),
+                    "p_to_first": None if group is groups[0] else paired_p(groups[0], group, key),
+                    "best": best(groups, key) == index,
+                }
+                for key in keys_of(groups)
+                if group.last(key) is not None
+            },
+        }
+        for index, group in enumerate(groups)
+    ]
+
+
+def _line(groups: Sequence[Group], key: str) -> list[str]:
+    marked = best(groups, key)
+    cells = []
+    for index, group in enumerate(groups):
+        value, half = group.last(key), group.half_width(key)
+        text = "-" if value is None else f"{value:.3f}"
+        text += "" if half is None else f" ±{half:.3f}"
+        p = None if index == 0 else paired_p(groups[0], group, key)
+        text += "" if p is None else f" p {p:.3f}"
+        several = any(len(one.runs) > 1 for one in groups)
+        cells.append(text + (" *" if index == marked else "  " if several or marked is not None else ""))
+    return cells if any(cell.endswith("*") for cell in cells) else [cell.rstrip() for cell in cells]
+
+
+def _legend(groups: Sequence[Group]) -> list[str]:
+    lines = []
+    if len(groups) > 1:
+        lines.append("* the best of its line")
+    if any(len(group.runs) > 1 for group in groups):
+        seeds = ", ".join(f"{group.name} {len(group.runs)}" for group in groups)
+        lines += ["", f"seeds: {seeds}; mean ± half of its 95 % interval"]
+        lines.append(f"p: two-sided, exact sign flips against {groups[0].name}, paired by seed")
+    return lines
+
+
+def _trend(groups: Sequence[Group]) -> list[str]:
     from entropostat.sparkline import sparkline
 
-    lines += ["", "entropy over the run (nats, 0 to its maximum)"]
-    for run in runs:
-        _, values = run.series("entropy")
+    lines = ["", "entropy over the run (nats, 0 to its maximum)"]
+    for group in groups:
+        _, values = group.series("entropy")
         lines.append(
-            f"  {run.name:<24} {sparkline(values, 48)}  {values[0] if values else 0:.2f} to {run.last('entropy') or 0:.3f}"
+            f"  {group.name:<24} {sparkline(values, 48)}  {values[0] if values else 0:.2f} to {group.last('entropy') or 0:.3f}"
         )
-    edges = [f"{name.partition('/')[2]} from step {step}" for name, step in runs[0].stages.items()]
+    edges = [f"{name.partition('/')[2]} from step {step}" for name, step in groups[0].stages.items()]
     if edges:
         lines.append(f"  stages: {', '.join(edges)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _label(key: str) -> str:
     if key.startswith("evaluate/"):
         return key[len("evaluate/") :]
-    return key[len("control/") : -len("/output")] if _is_output(key) else f"training {key}"
+    return key[len("control/") : -len("/output")] if is_output(key) else f"training {key}"

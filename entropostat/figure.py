@@ -12,14 +12,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 if TYPE_CHECKING:
-    from entropostat.compare import Run
+    from entropostat.groups import Group
 
 COLOURS = ("#c0392b", "#1f77b4", "#2a9d5c", "#8e5bb5", "#d98c00")
 STYLES = ("-", "--", ":", "-.")
 
 
-def draw(runs: list[Run], file: Path) -> None:
-    """Write the comparison of ``runs`` as PNG. Training curves are thin with a running median on top."""
+def draw(runs: list[Group], file: Path) -> None:
+    """Write the comparison as PNG. Training curves are thin, or a band over the seeds, with a running median on top."""
     sets = list(
         dict.fromkeys(k.split("/")[1] for r in runs for row in r.rows for k in row if k.startswith("evaluate/"))
     )
@@ -44,17 +44,20 @@ def draw(runs: list[Run], file: Path) -> None:
     pyplot.close(figure)
 
 
-def training(axis: Any, runs: list[Run], key: str, title: str) -> None:
+def training(axis: Any, runs: list[Group], key: str, title: str) -> None:
     axis.set_title(title, fontsize=10)
     for run, colour in zip(runs, COLOURS, strict=False):
         steps, values = run.series(key)
         if steps:
-            axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+            if len(run.runs) > 1:
+                axis.fill_between(*run.band(key), color=colour, alpha=0.18, linewidth=0)
+            else:
+                axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
             axis.plot(steps, smoothed(steps, values, run.stages), color=colour, linewidth=1.8, label=run.name)
     axis.set_ylim(bottom=0)
 
 
-def divergence(axis: Any, runs: list[Run]) -> None:
+def divergence(axis: Any, runs: list[Group]) -> None:
     """On a logarithmic scale: single stale tokens throw the k3 estimate up by orders of magnitude."""
     training(axis, runs, "kl", "KL to the initial policy (k3, nats a token)")
     values = [value for run in runs for value in run.series("kl")[1] if value > 0]
@@ -68,17 +71,19 @@ def divergence(axis: Any, runs: list[Run]) -> None:
                 axis.plot(steps, targets, ":", color=colour, linewidth=1.5, label="its target")
 
 
-def held_out(axis: Any, runs: list[Run], sets: list[str], part: str, title: str) -> None:
+def held_out(axis: Any, runs: list[Group], sets: list[str], part: str, title: str) -> None:
     axis.set_title(title, fontsize=10)
     for run, colour in zip(runs, COLOURS, strict=False):
         for name, style in zip(sets, STYLES, strict=False):
             steps, values = run.series(f"evaluate/{name}/{part}")
             if steps:
                 axis.plot(steps, values, style, color=colour, marker="o", markersize=3, label=f"{run.name}: {name}")
+                if len(run.runs) > 1:
+                    axis.fill_between(*run.band(f"evaluate/{name}/{part}"), color=colour, alpha=0.12, linewidth=0)
     axis.set_ylim(bottom=0)
 
 
-def shares(axis: Any, runs: list[Run], sets: list[str]) -> None:
+def shares(axis: Any, runs: list[Group], sets: list[str]) -> None:
     """Mean token entropy hides the one decisive token: the share of a strategy does not."""
     strategies = sorted({k.rpartition("/")[2] for r in runs for row in r.rows for k in row if "/share/" in k})
     if not strategies:
@@ -88,7 +93,7 @@ def shares(axis: Any, runs: list[Run], sets: list[str]) -> None:
     return held_out(axis, runs, sets, f"share/{shown}", f"share of completions that go by '{shown}', held out")
 
 
-def coefficients(axis: Any, runs: list[Run]) -> None:
+def coefficients(axis: Any, runs: list[Group]) -> None:
     axis.set_title("what the controllers set", fontsize=10)
     for run, colour in zip(runs, COLOURS, strict=False):
         for knob, style in zip(run.knobs, STYLES, strict=False):
@@ -100,7 +105,7 @@ def coefficients(axis: Any, runs: list[Run]) -> None:
         axis.text(0.5, 0.5, "no controller", ha="center", va="center", transform=axis.transAxes, color="grey")
 
 
-def mark_stages(axis: Any, runs: list[Run]) -> None:
+def mark_stages(axis: Any, runs: list[Group]) -> None:
     for name, step in runs[0].stages.items():
         if step > 0:
             axis.axvline(step, color="black", linewidth=1, alpha=0.6)

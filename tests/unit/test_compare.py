@@ -10,6 +10,7 @@ import pytest
 
 from entropostat.compare import Run, run, table
 from entropostat.figure import draw, smoothed
+from entropostat.groups import grouped
 from entropostat.sparkline import sparkline
 from entropostat.trainers.records import MetricsFile, plain
 
@@ -66,7 +67,7 @@ def test_no_run_is_an_error_and_no_traceback(tmp_path: Path, capsys: pytest.Capt
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     runs = [Run.read(write(tmp_path / name, trained(), {"0/easy": 0, "1/hard": 20})) for name in ("a", "b")]
-    draw(runs, tmp_path / "picture.png")
+    draw(grouped(runs), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == PNG
 
 

@@ -1,0 +1,122 @@
+"""``entropostat sweep``: a grid over recipe keys, times seeds, as runs on this machine, and their comparison. No torch here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from entropostat.recipe import Recipe, load
+from entropostat.recipe.arithmetic import arithmetic, visible_gpus
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
+from entropostat.recipe.lints import lints
+from entropostat.sweep import Axis, Point, expand, parse_seeds
+
+PLAN = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    grid: Sequence[str]
+    seeds: str | None = None
+    jobs: int | None = None
+    """Runs at a time; None: one for each core, or one where there are GPUs, which a run takes for itself."""
+    allow_code: bool = False
+    dry_run: bool = False
+
+
+def run(path: str, overrides: list[str], options: Options) -> int:
+    """Exit code 0; 1 where a run failed, or a recipe of the grid has an error. Every recipe is checked before one starts."""
+    recipe = load(path, overrides)
+    axes = [Axis.parse(text) for text in options.grid]
+    points = expand(recipe.name, axes, parse_seeds(options.seeds))
+    folder = Path(recipe.output_dir) / f"{recipe.name}-sweep"
+    words = {point.name: settings(point, overrides, folder) for point in points}
+    problems = [
+        f"{name}: {lint}"
+        for name, given in words.items()
+        for lint in _errors(load(path, given))
+    ]  # fmt: skip
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 1
+    print(f"{len(points)} runs -> {folder}", file=sys.stderr)
+    if options.dry_run:
+        print("\n".join(" ".join(["entropostat train", path, *given]) for given in words.values()))
+        return 0
+    claim(folder, {"recipe": display(recipe.path), "overrides": overrides, "grid": list(options.grid)})
+    failed = execute(path, words, folder, options)
+    for name in failed:
+        print(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log", file=sys.stderr)
+    done = [str(folder / name) for name in words if finished(folder / name)]
+    if done:
+        from entropostat.compare import run as compare
+
+        compare(done, str(folder / "compare.png"))
+    return 1 if failed else 0
+
+
+def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:
+    """The overrides of one run."""
+    own = [*point.overrides, f"name={json.dumps(point.name)}", f"output_dir={json.dumps(str(folder))}"]
+    return [*overrides, *own, *([] if point.seed is None else [f"seed={point.seed}"])]
+
+
+def claim(folder: Path, plan: dict[str, object]) -> None:
+    """Write what the folder is for. Going on with the same sweep is fine, another one under its name is not."""
+    file = folder / PLAN
+    if file.is_file() and json.loads(file.read_text()) != plan:
+        raise fail(
+            Origin(COMMAND_LINE),
+            "",
+            f"{folder} holds a sweep with other overrides or another grid ({file}); give this one a name: name=...",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(plan, indent=1) + "\n")
+
+
+def execute(path: str, words: dict[str, list[str]], folder: Path, options: Options) -> list[str]:
+    """Run what is not finished; names of the runs that failed. What was cut off goes on from its last checkpoint."""
+    missing = [name for name in words if not finished(folder / name)]
+    if len(missing) < len(words):
+        print(f"{len(words) - len(missing)} are finished already", file=sys.stderr)
+    (folder / "logs").mkdir(exist_ok=True)
+    lock, count = threading.Lock(), [0]
+
+    def one(name: str) -> int:
+        code = _train(path, words[name], folder / "logs" / f"{name}.log", options.allow_code)
+        with lock:
+            count[0] += 1
+            ended = "done" if code == 0 else f"ended with exit code {code}"
+            print(f"[{count[0]}/{len(missing)}] {name}: {ended}", file=sys.stderr, flush=True)
+        return code
+
+    at_once = options.jobs or (1 if visible_gpus() else os.cpu_count() or 1)
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        codes = list(pool.map(one, missing))
+    return [name for name, code in zip(missing, codes, strict=True) if code]
+
+
+def finished(folder: Path) -> bool:
+    file = folder / "summary.json"
+    return file.is_file() and bool(json.loads(file.read_text()).get("finished"))
+
+
+def _train(path: str, overrides: Sequence[str], log: Path, allow_code: bool) -> int:
+    command = [sys.executable, "-m", "entropostat", "train", path, *overrides, "--resume", "auto"]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    with log.open("a") as stream:
+        return subprocess.run(
+            [*command, *(["--allow-code"] if allow_code else [])],
+            check=False, env=environment, stdout=stream, stderr=subprocess.STDOUT,
+        ).returncode  # fmt: skip
+
+
+def _errors(recipe: Recipe) -> list[str]:
+    return [str(lint) for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]
