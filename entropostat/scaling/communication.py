@@ -20,6 +20,9 @@ INTRA, INTER = 300.0, 40.0
 """GB/s of one GPU, an assumption: NVLink of an H100's generation, and one 400 Gb/s port for each GPU, as far as rings reach
 them. `plan --bandwidth` takes others."""
 
+PERSISTENT = 100_000
+"""DeepSpeed's stage3_param_persistence_threshold: tensors of fewer numbers stay whole on every rank."""
+
 PER_TOKEN = 8
 """Float32 collectives over the tokens of a generation, at most: what README's count of our statistics allows."""
 
@@ -47,15 +50,15 @@ class Transfer:
         return self.tensor * FACTOR[self.kind](self.ranks)
 
 
-def communication(run: Run) -> list[Transfer]:
-    """Empty for one process.
+def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> list[Transfer]:
+    """Empty for one process. ``live`` and ``persistent`` are DeepSpeed's limits of what ZeRO-3 lets stay.
 
     ddp             gradients once a step (`no_sync` before)
     zero1           the same, all-reduced: DeepSpeed's reduce_scatter sums whole buckets by all-reduce and keeps its part
                     (stage_1_and_2.py, use_multi_rank_bucket_allreduce); then the new weights are gathered
     zero2           gradients for every micro-batch, because whole ones are not kept
-    zero3           weights gathered by every forward, and again by its backward beyond the LIVE ones that stay; gradients
-                    reduce-scattered for every micro-batch
+    zero3           weights gathered by every forward, and again by its backward beyond the ``live`` ones that stay; those in
+                    small tensors stay whole, and are gathered once a step; gradients reduce-scattered for every micro-batch
     fsdp2           weights gathered twice for every micro-batch; gradients reduce-scattered once a step (`no_sync`)
     Scoring forwards (old log-probs, reference) gather weights too. What happens once a generation is divided by its steps.
     """
@@ -74,9 +77,11 @@ def communication(run: Run) -> list[Transfer]:
         add("gradients", "all-reduce", times * count * bytes_.gradient)
         add("new weights", "all-gather", count * bytes_.weight)
     elif run.strategy.startswith("zero3"):
-        again = max(0, whole - LIVE)
+        small = run.shape.below(persistent)
+        again = max(0, whole - small - live)
         add("gradients", "reduce-scatter", run.accumulation * count * bytes_.gradient)
-        add("weights in forward and backward", "all-gather", run.accumulation * (whole + again) * bytes_.weight)
+        gathered = run.accumulation * (whole - small + again) + small
+        add("weights in forward and backward", "all-gather", gathered * bytes_.weight)
     else:
         add("gradients", "reduce-scatter", count * bytes_.compute)
         add("weights in forward and backward", "all-gather", 2 * run.accumulation * whole * bytes_.compute)
@@ -84,6 +89,7 @@ def communication(run: Run) -> list[Transfer]:
         add("weights in scoring", "all-gather", scoring * run.scored * whole * bytes_.compute)
         copies = run.reference * base * bytes_.compute
         add("reference in scoring", "all-gather", scoring * copies)
+        # FSDP2 gathers for every token: TRL's summon_full_params does nothing for it.
         times = 1 if run.vllm or run.strategy != "fsdp2" else run.completion
         if run.vllm or run.gathers or run.strategy == "fsdp2":
             add("weights to generate", "all-gather", times * base * bytes_.compute / updates)

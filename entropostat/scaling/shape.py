@@ -45,11 +45,23 @@ class Shape:
         return 2 * self.hidden * (self.queries + self.keys) + 3 * self.hidden * self.intermediate
 
     @property
+    def layer_tensors(self) -> tuple[int, ...]:
+        """Numbers in each weight of a layer: its matrices, biases, and norms."""
+        hidden, inner, queries, keys = self.hidden, self.intermediate, self.queries, self.keys
+        found = [hidden * queries, hidden * keys, hidden * keys, queries * hidden, *3 * [hidden * inner], hidden, hidden]
+        found += [queries, keys, keys] if self.qkv_bias else []
+        found += [hidden] if self.output_bias else []
+        found += [inner, inner, hidden] if self.mlp_bias else []
+        return (*found, *([self.head_dim, self.head_dim] if self.qk_norm else []))
+
+    @property
     def layer(self) -> int:
-        """Weights of a layer: its matrices, biases, and the two norms of H."""
-        biases = self.qkv_bias * (self.queries + 2 * self.keys) + self.output_bias * self.hidden
-        biases += self.mlp_bias * (2 * self.intermediate + self.hidden)
-        return self.matrices + biases + 2 * self.hidden + self.qk_norm * 2 * self.head_dim
+        return sum(self.layer_tensors)
+
+    def below(self, limit: int) -> int:
+        """Weights in tensors of fewer numbers than ``limit``."""
+        tensors = [*self.layers * self.layer_tensors, self.hidden, *(1 if self.tied else 2) * [self.table]]
+        return sum(size for size in tensors if size < limit)
 
     @property
     def table(self) -> int:
