@@ -101,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     made["submit"].add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
     made["status"].add_argument("job", nargs="?", metavar="JOB", help="default: all that are in the queue")
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
+    made["plan"].add_argument("--scaling", action="store_true", help="memory and traffic of every strategy instead")
+    made["plan"].add_argument(
+        "--shape", metavar="NAME", help="sizes of the model for the estimate: a config.json, or such as llama-3-70b"
+    )
+    made["plan"].add_argument("--gpu-memory", metavar="GIB", help="the same as launch.gpu_memory=GIB")
+    made["plan"].add_argument(
+        "--bandwidth", metavar="IN,BETWEEN", help="GB/s of a GPU inside a machine and between machines"
+    )
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
     made["compare"].add_argument("--json", action="store_true", help="print it for machines")
@@ -161,8 +169,11 @@ def _status(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     from entropostat.cli.plan import run
+    from entropostat.scaling.report import Asked
 
-    return run(_one(args), args.overrides, args.json)
+    memory = [f"launch.gpu_memory={args.gpu_memory}"] if args.gpu_memory else []
+    asked = Asked.parse(args.scaling, args.shape, args.bandwidth)
+    return run(_one(args), [*args.overrides, *memory], args.json, asked)
 
 
 def _compare(args: argparse.Namespace) -> int:

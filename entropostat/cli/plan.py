@@ -11,21 +11,23 @@ from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, 
 from entropostat.recipe.facts import extra_forwards, knobs, option
 from entropostat.recipe.lints import lints
 from entropostat.recipe.terms import Term
+from entropostat.scaling import report
 
 
-def run(path: str, overrides: list[str], as_json: bool) -> int:
+def run(path: str, overrides: list[str], as_json: bool, asked: report.Asked) -> int:
     recipe = load(path, overrides)
-    found = plan(recipe)
+    found = plan(recipe, asked)
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join(text(recipe, found)))
+        print("\n".join(found["scaling"]["text"] if asked.strategies else text(recipe, found)))
     return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
 
 
-def plan(recipe: Recipe) -> dict[str, Any]:
+def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
     """Everything that the command prints, as plain data."""
     sizes = arithmetic(recipe)
+    scaling, memory = report.report(recipe, asked or report.Asked())
     return {
         "name": recipe.name,
         "run_dir": str(recipe.run_dir),
@@ -58,7 +60,8 @@ def plan(recipe: Recipe) -> dict[str, Any]:
             "machines": recipe.launch.num_machines,
         },
         "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
-        "lints": [asdict(lint) for lint in lints(recipe, sizes)],
+        "scaling": scaling,
+        "lints": [asdict(lint) for lint in [*lints(recipe, sizes), *memory]],
     }
 
 
@@ -232,7 +235,7 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
     labels = [key if index == 0 or rows[index - 1][0] != key else "" for index, (key, _) in enumerate(rows)]
     lines = [f"{label:<11} {value}" for label, (_, value) in zip(labels, rows, strict=False)]
     lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in found["lints"]]
-    return [*lines, *([""] if lints_ else []), *lints_]
+    return [*lines, "", *found["scaling"]["text"], *([""] if lints_ else []), *lints_]
 
 
 def _stage(stage: dict[str, Any]) -> str:

@@ -211,6 +211,9 @@ class Launch(Block):
     )
     num_processes: int | None = Field(None, ge=1, description="over all machines; null: one per visible GPU")
     num_machines: int = Field(1, ge=1, description="machines that take part")
+    gpu_memory: float | None = Field(
+        None, gt=0, description="GiB of one GPU, which plan compares its estimate with; null: it does not"
+    )
 
 
 class Slurm(Block):

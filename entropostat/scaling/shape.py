@@ -1,0 +1,130 @@
+"""The sizes of a decoder-only transformer and what it counts: the dense families whose weights follow Llama's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class UnknownShape(ValueError):
+    """A model whose sizes cannot be told, with the reason."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """H width, L layers, A = heads * head_dim, K = kv_heads * head_dim, F feed-forward width, V vocabulary."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    qkv_bias: bool = False
+    """Qwen2's: a bias at q, k and v."""
+    output_bias: bool = False
+    """Llama's attention_bias: one at the output projection too."""
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    """Qwen3's: a norm over each head of q and k."""
+
+    @property
+    def queries(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def keys(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def matrices(self) -> int:
+        """Weights of a layer's seven matrices: H A + 2 H K + A H + 3 H F. Muon takes these."""
+        return 2 * self.hidden * (self.queries + self.keys) + 3 * self.hidden * self.intermediate
+
+    @property
+    def layer_tensors(self) -> tuple[int, ...]:
+        """Numbers in each weight of a layer: its matrices, biases, and norms."""
+        hidden, inner, queries, keys = self.hidden, self.intermediate, self.queries, self.keys
+        found = [hidden * queries, hidden * keys, hidden * keys, queries * hidden, *3 * [hidden * inner], hidden, hidden]
+        found += [queries, keys, keys] if self.qkv_bias else []
+        found += [hidden] if self.output_bias else []
+        found += [inner, inner, hidden] if self.mlp_bias else []
+        return (*found, *([self.head_dim, self.head_dim] if self.qk_norm else []))
+
+    @property
+    def layer(self) -> int:
+        return sum(self.layer_tensors)
+
+    def below(self, limit: int) -> int:
+        """Weights in tensors of fewer numbers than ``limit``."""
+        tensors = [*self.layers * self.layer_tensors, self.hidden, *(1 if self.tied else 2) * [self.table]]
+        return sum(size for size in tensors if size < limit)
+
+    @property
+    def table(self) -> int:
+        """Weights of the embedding, and of the head where it has its own."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def backbone(self) -> int:
+        """Everything but a head of its own: embedding, layers, last norm."""
+        return self.table + self.layers * self.layer + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        return self.backbone + (0 if self.tied else self.table)
+
+    @property
+    def linear(self) -> int:
+        """Weights of the layers' matrices and the head: what autocast keeps a second, half as large copy of."""
+        return self.layers * self.matrices + self.table
+
+    def adapter(self, rank: int, targets: str | list[str]) -> int:
+        """Weights of LoRA: rank * (inputs + outputs) of each matrix that has one."""
+        sides = {
+            "q_proj": self.hidden + self.queries,
+            "k_proj": self.hidden + self.keys,
+            "v_proj": self.hidden + self.keys,
+            "o_proj": self.queries + self.hidden,
+            "gate_proj": self.hidden + self.intermediate,
+            "up_proj": self.hidden + self.intermediate,
+            "down_proj": self.intermediate + self.hidden,
+        }
+        if isinstance(targets, str) and targets != "all-linear":
+            targets = [targets]
+        chosen = list(sides) if isinstance(targets, str) else [name for name in sides if name in targets]
+        return self.layers * rank * sum(sides[name] for name in chosen)
+
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""`model_type` of the configurations that are read. SmolLM2 is a llama."""
+
+
+def from_config(config: Mapping[str, Any]) -> Shape:
+    """The shape in the content of a model's config.json. Raises UnknownShape for another family or a missing key."""
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise UnknownShape(f"model_type {family!r} is none of {', '.join(FAMILIES)}, whose weights can be counted here")
+    try:
+        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        default_dim = 128 if family == "qwen3" else hidden // heads
+        bias = bool(config.get("attention_bias", False))
+        return Shape(
+            hidden=hidden,
+            layers=int(config["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int(config.get("head_dim") or default_dim),
+            intermediate=int(config["intermediate_size"]),
+            vocabulary=int(config["vocab_size"]),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            qkv_bias=family == "qwen2" or (bias and family != "mistral"),
+            output_bias=bias and family in ("llama", "qwen3"),
+            mlp_bias=bool(config.get("mlp_bias", False)) and family == "llama",
+            qk_norm=family == "qwen3",
+        )
+    except KeyError as error:
+        raise UnknownShape(f"its config.json has no {error.args[0]}") from error
