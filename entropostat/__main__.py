@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         "--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123"
     )
     made["submit"].add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    made["submit"].add_argument(
+        "--tasks",
+        metavar="FILE",
+        help="one run for each line of FILE, which holds overrides; --array then counts lines",
+    )
     made["status"].add_argument("job", nargs="?", metavar="JOB", help="default: all that are in the queue")
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["plan"].add_argument("--scaling", action="store_true", help="memory and traffic of every strategy instead")
@@ -158,7 +163,7 @@ def _launch(args: argparse.Namespace) -> int:
 def _submit(args: argparse.Namespace) -> int:
     from entropostat.cli.submit import run
 
-    return run(_one(args), args.overrides, args.allow_code, args.dry_run, args.dependency, args.array)
+    return run(_one(args), args.overrides, args.allow_code, args.dry_run, args.dependency, args.array, args.tasks)
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -93,7 +93,7 @@ def _server(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def job(recipe: Recipe, allow_code: bool, dependency: str | None) -> Job:
+def job(recipe: Recipe, allow_code: bool, dependency: str | None, tasks: list[list[str]]) -> Job:
     """Of a recipe without problems."""
     block = recipe.slurm
     python = block.python or ("python" if block.container else sys.executable)
@@ -109,6 +109,7 @@ def job(recipe: Recipe, allow_code: bool, dependency: str | None) -> Job:
         server=server(recipe, python) if block.vllm_nodes else [],
         server_gpus=trainer_value(recipe, "vllm_tensor_parallel_size") if block.vllm_nodes else 0,
         dependency=dependency,
+        tasks=tasks,
     )
 
 

@@ -47,6 +47,8 @@ class Job:
     """Starts the vLLM server on its node; empty without one."""
     server_gpus: int
     dependency: str | None
+    tasks: list[list[str]]
+    """Overrides of each task of an array; empty where a task is its seed."""
 
 
 def render(block: Slurm, job: Job) -> str:
@@ -55,6 +57,7 @@ def render(block: Slurm, job: Job) -> str:
         options=[" ".join(option(key, word) for word in words) for key, *words in options(block, job)],
         setup=block.setup,
         array=block.array,
+        tasks=job.tasks,
         max_restarts=block.max_restarts,
         nodes=block.nodes,
         step=_step(block, job, block.nodes, block.gpus_per_node),

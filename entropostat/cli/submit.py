@@ -5,33 +5,48 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, SetupError, display, fail
+from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints import lints
 from entropostat.slurm.job import job, problems, settled
 from entropostat.slurm.queue import call
 from entropostat.slurm.render import render
+from entropostat.slurm.tasks import at, read, spread
 
 DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
 
 
 def run(
-    path: str, overrides: list[str], allow_code: bool, dry_run: bool, dependency: str | None, array: str | None
+    path: str,
+    overrides: list[str],
+    allow_code: bool,
+    dry_run: bool,
+    dependency: str | None,
+    array: str | None,
+    tasks: str | None,
 ) -> int:
+    """``tasks``: a file with a line of overrides for each task of the array, see entropostat.slurm.tasks."""
+    lines = [] if tasks is None else read(tasks)
+    array = spread(array, len(lines)) if lines else array
     overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
+    overrides += settled(load(path, overrides))
     recipe = load(path, overrides)
-    recipe = load(path, [*overrides, *settled(recipe)])
     # What is a warning to a run may be an error to its job; it is said once.
     found = {lint.message: lint for lint in [*lints(recipe, arithmetic(recipe)), *problems(recipe)]}
+    for number, words in enumerate(lines, 1):
+        for lint in line(path, overrides, words, Origin(display(Path(tasks or "")), number)):
+            found.setdefault(lint.message, lint)
     shown = [lint for lint in found.values() if lint.level != "note"]
     if shown:
         print("\n".join(map(str, shown)), file=sys.stderr)
     if any(lint.level == "error" for lint in shown):
         return 1
-    what = job(recipe, allow_code, after(dependency))
+    what = job(recipe, allow_code, after(dependency), lines)
     try:
         script = render(recipe.slurm, what)
     except ValueError as error:
@@ -52,6 +67,17 @@ def run(
     (folder / f"{recipe.name}-{number}.sbatch").write_text(script)
     print("\n".join(report(recipe, number)))
     return 0
+
+
+def line(path: str, overrides: list[str], words: list[str], where: Origin) -> list[Lint]:
+    """What is wrong with the recipe of a task. Adds to its ``words`` what they leave open."""
+    try:
+        recipe = load(path, [*overrides, *words])
+    except RecipeError as error:
+        raise at(where, error) from None
+    words += [word for word in settled(recipe) if word not in overrides]
+    found = [*lints(recipe, arithmetic(recipe)), *problems(recipe)]
+    return [replace(lint, key=f"{where}: {lint.key}") for lint in found if lint.level == "error"]
 
 
 def after(dependency: str | None) -> str | None:
@@ -78,7 +104,7 @@ def possible(script: str) -> bool:
 
 def report(recipe: Recipe, number: str) -> list[str]:
     """The job, and where to look."""
-    name = f"{recipe.name}-{number}" + ("_SEED" if recipe.slurm.array else "")
+    name = f"{recipe.name}-{number}" + ("_TASK" if recipe.slurm.array else "")
     folder, tracking = Path(recipe.output_dir), recipe.tracking
     lines = [
         f"job        {number}",

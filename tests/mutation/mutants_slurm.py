@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.mutants import Mutant
 
 SCRIPT = ("tests/slurm/test_script.py",)
+TASKS = ("tests/slurm/test_tasks.py",)
 STATUS = ("tests/slurm/test_status.py",)
 
 
@@ -29,6 +30,11 @@ JOBS = (
     fault("starts no server", "job", "if asked and not block.vllm_nodes", "if False and not block.vllm_nodes"),
     fault("leaves a reward model behind", "job", 'if term.kind == "model"', 'if term.kind == "none"'),
     fault("forgets --allow-code", "job", '["--allow-code"] if allow_code else []', "[]"),
+    fault("counts lines from 1", "tasks", "enumerate(lines, 1)", "enumerate(lines, 2)", TASKS),
+    fault("lets a task leave its job", "tasks", "in OF_THE_JOB:", "in ():", TASKS),
+    fault("takes a task without a line", "tasks", ">= lines:", "> lines:", TASKS),
+    fault("forgets the last line", "tasks", 'f"0-{lines - 1}"', 'f"0-{lines - 2}"', TASKS),
+    fault("forgets what tasks override", "render", "tasks=job.tasks", "tasks=[]", TASKS),
     fault("takes a half line for a step", "queue", "for line in reversed(lines):", "for line in lines[-1:]:", STATUS),
     fault("reads the first step", "queue", "in reversed(lines):", "in lines:", STATUS),
     fault("shows wait's status", "queue", ">> 8", ">> 0", STATUS),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.slurm_cluster import cluster, missing
+from support.slurm_cluster import cluster, demand, missing
 
 from entropostat.__main__ import main
 from entropostat.slurm.queue import State, queued
@@ -22,9 +22,7 @@ HOSTILE = """it's "a" $(touch OWNED) `touch OWNED` %j; # folder"""
 
 @pytest.fixture(scope="session")
 def running():
-    reason = missing()
-    if reason:
-        pytest.skip(f"no Slurm cluster can be started here: {reason}")
+    demand(missing())
     with cluster() as folder:
         yield folder
 

@@ -39,6 +39,18 @@ def test_every_task_of_an_array_has_its_seed_and_restarts_alone(user):
     assert [row["step"] for row in user.rows(second, "metrics")] == list(range(1, 41))
 
 
+def test_every_task_of_a_file_has_its_line(user):
+    Path("tasks.txt").write_text("seed=7\n'tracking.trackio.project=\"$(touch OWNED); %j\"'\n")
+    job = user.submit("--tasks", "tasks.txt")
+    for task in ("0", "1"):
+        user.until(f"{job}_{task}", "COMPLETED")
+    first, second = (user.rows(f"{job}_{task}", "starts") for task in (0, 1))
+    assert [row["words"][4:] for row in first] == [[f"name='tiny-{job}_0'", "seed=7"]] * 2
+    assert [row["words"][4:] for row in second] == [
+        [f"name='tiny-{job}_1'", 'tracking.trackio.project="$(touch OWNED); %j"']
+    ] * 2
+
+
 def test_the_exit_code_is_the_trainings_and_decides_what_follows(user):
     job = user.submit(exit=3, seconds=1)
     never, always = user.submit("--dependency", job), user.submit("--dependency", f"afterany:{job}")

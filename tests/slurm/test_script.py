@@ -37,6 +37,7 @@ def a_job(**changes: object) -> Job:
         "server": [],
         "server_gpus": 0,
         "dependency": None,
+        "tasks": [],
     }
     return Job(**{**values, **changes})  # type: ignore[arg-type]
 
