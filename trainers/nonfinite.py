@@ -78,7 +78,7 @@ class NonFiniteGuard(TrainerCallback, ExportableState):
     def _tell(self, step: int, seen: list[Seen]) -> None:
         """The same on every rank, but that the rank at fault writes its inputs."""
         accelerator, most = self.trainer.accelerator, self.settings.max_nonfinite
-        found = first(seen, accelerator.process_index, self.trainer._unshaped)
+        found = first(seen, accelerator.process_index)
         found = min(gather_object([found]) if accelerator.num_processes > 1 else [found])
         if found.term == GRADIENT and accelerator.mixed_precision == "fp16":
             return

@@ -80,13 +80,10 @@ class Seen:
         return bad
 
 
-def first(seen: Sequence[Seen], rank: int, rewards: Tensor | None) -> Finding:
-    """The first fault of this rank's window. ``rewards`` are those of its generation; NaN is one that nobody gave."""
+def first(seen: Sequence[Seen], rank: int) -> Finding:
+    """The first fault of this rank's window."""
     for index, micro in enumerate(seen):
-        name = micro.suspect()
-        if name == "advantages" and rewards is not None and bool(rewards.isinf().any()):
-            name = "rewards"
-        if name is not None:
+        if (name := micro.suspect()) is not None:
             return Finding(index, rank, name)
     return Finding(NO_MICRO_BATCH, rank, GRADIENT)
 
