@@ -16,7 +16,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from transformers import TrainerCallback

@@ -189,7 +189,7 @@ def test_the_last_step_of_a_run_stops_it_too(path: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(KLRef, "__call__", call(2, nan, KLRef.__call__))
     trainer = tiny.ours(path, SPEC)
     trainer.guard.settings = Faults(max_nonfinite=1)
-    with pytest.raises(RunFault, match="step 2: penalties.kl_ref .* 1 step was not finite"):
+    with pytest.raises(RunFault, match=r"step 2: penalties.kl_ref .* 1 step was not finite"):
         trainer.train()
 
 
