@@ -102,6 +102,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         objective=control,
         optimizer=recipe.optimizer,
         shaping=recipe.shaping,
+        faults=recipe.faults,
     )
     trainer.answer_keys = lambda: scorer.answers
     trainer.remove_callback(PrinterCallback)

@@ -28,6 +28,7 @@ from entropostat.trainers.config import check_supported, configure, needs_refere
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
+from entropostat.trainers.nonfinite import GuardMixin
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
 from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
@@ -43,7 +44,7 @@ KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
+class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
@@ -140,9 +141,8 @@ class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, Sav
         output[f"{KEY}uids"] = batch.uids
         for name, stats in rollout.stats.items():
             output |= {f"{KEY}{name}/{key}": value for key, value in stats.items()}
-        mode = "train" if self.model.training else "eval"
         for key, value in rollout.metrics.items():
-            self._metrics[mode][key].append(value.item())
+            self._metrics["train" if self.model.training else "eval"][key].append(value.item())
         if self.model.training:
             self.generations += 1
 
@@ -226,16 +226,18 @@ class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, Sav
         if self._governor is not None:
             self._governor.watch(inputs)
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
-        self._armed = {"inputs": inputs}
+        self._armed = {"inputs": inputs, "parts": {}}
         try:
             with self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
+        armed["parts"][f"loss.{self.objective.loss.name}"] = loss
         extra = self._additive_terms(inputs, armed)
         loss = loss if extra is None else loss + extra
         if self.model.training:
             self._window.add(armed["batch"], armed["metrics"])
+            loss = self.guard.watch(loss, inputs, armed)
         return loss
 
     def _additive_terms(self, inputs: dict[str, Any], armed: dict[str, Any]) -> Tensor | None:
@@ -243,16 +245,17 @@ class EntropyMixin(ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, Sav
         batch, stats, metrics = armed["batch"], armed["stats"], armed["metrics"]
         rho = inputs.get("importance_sampling_ratio")
         steps = self.current_gradient_accumulation_steps if self.model.training else 1.0
-        total: Tensor | None = None
-        tokens: Tensor | None = None
+        total = tokens = None
         if not self.objective.loss.term.delegated:
             tokens, found = self.objective.surrogate(batch)
             metrics |= found
+            armed["parts"][f"loss.{self.objective.loss.name}"] = tokens
             tokens = tokens if armed["weight"] is None else tokens * armed["weight"]
             tokens = tokens if rho is None else tokens * rho
         for part in self.objective.penalties:
             value, found = self.objective.penalty(part, batch, stats)
             metrics |= found
+            armed["parts"][f"penalties.{part.name}"] = value
             if part.term.kind == "scalar":
                 total = value / steps if total is None else total + value / steps
                 continue

@@ -154,6 +154,17 @@ class Optimizer(Block):
     step_radius: StepRadius | None = Field(None, description="null: off, and costs nothing")
 
 
+class Faults(Block):
+    """What a run puts up with."""
+
+    max_nonfinite: int | None = Field(
+        10,
+        ge=1,
+        description="optimizer steps with a NaN or infinite loss or gradient, each skipped, at which the run stops; "
+        "null: never",
+    )
+
+
 class Shaping(Block):
     """What happens to the weighted sum of rewards before any advantage is computed: normalise, clip, end."""
 
@@ -279,6 +290,7 @@ BLOCKS: dict[str, type[Block]] = {
     "sampler": Sampler,
     "shaping": Shaping,
     "evaluate": Evaluate,
+    "faults": Faults,
     "launch": Launch,
     "slurm": Slurm,
     "tracking": Tracking,

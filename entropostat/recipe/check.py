@@ -32,6 +32,7 @@ ROOT = (
     "optimizer",
     "sampler",
     "evaluate",
+    "faults",
     "launch",
     "slurm",
     "tracking",

@@ -48,6 +48,10 @@ class SetupError(Exception):
     """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
 
 
+class RunFault(Exception):
+    """A run that could not go on, though its recipe is right: what broke, in one line."""
+
+
 @contextlib.contextmanager
 def in_one_line(name: str) -> Iterator[None]:
     """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where."""

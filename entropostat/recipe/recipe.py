@@ -13,6 +13,7 @@ from entropostat.recipe.blocks import (
     Critic,
     Data,
     Evaluate,
+    Faults,
     Launch,
     Model,
     Optimizer,
@@ -45,6 +46,7 @@ class Recipe:
     optimizer: Optimizer
     sampler: Sampler
     evaluate: Evaluate
+    faults: Faults
     launch: Launch
     slurm: Slurm
     tracking: Tracking
