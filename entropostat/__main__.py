@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "how the jobs of `submit` are doing",
     "plan": "check a recipe, resolve it, and print what will run; imports no torch",
     "compare": "put finished runs side by side",
+    "report": "runs as one HTML file with charts, recipes and completions; --watch serves it live",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
 }
@@ -96,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
+    made["report"].add_argument("runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db")
+    made["report"].add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
+    made["report"].add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
+    made["report"].add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
@@ -138,6 +143,12 @@ def _compare(args: argparse.Namespace) -> int:
     return run(args.runs, args.png)
 
 
+def _report(args: argparse.Namespace) -> int:
+    from entropostat.cli.report import run
+
+    return run(args.runs, args.out, args.watch, args.port)
+
+
 def _methods(args: argparse.Namespace) -> int:
     from entropostat.cli.methods import run
 
@@ -165,6 +176,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "plan": _plan,
     "compare": _compare,
+    "report": _report,
     "methods": _methods,
     "schema": _schema,
 }

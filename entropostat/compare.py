@@ -27,8 +27,9 @@ class Run:
         if not file.is_file():
             raise FileNotFoundError(f"{folder}: no run there (metrics.jsonl is missing)")
         facts = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-        rows = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-        return cls(folder.name, rows, facts.get("stages", {}))
+        from entropostat.readers.lines import json_lines
+
+        return cls(folder.absolute().name, json_lines(file), facts.get("stages", {}))
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """(steps, values) of a metric, where it was logged."""

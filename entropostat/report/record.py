@@ -1,0 +1,88 @@
+"""What a run brings along besides its metrics, and which runs are one recipe under several seeds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from entropostat.compare import Run
+from entropostat.readers import json_lines, read_all
+
+INCIDENTAL = ("seed", "name", "output_dir", "tracking", "launch", "slurm")
+"""Top-level keys in which the seeds of one recipe may differ."""
+
+
+@dataclass(frozen=True)
+class Record:
+    label: str
+    """The run's name, or with its parent folder where two are called the same."""
+    run: Run
+    facts: dict[str, Any] = field(default_factory=dict)
+    """run.json."""
+    recipe_text: str = ""
+    completions: list[dict[str, Any]] = field(default_factory=list)
+    histograms: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """Resolved; empty where it is missing or no YAML."""
+        from ruamel.yaml import YAML, YAMLError
+
+        try:
+            found = YAML(typ="safe", pure=True).load(io.StringIO(self.recipe_text))
+        except YAMLError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def seed(self) -> Any:
+        return self.facts.get("seed", self.recipe.get("seed"))
+
+    @property
+    def family(self) -> tuple[str, str]:
+        """Equal for the seeds of one recipe. A name alone is not enough: a sweep keeps it and changes a coefficient."""
+        name = self.recipe.get("name", self.facts.get("name", self.label))
+        rest = {key: value for key, value in self.recipe.items() if key not in INCIDENTAL}
+        return str(name), json.dumps(rest, sort_keys=True, default=str)
+
+
+def records(paths: list[Path]) -> list[Record]:
+    """Raises FileNotFoundError or ValueError, each in one line."""
+    found = [record for path in paths for record in _at(path)]
+    names = Counter(record.label for record, _ in found)
+    parents = [
+        replace(record, label=f"{where.parent.name}/{record.label}") if names[record.label] > 1 else record
+        for record, where in found
+    ]
+    seen: Counter[str] = Counter()
+    unique = []
+    for record in parents:
+        seen[record.label] += 1
+        again = seen[record.label]
+        unique.append(replace(record, label=f"{record.label} ({again})") if again > 1 else record)
+    return unique
+
+
+def _at(path: Path) -> list[tuple[Record, Path]]:
+    folder = path.absolute() if path.is_dir() else path.absolute().parent
+    if not (folder / "metrics.jsonl").is_file() or path.suffix in (".db", ".wandb"):
+        return [(Record(run.name, run), folder) for run in read_all(path)]
+    (run,) = read_all(path)
+    facts = _object(folder / "run.json")
+    recipe = folder / "recipe.yaml"
+    text = recipe.read_text(errors="replace") if recipe.is_file() else ""
+    extra = (json_lines(folder / "completions.jsonl"), json_lines(folder / "histograms.jsonl"))
+    return [(Record(run.name, run, facts, text, *extra), folder)]
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
