@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
-    made["report"].add_argument("runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db")
+    made["report"].add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db"
+    )
     made["report"].add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
     made["report"].add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
     made["report"].add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")

@@ -15,7 +15,9 @@ from entropostat.report.serve import HOST, Source, server
 def run(runs: list[str], out: str | None, watch: bool, port: int) -> int:
     """Exit code 0; 1 where the file cannot be written or the port is taken; 2 where a path holds no run."""
     paths = [Path(path) for path in runs]
-    title = " · ".join(Path(path).absolute().name for path in runs[:3]) + (f" and {len(runs) - 3} more" if runs[3:] else "")
+    title = " · ".join(Path(path).absolute().name for path in runs[:3]) + (
+        f" and {len(runs) - 3} more" if runs[3:] else ""
+    )
 
     def data() -> str:
         return to_json(payload(records(paths)))

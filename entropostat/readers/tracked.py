@@ -20,6 +20,8 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in given:
         own = row.get(STEP) if counted else row.get("step", row.get("_step"))
         step = int(own) if isinstance(own, int | float) else step
-        kept = {key.removeprefix(PREFIX): value for key, value in row.items() if not key.startswith("_") and key != STEP}
+        kept = {
+            key.removeprefix(PREFIX): value for key, value in row.items() if not key.startswith("_") and key != STEP
+        }
         found.append({**{key: value for key, value in kept.items() if not isinstance(value, str)}, "step": step})
     return found

@@ -52,9 +52,9 @@ def _completion(run: int, row: dict[str, Any]) -> dict[str, Any]:
     kept["prompt"] = _text(row.get("prompt"))[:CHARACTERS]
     tokens, entropies = row.get("tokens"), row.get("entropies")
     if isinstance(tokens, list) and isinstance(entropies, list) and len(tokens) == len(entropies) > 0:
-        kept["tokens"] = [str(token) for token in tokens[:TOKENS]]
+        shown = [str(token) for token in tokens[:TOKENS]]
         kept["entropies"] = [round(value, 2) if _is_number(value) else None for value in entropies[:TOKENS]]
-        kept["cut"] = len(tokens) - len(kept["tokens"])
+        kept |= {"tokens": shown, "cut": len(tokens) - len(shown)}
     else:
         text = _text(row.get("completion"))
         kept |= {"text": text[:CHARACTERS], "cut": len(text) - len(text[:CHARACTERS])}

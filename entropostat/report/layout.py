@@ -8,7 +8,7 @@ from typing import Any
 from entropostat.metrics import ROWS, Metric, find, table
 
 OTHER = "other"
-ROW_TITLES = {**ROWS, OTHER: "Other: what the metric schema does not know"}
+ROW_TITLES = {**{str(row): title for row, title in ROWS.items()}, OTHER: "Other: what the metric schema does not know"}
 KNOB = "control/"
 
 

@@ -8,7 +8,18 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-SCRIPTS = ("uplot.min.js", "data.js", "lines.js", "chart.js", "marks.js", "heat.js", "panels.js", "tables.js", "completions.js", "main.js")
+SCRIPTS = (
+    "uplot.min.js",
+    "data.js",
+    "lines.js",
+    "chart.js",
+    "marks.js",
+    "heat.js",
+    "panels.js",
+    "tables.js",
+    "completions.js",
+    "main.js",
+)
 STYLES = ("uplot.min.css", "style.css")
 
 

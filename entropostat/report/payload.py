@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 from entropostat.report.extracts import completions, heat_maps
@@ -62,7 +62,7 @@ def _findings(record: Record) -> list[dict[str, Any]] | None:
         from entropostat.diagnose import examine
     except ImportError:
         return None
-    return [asdict(finding) for finding in examine(record.run) if is_dataclass(finding)]
+    return [asdict(finding) for finding in examine(record.run)]
 
 
 def to_json(data: dict[str, Any]) -> str:

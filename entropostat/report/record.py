@@ -31,7 +31,8 @@ class Record:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """Resolved; empty where it is missing or no YAML."""
-        from ruamel.yaml import YAML, YAMLError
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
 
         try:
             found = YAML(typ="safe", pure=True).load(io.StringIO(self.recipe_text))

@@ -17,7 +17,7 @@ HELD = ("entropy", "kl", "reward")
 
 def targets(record: Record, found: Mapping[str, Column]) -> dict[str, str]:
     """Metric -> the key of its target: ``entropy`` -> ``control/penalties.entropy_bonus.coef/target``."""
-    held = {}
+    held: dict[str, str] = {}
     for key in found:
         if key.startswith("control/") and key.endswith("/target"):
             knob = key[len("control/") : -len("/target")]
@@ -44,15 +44,17 @@ def _children(place: Any, part: str) -> Iterator[Any]:
         if isinstance(mapping, dict):
             if part in mapping:
                 yield mapping[part]
-            yield from (options for options in mapping.values() if isinstance(options, dict) and options.get("name") == part)
+            yield from (
+                options for options in mapping.values() if isinstance(options, dict) and options.get("name") == part
+            )
 
 
 def _looks_like(knob: str, found: Mapping[str, Column]) -> str:
     """The metric with the same values as the loop's signal: a tracker's file brings no recipe."""
     signal = found.get(f"control/{knob}/signal")
-    for name in HELD if signal is not None else ():
+    for name in HELD:
         metric = found.get(name)
-        if metric is None:
+        if signal is None or metric is None:
             continue
         _, mine, its = np.intersect1d(signal.steps, metric.steps, return_indices=True)
         if len(mine) > 1 and np.allclose(signal.values[mine], metric.values[its], rtol=1e-5, atol=1e-9):

@@ -25,12 +25,17 @@ HOSTILE = '</script><script>document.title = "OWNED"</script><img src=x onerror=
 
 def rows(steps: int, seed: int, target: float = 0.5) -> list[dict[str, Any]]:
     draw = random.Random(seed)
-    found: list[dict[str, Any]] = [{"step": 0, "evaluate/hard/pass@1": 0.1 + seed / 1000, "evaluate/hard/share/working": 0.3}]
+    found: list[dict[str, Any]] = [
+        {"step": 0, "evaluate/hard/pass@1": 0.1 + seed / 1000, "evaluate/hard/share/working": 0.3}
+    ]
     for step in range(1, steps + 1):
         entropy = target + 0.6 * math.exp(-20 * step / steps) + draw.gauss(0, 0.03)
         row = {"step": step, "entropy": entropy, "reward": 1 - math.exp(-5 * step / steps) + draw.gauss(0, 0.05)}
         row |= {f"entropy/p{p}": entropy * p / 50 for p in (10, 50, 90, 99)}
-        row |= {f"control/{KNOB}/{part}": value for part, value in (("target", target), ("signal", entropy), ("output", 0.01))}
+        row |= {
+            f"control/{KNOB}/{part}": value
+            for part, value in (("target", target), ("signal", entropy), ("output", 0.01))
+        }
         found.append(row | {"kl": abs(draw.gauss(0, 0.1)) + 1e-3, "plugin/alpha": draw.random()})
     found.append({"step": steps, "evaluate/hard/pass@1": 0.8 + seed / 1000, "evaluate/hard/share/working": 0.9})
     return found
@@ -50,9 +55,18 @@ def write_run(
         for step in range(1, steps + 1, 4):
             tokens = [draw.choice(words) for _ in range(24)]
             entropies = [draw.random() ** 3 * 2 for _ in tokens]
-            row = {"step": step, "prompt": "2+3\n", "completion": "".join(tokens), "rewards": {"chain": 1.0}, "advantage": 0.5}
+            row = {
+                "step": step,
+                "prompt": "2+3\n",
+                "completion": "".join(tokens),
+                "rewards": {"chain": 1.0},
+                "advantage": 0.5,
+            }
             stream.write(json.dumps({**row, "tokens": tokens, "entropies": entropies}) + "\n")
-        stream.write(json.dumps({"step": steps, "prompt": "plain", "completion": HOSTILE, "rewards": {}, "advantage": -1.0}) + "\n")
+        stream.write(
+            json.dumps({"step": steps, "prompt": "plain", "completion": HOSTILE, "rewards": {}, "advantage": -1.0})
+            + "\n"
+        )
     edges = [i / 10 for i in range(21)]
     with (folder / "histograms.jsonl").open("w") as stream:
         for step in range(1, steps + 1):
