@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from pathlib import Path
 
 from entropostat.compare import Run
@@ -30,7 +31,11 @@ def read_all(path: Path) -> list[Run]:
     record = path if path.suffix == ".wandb" else next(iter(sorted(path.glob("run-*.wandb"))), None)
     if record is not None:
         return [_wandb(record)]
-    return [Run.read(path.parent if path.name == "metrics.jsonl" else path)]
+    folder = path.parent if path.name == "metrics.jsonl" else path
+    try:
+        return [Run.read(folder)]
+    except JSONDecodeError as error:
+        raise ValueError(f"{folder / 'run.json'}: no JSON ({error})") from None
 
 
 def _wandb(file: Path) -> Run:

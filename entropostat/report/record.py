@@ -55,30 +55,28 @@ class Record:
 def records(paths: list[Path]) -> list[Record]:
     """Raises FileNotFoundError or ValueError, each in one line."""
     found = [record for path in paths for record in _at(path)]
-    names = Counter(record.label for record, _ in found)
-    parents = [
-        replace(record, label=f"{where.parent.name}/{record.label}") if names[record.label] > 1 else record
-        for record, where in found
-    ]
+    names = Counter(record.label for record, _, _ in found)
     seen: Counter[str] = Counter()
     unique = []
-    for record in parents:
-        seen[record.label] += 1
-        again = seen[record.label]
-        unique.append(replace(record, label=f"{record.label} ({again})") if again > 1 else record)
+    for record, before, after in found:
+        label = f"{before}{record.label}{after}" if names[record.label] > 1 else record.label
+        seen[label] += 1
+        again = f" ({seen[label]})" if seen[label] > 1 else ""
+        unique.append(replace(record, label=label + again))
     return unique
 
 
-def _at(path: Path) -> list[tuple[Record, Path]]:
-    folder = path.absolute() if path.is_dir() else path.absolute().parent
-    if not (folder / "metrics.jsonl").is_file() or path.suffix in (".db", ".wandb"):
-        return [(Record(run.name, run), folder) for run in read_all(path)]
+def _at(path: Path) -> list[tuple[Record, str, str]]:
+    """Each run, and what goes before and after its name where another one is called the same."""
+    if path.suffix in (".db", ".wandb") or not (path.is_file() or (path / "metrics.jsonl").is_file()):
+        kind = "trackio" if path.suffix == ".db" else "wandb"
+        return [(Record(run.name, run), "", f" ({kind})") for run in read_all(path)]
+    folder = path.absolute().parent if path.is_file() else path.absolute()
     (run,) = read_all(path)
-    facts = _object(folder / "run.json")
     recipe = folder / "recipe.yaml"
     text = recipe.read_text(errors="replace") if recipe.is_file() else ""
     extra = (json_lines(folder / "completions.jsonl"), json_lines(folder / "histograms.jsonl"))
-    return [(Record(run.name, run, facts, text, *extra), folder)]
+    return [(Record(run.name, run, _object(folder / "run.json"), text, *extra), f"{folder.parent.name}/", "")]
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ R.aligned = (curves) => {
       bands.push({ series: [data.length - 2, data.length - 1], fill: R.mix(curve.colour, 0.16) });
     }
     const smooth = R.ui.smooth && curve.steps.length >= R.SMOOTH_FROM;
-    const line = { spanGaps: true, dash: curve.dash, points: { show: curve.steps.length < 30, size: 5 } };
+    const line = { spanGaps: true, dash: curve.dash, points: { show: curve.steps.length < 30, size: 5, fill: curve.colour } };
     if (smooth) {
       if (!curve.low) {
         data.push(spread(curve.steps, curve.y));
@@ -88,6 +88,13 @@ R.tail = (curves) => {
   return { possible, heavy: possible && positive.at(-1) > 100 * positive[positive.length >> 1], least: positive[Math.floor(0.01 * positive.length)] };
 };
 
+/* Of ten, at most about six. */
+R.powers = (u, axis, low, high) => {
+  const [from, to] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  const stride = Math.max(1, Math.ceil((to - from) / 6));
+  return Array.from({ length: Math.floor((to - from) / stride) + 1 }, (_, i) => 10 ** (from + i * stride));
+};
+
 R.chart = (card, width) => {
   const { panel, plot, state } = card;
   const curves = R.curves(panel, state.off);
@@ -105,7 +112,7 @@ R.chart = (card, width) => {
     grid: { stroke: R.tone("grid"), width: 1 }, ticks: { show: false },
   });
   const step = { ...axis(22, (u, at) => at.map((v) => (Number.isInteger(v) ? R.short(v) : ""))), space: 56 };
-  const y = { ...axis(46, (u, at) => at.map(R.short)), space: 32 };
+  const y = { ...axis(46, (u, at) => at.map(R.short)), space: 32, ...(log ? { splits: R.powers, filter: (u, at) => at } : {}) };
   const made = new uPlot(
     {
       width, height: 186, padding: [8, 14, 0, 0], legend: { show: false },

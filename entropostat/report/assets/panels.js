@@ -117,8 +117,11 @@ R.section = (id, title, ...children) => {
   return R.el("section", { id, "data-name": head }, R.el("h2", {}, head, rest.length ? R.el("small", {}, rest.join(": ")) : null), ...children);
 };
 
-R.rowSections = () =>
-  R.data.rows.map((row) => {
+R.rowSections = () => {
+  const heat = R.heatCards();
+  const rows = R.data.rows;
+  const home = (rows.find((row) => row.id === "state") || rows.at(-1) || {}).id;
+  return rows.map((row) => {
     const parts = [];
     let grid = null;
     let knob = null;
@@ -131,6 +134,7 @@ R.rowSections = () =>
       }
       grid.append(R.panel(panel));
     }
-    if (row.id === "state") grid.append(...R.heatCards());
+    if (row.id === home) grid.append(...heat);
     return R.section(`row-${row.id}`, row.title, ...parts);
   });
+};

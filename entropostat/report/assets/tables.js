@@ -47,7 +47,7 @@ R.ends = () => {
     const best = row.better === "up" ? Math.max(...known) : row.better === "down" ? Math.min(...known) : null;
     const cells = last.map((value, i) => {
       if (!value) return R.el("td", { class: "n" }, "–");
-      const marked = best !== null && known.length > 1 && value.mean === best;
+      const marked = best !== null && new Set(known).size > 1 && value.mean === best;
       const spread = value.spread === null ? null : R.el("small", {}, ` ± ${R.short(value.spread)}`);
       const cell = R.el("td", { class: marked ? "n best" : "n", "data-value": String(value.mean) }, R.short(value.mean), spread);
       cell.prepend(R.el("small", {}, first[i] ? `${R.short(first[i].mean)} → ` : ""));
