@@ -26,7 +26,8 @@ def open_and_look(browser: Browser, run: Path, file: Path) -> float:
         seen = browser.hover(key, 0.4)
         assert seen["values"] == {run.name: rows[seen["step"]][key]}
         near = [row[key] for row in rows.values() if seen["step"] - len(rows) // 500 < row["step"] <= seen["step"]]
-        assert f"{min(near):.3g}"[:4] in seen["text"] and f"{max(near):.3g}"[:4] in seen["text"]
+        drawn = [float(word) for word in seen["text"].rpartition("\t")[2].split(" to ")]
+        assert drawn == pytest.approx([min(near), max(near)], rel=1e-3)
     assert browser.run("return document.querySelectorAll('.card.drawn').length") < 40  # the rest waits
     return seconds
 

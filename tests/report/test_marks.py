@@ -13,7 +13,7 @@ from support.browser import Browser
 from support.synthetic_runs import write_run
 
 PIXEL = """
-const card = R.cards.find((one) => one.root.dataset.keys.split(' ').includes(arguments[0]));
+const card = R.cards.find((one) => one.panel && one.root.dataset.keys.split(' ').includes(arguments[0]));
 const u = card.made;
 const at = (step, value) => [Math.round(u.valToPos(step, 'x', true)), Math.round(u.valToPos(value, 'y', true))];
 const read = ([x, y]) => [...u.ctx.getImageData(x, y, 1, 1).data];
