@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ STEP = "train/global_step"
 
 def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows with ``step`` and without the prefix. wandb's own counter, ``_step``, counts rows and not optimizer steps, and
-    TRL's profiling rows carry no step at all: they belong to the step before them. Text ('NaN') is left out.
+    TRL's profiling rows carry no step at all: they belong to the step before them. Only numbers stay: NaN, which trackio keeps as text, is null in metrics.jsonl.
     """
     given = list(rows)
     counted = any(STEP in row for row in given)
@@ -20,8 +21,10 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in given:
         own = row.get(STEP) if counted else row.get("step", row.get("_step"))
         step = int(own) if isinstance(own, int | float) else step
-        kept = {
-            key.removeprefix(PREFIX): value for key, value in row.items() if not key.startswith("_") and key != STEP
-        }
-        found.append({**{key: value for key, value in kept.items() if not isinstance(value, str)}, "step": step})
+        kept = {key.removeprefix(PREFIX): value for key, value in row.items() if _is_logged(key, value)}
+        found.append({**kept, "step": step})
     return found
+
+
+def _is_logged(key: str, value: Any) -> bool:
+    return not key.startswith("_") and key != STEP and isinstance(value, int | float) and math.isfinite(value)
