@@ -70,4 +70,5 @@ def test_a_series_with_a_few_huge_values_starts_on_a_logarithmic_scale(
         browser.hover(key, 0.5)
         assert browser.run(distr, key) == wanted
     browser.click('.card[data-keys="heavy"] .log')
+    browser.hover("heavy", 0.5)
     assert browser.run(distr, "heavy") == 1
