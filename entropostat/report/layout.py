@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -41,7 +42,13 @@ def layout(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> 
 
 def _panel(knob: str, title: str, found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     metrics = [entry for _, entry in sorted(found, key=lambda item: (item[0], _natural(item[1]["key"])))]
-    return {"title": title, "knob": knob, "metrics": metrics}
+    shared = _shared([entry["label"] for entry in metrics])
+    return {"title": title, "knob": knob, "metrics": [{**entry, "label": entry["label"][shared:]} for entry in metrics]}
+
+
+def _shared(labels: list[str]) -> int:
+    """Length of the path that all labels of a panel begin with: 'completions/' says nothing there."""
+    return os.path.commonprefix(labels).rfind("/") + 1 if len(labels) > 1 else 0
 
 
 def _natural(key: str) -> list[tuple[int, int, str]]:

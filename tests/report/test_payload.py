@@ -38,6 +38,7 @@ def test_rows_and_panels_are_the_schemas_and_unknown_keys_come_last() -> None:
     panels = {
         (row["id"], p["knob"], p["title"]): [m["key"] for m in p["metrics"]] for row in rows for p in row["panels"]
     }
+    assert [m["label"] for m in rows[0]["panels"][1]["metrics"]] == ["p10", "p90"]
     assert panels == {
         ("state", "", "Entropy"): ["entropy"],
         ("state", "", "Percentiles"): ["entropy/p10", "entropy/p90"],

@@ -100,6 +100,7 @@ R.chart = (card, width) => {
   const curves = R.curves(panel, state.off);
   plot.textContent = "";
   if (!curves.length) return null;
+  if (curves.every((curve) => curve.steps.length === 1)) return R.values(card, curves);
   const { data, series, bands } = R.aligned(curves);
   const targets = R.targetsOf(panel);
   const ceilings = R.ceilings(panel);
@@ -112,7 +113,8 @@ R.chart = (card, width) => {
     grid: { stroke: R.tone("grid"), width: 1 }, ticks: { show: false },
   });
   const step = { ...axis(22, (u, at) => at.map((v) => (Number.isInteger(v) ? R.short(v) : ""))), space: 56 };
-  const y = { ...axis(46, (u, at) => at.map(R.short)), space: 32, ...(log ? { splits: R.powers, filter: (u, at) => at } : {}) };
+  const room = (u, texts) => Math.max(34, 12 + 6.3 * Math.max(...(texts || [""]).map((text) => String(text).length)));
+  const y = { ...axis(room, (u, at) => at.map(R.short)), space: 32, ...(log ? { splits: R.powers, filter: (u, at) => at } : {}) };
   const made = new uPlot(
     {
       width, height: 186, padding: [8, 14, 0, 0], legend: { show: false },
@@ -132,6 +134,18 @@ R.chart = (card, width) => {
   if (state.zoom) made.setScale("x", { min: state.zoom[0], max: state.zoom[1] });
   R.touch(card, made);
   return made;
+};
+
+/* What was logged once, as at the end of a run, is no curve. */
+R.values = (card, curves) => {
+  const rows = curves.map((curve) => {
+    const { value } = curve.read(0);
+    return R.el("tr", { "data-key": curve.key, "data-value": String(value) }, R.el("th", {}, curve.label), R.el("td", { class: "n" }, R.number(value)));
+  });
+  card.logButton.hidden = true;
+  card.plot.style.height = "auto";
+  card.plot.append(R.el("table", { class: "wide-table" }, R.el("tbody", {}, ...rows)));
+  return { destroy: () => (card.plot.style.height = "") };
 };
 
 /* A finger on the chart reads values; moving it up or down still scrolls the page. */

@@ -8,19 +8,19 @@ R.runHeads = () => R.data.runs.map((run) => R.el("th", {}, run.label));
 R.findings = () => {
   const known = R.data.runs.filter((run) => run.findings !== null);
   if (!known.length) return null;
-  const parts = [];
-  for (const run of known)
-    for (const found of run.findings) {
-      const steps = found.steps ? `steps ${found.steps[0]} to ${found.steps[1]}` : "";
-      const head = R.el("div", {}, R.el("b", {}, found.rule), " ", R.el("span", { class: "quiet" }, [found.severity, run.label, steps].filter(Boolean).join(" · ")));
-      const lines = [found.evidence, found.cause, found.advice].filter(Boolean).map((text) => R.el("p", {}, R.plain(text)));
-      parts.push(R.el("div", { class: `finding ${/^[a-z]+$/.test(found.severity) ? found.severity : ""}` }, head, ...lines));
-    }
-  if (!parts.length) parts.push(R.el("p", { class: "quiet" }, "Nothing found: no rule of `entropostat diagnose` fired."));
-  return R.section("findings", "Findings: what `entropostat diagnose` says", ...parts);
+  const cards = known.flatMap((run) => run.findings.map((found) => R.finding(run, found)));
+  const shown = cards.length ? R.el("div", { class: "findings" }, ...cards) : R.el("p", { class: "quiet" }, "None: no rule of entropostat diagnose fired.");
+  return R.section("findings", "Findings: what entropostat diagnose says", shown);
 };
 
-R.plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+R.finding = (run, found) => {
+  const steps = found.steps ? (found.steps[0] === found.steps[1] ? `step ${found.steps[0]}` : `steps ${found.steps[0]} to ${found.steps[1]}`) : "";
+  const about = [found.severity, run.label, found.subject, steps].filter(Boolean).join(" · ");
+  const head = R.el("div", {}, R.el("b", {}, found.rule), " ", R.el("span", { class: "quiet" }, about));
+  const advice = found.advice ? R.el("details", {}, R.el("summary", {}, "what to change"), R.el("pre", {}, found.advice)) : null;
+  const kind = ["critical", "warning", "info"].includes(found.severity) ? found.severity : "";
+  return R.el("div", { class: `finding ${kind}` }, head, R.el("p", {}, found.evidence), found.cause ? R.el("p", { class: "quiet" }, found.cause) : null, advice);
+};
 
 /* Seeds of a recipe share a column: mean, and the standard deviation over n. */
 R.endColumns = () => {
