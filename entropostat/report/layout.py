@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -42,13 +41,10 @@ def layout(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> 
 
 def _panel(knob: str, title: str, found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     metrics = [entry for _, entry in sorted(found, key=lambda item: (item[0], _natural(item[1]["key"])))]
-    shared = _shared([entry["label"] for entry in metrics])
-    return {"title": title, "knob": knob, "metrics": [{**entry, "label": entry["label"][shared:]} for entry in metrics]}
-
-
-def _shared(labels: list[str]) -> int:
-    """Length of the path that all labels of a panel begin with: 'completions/' says nothing there."""
-    return os.path.commonprefix(labels).rfind("/") + 1 if len(labels) > 1 else 0
+    heads = {entry["label"].rpartition("/")[0] for entry in metrics}
+    if len(metrics) > 1 and len(heads) == 1:  # 'completions/' before each of them says nothing
+        metrics = [{**entry, "label": entry["label"].rpartition("/")[2]} for entry in metrics]
+    return {"title": title, "knob": knob, "metrics": metrics}
 
 
 def _natural(key: str) -> list[tuple[int, int, str]]:
