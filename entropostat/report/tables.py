@@ -10,8 +10,8 @@ from entropostat.metrics import find
 from entropostat.report.record import Record
 from entropostat.report.series import Column
 
-ALWAYS = ("reward", "entropy", "kl", "learning/pass@1", "learning/pass@k", "completions/mean_length")
-MAIN = ("pass@", "greedy", "reward/", "entropy")
+ALWAYS = ("reward", "entropy", "kl", "learning/pass@1", "learning/pass@k")
+MAIN = ("pass@", "reward/")
 """What of an evaluation is shown at once; the rest is folded away."""
 HIDDEN_FACTS = ("vocabulary", "stages", "command", "versions")
 

@@ -143,9 +143,9 @@ R.values = (card, curves) => {
     return R.el("tr", { "data-key": curve.key, "data-value": String(value) }, R.el("th", {}, curve.label), R.el("td", { class: "n" }, R.number(value)));
   });
   card.logButton.hidden = true;
-  card.plot.style.height = "auto";
-  card.plot.append(R.el("table", { class: "wide-table" }, R.el("tbody", {}, ...rows)));
-  return { destroy: () => (card.plot.style.height = "") };
+  const table = R.el("div", { class: "values", tabindex: "0" }, R.el("table", { class: "wide-table" }, R.el("tbody", {}, ...rows)));
+  card.plot.append(table);
+  return { destroy: () => table.remove() };
 };
 
 /* A finger on the chart reads values; moving it up or down still scrolls the page. */
