@@ -72,3 +72,26 @@ def test_a_series_with_a_few_huge_values_starts_on_a_logarithmic_scale(
     browser.click('.card[data-keys="heavy"] .log')
     browser.hover("heavy", 0.5)
     assert browser.run(distr, "heavy") == 1
+
+
+def test_smoothing_never_shows_a_change_before_its_stage(
+    browser: Browser, tmp_path: Path, made: Callable[..., Path]
+) -> None:
+    browser.open(made(write_run(tmp_path / "run", steps=60)))
+    jump = [0.0] * 20 + [1.0] * 20
+    jump[5] = 9.0
+    steps = list(range(1, 41))
+    smooth, blind = (
+        browser.run("return R.smoothed(arguments[0], arguments[1], arguments[2])", steps, jump, edges)
+        for edges in ([20], [])
+    )
+    assert smooth == [0.0] * 20 + [1.0] * 20  # the outlier is gone, the edge stands
+    assert blind[17] == 0.0 and blind[5] == 0.0
+    assert browser.run("return R.smoothed([1, 2, 3, 4], [1, 2, 4, 8], [])") == [3.0] * 4
+    # Without it the curve is what was logged.
+    drawn = "const u = R.cards.find((one) => one.panel && one.root.dataset.keys === arguments[0]).made; return u.data.length"
+    browser.hover("reward", 0.5)
+    assert browser.run(drawn, "reward") == 3
+    browser.click("#smooth")
+    browser.hover("reward", 0.5)
+    assert browser.run(drawn, "reward") == 2
