@@ -78,15 +78,11 @@ def test_smoothing_never_shows_a_change_before_its_stage(
     browser: Browser, tmp_path: Path, made: Callable[..., Path]
 ) -> None:
     browser.open(made(write_run(tmp_path / "run", steps=60)))
-    jump = [0.0] * 20 + [1.0] * 20
-    jump[5] = 9.0
-    steps = list(range(1, 41))
-    smooth, blind = (
-        browser.run("return R.smoothed(arguments[0], arguments[1], arguments[2])", steps, jump, edges)
-        for edges in ([20], [])
-    )
-    assert smooth == [0.0] * 20 + [1.0] * 20  # the outlier is gone, the edge stands
-    assert blind[17] == 0.0 and blind[5] == 0.0
+    falling = [20.0 - i for i in range(20)] + [100.0] * 20
+    script = "return R.smoothed(Array.from(arguments[0], (_, i) => i + 1), arguments[0], arguments[1])"
+    within, blind = (browser.run(script, falling, edges) for edges in ([20], []))
+    assert within[19] == 3.5 and within[20] == 100.0  # the median of 6 to 1, all before the edge
+    assert blind[19] == 6.0
     assert browser.run("return R.smoothed([1, 2, 3, 4], [1, 2, 4, 8], [])") == [3.0] * 4
     # Without it the curve is what was logged.
     drawn = "const u = R.cards.find((one) => one.panel && one.root.dataset.keys === arguments[0]).made; return u.data.length"
