@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "check a recipe, resolve it, and print what will run; imports no torch",
     "compare": "put finished runs side by side",
     "sweep": "train a grid over a recipe's keys, times seeds, and compare",
+    "report": "runs as one HTML file with charts, recipes and completions; --watch serves it live",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
     "dashboard": "wandb's workspace for a recipe or project, and what every metric is",
@@ -130,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     made["sweep"].add_argument("--seeds", metavar="SEEDS", help="such as 0-4 or 1,5,7; default: the recipe's")
     made["sweep"].add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: one for each core, or 1")
     made["sweep"].add_argument("--dry-run", action="store_true", help="print the runs and stop")
+    made["report"].add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db"
+    )
+    made["report"].add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
+    made["report"].add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
+    made["report"].add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
@@ -194,6 +201,12 @@ def _sweep(args: argparse.Namespace) -> int:
     return run(_one(args), args.overrides, options)
 
 
+def _report(args: argparse.Namespace) -> int:
+    from entropostat.cli.report import run
+
+    return run(args.runs, args.out, args.watch, args.port)
+
+
 def _methods(args: argparse.Namespace) -> int:
     from entropostat.cli.methods import run
 
@@ -230,6 +243,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "compare": _compare,
     "sweep": _sweep,
+    "report": _report,
     "methods": _methods,
     "schema": _schema,
     "dashboard": _dashboard,

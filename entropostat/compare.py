@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.groups import Group, grouped, paired_p
+from entropostat.readers.run_folder import Run, is_output
 from entropostat.requirement import Requirement
-from entropostat.run_folder import Run, is_output
 
-__all__ = ["Run", "run", "table"]
+__all__ = ["run", "table"]
 
 
 def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as_json: bool = False) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from entropostat.run_folder import Run
+from entropostat.readers.run_folder import Run
 
 CONFIDENCE = 0.95
 

@@ -21,12 +21,13 @@ from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import sweep, write_whole
-from entropostat.compare import Run, table
+from entropostat.compare import table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
 from entropostat.recipe.recipe import Recipe
 from entropostat.reward.registry import VERIFIERS

@@ -90,9 +90,7 @@ class Run:
     def under(self, strategy: str) -> Run:
         """The same with another strategy; a single process is one."""
         one = strategy == "single"
-        return replace(
-            self, strategy=strategy, world=1 if one else self.world, machines=1 if one else self.machines
-        )
+        return replace(self, strategy=strategy, world=1 if one else self.world, machines=1 if one else self.machines)
 
 
 def of_recipe(recipe: Recipe, shape: Shape) -> Run:

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from entropostat.compare import Run, run, table
+from entropostat.compare import run, table
 from entropostat.figure import draw, smoothed
 from entropostat.groups import grouped
+from entropostat.readers.run_folder import Run
 from entropostat.sparkline import sparkline
 from entropostat.trainers.records import MetricsFile, plain
 

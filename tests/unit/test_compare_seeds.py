@@ -10,7 +10,7 @@ import pytest
 from entropostat.compare import run, table
 from entropostat.figure import draw
 from entropostat.groups import grouped, paired_p
-from entropostat.run_folder import Run
+from entropostat.readers.run_folder import Run
 
 PASS = "evaluate/hard/pass@1"
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entropostat.readers.lines import json_lines
+
 Row = dict[str, Any]
 
 INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
@@ -32,8 +34,8 @@ class Run:
         if not file.is_file():
             raise FileNotFoundError(f"{folder}: no run there (metrics.jsonl is missing)")
         facts = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-        rows = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
-        return cls(folder.name, rows, facts.get("stages", {}), facts.get("seed"), fingerprint(folder))
+        name = folder.absolute().name
+        return cls(name, json_lines(file), facts.get("stages", {}), facts.get("seed"), fingerprint(folder))
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """(steps, values) of a metric, where it was logged."""
