@@ -25,11 +25,12 @@ from benchmarks.diagnose.world import Synthetic, World
 
 
 def converging(w: World) -> None:
-    """Entropy falls to a small share of its start; the policy gets better, held-out pass@k with it."""
+    """Entropy falls to a small share of its start; the policy gets better as it falls, held-out pass@k with it."""
     gain = max(w.draw(GAIN), 0.2)
     w.learn(gain, w.rng.uniform(0.6, 1.0))
+    learned = (w.reward - w.reward[0]) / (w.reward[-1] - w.reward[0])
     w.many = np.clip(w.right + (1 - w.right) * 0.3, 0, 1)
-    w.entropy = w.start * w.draw(CONVERGED) ** w.rise(0, w.length * w.rng.uniform(0.4, 1.0))
+    w.entropy = w.start * w.draw(CONVERGED) ** (learned ** w.rng.uniform(1.0, 1.5))
     w.dead = w.dead + (w.draw(ALIVE) - w.dead) * w.rise()
 
 

@@ -123,8 +123,8 @@ DELAY = {
     "wrong-tokens": 60,
 }
 """Steps by which a rule may be late after the effect is there."""
-ROWS = 30
-"""Where logs are sparse: at least so many logged rows."""
+ROWS = {"controller-oscillating": 100}
+"""Where logs are sparse: at least so many logged rows, 30 for the others."""
 EVALUATIONS = 2
 """Where only held-out sets show it: so many more evaluations."""
 BY_EVALUATION = ("length-hacking", "reward-gap", "strategy-incompetent")
@@ -132,6 +132,6 @@ BY_EVALUATION = ("length-hacking", "reward-gap", "strategy-incompetent")
 
 def deadline(kind: str, every: int, evaluate_every: int) -> int:
     """Steps after the effect is there."""
-    steps = max(DELAY[kind], ROWS * every) if kind not in BY_EVALUATION else DELAY[kind]
+    steps = max(DELAY[kind], ROWS.get(kind, 30) * every) if kind not in BY_EVALUATION else DELAY[kind]
     waits = kind in BY_EVALUATION or kind == "collapse"
     return steps + (EVALUATIONS * evaluate_every if waits else 0)

@@ -219,4 +219,3 @@ class World:
         row["evaluate/held/pass@8"] = max(row["evaluate/held/pass@8"], row["evaluate/held/pass@1"])
         row["evaluate/held/entropy"] = float(self.entropy[i])
         return row
-
