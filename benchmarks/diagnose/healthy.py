@@ -121,4 +121,5 @@ def healthy(split: Split, length: int, index: int, trial: int = 0) -> Synthetic:
     FAMILIES[name](world)
     log_terms(world)
     known = world.vocabulary if world.rng.random() < 0.7 else None
-    return Synthetic(name, world.rows(), known, ill_from=length + 1, deadline=length + 1)
+    end = length + 1
+    return Synthetic(name, world.rows(), known, ill_from=end, well_until=length, deadline=end)

@@ -76,7 +76,7 @@ def at_bound(world: World, begin: int) -> None:
     saturated = np.where(ill, rng.random(length) < rng.uniform(0.92, 1.0), False)
     world.entropy = level
     log_loop(world, level * np.exp(world.scatter * world.ar()), target, np.clip(output, 0, 1), saturated, 0.5)
-    world.ill_from = begin
+    world.well_until, world.ill_from = begin - 1, begin
 
 
 def swinging(world: World, begin: int) -> None:
@@ -95,4 +95,4 @@ def swinging(world: World, begin: int) -> None:
     world.entropy = np.maximum(level, 1e-3)
     signal = world.entropy * np.exp(min(world.scatter, 0.15) * world.ar(0.3))
     log_loop(world, signal, target, np.clip(output, 0, 1), saturated, rng.uniform(0.0, 0.5))
-    world.ill_from = begin
+    world.well_until, world.ill_from = begin - 1, begin

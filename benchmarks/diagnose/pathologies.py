@@ -39,7 +39,7 @@ from benchmarks.diagnose.world import Synthetic, World
 def ramp(w: World, onset: Range = ONSET, length: Range = RAMP) -> Array:
     """(T,) 0 to 1, and notes when the end is reached."""
     begin, takes = w.draw(onset) * w.length, max(w.draw(length) * w.length, 3)
-    w.ill_from = int(begin + takes) + 1
+    w.well_until, w.ill_from = int(begin), int(begin + takes) + 1
     return w.rise(begin, takes)
 
 
@@ -85,7 +85,7 @@ def dead_groups(w: World) -> None:
     w.stand_still()
     w.evaluate_every = 0 if w.rng.random() < 0.5 else w.evaluate_every
     if w.rng.random() < 0.3:
-        w.dead, w.ill_from = np.full(w.length, d), 1
+        w.dead, w.ill_from, w.well_until = np.full(w.length, d), 1, 0
     else:
         w.dead = w.dead + (d - w.dead) * ramp(w)
 
@@ -122,7 +122,7 @@ def non_finite(w: World) -> None:
     begin = int(w.draw(ONSET) * w.length)
     w.every = 1
     w.broken = (w.t >= begin) & (w.rng.random(w.length) < w.draw(NONFINITE))
-    w.ill_from = begin
+    w.well_until, w.ill_from = begin - 1, begin
 
 
 def strategy_incompetent(w: World) -> None:
@@ -176,4 +176,4 @@ def ill(kind: str, split: Split, index: int, trial: int = 0) -> Synthetic:
         (inert_kl_cov, inert_clip_cov)[index // 2 % 2](world)
     known = world.vocabulary if kind == "explosion" or world.rng.random() < 0.7 else None
     last = world.ill_from + deadline(kind, world.every, world.evaluate_every)
-    return Synthetic(kind, world.rows(), known, world.ill_from, min(last, length))
+    return Synthetic(kind, world.rows(), known, world.ill_from, world.well_until, min(last, length))

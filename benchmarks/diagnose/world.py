@@ -40,6 +40,8 @@ class Synthetic:
     vocabulary: int | None
     ill_from: int
     """Step from which the declared effect is there."""
+    well_until: int
+    """Step up to which all is well: a finding before is a false one."""
     deadline: int
     """Last step at which finding it counts."""
 
@@ -83,6 +85,7 @@ class World:
     broken: Array = field(init=False)
     """Steps whose loss is not finite."""
     ill_from: int = 0
+    well_until: int = 0
 
     def __post_init__(self) -> None:
         rng, length = self.rng, self.length
