@@ -41,7 +41,9 @@ def working(world: World, target: Array) -> None:
     rng, length = world.rng, world.length
     need = 0.5 + 0.2 * np.sin(2 * np.pi * (world.t / length * rng.uniform(0.2, 2) + rng.random()))
     need = need + 0.05 * world.ar(0.9)
-    kp, ki, gain = rng.uniform(0.1, 0.5), rng.uniform(0.01, 0.05), rng.uniform(0.02, 0.08)
+    # Damped well: with gains at random some of these loops would swing in earnest.
+    kp, gain, damping = rng.uniform(0.5, 1.5), rng.uniform(0.03, 0.08), rng.uniform(0.6, 1.2)
+    ki = kp**2 * gain / (2 * damping**2)
     scatter = world.scatter * world.ar()
     x, integral, average = float(np.log(world.start)), 0.0, float(np.log(world.start))
     level, output, saturated = np.empty(length), np.empty(length), np.zeros(length, bool)
