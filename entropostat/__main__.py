@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "how the jobs of `submit` are doing",
     "plan": "check a recipe, resolve it, and print what will run; imports no torch",
     "compare": "put finished runs side by side",
+    "diagnose": "what is wrong with a run, since when, what did it, and what to change",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
 }
@@ -96,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     made["plan"].add_argument("--json", action="store_true", help="print it for machines")
     made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="run folder")
     made["compare"].add_argument("--png", metavar="FILE", help="also draw the curves")
+    made["diagnose"].add_argument("run", metavar="RUN", help="run folder")
+    made["diagnose"].add_argument("--json", action="store_true", help="print it for machines")
+    made["diagnose"].add_argument("--live", choices=("on", "off"), default="off", help="on: follow a run that goes on")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
@@ -138,6 +142,12 @@ def _compare(args: argparse.Namespace) -> int:
     return run(args.runs, args.png)
 
 
+def _diagnose(args: argparse.Namespace) -> int:
+    from entropostat.cli.diagnose import run
+
+    return run(args.run, args.json, args.live == "on")
+
+
 def _methods(args: argparse.Namespace) -> int:
     from entropostat.cli.methods import run
 
@@ -165,6 +175,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _status,
     "plan": _plan,
     "compare": _compare,
+    "diagnose": _diagnose,
     "methods": _methods,
     "schema": _schema,
 }

@@ -110,8 +110,8 @@ def dead_groups(solved: bool) -> str:
 
 def length_hacking(log: Log) -> str:
     return (
-        "# No term of the loss that weighs by length, and no learning from completions that were cut.\n"
-        "objective: {advantages: {+overlong: {}}}\n"
+        "# A loss that does not weigh a completion by its length, and a price on those that never end.\n"
+        "objective: {loss: {trl: {type: dr_grpo}}}\nshaping: {missing_eos_penalty: 0.5}\n"
     )
 
 

@@ -15,7 +15,7 @@ from entropostat.diagnose.windows import at, deviation, mean, size_in_rows, span
 
 STUCK_STEPS, STUCK_ROWS = 50, 24
 """A loop that settles is at its bound on the way, for less than this."""
-STUCK = 0.85
+STUCK = 0.72
 """Share of the window at the bound."""
 OFF = 0.12
 """Mean relative error that counts as off target."""
@@ -68,10 +68,12 @@ EVERY = 4
 """Rows from one look to the next; two in a row must agree."""
 SIZE = 0.15
 """Standard deviation of the relative error: a swing of a fifth of the target."""
-ERROR, OUTPUT = 0.5, 0.6
-"""Share of the variance of error and output at one common period."""
+ONE, BOTH = 0.5, 1.3
+"""Share of the variance at one common period: of error and output each, and the sum of the two."""
 SHARP, REPEATS = 0.4, 0.45
 """Red noise swings as well, without a period: after whitening, the share at the period, or the correlation over it."""
+AGAIN = (0.65, 0.55)
+"""Correlation of the error over one period and over two."""
 
 
 def oscillating(log: Log) -> Iterator[Finding]:
@@ -112,17 +114,26 @@ def common_period(error: Floats, output: Floats) -> float | None:
     spectrum = np.abs(_basis(n) @ flat) ** 2
     best = int(np.argmax(spectrum))
     period = float(_periods()[best])
+    if best == 0:  # the slowest: a drift, not a swing
+        return None
     share = 2 / n / max(float(flat @ flat), 1e-300)
-    if spectrum[best] * share < ERROR:
+    in_error = float(spectrum[best] * share)
+    if in_error < ONE:
         return None
     near = _basis(n)[max(best - 2, 0) : best + 3]
-    if float(np.max(np.abs(near @ answer) ** 2)) * 2 / n / max(float(answer @ answer), 1e-300) < OUTPUT:
+    in_output = float(np.max(np.abs(near @ answer) ** 2)) * 2 / n / max(float(answer @ answer), 1e-300)
+    if in_output < ONE or in_error + in_output < BOTH:
+        return None
+    if any(_over(flat, period * k) < least for k, least in enumerate(AGAIN, 1)):
         return None
     memory = float(np.clip(_correlation(flat, 1), -0.95, 0.95))
     white = flat[1:] - memory * flat[:-1]
     sharp = abs(complex(_basis(n)[best, 1:] @ white)) ** 2 * 2 / (n - 1) / max(float(white @ white), 1e-300)
-    repeats = max(_correlation(white, round(period) + shift) for shift in (-1, 0, 1))
-    return period if sharp >= SHARP or repeats >= REPEATS else None
+    return period if sharp >= SHARP or _over(white, period) >= REPEATS else None
+
+
+def _over(values: Floats, lag: float) -> float:
+    return max(_correlation(values, round(lag) + shift) for shift in (-1, 0, 1))
 
 
 def _detrended(values: Floats) -> Floats:

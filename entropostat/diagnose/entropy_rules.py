@@ -61,21 +61,18 @@ def collapse(log: Log) -> Iterator[Finding]:
         since = float(series.steps[first])
         checked = np.array([float(one.right.steps[-1]) for one in sets])
         if len(checked) and float(checked.max()) > 0:
-            steps = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
-            for now, until in zip(steps, [*steps[1:], math.inf], strict=True):
+            looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
+            for now, until in zip(looks, [*looks[1:], math.inf], strict=True):
                 found = change(sets, before, since, now)
                 if found is not None and found[0] + 0.5 * found[1] < 0:
-                    span_ = (series.steps >= now) & (series.steps < until)
-                    ill[first:end] |= span_[first:end]
+                    here = (series.steps >= now) & (series.steps < until)
+                    ill[first:end] |= here[first:end]
                     told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
         elif len(reward):
-            steps = series.steps[first:end]
-            there = reward.count(steps) - reward.count(since) >= 6
-            past = mean(reward.values, 12)
-            now_, then = at(reward, past, steps), at(reward, past, np.array([before]))[0]
-            if math.isnan(then):
-                then = float(reward.values[: min(12, len(reward))].mean())
-            still = there & (now_ - then < GAIN) & (now_ < SOLVED)
+            known = reward.count(series.steps[first:end])
+            then = _level(reward, int(reward.count(before)), 6)
+            now_ = at(reward, mean(reward.values, 12), series.steps[first:end])
+            still = (known - reward.count(since) >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
             ill[first:end] |= lasting(still, 5)
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
@@ -93,6 +90,11 @@ def collapse(log: Log) -> Iterator[Finding]:
         mover(log, steps, "down"),
         advice.collapse(log, math.exp(begin)),
     )
+
+
+def _level(series: Series, end: int, rows: int) -> float:
+    """Mean of the rows before the one numbered ``end``; of the first ones where there are too few."""
+    return float(series.values[max(end - rows, 0) : max(end, rows)].mean())
 
 
 def explosion(log: Log) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entropostat.diagnose.log import Log, Series
+from entropostat.diagnose.log import Floats, Log, Series
 
 BEFORE, AFTER = 3, 8
 """Evaluations that are averaged at most, to beat the noise of their samples."""
@@ -36,7 +36,7 @@ def evaluations(log: Log) -> list[Evaluations]:
     return found
 
 
-def level(values: np.ndarray, last: int) -> float:
+def level(values: Floats, last: int) -> float:
     return float(values[-last:].mean()) if len(values) else float("nan")
 
 

@@ -50,10 +50,10 @@ def dead_groups(log: Log) -> Iterator[Finding]:
 LONGER = math.log(1.5)
 GAIN = 0.10
 """Rise of the training reward that held-out should have followed."""
-FOLLOWS = 0.15
+FOLLOWS = 0.12
 """Share of that rise which a healthy held-out set shows at least."""
-LOST = 0.05
-"""Fall of held-out pass@1 that is a gap."""
+LOST, MORE = 0.04, 0.015
+"""Fall of held-out pass@1 that is a gap; more by the square root of 2 ln n at the n-th evaluation: noise has had n chances."""
 REFERENCE, NOW = 3, 2
 """Evaluations that are averaged then and now."""
 
@@ -81,11 +81,10 @@ def foolery(log: Log) -> Iterator[Finding]:
     verdicts = [_judge(log, one) for one in sets]
     for rule in ("length-hacking", "reward-gap"):
         # One set that gets better is enough to say that something real is learned.
-        steps = [verdict[rule] for verdict in verdicts]
-        first = max((found[0][0] if found else math.inf) for found in steps)
-        if math.isinf(first):
+        steps = [found for verdict in verdicts if (found := verdict[rule]) is not None]
+        if len(steps) < len(sets):
             continue
-        last = min(found[0][1] for found in steps)
+        first, last = max(found[0][0] for found in steps), min(found[0][1] for found in steps)
         where = (int(first), int(max(last, first)))
         yield Finding(
             rule,
@@ -102,6 +101,7 @@ def foolery(log: Log) -> Iterator[Finding]:
 def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], str] | None]:
     rewards, lengths, right = _paired(log, one)
     out: dict[str, tuple[tuple[float, float], str] | None] = {"length-hacking": None, "reward-gap": None}
+    padded = False
     for i in range(NOW, len(right)):
         past = slice(0, max(i - NOW + 1, 1))
         if not np.isfinite(rewards[past]).any():
@@ -114,8 +114,9 @@ def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], s
         grown = float(lengths[i] - lengths[0]) if np.isfinite(lengths[[0, i]]).all() else 0.0
         told = f"training reward {gained:+.3f}, pass@1 {moved:+.3f}, length x{math.exp(grown):.2f} since step {int(one.right.steps[low])}"
         longer = grown >= LONGER and gained >= GAIN and moved < FOLLOWS * gained
-        gap = gained >= GAIN and moved <= -LOST
-        rule = "length-hacking" if longer else "reward-gap" if gap else None
+        gap = gained >= GAIN and moved <= -LOST - MORE * math.sqrt(2 * math.log(i))
+        rule = "length-hacking" if longer and padded else "reward-gap" if gap and not longer else None
+        padded = longer
         if rule is not None:
             step = float(one.right.steps[i])
             before = out[rule]
