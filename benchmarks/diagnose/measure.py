@@ -21,6 +21,7 @@ import os
 import statistics
 import sys
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ from benchmarks.diagnose import doctors
 from benchmarks.diagnose.healthy import healthy
 from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import LENGTHS, Split
+from benchmarks.diagnose.table import write_page
 from entropostat.diagnose import examine
 
 RESULTS = ROOT / "benchmarks" / "results" / "diagnose.json"
 Result = dict[str, Any]
 SLOW = 10_000
-"""rldoctor takes half a minute for a run of this length: the doctors are measured on the shorter ones."""
+"""rldoctor takes half a minute for a run of this length: the doctors are measured on the shorter ones, and on the first so many."""
+ILL, HEALTHY = 50, 200
 
 
 def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> Result:
@@ -60,7 +63,7 @@ def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> 
         "allowed": run.deadline - run.ill_from,
     }
     out["others"] = sorted({one.rule for one in found if one.rule != kind})
-    if others:
+    if others and index < ILL:
         out["doctors"] = {name: sorted(doctors.alarms(name, run)) for name in doctors.NAMES}
     return out
 
@@ -68,7 +71,7 @@ def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> 
 def judge_healthy(length: int, split: Split, trial: int, others: bool, index: int) -> Result:
     run = healthy(split, length, index, trial)
     out: Result = {"family": run.name, "rules": sorted({one.rule for one in examine(run)})}
-    if others and length < SLOW:
+    if others and length < SLOW and index < HEALTHY:
         out["doctors"] = {name: sorted(doctors.alarms(name, run)) for name in doctors.NAMES}
     return out
 
@@ -93,6 +96,11 @@ def upper(k: int, n: int) -> float:
     return 1.0 if k == n else float(beta.ppf(0.95, k + 1, n - k))
 
 
+def mean(flags: Iterable[bool]) -> float:
+    found = list(flags)
+    return sum(found) / len(found)
+
+
 def summary_ill(kind: str, found: list[Result]) -> Result:
     n, states = len(found), collections.Counter(one["state"] for one in found)
     delays = sorted(one["delay"] for one in found if one["state"] == "found")
@@ -104,11 +112,12 @@ def summary_ill(kind: str, found: list[Result]) -> Result:
         "delay_95": delays[int(0.95 * (len(delays) - 1))] if delays else None,
         "others": dict(collections.Counter(rule for one in found for rule in one["others"])),
     }
-    if "doctors" in found[0]:
+    if seen := [one["doctors"] for one in found if "doctors" in one]:
+        right = {name: set(doctors.RIGHT[name].get(kind, ())) for name in doctors.NAMES}
         out["doctors"] = {
             name: {
-                "right": sum(bool(set(doctors.RIGHT[name].get(kind, ())) & set(one["doctors"][name])) for one in found),
-                "any": sum(bool(one["doctors"][name]) for one in found),
+                "right": mean(bool(right[name] & set(one[name])) for one in seen),
+                "any": mean(bool(one[name]) for one in seen),
             }
             for name in doctors.NAMES
         }
@@ -123,8 +132,8 @@ def summary_healthy(found: list[Result]) -> Result:
         "upper_bound": upper(len(alarms), n),
         "rules": dict(collections.Counter(f"{rule} ({one['family']})" for one in alarms for rule in one["rules"])),
     }
-    if "doctors" in found[0]:
-        out["doctors"] = {name: sum(bool(one["doctors"][name]) for one in found) for name in doctors.NAMES}
+    if seen := [one["doctors"] for one in found if "doctors" in one]:
+        out["doctors"] = {name: mean(bool(one[name]) for one in seen) for name in doctors.NAMES}
     return out
 
 
@@ -149,10 +158,8 @@ def main() -> None:
             out["healthy"][str(length)] = summary_healthy(found)
             print(length, {k: v for k, v in out["healthy"][str(length)].items() if k != "doctors"}, flush=True)
     if args.split == "verdict":
-        from benchmarks.diagnose.table import write
-
-        known = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-        write(RESULTS, {**known, "synthetic": out})
+        RESULTS.write_text(json.dumps(out, indent=1, sort_keys=True) + "\n")
+        write_page(RESULTS.parent)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,21 @@ from typing import Any
 Result = dict[str, Any]
 
 
-def write(file: Path, found: Result) -> None:
-    file.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+def write_page(folder: Path) -> None:
+    """diagnose.md, from diagnose.json and diagnose-real.json as far as they are there."""
     parts = ["# entropostat diagnose: what it finds, what it misses, what it invents", ""]
-    if "synthetic" in found:
-        parts += synthetic(found["synthetic"])
-    if "real" in found:
-        parts += real(found["real"])
-    file.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n")
+    for name, section in (("diagnose.json", synthetic), ("diagnose-real.json", real)):
+        if (folder / name).is_file():
+            parts += section(json.loads((folder / name).read_text()))
+    (folder / "diagnose.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
 def synthetic(found: Result) -> list[str]:
     lines = [
-        f"Synthetic runs of the verdict ranges, trial {found['trial']}. Bounds are one-sided, 95 %, Clopper-Pearson. Delay: steps "
-        "after the declared effect is reached (below 0: before it is complete).",
+        (
+            f"Synthetic runs of the verdict ranges, trial {found['trial']}. Bounds are one-sided, 95 %, Clopper-Pearson. Delay: steps "
+            "after the declared effect is reached (below 0: before it is complete)."
+        ),
         "",
         "## Ill runs",
         "",
@@ -49,8 +50,10 @@ def rivals(found: Result) -> list[str]:
     lines = [
         "## Beside other doctors, on the same runs",
         "",
-        "Share of the runs on which the right detector warned, at any step, and (in brackets) any detector. Ours: the right rule "
-        "in time. `-`: it has no such detector. Healthy: runs with any warning.",
+        (
+            "Share of the runs on which the right detector warned, at any step, and (in brackets) any detector. Ours: the right rule "
+            "in time, on all runs; theirs on the first 50 of a pathology and the first 200 healthy ones. `-`: it has no such detector. Healthy: any warning."
+        ),
         "",
         f"| runs | entropostat | {' | '.join(names)} |",
         "|---|---|" + "---|" * len(names),
@@ -60,11 +63,11 @@ def rivals(found: Result) -> list[str]:
     for kind, one in found["ill"].items():
         cells = []
         for name in names:
-            right = f"{one['doctors'][name]['right'] / one['runs']:.2f}" if kind in RIGHT[name] else "-"
-            cells.append(f"{right} ({one['doctors'][name]['any'] / one['runs']:.2f})")
+            right = f"{one['doctors'][name]['right']:.2f}" if kind in RIGHT[name] else "-"
+            cells.append(f"{right} ({one['doctors'][name]['any']:.2f})")
         lines.append(f"| {kind} | {one['found'] / one['runs']:.3f} | {' | '.join(cells)} |")
     for length, one in sorted(found["healthy"].items(), key=lambda item: int(item[0])):
-        cells = [f"{one['doctors'][n] / one['runs']:.2f}" if "doctors" in one else "not run" for n in names]
+        cells = [f"{one['doctors'][n]:.2f}" if "doctors" in one else "not run" for n in names]
         lines.append(f"| healthy, {length} steps | {one['alarms'] / one['runs']:.4f} | {' | '.join(cells)} |")
     return [*lines, ""]
 
@@ -73,8 +76,10 @@ def real(found: Result) -> list[str]:
     lines = [
         "## Real runs made ill on purpose",
         "",
-        "The quickstart policy, trained with a recipe that must go wrong. Ill by its own check: the run did go wrong, judged by "
-        "numbers that no rule reads the same way. Found: of those.",
+        (
+            "The quickstart policy, trained with a recipe that must go wrong. Ill by its own check: the run did go wrong, judged by "
+            "numbers that no rule reads the same way. Found: of those."
+        ),
         "",
         "| pathology | runs | ill by its own check | found | first step: median | other findings |",
         "|---|---|---|---|---|---|",

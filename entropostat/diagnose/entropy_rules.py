@@ -22,7 +22,7 @@ LOW = 0.09
 """Collapsed: below this share of the start. A converging run gets there too, and is told apart by what it learned."""
 BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
-GAIN = 0.06
+GAIN = 0.075
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
 SOLVED = 0.95
 """A reward up here cannot rise."""
