@@ -24,14 +24,15 @@ Line = dict[str, Any]
 class Experiment:
     """One run of a recipe in a folder that is thrown away. Use inside a job."""
 
-    def __init__(self, recipe: Path, overrides: Iterable[str], folder: str) -> None:
+    def __init__(self, recipe: Path, overrides: Iterable[str], folder: str, allow_code: bool = False) -> None:
         from entropostat.recipe import load
         from entropostat.reward.registry import VERIFIERS
         from entropostat.reward.scoring import Scorer
         from entropostat.trainers.run import prepare
 
         self.recipe = load(str(recipe), [*overrides, "name=run", f"output_dir={folder}"])
-        self.scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward})
+        verifiers = {t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward}
+        self.scorer = Scorer(verifiers, allow_code=allow_code)
         self.trainer, _ = prepare(self.recipe, self.scorer, None, "")
         self.metrics = Path(folder) / "run" / "metrics.jsonl"
 
@@ -69,9 +70,9 @@ class Experiment:
 
 
 @contextlib.contextmanager
-def experiment(recipe: Path, overrides: Iterable[str]) -> Any:
+def experiment(recipe: Path, overrides: Iterable[str], allow_code: bool = False) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        found = Experiment(recipe, overrides, folder)
+        found = Experiment(recipe, overrides, folder, allow_code)
         try:
             yield found
         finally:

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "put finished runs side by side",
     "sweep": "train a grid over a recipe's keys, times seeds, and compare",
     "report": "runs as one HTML file with charts, recipes and completions; --watch serves it live",
+    "diagnose": "what is wrong with a run, since when, what did it, and what to change",
     "methods": "catalogue of all terms, or the page of one",
     "schema": "print the JSON Schema of recipes",
     "dashboard": "wandb's workspace for a recipe or project, and what every metric is",
@@ -137,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     made["report"].add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
     made["report"].add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
     made["report"].add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")
+    made["diagnose"].add_argument("run", metavar="RUN", help="run folder")
+    made["diagnose"].add_argument("--json", action="store_true", help="print it for machines")
+    made["diagnose"].add_argument("--live", choices=("on", "off"), default="off", help="on: follow a run that goes on")
     made["methods"].add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
     made["methods"].add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
     made["schema"].add_argument("--write", action="store_true", help="write schema and catalog into the package")
@@ -207,6 +211,12 @@ def _report(args: argparse.Namespace) -> int:
     return run(args.runs, args.out, args.watch, args.port)
 
 
+def _diagnose(args: argparse.Namespace) -> int:
+    from entropostat.cli.diagnose import run
+
+    return run(args.run, args.json, args.live == "on")
+
+
 def _methods(args: argparse.Namespace) -> int:
     from entropostat.cli.methods import run
 
@@ -244,6 +254,7 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": _compare,
     "sweep": _sweep,
     "report": _report,
+    "diagnose": _diagnose,
     "methods": _methods,
     "schema": _schema,
     "dashboard": _dashboard,

@@ -34,6 +34,7 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
 from entropostat.train import FOLDER_NOTE
+from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
@@ -114,6 +115,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     for callback in (MetricsFile(folder), completions, Progress(folder.name), evaluation):
         trainer.add_callback(callback)
     attach_trackers(trainer, recipe, folder)
+    if recipe.tracking.diagnose:
+        trainer.add_callback(Diagnosis(len(tokenizer), past=folder / "metrics.jsonl"))
     return trainer, evaluation
 
 

@@ -280,6 +280,7 @@ class Tracking(Block):
     trackio: Trackio | None = Field(None, description="null: off")
     completions: int = Field(8, ge=0, description="completions recorded at every log")
     log_every: int = Field(1, ge=1, description="optimizer steps between logs")
+    diagnose: bool = Field(True, description="tell in the terminal, once, what goes wrong; never stops a run")
 
 
 BLOCKS: dict[str, type[Block]] = {

@@ -1,0 +1,86 @@
+"""Real runs of the quickstart policy, made ill on purpose (recipes.py), and what `entropostat diagnose` says of them.
+
+    python benchmarks/diagnose/real.py --seeds 20 --processes 2      # goes on where it was stopped
+    python benchmarks/diagnose/real.py --seeds 2 --only collapse
+
+Results come into benchmarks/results/diagnose-real.json, one entry a run, and into the table of diagnose.md. Seeds 100 and up were used
+to see whether the recipes do go wrong; those below are for the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.diagnose.recipes import SICK
+from benchmarks.diagnose.table import write_page
+from benchmarks.policy import ROOT, Result, Results, experiment
+
+FILE = ROOT / "benchmarks" / "results" / "diagnose-real.json"
+
+
+def measure(kind: str, seed: int, keep: str | None = None) -> Result:
+    from entropostat.diagnose import examine
+
+    sick = SICK[kind]
+    stopped = None
+    with experiment(sick.recipe, [*sick.overrides, f"seed={seed}", "tracking.diagnose=false"], allow_code=True) as run:
+        if sick.spoil:
+            spoil(run.trainer)
+        try:
+            run.train()
+        except Exception as error:  # noqa: BLE001 a run that breaks off leaves its log, which is what is judged
+            stopped = f"{type(error).__name__}: {error}"[:200]
+        lines = [json.loads(line) for line in run.metrics.read_text().splitlines() if line.endswith("}")]
+        vocabulary = len(run.trainer.processing_class)
+    if keep:
+        Path(keep).mkdir(parents=True, exist_ok=True)
+        (Path(keep) / f"{kind.replace('/', '-')}-{seed}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    found = examine(SimpleNamespace(rows=lines, vocabulary=vocabulary))
+    rule = kind.partition("/")[0]
+    mine = [one for one in found if one.rule == rule]
+    out: Result = {"ill": bool(sick.check(lines)), "first": min((one.steps[0] for one in mine), default=None)}
+    out |= {"others": sorted({one.rule for one in found if one.rule != rule}), "cause": mine[0].cause if mine else ""}
+    return out | ({"stopped": stopped} if stopped else {})
+
+
+def spoil(trainer: Any) -> None:
+    """Every other loss from step 20 on is NaN, as one overflowing sequence would make it; its gradient stays as it is."""
+    whole = trainer.compute_loss
+
+    def compute_loss(*args: Any, **kwargs: Any) -> Any:
+        loss = whole(*args, **kwargs)
+        late = trainer.state.global_step >= 20 and trainer.state.global_step % 2
+        return loss + float("nan") if late and trainer.model.training else loss
+
+    trainer.compute_loss = compute_loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--only", nargs="*", choices=list(SICK))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", help="folder for the logs of the runs")
+    parser.add_argument("--out", type=Path, default=FILE)
+    args = parser.parse_args()
+    seeds = range(args.first, args.first + args.seeds)
+    results = Results(args.out)
+    jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in args.only or SICK}
+    results.complete(jobs, args.processes)
+    if args.out == FILE:
+        write_page(FILE.parent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Recipes for the quickstart policy that must go wrong, and how to tell from the run itself that they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+HARD, QUICKSTART = ROOT / "benchmarks" / "hard.yaml", ROOT / "recipes" / "quickstart" / "pid-kl.yaml"
+RLHF = ROOT / "recipes" / "quickstart" / "rlhf-grpo.yaml"
+Line = dict[str, Any]
+Check = Callable[[list[Line]], bool]
+
+
+@dataclass(frozen=True)
+class Sick:
+    recipe: Path
+    overrides: tuple[str, ...]
+    check: Check
+    """Did the run go wrong? By the whole of it, in hindsight, which no rule has."""
+    spoil: bool = False
+    """The script makes the loss NaN from step 20 on, at every other step."""
+
+
+def values(lines: list[Line], key: str) -> np.ndarray:
+    return np.array([line[key] for line in lines if isinstance(line.get(key), int | float)])
+
+
+def ends(lines: list[Line], key: str, share: float = 0.1) -> tuple[float, float]:
+    """Means of the first and of the last tenth."""
+    found = values(lines, key)
+    count = max(int(len(found) * share), 1)
+    return (float(found[:count].mean()), float(found[-count:].mean())) if len(found) else (float("nan"), float("nan"))
+
+
+def moved(lines: list[Line], key: str) -> float:
+    first, last = ends(lines, key)
+    return last - first
+
+
+def steps(count: int, source: str = "hard") -> str:
+    return f"data.curriculum=[{{source: {source}, steps: {count}}}]"
+
+
+SHORT = ("evaluate={every: 10, prompts: 48, samples: 8, k: [1, 8], greedy: false, reference: false}",)
+
+
+def bonus(text: str) -> str:
+    return f"objective.penalties=[{{entropy_bonus: {{coef: {text}}}}}]"
+
+
+def _collapsed(lines: list[Line]) -> bool:
+    first, last = ends(lines, "entropy")
+    return last < 0.07 * first and moved(lines, "evaluate/hard/pass@8") < 0
+
+
+def _exploded(lines: list[Line]) -> bool:
+    first, last = ends(lines, "entropy")
+    top = float(np.log(16))
+    return first * (top / first) ** 0.5 < last and moved(lines, "reward") < -0.3 * ends(lines, "reward")[0]
+
+
+def _off_target(lines: list[Line]) -> bool:
+    knob = "control/penalties.entropy_bonus.coef"
+    error = values(lines, f"{knob}/target")[-20:] / values(lines, f"{knob}/smoothed")[-20:] - 1
+    return float(values(lines, f"{knob}/saturated")[-20:].mean()) > 0.9 and float(np.abs(error).min()) > 0.15
+
+
+def _swings(lines: list[Line]) -> bool:
+    knob = "control/penalties.entropy_bonus.coef"
+    error = (values(lines, f"{knob}/smoothed") / values(lines, f"{knob}/target") - 1)[-60:]
+    turns = int((np.diff(np.sign(error)) != 0).sum())
+    return turns >= 5 and float(np.abs(error).max()) > 0.3
+
+
+def _dead(lines: list[Line]) -> bool:
+    return ends(lines, "frac_reward_zero_std", 0.5)[1] > 0.93
+
+
+def _padded(lines: list[Line]) -> bool:
+    first, last = ends(lines, "completions/mean_length")
+    return last > 1.8 * first and moved(lines, "reward") > 0.15 and moved(lines, "evaluate/hard/pass@1") < 0
+
+
+def _fooled(lines: list[Line]) -> bool:
+    return moved(lines, "reward") > 0.15 and moved(lines, "evaluate/hard/pass@1") < -0.12
+
+
+def _forgot(lines: list[Line]) -> bool:
+    share, (before, after) = (
+        ends(lines, "evaluate/hard/share/working")[1],
+        ends(lines, "evaluate/hard/accuracy/working"),
+    )
+    return share > 0.15 and after < 0.33 * before
+
+
+def _wrong_tokens(lines: list[Line]) -> bool:
+    mean, median, top = (ends(lines, key) for key in ("entropy", "entropy/p50", "entropy/p90"))
+    return mean[1] > 0.8 * mean[0] and median[1] > 4 * median[0] and top[1] < 0.5 * top[0]
+
+
+def _broken(lines: list[Line]) -> bool:
+    return sum("loss" in line and line["loss"] is None for line in lines) >= 5
+
+
+def _always(lines: list[Line]) -> bool:
+    return len(values(lines, "entropy")) >= 60
+
+
+PID = "{pid: {signal: entropy, effect: raises, %s}}"
+
+SICK: dict[str, Sick] = {
+    "collapse": Sick(HARD, (*SHORT, steps(80), bonus("-0.2"), "trainer.learning_rate=2.0e-3"), _collapsed),
+    "explosion": Sick(HARD, (*SHORT, steps(80), bonus("0.5")), _exploded),
+    "controller-saturated": Sick(
+        HARD, (*SHORT, steps(80), bonus(PID % "target: 1.2, kp: 0.1, ki: 0.01, low: 0, high: 0.001")), _off_target
+    ),
+    "controller-oscillating": Sick(
+        HARD,
+        (*SHORT, steps(160), bonus(PID % "target: 0.5, kp: 2, ki: 0.5, smoothing: 0.8, low: -1, high: 1")),
+        _swings,
+    ),
+    "inert-term/kl_cov": Sick(
+        HARD,
+        (*SHORT, steps(80), "objective.penalties=[{kl_cov: {fraction: 2.0e-2}}]", "trainer.steps_per_generation=1"),
+        _always,
+    ),
+    "inert-term/clip_cov": Sick(
+        HARD, (*SHORT, steps(80), "objective.weights=[{clip_cov: {fraction: 2.0e-2, low: 50, high: 51}}]"), _always
+    ),
+    "dead-groups": Sick(HARD, (*SHORT, steps(80), "trainer.max_completion_length=1"), _dead),
+    "length-hacking": Sick(
+        HARD,
+        (
+            *SHORT,
+            steps(120),
+            "reward=[{function: {path: 'benchmarks.diagnose.paid:by_length'}}, {chain: {weight: 0.0}}]",
+        ),
+        _padded,
+    ),
+    "reward-gap": Sick(RLHF, (*SHORT, steps(120)), _fooled),
+    "non-finite": Sick(HARD, (*SHORT, steps(60)), _broken, spoil=True),
+    "strategy-incompetent": Sick(QUICKSTART, (*SHORT, steps(120, "easy")), _forgot),
+    "wrong-tokens": Sick(
+        HARD, (*SHORT, steps(120), bonus(PID % "target: 0.4, kp: 0.05, ki: 0.01, low: 0, high: 0.3")), _wrong_tokens
+    ),
+}
+"""A sampler that differs from the trainer needs vLLM: sampler-mismatch has no real runs here."""

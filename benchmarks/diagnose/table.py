@@ -1,0 +1,102 @@
+"""benchmarks/results/diagnose.md, from the JSON beside it alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def write_page(folder: Path) -> None:
+    """diagnose.md, from diagnose.json and diagnose-real.json as far as they are there."""
+    parts = ["# entropostat diagnose: what it finds, what it misses, what it invents", ""]
+    for name, section in (("diagnose.json", synthetic), ("diagnose-real.json", real)):
+        if (folder / name).is_file():
+            parts += section(json.loads((folder / name).read_text()))
+    (folder / "diagnose.md").write_text("\n".join(parts).rstrip() + "\n")
+
+
+def synthetic(found: Result) -> list[str]:
+    lines = [
+        (
+            f"Synthetic runs of the verdict ranges, trial {found['trial']}. Bounds are one-sided, 95 %, Clopper-Pearson. Delay: steps "
+            "after the declared effect is reached (below 0: before it is complete)."
+        ),
+        "",
+        "## Ill runs",
+        "",
+        "| pathology | found in time | lower bound | missed | late | too early | delay: median | 95 % | other rules too |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for kind, one in found["ill"].items():
+        also = ", ".join(f"{rule} {count}" for rule, count in sorted(one["others"].items())) or "-"
+        lines.append(
+            f"| {kind} | {one['found']} of {one['runs']} | {one['lower_bound']:.3f} | {one['missed']} | {one['late']} "
+            f"| {one['early']} | {one['delay_median']} | {one['delay_95']} | {also} |"
+        )
+    lines += ["", "## Healthy runs", "", "| steps | runs with a finding | upper bound | which |", "|---|---|---|---|"]
+    for length, one in sorted(found["healthy"].items(), key=lambda item: int(item[0])):
+        which = ", ".join(f"{rule} {count}" for rule, count in sorted(one["rules"].items())) or "-"
+        lines.append(f"| {length} | {one['alarms']} of {one['runs']} | {one['upper_bound']:.4f} | {which} |")
+    return [*lines, "", *rivals(found)]
+
+
+def rivals(found: Result) -> list[str]:
+    if not any("doctors" in one for one in found["ill"].values()):
+        return []
+    names = list(next(iter(found["ill"].values()))["doctors"])
+    lines = [
+        "## Beside other doctors, on the same runs",
+        "",
+        (
+            "Share of the runs on which the right detector warned, at any step, and (in brackets) any detector. Ours: the right rule "
+            "in time, on all runs; theirs on the first 50 of a pathology and the first 200 healthy ones. `-`: it has no such detector. Healthy: any warning."
+        ),
+        "",
+        f"| runs | entropostat | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    from benchmarks.diagnose.doctors import RIGHT
+
+    for kind, one in found["ill"].items():
+        cells = []
+        for name in names:
+            right = f"{one['doctors'][name]['right']:.2f}" if kind in RIGHT[name] else "-"
+            cells.append(f"{right} ({one['doctors'][name]['any']:.2f})")
+        lines.append(f"| {kind} | {one['found'] / one['runs']:.3f} | {' | '.join(cells)} |")
+    for length, one in sorted(found["healthy"].items(), key=lambda item: int(item[0])):
+        cells = [f"{one['doctors'][n]:.2f}" if "doctors" in one else "not run" for n in names]
+        lines.append(f"| healthy, {length} steps | {one['alarms'] / one['runs']:.4f} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def real(found: Result) -> list[str]:
+    lines = [
+        "## Real runs made ill on purpose",
+        "",
+        (
+            "The quickstart policy, trained with a recipe that must go wrong. Ill by its own check: the run did go wrong, judged by "
+            "numbers that no rule reads the same way. Found: of those."
+        ),
+        "",
+        "| pathology | runs | ill by its own check | found | first step: median | other findings |",
+        "|---|---|---|---|---|---|",
+    ]
+    kinds: dict[str, list[Result]] = {}
+    for name, one in found.items():
+        kinds.setdefault(name.rpartition("/")[0], []).append(one)
+    for kind, runs in kinds.items():
+        fine = [one for one in runs if "failed" not in one]
+        sick = [one for one in fine if one["ill"]]
+        hits = sorted(one["first"] for one in sick if one["first"] is not None)
+        others: dict[str, int] = {}
+        for one in fine:
+            for rule in one["others"]:
+                others[rule] = others.get(rule, 0) + 1
+        middle = hits[len(hits) // 2] if hits else "-"
+        also = ", ".join(f"{rule} {count}" for rule, count in sorted(others.items())) or "-"
+        broken = f" ({len(runs) - len(fine)} failed)" if len(fine) < len(runs) else ""
+        lines.append(f"| {kind} | {len(runs)}{broken} | {len(sick)} | {len(hits)} | {middle} | {also} |")
+    return [*lines, ""]

@@ -1,0 +1,143 @@
+"""What to change, as YAML for a child recipe (``extends:`` the run's own) that loads. Comments say why."""
+
+from __future__ import annotations
+
+from entropostat.diagnose.log import Log
+
+
+def _penalty(log: Log, term: str, options: str) -> str:
+    """Edits the term where the run has it, adds it where not."""
+    present = any(key.startswith((f"{term}/", f"forces/{term}/", f"control/penalties.{term}.")) for key in log.keys)
+    entry = f"edit: {{{term}: {options}}}" if present else f"+{term}: {options}"
+    return f"objective:\n  penalties:\n    {entry}\n"
+
+
+def collapse(log: Log, start: float) -> str:
+    target = max(start / 2, 1e-3)
+    pid = f"{{pid: {{signal: entropy, target: {target:.3g}, effect: raises, kp: 0.01, ki: 0.001, low: 0, high: 0.02}}}}"
+    return (
+        "# Hold entropy at half of its start; the bound keeps the bonus from blowing it up. Where prompts change during\n"
+        "# the run, an anchor is the better actuator: kl_ref.\n" + _penalty(log, "entropy_bonus", f"{{coef: {pid}}}")
+    )
+
+
+def explosion(log: Log, start: float) -> str:
+    if log.has("entropy_bonus/entropy") or log.has("forces/entropy_bonus/share"):
+        pid = f"{{pid: {{signal: entropy, target: {start:.3g}, effect: raises, kp: 0.01, ki: 0.001, low: -0.01, high: 0.01}}}}"
+        return "# The bonus drives it up: let it follow the entropy, with a bound that may turn it round.\n" + _penalty(
+            log, "entropy_bonus", f"{{coef: {pid}}}"
+        )
+    return (
+        "# Pull back to the initial policy, and take smaller steps.\n"
+        + _penalty(log, "kl_ref", "{coef: 0.05}")
+        + f"trainer: {{learning_rate: {rate(log, 3):.2g}, max_grad_norm: 0.5}}\n"
+    )
+
+
+def rate(log: Log, by: float) -> float:
+    """The run's largest learning rate, divided."""
+    series = log.series("learning_rate").finite
+    return (float(series.values.max()) if len(series) and series.values.max() > 0 else 1e-6) / by
+
+
+def wrong_tokens(log: Log) -> str:
+    return "# Give the bonus only to the tokens that are still decisions.\n" + _penalty(
+        log, "entropy_bonus", "{select: top, top_fraction: 0.2}"
+    )
+
+
+def saturated(log: Log, knob: str, value: float) -> str:
+    slot, _, rest = knob.partition(".")
+    term, _, field = rest.partition(".")
+    bound = "low" if _at_low(log, knob, value) else "high"
+    wider = (value * 3 if value > 0 else value * 0.3) if bound == "high" else (value / 3 if value > 0 else value - 0.01)
+    why = "# Widen the bound at which the loop sits, or move the target to what this actuator reaches.\n"
+    return why + f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{pid: {{{bound}: {wider:.3g}}}}}}}}}\n"
+
+
+def _at_low(log: Log, knob: str, value: float) -> bool:
+    output = log.series(f"control/{knob}/output").finite
+    return bool(len(output)) and abs(value - output.values.min()) < abs(value - output.values.max())
+
+
+def oscillating(log: Log, knob: str) -> str:
+    slot, _, rest = knob.partition(".")
+    term, _, field = rest.partition(".")
+    found = {key: _size(log, f"control/{knob}/{key}") for key in ("p", "i")}
+    gains = f"smoothing: 0.8, slew: {_slew(log, knob):.3g}"
+    why = f"# A third of the gains (kp, ki), a smoother signal, and a limit to the change per update. Now: {found}\n"
+    return why + f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{pid: {{{gains}}}}}}}}}\n"
+
+
+def _size(log: Log, key: str) -> float:
+    series = log.series(key).finite
+    return round(float(abs(series.values).max()), 4) if len(series) else 0.0
+
+
+def _slew(log: Log, knob: str) -> float:
+    output = log.series(f"control/{knob}/output").finite
+    return max(float(output.values.max() - output.values.min()) / 50, 1e-6) if len(output) else 0.01
+
+
+def why_inert(term: str) -> str:
+    known = {
+        "kl_cov": "one update per generation: the policy is the old policy, and the distance between them 0",
+        "clip_cov": "no covariance lies in the band (low, high), or the share rounds to no token",
+    }
+    return known.get(term, f"{term} has no gradient, or selects no token")
+
+
+def inert(log: Log, term: str) -> str:
+    if term == "kl_cov":
+        return "# Two updates a generation or more, or take the term out.\ntrainer: {num_iterations: 2}\n"
+    if term == "clip_cov":
+        return (
+            "# A band where covariances are: see clip_cov/admissible, and raise the share for small batches.\n"
+            "objective:\n  weights:\n    edit: {clip_cov: {low: 0.0, high: 5.0, fraction: 2.0e-3}}\n"
+        )
+    slot = "weights" if log.has(f"forces/{term}/touched_up") and not log.has(f"forces/{term}/share") else "penalties"
+    return f"# It does nothing: take it out, or raise its coefficient.\nobjective:\n  {slot}:\n    -{term}: null\n"
+
+
+def dead_groups(solved: bool) -> str:
+    if solved:
+        return "# Solved every time: harder prompts, or more completions of each to see a rare failure.\ntrainer: {num_generations: 16}\n"
+    return (
+        "# Never solved: easier prompts first, or more and hotter completions of each to see a rare success.\n"
+        "trainer: {num_generations: 16}\nsampler: {temperature: 1.2}\n"
+    )
+
+
+def length_hacking(log: Log) -> str:
+    return (
+        "# A loss that does not weigh a completion by its length, and a price on those that never end.\n"
+        "objective: {loss: {trl: {type: dr_grpo}}}\nshaping: {missing_eos_penalty: 0.5}\n"
+    )
+
+
+def reward_gap(log: Log) -> str:
+    pid = "{pid: {signal: kl, target: 0.05, effect: lowers, space: log, ki: 0.05, start: 0.1, low: 0.01, high: 1.0}}"
+    return "# Hold the distance to the initial policy; stop where held-out was best.\n" + _penalty(
+        log, "kl_ref", f"{{coef: {pid}}}"
+    )
+
+
+def incompetent(log: Log) -> str:
+    return (
+        "# Keep what the policy could do, not only that it does it: an anchor through the stage that does not reward it.\n"
+        + _penalty(log, "kl_ref", "{coef: 0.3}")
+    )
+
+
+def mismatch() -> str:
+    return (
+        "# Sample from what is trained: no truncation, and correct the rest by importance weights.\n"
+        "sampler: {top_p: 1.0, top_k: 0}\ntrainer: {vllm_importance_sampling_correction: true}\n"
+    )
+
+
+def non_finite(log: Log) -> str:
+    return (
+        "# Smaller steps, and a bound on each.\n"
+        f"trainer: {{learning_rate: {rate(log, 3):.2g}, max_grad_norm: 0.5}}\noptimizer: {{step_radius: {{}}}}\n"
+    )

@@ -1,0 +1,157 @@
+"""Loops that sit at a bound off their target, or swing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropostat.diagnose import advice
+from entropostat.diagnose.finding import Finding
+from entropostat.diagnose.log import Floats, Log, Series
+from entropostat.diagnose.windows import at, deviation, mean, size_in_rows, span
+
+STUCK_STEPS, STUCK_ROWS = 50, 24
+"""A loop that settles is at its bound on the way, for less than this."""
+STUCK = 0.72
+"""Share of the window at the bound."""
+OFF = 0.12
+"""Mean relative error that counts as off target."""
+
+
+def saturated(log: Log) -> Iterator[Finding]:
+    for knob in log.middles("control/", "/saturated"):
+        flag = log.series(f"control/{knob}/saturated").finite
+        size = size_in_rows(flag, STUCK_STEPS, STUCK_ROWS)
+        error = relative_error(log, knob)
+        if len(flag) < size or not len(error):
+            continue
+        off = at(error, mean(error.values, size), flag.steps)
+        share = mean(flag.values, size)
+        with np.errstate(invalid="ignore"):
+            ill = (share >= STUCK) & (np.abs(off) >= OFF)
+        if not ill.any():
+            continue
+        steps, last = span(flag, ill), int(np.flatnonzero(ill)[-1])
+        output = log.series(f"control/{knob}/output").finite
+        value = at(output, output.values, flag.steps)[last]
+        side = "below" if off[last] > 0 else "above"
+        yield Finding(
+            "controller-saturated",
+            "warning",
+            steps,
+            f"control/{knob}: at its bound ({value:.4g}) for {share[last]:.0%} of the last {size} logged updates, the signal "
+            f"{abs(off[last]):.0%} {side} its target",
+            f"the bounds of {knob}, or a target that this actuator does not reach",
+            advice.saturated(log, knob, float(value)),
+            subject=knob,
+        )
+
+
+def relative_error(log: Log, knob: str) -> Series:
+    """(target - smoothed) / |target|; the controller's own error where a target is not logged."""
+    target, signal = (log.series(f"control/{knob}/{key}").finite for key in ("target", "smoothed"))
+    if len(target) and len(signal):
+        goal = at(target, target.values, signal.steps)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return Series(signal.steps, (goal - signal.values) / np.maximum(np.abs(goal), 1e-9)).finite
+    return log.series(f"control/{knob}/error").finite
+
+
+WINDOW = 72
+"""Rows in which a swing is looked for: three periods of the slowest."""
+PERIODS = (4, 26)
+"""Rows from crest to crest."""
+EVERY = 4
+"""Rows from one look to the next; two in a row must agree."""
+SIZE = 0.15
+"""Standard deviation of the relative error: a swing of a fifth of the target."""
+ONE, BOTH = 0.5, 1.3
+"""Share of the variance at one common period: of error and output each, and the sum of the two."""
+SHARP, REPEATS = 0.4, 0.45
+"""Red noise swings as well, without a period: after whitening, the share at the period, or the correlation over it."""
+AGAIN = (0.65, 0.55)
+"""Correlation of the error over one period and over two."""
+
+
+def oscillating(log: Log) -> Iterator[Finding]:
+    for knob in log.middles("control/", "/output"):
+        error = relative_error(log, knob)
+        if len(error) < WINDOW:
+            continue
+        output = log.series(f"control/{knob}/output").finite
+        answer = np.nan_to_num(at(output, output.values, error.steps))
+        wide, moves = deviation(error.values, WINDOW), deviation(answer, WINDOW)
+        found: dict[int, float] = {}
+        for end in range(WINDOW, len(error) + 1, EVERY):
+            if wide[end - 1] >= SIZE and moves[end - 1] > 0:
+                period = common_period(error.values[end - WINDOW : end], answer[end - WINDOW : end])
+                if period is not None:
+                    found[end - 1] = period
+        looks = [i for i in found if i - EVERY in found]
+        if not looks:
+            continue
+        last = looks[-1]
+        pace = float(np.median(np.diff(error.steps)))
+        yield Finding(
+            "controller-oscillating",
+            "warning",
+            (int(error.steps[looks[0]]), int(error.steps[last])),
+            f"control/{knob}: the error swings with a period of {found[last] * pace:.0f} steps and a deviation of "
+            f"{wide[last]:.0%} of the target, and the output with it (deviation {moves[last]:.3g})",
+            f"the gains of {knob} are too high for the delay and the noise of its signal",
+            advice.oscillating(log, knob),
+            subject=knob,
+        )
+
+
+def common_period(error: Floats, output: Floats) -> float | None:
+    """The period at which both swing, or None."""
+    n = len(error)
+    flat, answer = _detrended(error), _detrended(output)
+    spectrum = np.abs(_basis(n) @ flat) ** 2
+    best = int(np.argmax(spectrum))
+    period = float(_periods()[best])
+    if best == 0:  # the slowest: a drift, not a swing
+        return None
+    share = 2 / n / max(float(flat @ flat), 1e-300)
+    in_error = float(spectrum[best] * share)
+    if in_error < ONE:
+        return None
+    near = _basis(n)[max(best - 2, 0) : best + 3]
+    in_output = float(np.max(np.abs(near @ answer) ** 2)) * 2 / n / max(float(answer @ answer), 1e-300)
+    if in_output < ONE or in_error + in_output < BOTH:
+        return None
+    if any(_over(flat, period * k) < least for k, least in enumerate(AGAIN, 1)):
+        return None
+    memory = float(np.clip(_correlation(flat, 1), -0.95, 0.95))
+    white = flat[1:] - memory * flat[:-1]
+    sharp = abs(complex(_basis(n)[best, 1:] @ white)) ** 2 * 2 / (n - 1) / max(float(white @ white), 1e-300)
+    return period if sharp >= SHARP or _over(white, period) >= REPEATS else None
+
+
+def _over(values: Floats, lag: float) -> float:
+    return max(_correlation(values, round(lag) + shift) for shift in (-1, 0, 1))
+
+
+def _detrended(values: Floats) -> Floats:
+    t = np.arange(len(values)) - (len(values) - 1) / 2
+    centred = values - values.mean()
+    return np.asarray(centred - t * float(t @ centred) / float(t @ t), dtype=np.float64)
+
+
+def _correlation(values: Floats, lag: int) -> float:
+    n = len(values)
+    return float(values[lag:] @ values[: n - lag]) / max(float(values @ values), 1e-300) * n / (n - lag)
+
+
+def _periods() -> Floats:
+    low, high = PERIODS
+    return np.asarray(1 / np.linspace(1 / high, 1 / low, 96), dtype=np.float64)
+
+
+@cache
+def _basis(n: int) -> NDArray[np.complex128]:
+    return np.asarray(np.exp(-2j * np.pi * np.arange(n)[None] / _periods()[:, None]), dtype=np.complex128)

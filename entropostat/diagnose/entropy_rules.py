@@ -1,0 +1,165 @@
+"""Entropy that went too low, too high, or up at the wrong tokens: against the run's own start and ln V, two-sided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from entropostat.diagnose import advice
+from entropostat.diagnose.cause import mover
+from entropostat.diagnose.finding import Finding
+from entropostat.diagnose.held_out import change, evaluations
+from entropostat.diagnose.log import Floats, Log, Series
+from entropostat.diagnose.windows import at, lasting, mean, span
+
+START = 8
+"""Rows that say where the run began."""
+SMOOTH = 25
+"""Rows of the average of log H: half of them may be noise of one bad rollout."""
+LOW = 0.09
+"""Collapsed: below this share of the start. A converging run gets there too, and is told apart by what it learned."""
+BEGUN = 0.5
+"""Share of the start above which nothing had fallen yet."""
+GAIN = 0.075
+"""Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
+SOLVED = 0.95
+"""A reward up here cannot rise."""
+HIGH = 0.42
+"""Exploded: at this share of the way from the start to ln V, on a logarithmic scale."""
+FURTHER = 0.60
+"""Exploded whatever the reward does, unless it rises."""
+FALL = 0.85
+"""Share of its former reward that a run in explosion has lost."""
+UNKNOWN_VOCABULARY = 50_000
+
+
+def smooth_log(log: Log, key: str, size: int = SMOOTH) -> tuple[Series, Floats, float]:
+    """(rows, moving average of the logarithm, its start)."""
+    series = log.series(key).finite
+    values = np.log(np.maximum(series.values, 1e-9))
+    begin = float(values[:START].mean()) if len(values) >= START else math.nan
+    return series, mean(values, size), begin
+
+
+def collapse(log: Log) -> Iterator[Finding]:
+    series, smooth, begin = smooth_log(log, "entropy")
+    if len(series) < SMOOTH or math.isnan(begin):
+        return
+    fall = np.nan_to_num(smooth - begin)
+    low = fall <= math.log(LOW)
+    if not low.any():
+        return
+    sets, reward = evaluations(log), log.first("reward")
+    ill = np.zeros(len(series), bool)
+    told = ""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], low.astype(int), [0]])))
+    for first, end in zip(edges[::2], edges[1::2], strict=True):
+        above = np.flatnonzero(fall[:first] > math.log(BEGUN))
+        before = float(series.steps[above[-1]]) if len(above) else float(series.steps[0])
+        since = float(series.steps[first])
+        checked = np.array([float(one.right.steps[-1]) for one in sets])
+        if len(checked) and float(checked.max()) > 0:
+            looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
+            for now, until in zip(looks, [*looks[1:], math.inf], strict=True):
+                found = change(sets, before, since, now)
+                if found is not None and found[0] + 0.5 * found[1] < 0:
+                    here = (series.steps >= now) & (series.steps < until)
+                    ill[first:end] |= here[first:end]
+                    told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
+        elif len(reward):
+            known = reward.count(series.steps[first:end])
+            then = _level(reward, int(reward.count(before)), 6)
+            now_ = at(reward, mean(reward.values, 12), series.steps[first:end])
+            still = (known - reward.count(since) >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
+            ill[first:end] |= lasting(still, 5)
+            told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
+        else:
+            ill[first:end] |= lasting(low[first:end], SMOOTH)
+            told = "no reward and no held-out set was logged to show that it converged"
+    if not ill.any():
+        return
+    steps = span(series, ill)
+    last = int(np.flatnonzero(ill)[-1])
+    yield Finding(
+        "collapse",
+        "critical",
+        steps,
+        f"entropy {math.exp(smooth[last]):.3g} nats is {math.exp(fall[last]):.1%} of its start ({math.exp(begin):.3g}); {told}",
+        mover(log, steps, "down"),
+        advice.collapse(log, math.exp(begin)),
+    )
+
+
+def _level(series: Series, end: int, rows: int) -> float:
+    """Mean of the rows before the one numbered ``end``; of the first ones where there are too few."""
+    return float(series.values[max(end - rows, 0) : max(end, rows)].mean())
+
+
+def explosion(log: Log) -> Iterator[Finding]:
+    series, smooth, begin = smooth_log(log, "entropy", 20)
+    if len(series) < 20 or math.isnan(begin):
+        return
+    ceiling = math.log(math.log(log.vocabulary or UNKNOWN_VOCABULARY))
+    room = max(ceiling - begin, 0.05)
+    up = np.nan_to_num((smooth - begin) / room)
+    high = up >= HIGH
+    if not high.any():
+        return
+    reward = log.first("reward")
+    ill, told = high & (up >= FURTHER), "no reward was logged"
+    if len(reward) >= 12:
+        past = mean(reward.values, 12)
+        now = at(reward, past, series.steps)
+        early = np.where(up < 0.15, now, np.nan)
+        then = np.fmax.accumulate(np.where(np.isnan(early), -np.inf, early))
+        then = np.where(np.isinf(then), float(reward.values[:START].mean()), then)
+        ill = high & ((now <= FALL * then) | ((up >= FURTHER) & (now < then + GAIN)))
+        where = int(np.flatnonzero(high)[-1])
+        told = f"the reward went from {then[where]:.3f} to {now[where]:.3f}"
+    ill = lasting(ill, 5)
+    if not ill.any():
+        return
+    steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
+    of = "" if log.vocabulary else f" (vocabulary unknown, {UNKNOWN_VOCABULARY} taken)"
+    yield Finding(
+        "explosion",
+        "critical",
+        steps,
+        f"entropy {math.exp(smooth[last]):.3g} nats, from {math.exp(begin):.3g} at the start: {up[last]:.0%} of the way to "
+        f"ln V = {math.exp(ceiling):.3g}{of}, on a log scale; {told}",
+        mover(log, steps, "up"),
+        advice.explosion(log, math.exp(begin)),
+    )
+
+
+LIFTED, FADED = 2.5, 0.7
+"""Change of the median and of p90 beside the mean's, from the start."""
+KEPT = 0.6
+
+
+def wrong_tokens(log: Log) -> Iterator[Finding]:
+    """The mean is kept or raised, by tokens that were sure (p50), while those that were decisions (p90) lose theirs."""
+    size = 20
+    parts = {key: smooth_log(log, key, size) for key in ("entropy", "entropy/p50", "entropy/p90")}
+    if any(len(series) < size for series, _, _ in parts.values()):
+        return
+    series = parts["entropy"][0]
+    h, median, top = (at(s, smooth - begin, series.steps) for s, smooth, begin in parts.values())
+    with np.errstate(invalid="ignore"):
+        ill = (h >= math.log(KEPT)) & (median - h >= math.log(LIFTED)) & (top - h <= math.log(FADED))
+        ill &= (median > math.log(LIFTED * KEPT)) & (top <= math.log(FADED) + 0.1)
+    ill = lasting(ill, 5)
+    if not ill.any():
+        return
+    steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
+    yield Finding(
+        "wrong-tokens",
+        "warning",
+        steps,
+        f"mean entropy is {math.exp(h[last]):.2f} times its start, the median token's {math.exp(median[last]):.2f} times, and "
+        f"that of the tokens that were decisions (p90) {math.exp(top[last]):.2f} times",
+        mover(log, steps, "up"),
+        advice.wrong_tokens(log),
+    )

@@ -1,0 +1,124 @@
+"""The rows of a run as columns that grow. Rules read these, while a run goes on or after it."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+PREFIXES = ("train/",)
+"""What trackers put before TRL's keys."""
+
+
+class RunLike(Protocol):
+    """What a rule needs of a run, as ``entropostat.compare.Run`` has it."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Series:
+    """Where a metric was logged, and what; NaN where it was logged as none."""
+
+    steps: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def finite(self) -> Series:
+        keep = np.isfinite(self.values)
+        return self if keep.all() else Series(self.steps[keep], self.values[keep])
+
+    def count(self, step: float | Floats) -> Any:
+        """How many values were there by ``step``."""
+        return np.searchsorted(self.steps, step, side="right")
+
+
+EMPTY = Series(np.zeros(0), np.zeros(0))
+
+
+class Log:
+    """``add`` rows in the order of their steps, then ask for ``series``."""
+
+    def __init__(self, vocabulary: int | None = None) -> None:
+        self.vocabulary = vocabulary
+        self._columns: dict[str, tuple[array[float], array[float]]] = {}
+        self._seen: dict[str, Series] = {}
+        self.rows = 0
+        self.last = 0.0
+
+    @classmethod
+    def of(cls, run: RunLike) -> Log:
+        """``run.vocabulary``, if it has one, tells where the ceiling of the entropy is."""
+        facts = getattr(run, "facts", None)
+        found = getattr(run, "vocabulary", None) or (facts.get("vocabulary") if isinstance(facts, Mapping) else None)
+        log = cls(int(found) if isinstance(found, int | float) and found > 1 else None)
+        rows = [row for row in run.rows if _number(row.get("step")) is not None]
+        log.extend(sorted(rows, key=lambda row: float(row["step"])))
+        return log
+
+    def extend(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """What is no number is left out; None, which JSON has for NaN, is kept as NaN."""
+        step = float(row["step"])
+        self.rows, self.last = self.rows + 1, max(self.last, step)
+        self._seen.clear()
+        for key, given in row.items():
+            value = math.nan if given is None else _number(given)
+            if value is None:
+                continue
+            for prefix in PREFIXES:
+                key = key.removeprefix(prefix)
+            column = self._columns.get(key)
+            if column is None:
+                column = self._columns[key] = (array("d"), array("d"))
+            column[0].append(step)
+            column[1].append(value)
+
+    def series(self, key: str) -> Series:
+        found = self._seen.get(key)
+        if found is None:
+            column = self._columns.get(key)
+            found = EMPTY if column is None else Series(np.array(column[0]), np.array(column[1]))
+            self._seen[key] = found
+        return found
+
+    def first(self, *keys: str) -> Series:
+        """The finite values of the first of these that was logged."""
+        for key in keys:
+            found = self.series(key).finite
+            if len(found):
+                return found
+        return EMPTY
+
+    def middles(self, prefix: str, suffix: str) -> list[str]:
+        """What stands between ``prefix`` and ``suffix`` in the keys of the run."""
+        size = len(prefix) + len(suffix)
+        return sorted(
+            key[len(prefix) : len(key) - len(suffix)]
+            for key in self._columns
+            if key.startswith(prefix) and key.endswith(suffix) and len(key) > size
+        )
+
+    def has(self, key: str) -> bool:
+        return key in self._columns
+
+    @property
+    def keys(self) -> Iterable[str]:
+        return self._columns.keys()
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,55 @@
+"""Causal statistics: what stands at row i is known from the rows up to i. So a rule says of a whole log what it would have
+said while the log was written, and its first step is the delay that a live user would have seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropostat.diagnose.log import Floats, Series
+
+Flags = NDArray[np.bool_]
+
+
+def mean(values: Floats, size: int) -> Floats:
+    """Of the last ``size`` values; NaN where there are fewer."""
+    out = np.full(len(values), np.nan)
+    if len(values) >= size:
+        total = np.cumsum(np.concatenate([[0.0], values]))
+        out[size - 1 :] = (total[size:] - total[:-size]) / size
+    return out
+
+
+def deviation(values: Floats, size: int) -> Floats:
+    """Standard deviation of the last ``size`` values; NaN where there are fewer."""
+    centred = values - (values.mean() if len(values) else 0.0)
+    average = mean(centred, size)
+    return np.sqrt(np.maximum(mean(centred * centred, size) - average * average, 0.0))
+
+
+def lasting(flags: Flags, rows: int) -> Flags:
+    """True where it has been true for ``rows`` rows in a row."""
+    index = np.arange(len(flags))
+    last_false = np.maximum.accumulate(np.where(flags, -1, index)) if len(flags) else index
+    return index - last_false >= rows
+
+
+def size_in_rows(series: Series, steps: int, least: int) -> int:
+    """A window of ``steps`` in rows of this series, and at least ``least`` rows."""
+    if len(series) < 2:
+        return least
+    head = np.diff(series.steps[:32])
+    return max(round(steps / max(float(np.median(head)), 1e-9)), least)
+
+
+def at(series: Series, values: Floats, steps: Floats, otherwise: float = np.nan) -> Floats:
+    """``values``, of the rows of ``series``, as last known at each of ``steps``."""
+    count = series.count(steps)
+    padded = np.concatenate([[otherwise], values])
+    return np.asarray(padded[count], dtype=np.float64)
+
+
+def span(series: Series, ill: Flags) -> tuple[int, int]:
+    """First and last step at which ``ill``."""
+    found = np.flatnonzero(ill)
+    return int(series.steps[found[0]]), int(series.steps[found[-1]])

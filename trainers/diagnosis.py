@@ -1,0 +1,70 @@
+"""Findings while a run goes on: one line in the terminal, once, and an alert for whoever listens. Never stops a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from entropostat.cli.diagnose import line
+from entropostat.diagnose.finding import Finding
+from entropostat.diagnose.live import Live
+
+log = logging.getLogger(__name__)
+Alert = Callable[[str, str, str], None]
+"""(title, text, level), level being info, warning or critical."""
+
+
+class Diagnosis(TrainerCallback):
+    """Reads what is logged, on the main process. ``alert`` is called once a finding, e.g. for wandb.
+
+    ``milliseconds`` sums up what it cost, for ``health/monitor_ms``.
+    """
+
+    def __init__(self, vocabulary: int | None = None, alert: Alert | None = None, past: Path | None = None) -> None:
+        self.live, self.alert, self.past = Live(vocabulary), alert, past
+        self.milliseconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A resumed run knows what it has told: its own metrics.jsonl up to the checkpoint."""
+        if not state.is_world_process_zero or self.past is None or not self.past.is_file():
+            return
+        for text in self.past.read_text().splitlines():
+            if text.endswith("}"):
+                row = json.loads(text)
+                if row.get("step", 0) <= state.global_step:
+                    self.live.log.add(row)
+        self.live.skip()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        begun = time.perf_counter()
+        try:
+            found = self.live.add({"step": state.global_step, **{k: v for k, v in logs.items() if k != "step"}})
+        except Exception:
+            # A doctor's mistake may never cost a run.
+            log.warning("live findings failed at step %d and are off now", state.global_step, exc_info=True)
+            self.on_log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+            return
+        for one in found:
+            self.tell(one)
+        self.milliseconds += 1e3 * (time.perf_counter() - begun)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            for one in self.live.look():
+                self.tell(one)
+
+    def tell(self, one: Finding) -> None:
+        print(line(one), file=sys.stderr, flush=True)
+        if self.alert is not None:
+            self.alert(
+                f"{one.rule} at step {one.steps[0]}", f"{one.evidence}\n{one.cause}\n\n{one.advice}", one.severity
+            )
