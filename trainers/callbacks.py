@@ -23,7 +23,7 @@ class ControlCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         trainer = self.trainer
         kept = {"control": trainer.control_state, "generations": trainer.generations, "signals": trainer._held}
-        kept |= {"moments": trainer.moments.state_dict()}
+        kept |= {"moments": trainer.moments.state_dict(), "monitors": trainer.monitored.state()}
         return {"args": {}, "attributes": kept}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -40,6 +40,7 @@ class ControlMixin:
     _held: dict[str, float]
     """Rollout signals of the last generation."""
     _watches: dict[str, Watch]
+    monitored: Any
     _grad_norm: float = math.nan
     scale_learning_rate: Callable[[], None]
     accelerator: Any
@@ -81,6 +82,7 @@ class ControlMixin:
         self.generations = saved["generations"]
         self.moments = RunningMoments.from_state(saved.get("moments", {}))
         self._held = dict(saved["signals"])
+        self.monitored.restore(saved.get("monitors", {}))
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
 
     @property

@@ -1,4 +1,4 @@
-"""What a run leaves behind: recipe.yaml, run.json, metrics.jsonl, completions.jsonl, summary.json, checkpoints, final/."""
+"""What a run leaves behind: recipe.yaml, run.json, metrics, completions and histograms (.jsonl), summary.json, final/."""
 
 from __future__ import annotations
 
@@ -51,10 +51,8 @@ class MetricsFile(TrainerCallback):
         self.file = folder / "metrics.jsonl"
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A resumed run continues the file: rows after its checkpoint belong to steps that will be run again."""
-        if state.is_world_process_zero and self.file.exists():
-            rows = [line for line in self.file.read_text().splitlines() if _step(line) <= state.global_step]
-            self.file.write_text("".join(f"{line}\n" for line in rows))
+        if state.is_world_process_zero:
+            forget(self.file, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs:
@@ -63,12 +61,34 @@ class MetricsFile(TrainerCallback):
                 stream.write(json.dumps(row) + "\n")
 
 
+class HistogramsFile(TrainerCallback):
+    """Appends the histogram of each generation's entropies to histograms.jsonl: step, key, edges in nats, and counts."""
+
+    def __init__(self, folder: Path, trainer: Any) -> None:
+        self.file, self.trainer = folder / "histograms.jsonl", trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            forget(self.file, state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        found, self.trainer.monitored.histogram = self.trainer.monitored.histogram, None
+        if state.is_world_process_zero and found is not None:
+            with self.file.open("a") as stream:
+                stream.write(json.dumps(found) + "\n")
+
+
 class CompletionsFile(TrainerCallback):
-    """Appends a sample of the newest completions to completions.jsonl at every log that follows a generation."""
+    """Appends a sample of the newest completions to completions.jsonl at every log that follows a generation.
+
+    With the monitors on, a row has its ``tokens`` as text and their ``entropies`` in nats, null where a tool spoke.
+    """
 
     def __init__(self, folder: Path, count: int, trainer: Any) -> None:
         self.file, self.count, self.trainer = folder / "completions.jsonl", count, trainer
         self._seen = -1
+        self._text: dict[int, str] = {}
+        """Tokens that were decoded before."""
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = self.trainer._logs
@@ -76,12 +96,34 @@ class CompletionsFile(TrainerCallback):
             return
         self._seen = self.trainer.generations
         rows = zip(list(logs["prompt"])[: self.count], list(logs["completion"])[: self.count], strict=False)
+        shown = self.trainer.shown_tokens()
         with self.file.open("a") as stream:
             for index, (prompt, completion) in enumerate(rows):
                 rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
                 advantage = plain(logs["advantages"][index])
                 row = {"step": state.global_step, "prompt": prompt, "completion": completion}
-                stream.write(json.dumps({**row, "rewards": rewards, "advantage": advantage}) + "\n")
+                row |= {"rewards": rewards, "advantage": advantage}
+                if index < len(shown):
+                    ids, entropies = shown[index]
+                    row |= {"tokens": [self._decoded(i) for i in ids], "entropies": entropies}
+                stream.write(json.dumps(row) + "\n")
+
+    def _decoded(self, token: int) -> str:
+        if token not in self._text:
+            self._text[token] = self.trainer.processing_class.decode([token])
+        return self._text[token]
+
+
+def record_files(folder: Path, trainer: Any, completions: int) -> list[TrainerCallback]:
+    """What writes the run's .jsonl files, ``completions`` of each generation among them."""
+    return [MetricsFile(folder), HistogramsFile(folder, trainer), CompletionsFile(folder, completions, trainer)]
+
+
+def forget(file: Path, step: int) -> None:
+    """A resumed run continues its files: rows after its checkpoint belong to steps that will be run again."""
+    if file.exists():
+        rows = [line for line in file.read_text().splitlines() if _step(line) <= step]
+        file.write_text("".join(f"{line}\n" for line in rows))
 
 
 def plain(value: Any) -> Any:

@@ -262,6 +262,11 @@ class Tracking(Block):
     trackio: Trackio | None = Field(None, description="null: off")
     completions: int = Field(8, ge=0, description="completions recorded at every log")
     log_every: int = Field(1, ge=1, description="optimizer steps between logs")
+    monitor_every: int = Field(
+        5,
+        ge=0,
+        description="one generation in so many has the forces and ratios of its steps monitored; 0: no monitors",
+    )
 
 
 BLOCKS: dict[str, type[Block]] = {
