@@ -47,6 +47,8 @@ class Shown:
 
     def rows(self) -> list[tuple[list[int], list[float | None]]]:
         """Of each completion: its token ids, and their entropies in nats, None where the policy did not choose the token."""
+        if self.entropy is None and not self.later:
+            return []
         table = torch.zeros(self.ids.shape) if self.entropy is None else self.entropy.float().cpu()
         for uids, found in self.later:
             for uid, values in zip(uids.tolist(), found.float().cpu(), strict=True):
@@ -170,11 +172,10 @@ class MonitorMixin:
         with self._timed():
             batch: TokenBatch = armed["batch"].set(stats={})
             plain, watching = batch.detached(), self._watching(self.generations - 1)
-            if batch.old_logps is None:
-                if RIGHT in inputs:
-                    self._note_entropy(plain.entropy, batch.valid, inputs[RIGHT])
-                if self._shown is not None and batch.uids is not None:
-                    self._shown.later.append((batch.uids, plain.require("entropy")))
+            if RIGHT in inputs and OLD_ENTROPY not in inputs:  # nobody has scored this generation before
+                self._note_entropy(plain.require("entropy"), batch.valid, inputs[RIGHT])
+                if self._shown is not None:
+                    self._shown.later.append((batch.require("uids"), plain.require("entropy")))
                 if watching:
                     self._unscored.append(plain)
             if not watching:
