@@ -81,7 +81,7 @@ def by_position(entropy: Tensor, valid: Tensor) -> Tensor:
     """(2, DECILES) float64: summed entropy, and number, of the valid tokens in each tenth of their completion."""
     index, length = valid.cumsum(1) - 1, valid.sum(1, keepdim=True)
     decile = torch.where(valid, index * DECILES // length.clamp(min=1), DECILES).flatten()
-    values = torch.stack([torch.where(valid, entropy.detach(), 0.0).double(), valid.double()]).flatten(1)
+    values = torch.stack([entropy.detach().double(), valid.double()]).flatten(1)  # the column past the last is dropped
     return values.new_zeros(2, DECILES + 1).index_add_(1, decile, values)[:, :DECILES]
 
 
