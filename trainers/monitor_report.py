@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from entropostat.rl.controllers.forecast import Forecast
+from entropostat.rl.controllers.forecast import LEAST, Forecast
 from entropostat.rl.diagnostics import entropy
 from entropostat.rl.diagnostics.trust import NAMES
 from entropostat.trainers.window import Window
@@ -99,7 +99,8 @@ def of_step(
         }
         first = generation != memory.forecast["line_generation"]
         memory.forecast = {**memory.forecast, **FORECAST.learn(memory.forecast, signals)}
-        found["forces/predicted"] = FORECAST.change(memory.forecast)
+        if memory.forecast["line_n"] >= LEAST:  # before, nobody knows what a push is worth in nats
+            found["forces/predicted"] = FORECAST.change(memory.forecast)
         if not first:  # of the policy that generated nothing has changed yet
             found["forces/realised"] = realised
     return found
