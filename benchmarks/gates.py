@@ -72,7 +72,7 @@ def time_gates(result: dict[str, Any]) -> Iterator[Gate]:
     )
     milliseconds = result["logging ms"]
     yield Gate(
-        "window close, control and metric logging, median ms per step",
+        "window close, control, monitors and metric logging, mean ms per step",
         f"{result['stock logging ms']:.2f}",
         f"{milliseconds:.2f}",
         f"at most {LOGGING_LIMIT:g}",

@@ -31,6 +31,7 @@ from gates import Gate, count_gates, rank_gates, table, time_gates
 from pairing import Stopwatch, Turns, alternate, ratio, record, replay
 from subjects import BETA, LONG, SMALL, TERMS, TINY, Size, build, saved
 
+from entropostat.recipe.blocks import Tracking
 from entropostat.trainers.records import MetricsFile
 
 HERE = Path(__file__).resolve()
@@ -61,16 +62,17 @@ def times(size: Size, pairs: int, note: Any) -> dict[str, Any]:
     """Paired step times on one recorded generation: stock, a second stock and ours, in random order each round."""
     slices = record(build(True, size, steps=1))
     steps = pairs + WARM_UP + 2
-    trainers = {name: build(name == "ours", size, steps) for name in ("stock", "stock again", "ours")}
+    # Unlike the counts, with the monitors as often as by default.
+    trainers = {name: build(name == "ours", size, steps, Tracking()) for name in ("stock", "stock again", "ours")}
     watches = {"stock": Stopwatch(trainers["stock"], "log")}
     trainers["ours"].add_callback(MetricsFile(Path(tempfile.mkdtemp(prefix="overhead-log-"))))
-    watches["ours"] = Stopwatch(trainers["ours"], "log", "close_window")
+    watches["ours"] = Stopwatch(trainers["ours"], "log", "close_window", "_note_loss")
     for name, trainer in trainers.items():
         replay(trainer, slices, ours=name == "ours")
     loops = {name: Turns(trainer, watches.get(name)) for name, trainer in trainers.items()}
 
     def summary(seconds: dict[str, list[float]]) -> dict[str, Any]:
-        logging = {name: 1000 * statistics.median(watch.seconds[WARM_UP:]) for name, watch in watches.items()}
+        logging = {name: 1000 * statistics.fmean(watch.seconds[WARM_UP:]) for name, watch in watches.items()}
         return {
             "median seconds": {name: statistics.median(values) for name, values in seconds.items()},
             "ours / stock": ratio(seconds["ours"], seconds["stock"]),

@@ -53,6 +53,9 @@ class Turns(TrainerCallback):
             raise RuntimeError("a training loop under measurement failed") from self._error
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        if hasattr(self.trainer, "generations"):  # of which one in so many is monitored; a replay makes no new one
+            cycle = max(args.steps_per_generation // args.gradient_accumulation_steps, 1)
+            self.trainer.generations = 1 + state.global_step // cycle
         self._theirs.release()
         self._mine.acquire()
         control.should_training_stop = self._stop

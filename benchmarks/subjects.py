@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from entropostat.recipe.blocks import Tracking
 from entropostat.rl.objective import normalise_terms
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
@@ -106,8 +107,9 @@ def reward(completions: list[str], **_: Any) -> list[float]:
     return [text.count("1") / max(len(text), 1) for text in completions]
 
 
-def build(ours: bool, size: Size, steps: int, **changes: Any) -> GRPOTrainer:
-    """A fresh trainer of either kind. ``changes`` are GRPOConfig fields."""
+def build(ours: bool, size: Size, steps: int, tracking: Tracking | None = None, **changes: Any) -> GRPOTrainer:
+    """A fresh trainer of either kind. ``changes`` are GRPOConfig fields. By default ours monitors every step: the most
+    that any step costs."""
     words = min(size.vocabulary - 3, 20)
     rows = size.micro_batch * size.steps_per_generation // size.generations
     prompts = Dataset.from_dict(
@@ -147,6 +149,6 @@ def build(ours: bool, size: Size, steps: int, **changes: Any) -> GRPOTrainer:
     else:
         objective: dict[str, Any] = {slot: normalise_terms(terms) for slot, terms in TERMS.items()}
         objective["loss"] = ("trl", "trl", {"type": "dapo"})
-        trainer = EntropyGRPOTrainer(**common, objective=objective)
+        trainer = EntropyGRPOTrainer(**common, objective=objective, tracking=tracking or Tracking(monitor_every=1))
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -43,6 +43,8 @@ class Extra:
     """(E,) what the term that asked for them gave each."""
     tokens: Tensor
     """0-dim: tokens of all extra completions of the generation, shared out evenly over ranks and micro-batches."""
+    entropy: Tensor | None = None
+    """(E, T') of the current policy at these tokens, for the monitors."""
 
 
 @dataclass(frozen=True)

@@ -141,13 +141,17 @@ class Objective:
         }
         return Rollout(batch.require("advantages"), stats, metrics)
 
-    def weight(self, batch: TokenBatch, stats: Mapping[str, Stats]) -> tuple[Tensor | None, Metrics]:
-        """(B, T) product of the weights, detached, or None without any."""
+    def weight(
+        self, batch: TokenBatch, stats: Mapping[str, Stats], each: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor | None, Metrics]:
+        """(B, T) product of the weights, detached, or None without any. ``each`` takes every term's own, by name."""
         product: Tensor | None = None
         metrics: Metrics = {}
         batch = batch.detached() if self.weights else batch
         for part in self.weights:
             weight, found = part.term(self._prepared(part, batch, stats))
+            if each is not None:
+                each[part.name] = weight
             product = weight.detach() if product is None else product * weight.detach()
             metrics |= _named(part, found)
         return product, metrics

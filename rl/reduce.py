@@ -76,7 +76,7 @@ def top_mask(score: Tensor, valid: Tensor, count: int, reducer: Reducer = LOCAL)
         return torch.zeros_like(valid)
     local = score[valid]
     best = local.topk(min(count, local.numel())).values
-    rank = _rank(reducer)
+    rank = rank_of(reducer)
     pooled, ranks = reducer.gather(torch.stack([best, torch.full_like(best, rank)], dim=1)).unbind(1)
     if pooled.numel() == 0:
         return torch.zeros_like(valid)
@@ -91,8 +91,13 @@ def top_mask(score: Tensor, valid: Tensor, count: int, reducer: Reducer = LOCAL)
     return above | (tied & (order + earlier <= room))
 
 
-def _rank(reducer: Reducer) -> int:
+def rank_of(reducer: Reducer) -> int:
     return int(getattr(reducer, "rank", 0))
+
+
+def world_of(reducer: Reducer) -> int:
+    """How many ranks there are."""
+    return int(getattr(reducer, "world", 1))
 
 
 def group_matrix(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,10 +124,10 @@ def all_groups(x: Tensor, groups: Tensor | None, reducer: Reducer) -> tuple[Tens
     ids = torch.zeros(x.shape[0], dtype=torch.long, device=x.device) if groups is None else groups
     if reducer is LOCAL:
         return *group_matrix(x, ids), slice(0, x.shape[0])
-    rank = torch.full_like(ids, _rank(reducer))
+    rank = torch.full_like(ids, rank_of(reducer))
     # One collective: float64 holds every value, id and rank exactly.
     pooled, every, ranks = reducer.gather(torch.stack([x.double(), ids.double(), rank.double()], dim=1)).unbind(1)
-    start = int((ranks < _rank(reducer)).sum())
+    start = int((ranks < rank_of(reducer)).sum())
     return *group_matrix(pooled.to(x.dtype), every.long()), slice(start, start + x.shape[0])
 
 

@@ -23,7 +23,7 @@ class ControlCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         trainer = self.trainer
         kept = {"control": trainer.control_state, "generations": trainer.generations, "signals": trainer._held}
-        kept |= {"moments": trainer.moments.state_dict()}
+        kept |= {"moments": trainer.moments.state_dict(), "monitors": trainer.monitored.state()}
         kept |= {"watches": {path: watch.state_dict() for path, watch in trainer._watches.items()}}
         return {"args": {}, "attributes": kept}
 

@@ -40,6 +40,7 @@ class ControlMixin:
     _held: dict[str, float]
     """Rollout signals of the last generation."""
     _watches: dict[str, Watch]
+    monitored: Any
     _grad_norm: float = math.nan
     scale_learning_rate: Callable[[], None]
     accelerator: Any
@@ -85,6 +86,7 @@ class ControlMixin:
         for path, kept in saved.get("watches", {}).items():
             if path in self._watches:
                 self._watches[path].restore(kept)
+        self.monitored.restore(saved.get("monitors", {}))
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
 

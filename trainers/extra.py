@@ -55,13 +55,14 @@ class Joined:
         """(B + E, T') -> (B, T): what TRL asked for."""
         return values[: self.rows, : self.keep]
 
-    def extra(self, logps: Tensor) -> Extra:
+    def extra(self, logps: Tensor, entropy: Tensor | None = None) -> Extra:
         width = self.mine["loss_mask"].size(1)
         return Extra(
             logps=logps[self.rows :, :width],
             mask=self.mine["loss_mask"],
             weights=self.mine["weights"],
             tokens=self.inputs[KEY + "tokens"],
+            entropy=None if entropy is None else entropy[self.rows :, :width],
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from entropostat.recipe.blocks import Build
 from entropostat.trainers.cache import cached, content_key, save_model
@@ -47,6 +47,12 @@ def load_model(
         revision=revision or "main",
         trust_remote_code=False,
     )
+
+
+def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
+    """Entries of the model's head: ln of it is the largest entropy there is. Reads the configuration alone."""
+    config = AutoConfig.from_pretrained(str(path), revision=revision or "main", trust_remote_code=False)
+    return int(config.get_text_config().vocab_size)
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -23,6 +23,7 @@ from transformers.trainer_callback import ExportableState
 
 from entropostat.recipe.blocks import Faults
 from entropostat.recipe.errors import RunFault
+from entropostat.trainers.callbacks import saved_state
 from entropostat.trainers.suspects import GRADIENT, Finding, Seen, first, write_dump
 
 log = logging.getLogger(__name__)
@@ -118,9 +119,7 @@ class NonFiniteGuard(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"count": self.count}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
-        if state.global_step > 0 and saved:
-            self.count = saved["attributes"]["count"]
+        self.count = saved_state(self, state).get("count", 0)
 
 
 class GuardMixin:

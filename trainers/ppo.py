@@ -130,7 +130,7 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
             losses, moved = losses.mean(-1), moved.to(losses.dtype).mean(-1)
         found = batch.means(loss=losses.detach(), clip_fraction=moved.to(losses.dtype))
         armed["metrics"] |= {f"critic/{key}": value for key, value in found.items()}
-        armed["parts"] |= {"critic.values": values, "critic.loss": losses}
+        armed["suspects"] |= {"critic.values": values, "critic.loss": losses}
         steps = self.current_gradient_accumulation_steps if self.model.training else 1.0
         loss: Tensor = block.coef * losses.sum() / (batch.require("tokens") * steps)
         return loss if total is None else total + loss

@@ -1,4 +1,4 @@
-"""What a run leaves behind: recipe.yaml, run.json, metrics.jsonl, completions.jsonl, summary.json, checkpoints, final/."""
+"""What a run leaves behind: recipe.yaml, run.json, metrics, completions and histograms (.jsonl), summary.json, final/."""
 
 from __future__ import annotations
 
@@ -98,13 +98,31 @@ class MetricsFile(RowsFile):
             self.append({"step": state.global_step, **{key: plain(value) for key, value in logs.items()}})
 
 
+class HistogramsFile(RowsFile):
+    """Appends the histogram of each generation's entropies to histograms.jsonl: step, key, edges in nats, and counts."""
+
+    def __init__(self, folder: Path, trainer: Any) -> None:
+        super().__init__(folder / "histograms.jsonl")
+        self.trainer = trainer
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        found, self.trainer.monitored.histogram = self.trainer.monitored.histogram, None
+        if state.is_world_process_zero and found is not None:
+            self.append(found)
+
+
 class CompletionsFile(RowsFile):
-    """Appends a sample of the newest completions to completions.jsonl at every log that follows a generation."""
+    """Appends a sample of the newest completions to completions.jsonl at every log that follows a generation.
+
+    With the monitors on, a row has its ``tokens`` as text and their ``entropies`` in nats, null where a tool spoke.
+    """
 
     def __init__(self, folder: Path, count: int, trainer: Any) -> None:
         super().__init__(folder / "completions.jsonl")
         self.count, self.trainer = count, trainer
         self._seen = -1
+        self._text: dict[int, str] = {}
+        """Tokens that were decoded before."""
 
     def state(self) -> dict[str, Any]:
         found = super().state()
@@ -120,11 +138,26 @@ class CompletionsFile(RowsFile):
             return
         self._seen = self.trainer.generations
         rows = zip(list(logs["prompt"])[: self.count], list(logs["completion"])[: self.count], strict=False)
+        shown = self.trainer.shown_tokens()
         for index, (prompt, completion) in enumerate(rows):
             rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
             advantage = plain(logs["advantages"][index])
             row = {"step": state.global_step, "prompt": prompt, "completion": completion}
-            self.append({**row, "rewards": rewards, "advantage": advantage})
+            row |= {"rewards": rewards, "advantage": advantage}
+            if index < len(shown):
+                ids, entropies = shown[index]
+                row |= {"tokens": [self._decoded(i) for i in ids], "entropies": entropies}
+            self.append(row)
+
+    def _decoded(self, token: int) -> str:
+        if token not in self._text:
+            self._text[token] = self.trainer.processing_class.decode([token])
+        return self._text[token]
+
+
+def record_files(folder: Path, trainer: Any, completions: int) -> list[TrainerCallback]:
+    """What writes the run's .jsonl files, ``completions`` of each generation among them."""
+    return [MetricsFile(folder), HistogramsFile(folder, trainer), CompletionsFile(folder, completions, trainer)]
 
 
 def plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ class AccelerateReducer:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.rank: int = accelerator.process_index
+        self.world: int = accelerator.num_processes
 
     def sum(self, x: Tensor) -> Tensor:
         return self.accelerator.reduce(x, reduction="sum")

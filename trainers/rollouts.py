@@ -14,14 +14,23 @@ from entropostat.trainers.sampling import resample
 from entropostat.trainers.scoring import VISION, score_tokens
 
 
-def log_advantages(trainer: Any, advantages: torch.Tensor) -> None:
-    """The completions table must show the advantages that train, not those that TRL computed."""
-    logged = trainer._logs["advantages"]
-    per_row = advantages if advantages.dim() == 1 else advantages.mean(1)
-    values = (trainer.accelerator.gather(per_row) if trainer.accelerator.num_processes > 1 else per_row).tolist()
-    for _ in range(min(len(values), len(logged))):
-        logged.pop()
-    logged.extend(values)
+def log_advantages(trainer: Any, advantages: torch.Tensor, beside: torch.Tensor | None = None) -> torch.Tensor | None:
+    """The completions table must show the advantages that train, not those that TRL computed.
+
+    ``beside`` (B, K) float64 travels in the same collective: what it has of the completions of all ranks comes back, (N, K).
+    """
+    own = bool(trainer.objective.advantages)
+    if not own and beside is None:
+        return None
+    rows = (advantages if advantages.dim() == 1 else advantages.mean(1)).unsqueeze(1)
+    rows = rows if beside is None else torch.cat([rows.double(), beside], dim=1)
+    rows = trainer.accelerator.gather(rows) if trainer.accelerator.num_processes > 1 else rows
+    if own:
+        logged, values = trainer._logs["advantages"], rows[:, 0].tolist()
+        for _ in range(min(len(values), len(logged))):
+            logged.pop()
+        logged.extend(values)
+    return rows[:, 1:]
 
 
 def extra_rollouts(

@@ -39,10 +39,10 @@ from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.models import load_model, load_tokenizer, model_path
+from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards
-from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
+from entropostat.trainers.records import new_run_folder, record_files, write_run_file
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import gathered
 from entropostat.trainers.tracking import attach_trackers
@@ -90,6 +90,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         sweep(folder)
         write_whole(folder / "recipe.yaml", recipe.dump())
         facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": config.max_steps}
+        facts |= {"vocabulary": vocabulary_size(path, revision=recipe.model.revision), "k": config.num_generations}
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
@@ -105,14 +106,14 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         optimizer=recipe.optimizer,
         shaping=recipe.shaping,
         faults=recipe.faults,
+        tracking=recipe.tracking,
     )
     trainer.answer_keys = lambda: scorer.answers
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
-    # The file of metrics comes first: it must be open for the rows of an evaluation at the start.
-    completions = CompletionsFile(folder, recipe.tracking.completions, trainer)
-    for callback in (MetricsFile(folder), completions, Progress(folder.name), evaluation):
+    # The files come first: that of metrics must be open for the rows of an evaluation at the start.
+    for callback in (*record_files(folder, trainer, recipe.tracking.completions), Progress(folder.name), evaluation):
         trainer.add_callback(callback)
     attach_trackers(trainer, recipe, folder)
     if recipe.tracking.diagnose:

@@ -28,11 +28,12 @@ from entropostat.trainers.config import check_supported, configure, needs_refere
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
+from entropostat.trainers.monitors import MonitorMixin
 from entropostat.trainers.nonfinite import GuardMixin
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
 from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
-from entropostat.trainers.rollouts import extra_rollouts, log_advantages
+from entropostat.trainers.rollouts import extra_rollouts
 from entropostat.trainers.saving import SavingMixin
 from entropostat.trainers.scalars import ScalarsMixin
 from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
@@ -44,7 +45,7 @@ KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
+class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
@@ -135,9 +136,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, Scala
         if not self.objective.advantages:
             batch = batch.set(advantages=output["advantages"])
         rollout = self.objective.rollout(batch)
-        if self.objective.advantages:
-            log_advantages(self, rollout.advantages)
         output["advantages"] = rollout.advantages
+        self._note_generation(output, batch.set(advantages=rollout.advantages))
         output[f"{KEY}uids"] = batch.uids
         for name, stats in rollout.stats.items():
             output |= {f"{KEY}{name}/{key}": value for key, value in stats.items()}
@@ -176,8 +176,9 @@ class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, Scala
         logps, entropy, *rest = super()._get_per_token_logps_and_entropies(
             model, joined.ids, joined.attention, joined.length, *args, **kwargs
         )
-        self._tap(joined.ordinary(logps), joined.ordinary(entropy), joined, joined.extra(logps))
-        return joined.ordinary(logps), joined.ordinary(entropy), *rest
+        extra, logps, entropy = joined.extra(logps, entropy), joined.ordinary(logps), joined.ordinary(entropy)
+        self._tap(logps, entropy, joined, extra)
+        return logps, entropy, *rest
 
     def _tap(self, logps: Tensor, entropy: Tensor, joined: Joined | None = None, extra: Extra | None = None) -> None:
         """Between TRL's forward pass and its reading of the advantages."""
@@ -204,8 +205,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, Scala
             extra=extra,
             **self._statistics(logps, joined),
         )
-        weight, metrics = self.objective.weight(batch, stats)
-        armed |= {"batch": batch, "stats": stats, "weight": weight, "metrics": metrics}
+        weight, metrics = self.objective.weight(batch, stats, each := {})
+        armed |= {"batch": batch, "stats": stats, "weight": weight, "each": each, "metrics": metrics, "parts": {}}
         if not self.objective.loss.term.delegated:
             inputs["advantages"] = torch.zeros_like(inputs["advantages"])
         elif weight is not None:
@@ -226,40 +227,43 @@ class EntropyMixin(GuardMixin, ShapingMixin, ControlMixin, OptimizerMixin, Scala
         if self._governor is not None:
             self._governor.watch(inputs)
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
-        self._armed = {"inputs": inputs, "parts": {}}
+        self._armed = {"inputs": inputs, "suspects": {}}
         try:
             with self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
-        armed["parts"][f"loss.{self.objective.loss.name}"] = loss
+        armed["suspects"][f"loss.{self.objective.loss.name}"] = loss
         extra = self._additive_terms(inputs, armed)
-        loss = loss if extra is None else loss + extra
         if self.model.training:
             self._window.add(armed["batch"], armed["metrics"])
+            self._note_loss(loss, inputs, armed)
+        loss = loss if extra is None else loss + extra
+        if self.model.training:
             loss = self.guard.watch(loss, inputs, armed)
         return loss
 
     def _additive_terms(self, inputs: dict[str, Any], armed: dict[str, Any]) -> Tensor | None:
         """Our surrogate, where TRL does not compute it, and the penalties, on the scale of TRL's loss."""
-        batch, stats, metrics = armed["batch"], armed["stats"], armed["metrics"]
+        batch, stats, metrics, parts = armed["batch"], armed["stats"], armed["metrics"], armed["parts"]
         rho = inputs.get("importance_sampling_ratio")
         steps = self.current_gradient_accumulation_steps if self.model.training else 1.0
         total = tokens = None
         if not self.objective.loss.term.delegated:
             tokens, found = self.objective.surrogate(batch)
             metrics |= found
-            armed["parts"][f"loss.{self.objective.loss.name}"] = tokens
+            armed["suspects"][f"loss.{self.objective.loss.name}"] = tokens
             tokens = tokens if armed["weight"] is None else tokens * armed["weight"]
-            tokens = tokens if rho is None else tokens * rho
+            tokens = parts[self.objective.loss.name] = tokens if rho is None else tokens * rho
         for part in self.objective.penalties:
             value, found = self.objective.penalty(part, batch, stats)
             metrics |= found
-            armed["parts"][f"penalties.{part.name}"] = value
+            armed["suspects"][f"penalties.{part.name}"] = value
             if part.term.kind == "scalar":
-                total = value / steps if total is None else total + value / steps
+                parts[part.name] = value = value / steps
+                total = value if total is None else total + value
                 continue
-            value = value * rho if rho is not None and part.term.policy_term else value
+            parts[part.name] = value = value * rho if rho is not None and part.term.policy_term else value
             tokens = value if tokens is None else tokens + value
         if tokens is None:
             return total

@@ -54,11 +54,11 @@ class Seen:
 
     @classmethod
     def of(cls, inputs: Mapping[str, Any], armed: Mapping[str, Any]) -> Seen:
-        """``armed`` holds the token batch of the loss, its weights, and the ``parts`` of the loss by name."""
+        """``armed`` holds the token batch of the loss, its weights, and the ``suspects``, parts of the loss by name."""
         batch = armed["batch"]
         values: dict[str, Tensor | None] = {name: inputs.get(key) for key, name in BUFFERED.items()}
         values |= {"advantages": batch.advantages, "logps": batch.logps, "entropy": batch.entropy}
-        values |= {"weights": armed["weight"], **armed["parts"]}
+        values |= {"weights": armed["weight"], **armed["suspects"]}
         present = {name: value.detach() for name, value in values.items() if value is not None}
         kept = {name: inputs[name] for name in KEPT if isinstance(inputs.get(name), Tensor)}
         return cls(completion_mask(inputs), present, kept)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from entropostat.readers.run_folder import Run
 from entropostat.diagnose import Finding, Log, examine
 from entropostat.diagnose.live import Live
+from entropostat.readers.run_folder import Run
 
 PAUSE = 2.0
 """Seconds between two looks at a file that grows."""

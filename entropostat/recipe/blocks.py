@@ -281,6 +281,11 @@ class Tracking(Block):
     completions: int = Field(8, ge=0, description="completions recorded at every log")
     log_every: int = Field(1, ge=1, description="optimizer steps between logs")
     diagnose: bool = Field(True, description="tell in the terminal, once, what goes wrong; never stops a run")
+    monitor_every: int = Field(
+        5,
+        ge=0,
+        description="one generation in so many has the forces and ratios of its steps monitored; 0: no monitors",
+    )
 
 
 BLOCKS: dict[str, type[Block]] = {

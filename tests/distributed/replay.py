@@ -35,6 +35,7 @@ ALL = {
         {"entropy_bonus": {"coef": 0.05}},
     ],
 }
+MONITORS = ("entropy/", "learning/", "text/", "forces/", "trust/")
 CASES: dict[str, dict[str, Any]] = {
     **{kind: {"loss": {"trl": {"type": kind}}} for kind in ("grpo", "dr_grpo", "dapo", "sapo", "luspo", "vespo", "bnpo")},
     "cispo": {"loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
@@ -180,7 +181,11 @@ def run(case: dict[str, Any], path: str, dtype: torch.dtype, rows: int, accumula
     )
     # Of an accumulated step the micro-batch losses add up.
     summed = [sum(losses[i : i + accumulation]) for i in range(0, len(losses), accumulation)]
-    return {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.control_state}
+    # TRL's own metrics are means over micro-batches, and times differ.
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    logged = [{key: row[key] for key in row if key.startswith(MONITORS)} for row in rows]
+    results = {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.control_state}
+    return {**results, "monitors": logged, "histogram": trainer.monitored.histogram}
 
 
 def main() -> None:

@@ -74,6 +74,21 @@ def test_controllers_reach_the_same_state(runs: Any) -> None:
             assert other["pid"]["control"][path][key] == pytest.approx(value, rel=1e-9 if dtype == "float64" else 1e-4)
 
 
+def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
+    dtype, one, *others = runs
+    tolerance = {"rel": 1e-8, "abs": 1e-10} if dtype == "float64" else {"rel": 2e-3, "abs": 1e-5}
+    keys = set()
+    for name in set(one) - set(DEPENDS_ON_LAYOUT):
+        for other in others:
+            assert other[name]["histogram"] == one[name]["histogram"]
+            for before, after in zip(one[name]["monitors"], other[name]["monitors"], strict=True):
+                assert after == {key: pytest.approx(value, **tolerance) for key, value in before.items()}, name
+                keys |= set(before)
+    assert (
+        len(keys) > 60 and {"forces/aepo/entropy", "forces/covariance/max", "text/distinct", "trust/ratio_max"} <= keys
+    )
+
+
 @pytest.mark.parametrize("name", DEPENDS_ON_LAYOUT)
 def test_means_over_a_micro_batch_differ_as_documented(runs: Any, name: str) -> None:
     _, one, two, accumulated = runs

@@ -67,7 +67,12 @@ def test_two_recipes_train_side_by_side_and_are_compared(tmp_path: Path, cache: 
         facts = json.loads((folder / "run.json").read_text())
         assert facts["seed"] == 0 and facts["versions"]["trl"] and facts["stages"] == {"0/easy": 0, "1/hard": 4}
         assert (folder / "final" / "model.safetensors").is_file()
-        assert (folder / "completions.jsonl").read_text().count("\n") >= 8
+        assert facts["vocabulary"] == 19 and facts["k"] == 8
+        shown = [json.loads(line) for line in (folder / "completions.jsonl").read_text().splitlines()]
+        assert len(shown) >= 8
+        for row in shown:
+            assert "".join(row["tokens"]).startswith(row["completion"]) and len(row["tokens"]) == len(row["entropies"])
+        assert [json.loads(x)["step"] for x in (folder / "histograms.jsonl").read_text().splitlines()] == [1, 5]
         again = subprocess.run(
             command("plan", str(folder / "recipe.yaml")), capture_output=True, check=False, text=True, timeout=60
         )

@@ -22,7 +22,7 @@ TRAINERS = (
     fault("keeps TRL's KL", "seams", '{"beta": 0.0} if self._owns_reference', '{"beta": 0.0} if False'),
     fault("leaves its scalars behind", "seams", "for name, value in before.items():", "for name, value in {}.items():"),
     fault("changes TRL's buffer", "seams", "inputs = dict(inputs)", "inputs = inputs"),
-    fault("forgets the accumulation", "seams", "value / steps if total is None", "value if total is None"),
+    fault("forgets the accumulation", "seams", "value = value / steps", "value = value"),
     fault("weights penalties that are none of the policy's", "seams", "and part.term.policy_term else", "else"),
     fault("loses the old entropy", "seams", '{"old_entropy": result[1], **statistics}', '{"old_entropy": 0 * result[1], **statistics}'),
     fault("samples at the training temperature", "sampling", "setattr(owner, name, value)", "setattr(owner, name, getattr(owner, name))", EXTRA),

@@ -186,6 +186,7 @@ class ThreadReducer:
 
     def __init__(self, rank: int, slots: list[Any], barrier: threading.Barrier) -> None:
         self.rank, self.slots, self.barrier = rank, slots, barrier
+        self.world = len(slots)
 
     def exchange(self, x: Tensor) -> list[Tensor]:
         self.slots[self.rank] = x

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from entropostat.recipe.blocks import Tracking
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -29,10 +31,12 @@ def benchmark() -> Any:
 
 @pytest.fixture(scope="module")
 def counts(benchmark: Any) -> dict[str, Any]:
+    """``ours`` monitors every step, which is more than it does by default."""
     build, size = benchmark["subjects"].build, benchmark["subjects"].SMALL
+    every = {"stock": None, "ours": None, "unmonitored": Tracking(monitor_every=0)}
     return {
-        name: benchmark["counting"].count(build(name == "ours", size, 2 * size.cycle + 1), size.cycle)
-        for name in ("stock", "ours")
+        name: benchmark["counting"].count(build(name != "stock", size, 2 * size.cycle + 1, tracking), size.cycle)
+        for name, tracking in every.items()
     }
 
 
@@ -54,8 +58,16 @@ def test_the_counts_are_those_of_the_configuration(benchmark: Any, counts: dict[
 
 def test_without_generation_the_ops_stay_close(counts: dict[str, Any]) -> None:
     """Stricter than the gate, so that a term that starts to compute twice is seen."""
-    stock, ours = (counts[n]["aten ops"] - counts[n]["aten ops by phase"]["rollout"] for n in ("stock", "ours"))
+    found = [counts[name] for name in ("stock", "unmonitored")]
+    stock, ours = (count["aten ops"] - count["aten ops by phase"]["rollout"] for count in found)
     assert ours / stock <= 1.12
+
+
+def test_monitors_add_no_forward_no_collective_and_few_operators(benchmark: Any, counts: dict[str, Any]) -> None:
+    on, off = counts["ours"], counts["unmonitored"]
+    assert all(on[name] == off[name] for name in benchmark["gates"].EQUAL)
+    assert 0 < on["aten ops"] - off["aten ops"] <= 0.05 * counts["stock"]["aten ops"]
+    assert on["peak bytes"] - off["peak bytes"] <= 1e-3 * counts["stock"]["peak bytes"]
 
 
 def test_the_meter_sees_a_second_forward_a_projection_and_the_bytes_they_hold(benchmark: Any) -> None:

@@ -1,0 +1,54 @@
+"""What a generation's text says about exploration: repetition within a completion, distinct completions within a group.
+
+Both compare hashes: a polynomial of the token ids modulo 2^64. Two texts that differ have one hash with probability 1e-15.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.reduce import group_matrix
+
+BASE = 6364136223846793005
+"""Odd and large: Knuth's multiplier. int64 products wrap."""
+
+
+def _powers(count: int, device: torch.device) -> Tensor:
+    return torch.full((count,), BASE, dtype=torch.int64, device=device).cumprod(0)
+
+
+def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
+    """(2,) float64: n-grams that their completion already held further left, and all n-grams. (B, T) ids, bool valid.
+
+    An n-gram with a token that is not the policy's (padding, tool output) does not count.
+    """
+    if ids.size(1) < n:
+        return torch.zeros(2, dtype=torch.float64, device=ids.device)
+    grams = (ids.unfold(1, n, 1) * _powers(n, ids.device)).sum(2)
+    whole = valid.unfold(1, n, 1).all(2)
+    place = torch.arange(grams.size(1), device=ids.device)
+    # Values of their own keep those that do not count from looking like repeats: hashes are even, these are odd.
+    ordered = torch.where(whole, grams & ~1, 2 * place + 1).sort(1).values
+    repeats = (ordered[:, 1:] == ordered[:, :-1]).sum()
+    return torch.stack([repeats, whole.sum()]).double()
+
+
+def fingerprints(ids: Tensor, valid: Tensor) -> Tensor:
+    """(B,) float64 hash of each completion's valid tokens and their places: 52 bits, which float64 holds exactly."""
+    found = (torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)).sum(1)
+    return (found.bitwise_right_shift(12) & ((1 << 52) - 1)).double()
+
+
+def distinct(prints: Tensor, groups: Tensor) -> float:
+    """Mean over the groups of two and more of the share of completions that differ from each other; NaN without any.
+
+    (N,) hashes and group ids of all ranks. 1: all differ. 1 / G: a group of G says one thing.
+    """
+    ordered = group_matrix(prints, groups)[0].sort(1).values  # NaN, which pads, sorts to the end
+    size = (~ordered.isnan()).sum(1)
+    changes = (ordered[:, 1:] > ordered[:, :-1]).sum(1)  # false against NaN
+    share = ((changes + 1) / size)[size > 1]
+    return float(share.double().mean()) if share.numel() else math.nan

@@ -1,0 +1,272 @@
+"""The monitors in live runs: everything is logged, nothing is changed, and the files hold what the policy did."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from support import tiny
+from transformers import set_seed
+
+from entropostat.recipe.blocks import Tracking
+from entropostat.trainers import monitors
+from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.records import record_files
+
+TERMS: dict[str, Any] = {
+    "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
+    "penalties": [{"kl_ref": {"coef": 0.1}}, {"kl_cov": {"fraction": 0.1}}, {"entropy_bonus": {"coef": 0.01}}],
+}
+GENERATION = {
+    *(
+        f"entropy/{key}"
+        for key in ("p10", "p50", "p90", "p99", "forking", "wrong", "right", "position/0", "position/8")
+    ),
+    *(f"learning/{key}" for key in ("solve_none", "solve_some", "solve_all", "pass@1", "pass@k", "gap")),
+    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct")),
+    *("forces/covariance/mean", "forces/covariance/max"),
+}
+STEP = {
+    *(f"trust/{key}" for key in ("ratio_mean", "ratio_max", "ratio_min", "clip_low", "clip_high", "kl_old")),
+    *(f"forces/{term}/{key}" for term in ("trl", "kl_ref", "kl_cov", "entropy_bonus") for key in ("share", "entropy")),
+    *(f"forces/{term}/{key}" for term in ("clip_cov", "kl_ref", "kl_cov") for key in ("touched_up", "touched_down")),
+}
+EVERY = {"health/monitor_ms"}
+ROWS = ("entropy/", "learning/", "text/", "forces/", "trust/", "health/")
+
+
+@pytest.fixture(scope="module")
+def path() -> str:
+    return tiny.saved()
+
+
+def make(path: Any, spec: dict[str, Any] | None = None, every: int = 1, **changes: Any) -> EntropyGRPOTrainer:
+    own = {key: changes.pop(key) for key in ("reward_funcs", "peft_config") if key in changes}
+    return EntropyGRPOTrainer(
+        **{"reward_funcs": halves, **own},
+        model=path,
+        args=tiny.config(**changes),
+        train_dataset=tiny.prompts(),
+        processing_class=tiny.tokenizer(),
+        objective=spec or tiny.objective(**TERMS),
+        tracking=Tracking(monitor_every=every),
+    )
+
+
+def halves(completions: list[str], **_: Any) -> list[float]:
+    """Right and wrong in every group."""
+    return [float(i % 2 or len(text) > 6) for i, text in enumerate(completions)]
+
+
+def rows(trainer: Any) -> list[dict[str, Any]]:
+    set_seed(1)
+    trainer.train()
+    return [row for row in trainer.state.log_history if "loss" in row]
+
+
+def seen(row: dict[str, Any]) -> set[str]:
+    return {key for key in row if key.startswith(ROWS)}
+
+
+def test_a_run_logs_every_monitor_on_its_clock(path: str) -> None:
+    found = rows(make(path, max_steps=6))
+    for index, row in enumerate(found):
+        expected = STEP | EVERY | (GENERATION if index % 2 == 0 else {"forces/realised"})
+        expected |= {"health/step_seconds"} if index else set()
+        assert expected <= seen(row), (index, expected - seen(row))
+        assert all(math.isfinite(row[key]) for key in seen(row))
+        assert sum(row[key] for key in row if key.endswith("/share")) == pytest.approx(1.0)
+    assert found[0]["trust/ratio_max"] == 1.0 < found[1]["trust/ratio_max"]
+    assert found[0]["forces/entropy_bonus/entropy"] > 0
+    assert found[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
+    assert found[0]["entropy/p10"] < found[0]["entropy/p50"] < found[0]["entropy/p99"] <= math.log(28)
+    assert abs(found[0]["entropy"] - found[0]["entropy/p50"]) < 0.01
+
+
+def test_one_generation_in_so_many_is_monitored_and_none_by_0(path: str) -> None:
+    found = rows(make(path, every=2, max_steps=8))
+    assert ["forces/trl/share" in row for row in found] == [True, True, False, False] * 2
+    assert ["entropy/p50" in row for row in found] == [True, False] * 4
+    off = rows(make(path, every=0, max_steps=2))
+    assert not any(seen(row) for row in off)
+    with pytest.raises(ValueError, match="monitor_every"):
+        Tracking(monitor_every=-1)
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "all terms": (TERMS, {}),
+    "on-policy": ({}, {"steps_per_generation": 1}),
+    "accumulation": (TERMS, {"gradient_accumulation_steps": 2, "steps_per_generation": 4}),
+    "iterations": (TERMS, {"num_iterations": 2}),
+    "own loss": ({"loss": {"gspo": {}}, **TERMS}, {}),
+    "sequence level": ({"loss": {"trl": {"type": "grpo", "importance_sampling_level": "sequence"}}}, {}),
+    "extra rows": ({"penalties": [{"aepo": {"coef": 0.5, "success": -1.0}}]}, {}),
+    "other statistics": (
+        {"weights": [{"entropy_tilt": {"gain": 0.5}}], "penalties": [{"renyi_bonus": {"coef": 0.5}}]},
+        {},
+    ),
+    "advantages of trl": ({"advantages": []}, {}),
+    "truncated rows": (TERMS, {"mask_truncated_completions": True, "max_completion_length": 4}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the forces of the parts are the gradient of the loss that is trained."""
+    terms, changes = CASES[name]
+    spec, gaps = tiny.objective(**terms), []
+
+    def compared(trainer: Any) -> Any:
+        compute = EntropyGRPOTrainer._compute_loss
+
+        def run(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            pulled: list[Any] = []
+            with monkeypatch.context() as patch:
+                patch.setattr(monitors, "force", lambda pull, batch: (pulled.append((pull, batch)), torch.zeros(2))[1])
+                loss = compute(trainer, model, inputs, *args, **kwargs)
+            at = {
+                n: x for n, x in monitors.fields(pulled[0][1]).items() if n in ("logps", "entropy", "extra", "sum_p2")
+            }
+            whole = torch.autograd.grad(loss, list(at.values()), retain_graph=True, allow_unused=True)
+            for field, value in zip(at, whole, strict=True):
+                parts = [pull[field] for pull, _ in pulled if field in pull]
+                if value is not None:
+                    gaps.append(float((sum(parts) + value).abs().max()) / max(float(value.abs().max()), 1e-9))
+            return loss
+
+        return run
+
+    results = []
+    for every in (0, 1):
+        trainer = make(path, spec, every, max_steps=4, **changes)
+        found = rows(trainer)
+        weights = torch.cat([p.flatten() for p in trainer.model.parameters()])
+        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in found], torch.rand(1), weights))
+    (before, draw, weights), (after, same, again) = results
+    assert after == before and torch.equal(draw, same) and torch.equal(weights, again)
+
+    trainer = make(path, spec, 1, max_steps=2, **changes)
+    trainer._compute_loss = compared(trainer)
+    trainer.train()
+    assert gaps and max(gaps) < 1e-5
+
+
+def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
+    """Nothing scored, groups of one, all rows masked."""
+    unscored = lambda completions, **_: [None] * len(completions)
+    found = rows(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
+    assert not {
+        key for row in found for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
+    }
+    assert "entropy/p50" in found[0]
+    found = rows(tiny.ppo(tiny.model(), max_steps=2))
+    assert found[0]["learning/gap"] == 0 and "text/distinct" not in found[0]
+    assert found[0]["forces/trl/share"] == 1.0
+    masked = rows(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
+    assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
+
+
+def test_adapters_are_monitored(path: str) -> None:
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+    assert seen(rows(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
+
+
+def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
+    """A tool speaks in the second half of every completion: only the first half is measured."""
+    trainer = make(path, tiny.objective(), max_steps=2)
+    note, lengths = trainer._note_generation, []
+
+    def tooled(output: dict[str, Any], batch: Any) -> None:
+        output["tool_mask"] = (
+            (torch.arange(output["completion_ids"].size(1)) < 3).long().expand_as(output["completion_ids"])
+        )
+        batch = batch.set(mask=output["completion_mask"] * output["tool_mask"])
+        lengths.extend(batch.mask.sum(1).tolist())
+        note(output, batch)
+
+    trainer._note_generation = tooled
+    found = rows(trainer)[0]
+    outcome = [found.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
+    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in found
+    ids, entropies = trainer.shown_tokens()[0]
+    assert entropies[3:] == [None] * (len(ids) - 3)
+
+
+def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -> None:
+    trainer = make(path, tiny.objective(), max_steps=1)
+    note = trainer._note_generation
+
+    def sampled(output: dict[str, Any], batch: Any) -> None:
+        noise = torch.full_like(batch.old_logps, 0.25)
+        noise[0, 0] = math.nan
+        note({**output, "sampling_per_token_logps": torch.where(batch.valid, batch.old_logps + noise, 1e9)}, batch)
+
+    trainer._note_generation = sampled
+    assert rows(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", ["scored", "on-policy", "on-policy, scored for a term"])
+def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, tmp_path: Path, case: str) -> None:
+    """On-policy the entropies are those of the first forward, row by row in another order."""
+    terms = {"weights": TERMS["weights"]} if "term" in case else {}
+    slices = 2 if case == "scored" else 1
+    trainer = make(
+        path, tiny.objective(**terms), max_steps=1, steps_per_generation=slices, per_device_train_batch_size=8
+    )
+    for callback in record_files(tmp_path, trainer, 5):
+        trainer.add_callback(callback)
+    outputs = []
+    note = trainer._note_generation
+    trainer._note_generation = lambda output, batch: (outputs.append(dict(output)), note(output, batch))[1]
+    policy = tiny.model().eval()
+    rows(trainer)
+    (output,) = outputs
+    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
+    attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
+    exact = completion_entropy(policy, ids, attention, output["prompt_ids"].size(1))
+    lines = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
+    assert len(lines) == 5
+    for index, line in enumerate(lines):
+        kept = output["completion_mask"][index].bool()
+        assert line["tokens"] == [trainer.processing_class.decode([i]) for i in output["completion_ids"][index][kept]]
+        assert line["entropies"] == pytest.approx(exact[index][kept].tolist(), abs=2e-4)
+    (histogram,) = [json.loads(line) for line in (tmp_path / "histograms.jsonl").read_text().splitlines()]
+    assert histogram["step"] == 1 and histogram["key"] == "entropy"
+    assert sum(histogram["counts"]) == int(output["completion_mask"].sum())
+    assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert histogram["edges"][-1] == pytest.approx(math.log(28))
+
+
+def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) -> None:
+    options = {"max_steps": 8, "output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 3}
+    whole = make(path, every=2, shuffle_dataset=False, **options)
+    expected = rows(whole)
+    assert whole.monitored.forecast["line_n"] > 0
+    again = make(path, every=2, shuffle_dataset=False, **options)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    found = [row for row in again.state.log_history if "loss" in row]
+    assert again.monitored.state() == whole.monitored.state()
+    for before, after in zip(expected, found, strict=True):
+        assert seen(before) - {"health/step_seconds"} <= seen(after)
+        assert all(after[key] == before[key] for key in seen(before) if not key.startswith("health/"))
+
+
+def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
+    """With a bonus that alone moves entropy, the foreseen change has the sign and the order of the realised one.
+
+    Nothing is foreseen before five updates have shown what they did.
+    """
+    spec = tiny.objective(advantages=["grpo"], penalties=[{"entropy_bonus": {"coef": -3.0}}])
+    flat = lambda completions, **_: [0.0] * len(completions)
+    found = rows(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
+    assert ["forces/predicted" in row for row in found] == [False] * 11 + [True] * 29
+    realised = [row["forces/realised"] for row in found if "forces/realised" in row][-8:]
+    predicted = [row["forces/predicted"] for row in found[::2] if "forces/predicted" in row][-8:]
+    assert all(x < 0 for x in (*realised, *predicted))
+    assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)

@@ -1,0 +1,60 @@
+"""Faults of the monitors: signs of the forces, masks of the distributions, ranks of the window."""
+
+from __future__ import annotations
+
+from mutation.mutants import Mutant
+
+MATHS = ("tests/unit/test_rl_monitors.py",)
+LIVE = ("tests/contract/test_monitors.py",)
+
+
+def fault(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(f"monitor {name}", f"diagnostics/{file}.py", old, new, MATHS)
+
+
+def live(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = LIVE) -> Mutant:
+    return Mutant(f"monitor {name}", f"{file}.py", old, new, tests, "trainers")
+
+
+MONITORS = (
+    fault("turns the push round", "forces", "total = total - up * excess", "total = total + up * excess"),
+    fault("turns the plain push round", "forces", "predicted_dh(logp, entropy, *sums, up)", "predicted_dh(logp, entropy, *sums, -up)"),
+    fault("turns the bonus round", "forces", "total = total + bonus *", "total = total - bonus *"),
+    fault("forgets the probability of the bonus", "forces", "logp.exp() * excess.square()", "excess.square()"),
+    fault("takes the gradient for the pull", "forces", "name: -value for name", "name: value for name"),
+    fault("forgets the share of the loss", "forces", "list(at.values()), weight,", "list(at.values()), None if weight is None else torch.ones_like(weight),"),
+    fault("adds signed forces", "forces", "[value.abs() for value in own.values()]", "[value for value in own.values()]"),
+    fault("knows every push", "forces", "pushed if known else", "pushed if True else"),
+    fault("pushes masked tokens", "forces", "torch.where(batch.valid, torch.stack([absolute, pushed]), 0.0)", "torch.stack([absolute, pushed])"),
+    fault("touches masked tokens", "forces", "batch.valid & (a > 0)", "(a > 0)"),
+    fault("mixes the signs", "forces", "batch.valid & (a < 0)", "batch.valid & (a > 0)"),
+    fault("counts masked tokens", "entropy", "torch.where(valid, place, BINS)", "place"),
+    fault("sees an even histogram", "entropy", "share.pow(1 / 3)", "share.pow(1 / 2)"),
+    fault("takes the lower token", "entropy", "low + (rank - math.floor(rank)) * (high - low)", "low"),
+    fault("counts what is below", "entropy", "sum(found[index + 1 :])", "sum(found[:index])"),
+    fault("sums masked entropies by place", "entropy", "torch.where(valid, index * DECILES // length.clamp(min=1), DECILES)", "(index * DECILES // length.clamp(min=1)).clamp(0, DECILES)"),
+    fault("counts places from the padding", "entropy", "valid.sum(1, keepdim=True)\n", "torch.full_like(valid.sum(1, keepdim=True), valid.size(1))\n"),
+    fault("sums masked entropies by outcome", "entropy", "torch.where(valid, entropy.detach(), 0.0).sum(1), valid", "entropy.detach().sum(1), valid"),
+    fault("takes the unscored for wrong", "entropy", "right == 0]", "right != 1]"),
+    fault("reads padding", "text", "valid.unfold(1, n, 1).all(2)", "valid.unfold(1, n, 1).any(2)"),
+    fault("compares all rows", "text", ".sort(1).values\n    repeats", ".flatten().sort().values.unsqueeze(0)\n    repeats"),
+    fault("prints padding", "text", "torch.where(valid, ids + 1, 0)", "(ids + 1)"),
+    fault("forgets the order of the text", "text", "torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)", "torch.where(valid, ids + 1, 0) * BASE"),
+    fault("averages the lonely", "text", "[size > 1]", "[size > 0]"),
+    fault("counts the unscored", "learning", "hits / scored,", "hits / table.size(1),"),
+    fault("loses the sign of the gap", "learning", '"gap": k - one', '"gap": one - k'),
+    fault("clips the wrong side", "trust", "(a < 0) & (ratio < low)", "(a > 0) & (ratio < low)"),
+    fault("reads the ratio of the token", "trust", "if sequence else x", "if False else x"),
+    fault("takes the end of the masked", "trust", "torch.where(batch.valid, torch.stack([ratio, -ratio]), -torch.inf)", "torch.stack([ratio, -ratio])"),
+    live("skips a rank", "window", "max(islice(rest, world))", "[*islice(rest, world)][0]", MATHS),
+    live("writes over the first rank", "window", "table[:, rank_of(reducer)] = values", "table[:, 0] = values", MATHS),
+    live("forgets a micro-batch", "window", "values if before is None else before + values", "values", MATHS),
+    live("forgets the largest", "window", "values if before is None else torch.maximum(before, values)", "values", MATHS),
+    live("counts a generation twice", "monitors", "if RIGHT in inputs and OLD_ENTROPY not in inputs:", "if RIGHT in inputs:"),
+    live("loses the share of a part", "monitors", "share if part.dim() else None", "None if part.dim() == 0 else 2 * share"),
+    live("watches every generation", "monitors", "generation % self._tracking.monitor_every == 0", "True"),
+    live("shows rows in the order of the window", "monitors", "table[uid] = values", "table[len(table) - 1 - uid] = values"),
+    live("shows entropies of tool output", "monitors", "round(h, 4) if m else None", "round(h, 4)"),
+    live("forgets the forecast", "monitor_report", "self.forecast |= state", "state"),
+    live("takes the gap of unscored tokens", "monitors", "batch.valid & gap.isfinite()", "gap.isfinite()"),
+)  # fmt: skip

@@ -1,0 +1,251 @@
+"""Monitors of a run: what entropy is, what moves it, and what the text looks like. They change nothing that trains.
+
+Two clocks. Once per generation: groups, text and the distribution of the entropies, those of the policy that generated where
+the trainer scored it anyway, and else those of the first forward. In each optimizer step of one generation in
+``tracking.monitor_every``: ratios, and the gradient of each part of the loss at the log-probs and entropies. Sums over ranks
+travel with collectives that are made in any case: the gather of the advantages, and the close of the window.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropostat.recipe.blocks import Tracking
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.covariance import token_covariance
+from entropostat.rl.diagnostics import entropy, text
+from entropostat.rl.diagnostics.forces import fields, force, pulls, touched
+from entropostat.rl.diagnostics.learning import solving
+from entropostat.rl.diagnostics.trust import trust
+from entropostat.rl.reduce import Reducer
+from entropostat.trainers.monitor_report import Memory, of_generation, of_step
+from entropostat.trainers.normaliser import aggregate
+from entropostat.trainers.rollouts import log_advantages
+from entropostat.trainers.signals import SOLVED
+from entropostat.trainers.window import Window
+
+OLD_ENTROPY, RIGHT = "entropostat/old_entropy", "entropostat/right"
+"""(B, T) and (B,) in TRL's buffer."""
+
+
+class Shown:
+    """Completions of this rank's newest generation that will be recorded, with the entropy of each token."""
+
+    def __init__(self, output: dict[str, Any], batch: TokenBatch, count: int) -> None:
+        self.ids, self.mask = output["completion_ids"][:count], batch.valid[:count]
+        self.kept = output["completion_mask"][:count].bool()
+        self.entropy = None if batch.old_entropy is None else batch.old_entropy[:count]
+        self.later: list[tuple[Tensor, Tensor]] = []
+        """(B,) uids and (B, T) entropies of the forward passes, where the generation was not scored."""
+
+    def rows(self) -> list[tuple[list[int], list[float | None]]]:
+        """Of each completion: its token ids, and their entropies in nats, None where the policy did not choose the token."""
+        if self.entropy is None and not self.later:
+            return []
+        table = torch.zeros(self.ids.shape) if self.entropy is None else self.entropy.float().cpu()
+        for uids, found in self.later:
+            for uid, values in zip(uids.tolist(), found.float().cpu(), strict=True):
+                if uid < len(table):
+                    table[uid] = values
+        own, kept = self.mask.cpu(), (self.kept | self.mask).cpu()
+        return [
+            (ids[k].tolist(), [round(h, 4) if m else None for h, m in zip(e[k].tolist(), o[k].tolist(), strict=True)])
+            for ids, e, o, k in zip(self.ids.cpu(), table, own, kept, strict=True)
+        ]
+
+
+class MonitorMixin:
+    """Part of EntropyMixin. Takes ``tracking``, that block of a recipe."""
+
+    thermostat: Any
+    objective: Any
+    accelerator: Any
+    model: Any
+    state: Any
+    generations: int
+    _reducer: Reducer
+    _window: Window
+    _metrics: dict[str, Any]
+    _unshaped: Tensor | None
+
+    def __init__(self, *args: Any, tracking: Tracking | None = None, **kwargs: Any) -> None:
+        self._tracking = tracking or Tracking()
+        self._spent = 0.0
+        self._closed: float | None = None
+        self._shown: Shown | None = None
+        self._unscored: list[TokenBatch] = []
+        """Micro-batches of an exactly on-policy window, whose covariance waits for the means over all of them."""
+        self._parts: tuple[list[str], list[str]] = ([], [])
+        super().__init__(*args, **kwargs)
+        self.monitored = Memory(math.log(self.model.config.get_text_config().vocab_size))
+
+    @property
+    def _monitoring(self) -> bool:
+        return self._tracking.monitor_every > 0 and self.model.training
+
+    def _watching(self, generation: int) -> bool:
+        """Whether the steps of this generation are monitored."""
+        return self._monitoring and generation % self._tracking.monitor_every == 0
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self._spent += time.perf_counter() - before
+
+    # ------------------------------------------------------------------------------------------ once per generation
+
+    def _note_generation(self, output: dict[str, Any], batch: TokenBatch) -> None:
+        """Of ``batch``, whose advantages are those that train, and of its text in TRL's ``output``, to which keys are added."""
+        if not self._monitoring:
+            log_advantages(self, output["advantages"])
+            return
+        with self._timed(), torch.no_grad():
+            rewards = batch.rewards if self._unshaped is None else self._unshaped
+            right = torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))
+            rows = self._rows(output["completion_ids"], batch, right)
+        found = log_advantages(self, output["advantages"], rows)
+        assert found is not None
+        with self._timed(), torch.no_grad():
+            self._note_groups(found.cpu(), batch)
+            self._window.pool("text", text.repetition(output["completion_ids"], batch.valid))
+            if "sampling_per_token_logps" in output and batch.old_logps is not None:
+                gap = (batch.old_logps - output["sampling_per_token_logps"]).abs()
+                known = batch.valid & gap.isfinite()
+                self._window.pool("sampler", torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()]))
+            if self._tracking.completions and self.accelerator.is_main_process:
+                self._shown = Shown(output, batch, self._tracking.completions)
+            if batch.old_entropy is not None:
+                self._note_entropy(batch.old_entropy, batch.valid, right)
+            sampler = self.objective.sampler
+            if sampler is None or not sampler.term.replaces:  # rows that others will replace are not theirs
+                output[RIGHT] = right
+                if batch.old_entropy is not None:
+                    output[OLD_ENTROPY] = batch.old_entropy
+
+    def _rows(self, ids: Tensor, batch: TokenBatch, right: Tensor) -> Tensor:
+        """(B, 7) float64: what all ranks must know of each completion."""
+        groups = batch.require("uids") if batch.groups is None else batch.groups
+        columns = [groups, right, text.fingerprints(ids, batch.valid), *self._products(batch)]
+        return torch.stack([x.double() for x in columns], dim=1)
+
+    def _products(self, batch: TokenBatch) -> Tensor:
+        """(4, B) sums over the tokens of each completion of 1, A, log pi and A log pi."""
+        a, logp = batch.token_advantages, batch.reference_logps.clamp(min=-1e4)
+        values = torch.stack([torch.ones_like(logp), a.to(logp.dtype), logp, a * logp])
+        return torch.where(batch.valid, values, 0.0).sum(2)
+
+    def _note_groups(self, rows: Tensor, batch: TokenBatch) -> None:
+        """(N, 7) of all ranks."""
+        groups, right, prints = rows[:, 0], rows[:, 1], rows[:, 2]
+        found = {f"learning/{key}": value for key, value in solving(right, groups).items()}
+        found["text/distinct"] = text.distinct(prints, groups)
+        count, a, logp, both = rows[:, 3:].sum(0).tolist()
+        if batch.old_logps is not None and count:
+            found["forces/covariance/mean"] = both / count - a / count * logp / count
+            centred = (batch.token_advantages - a / count) * (batch.old_logps.clamp(min=-1e4) - logp / count)
+            self._window.peak("covariance", torch.where(batch.valid, centred, -torch.inf).amax().double().reshape(1))
+        self._log(found)
+
+    def _note_entropy(self, values: Tensor, valid: Tensor, right: Tensor) -> None:
+        self._window.pool("histogram", entropy.counts(values, valid, self.monitored.ceiling))
+        self._window.pool("position", entropy.by_position(values, valid))
+        self._window.pool("outcome", entropy.by_outcome(values, valid, right))
+
+    def shown_tokens(self) -> list[tuple[list[int], list[float | None]]]:
+        """Of the first completions of this rank's newest generation: token ids, and entropies in nats."""
+        return [] if self._shown is None else self._shown.rows()
+
+    # ------------------------------------------------------------------------------------------ in each optimizer step
+
+    def _note_loss(self, loss: Tensor, inputs: dict[str, Any], armed: dict[str, Any]) -> None:
+        """Of one micro-batch, before our terms are added to TRL's ``loss``. ``armed`` has our parts and the weights."""
+        if not self._monitoring:
+            return
+        with self._timed():
+            batch: TokenBatch = armed["batch"].set(stats={})
+            plain, watching = batch.detached(), self._watching(self.generations - 1)
+            if RIGHT in inputs and OLD_ENTROPY not in inputs:  # nobody has scored this generation before
+                self._note_entropy(plain.require("entropy"), batch.valid, inputs[RIGHT])
+                if self._shown is not None:
+                    self._shown.later.append((batch.require("uids"), plain.require("entropy")))
+                if watching:
+                    self._unscored.append(plain)
+            if not watching:
+                return
+            if batch.old_logps is not None:
+                term = self.objective.loss.term
+                sums, ends = trust(
+                    plain, getattr(term, "importance_sampling_level", term.info.name) in ("sequence", "gspo")
+                )
+                self._window.pool("trust", sums)
+                self._window.peak("ratio", ends)
+            if OLD_ENTROPY in inputs:
+                change = torch.where(batch.valid, plain.require("entropy") - inputs[OLD_ENTROPY], 0.0)
+                self._window.pool("realised", change.sum().double())
+            self._note_forces(loss, inputs, armed, batch)
+
+    def _note_forces(self, loss: Tensor, inputs: dict[str, Any], armed: dict[str, Any], batch: TokenBatch) -> None:
+        at, name = fields(batch), self.objective.loss.name
+        found = {name: pulls(loss, at)} if self.objective.loss.term.delegated else {}
+        moved = {key: weight != 1 for key, weight in armed["each"].items()}
+        share: Tensor | None = None
+        for key, part in armed["parts"].items():
+            if part.dim() and share is None:
+                unit = torch.zeros_like(batch.logps).detach().requires_grad_()
+                (share,) = torch.autograd.grad(aggregate(self, unit, inputs, batch.require("tokens")), unit)
+            found[key] = pulls(part, at, share if part.dim() else None)
+            if part.dim() and key != name:
+                own = [value for field, value in found[key].items() if field != "extra"]
+                moved[key] = torch.stack(own).ne(0).any(0) if own else torch.zeros_like(batch.valid)
+        self._parts = list(found), list(moved)
+        self._window.pool("forces", torch.stack([force(pull, batch) for pull in found.values()]))
+        if moved:
+            self._window.pool("touched", touched(list(moved.values()), batch))
+
+    # ------------------------------------------------------------------------------------------ when the window closes
+
+    def close_window(self, applied: bool) -> bool:
+        if self._unscored and self._monitoring:
+            with self._timed():
+                self._note_covariance()
+        stop: bool = super().close_window(applied)  # type: ignore[misc]
+        if not self._tracking.monitor_every:
+            return stop
+        with self._timed():
+            window, world = self._window, getattr(self.accelerator, "num_processes", 1)
+            found = of_generation(window, self.monitored, self.state.global_step)
+            found |= of_step(window, self.monitored, self._parts, world, self.generations - 1)
+            self._log(found)
+        now = time.perf_counter()
+        times = {"health/monitor_ms": 1000 * self._spent}
+        if self._closed is not None:
+            times["health/step_seconds"] = now - self._closed
+        self._log(times)
+        self._spent, self._closed = 0.0, now
+        return stop
+
+    def _note_covariance(self) -> None:
+        """Of a window that is a whole generation, on-policy. Ranks must agree on the means first: one collective of its own."""
+        batches, self._unscored = self._unscored, []
+        flat = {name: [getattr(b, name)[b.valid] for b in batches] for name in ("logps", "token_advantages")}
+        logps, advantages = (torch.cat(values).unsqueeze(0) for values in flat.values())
+        whole = TokenBatch(logps, torch.ones_like(logps), advantages, reducer=self._reducer)
+        products = token_covariance(whole)
+        top = products.amax() if products.numel() else products.new_tensor(-torch.inf)
+        self._window.pool(
+            "covariance", torch.stack([products.sum().double(), products.new_tensor(products.numel()).double()])
+        )
+        self._window.peak("covariance", top.double().reshape(1))
+
+    def _log(self, found: dict[str, float]) -> None:
+        for key, value in found.items():
+            if math.isfinite(value):
+                self._metrics["train"][key].append(value)
