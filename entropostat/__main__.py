@@ -53,13 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         from entropostat.data.example import DataError
-        from entropostat.recipe.errors import RecipeError, SetupError
+        from entropostat.recipe.errors import RecipeError, RunFault, SetupError, note_fault
 
-        if not isinstance(error, (RecipeError, DataError, SetupError)):
+        if not isinstance(error, (RecipeError, DataError, SetupError, RunFault)):
             raise
         # Mistakes of the user, told in lines that name the place and the fix: a traceback would bury them.
+        note_fault(str(error))
         print(error, file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunFault) else 2
 
 
 def _overrides(words: Sequence[str]) -> list[int]:

@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from entropostat.data.example import Example, Message, Prompt
+from entropostat.recipe.errors import RunFault
 from entropostat.reward.judge import Outcome, judge
 from entropostat.reward.verifier import Verifier
-from entropostat.reward.workers import Workers
+from entropostat.reward.workers import DIED, Workers
 
 log = logging.getLogger(__name__)
 
 Completion = str | Sequence[Message]
+
+PATIENCE = 3
+"""Calls in a row of which not one completion came back from the workers, until the run is given up."""
 
 
 class Model(Protocol):
@@ -50,6 +54,8 @@ class Scorer:
         self.problems: dict[str, Counter[str]] = {name: Counter() for name in verifiers}
         """Completions lost so far, by verifier and kind ('error', 'timeout')."""
         self._keys: dict[str, list[str | None]] = {}
+        self._lost: Counter[str] = Counter()
+        """Calls in a row, by verifier, of which every worker died."""
         self._workers: Workers | None = None
         self._worker_count = workers
 
@@ -99,7 +105,18 @@ class Scorer:
                         outcome.message,
                     )
                 self.problems[name][outcome.problem] += 1
+        self._give_up(name, outcomes)
         return outcomes
+
+    def _give_up(self, name: str, outcomes: Sequence[Outcome]) -> None:
+        """Raises RunFault where the workers die whatever they are given: no reward of the run would mean anything."""
+        died = bool(outcomes) and all(outcome.message.startswith(DIED) for outcome in outcomes)
+        self._lost[name] = self._lost[name] + 1 if died else 0
+        if self._lost[name] >= PATIENCE:
+            raise RunFault(
+                f"reward.{name}: of {PATIENCE} calls in a row no completion was judged, {outcomes[-1].message} each time; "
+                "look for a crash in what the verifier calls, or for memory that ran out"
+            )
 
     def verify(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
         """The judge's verdicts: what evaluation counts. A completion that it cannot judge is not right."""

@@ -24,6 +24,7 @@ Job = tuple[Verifier, str, Example]
 MOST_WORKERS = 8
 GRACE = 15.0
 """Seconds on top of a time-out within which a hanging worker is surely dead and replaced."""
+DIED = "its worker process died"
 RECYCLE_AFTER = 20_000
 """Tasks after which a worker is replaced: sympy and user code leak, and a run is long."""
 
@@ -58,7 +59,7 @@ class Workers:
             for batch in [again] if together else [[index] for index in again]:
                 for index, outcome in zip(batch, self._round([jobs[index] for index in batch]), strict=True):
                     outcomes[index] = outcome
-        return [outcome or Outcome(problem="error", message="its worker process died") for outcome in outcomes]
+        return [outcome or Outcome(problem="error", message=DIED) for outcome in outcomes]
 
     def _round(self, jobs: Sequence[Job]) -> list[Outcome | None]:
         """None for a job whose pool broke before it was done."""
@@ -125,7 +126,7 @@ def _outcome(future: Future[Outcome], verifier: Verifier, deadline: float) -> Ou
             return None
         return Outcome(problem="timeout", message=f"took longer than {verifier.timeout:g} s")
     except ProcessExpired as error:
-        return Outcome(problem="error", message=f"its worker process died (exit code {error.exitcode})")
+        return Outcome(problem="error", message=f"{DIED} (exit code {error.exitcode})")
     except BrokenProcessPool:
         return None
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,12 +44,35 @@ def load_model(
     path: str | Path, *, dtype: str = "auto", attn_implementation: str | None = None, revision: str | None = None
 ) -> PreTrainedModel:
     """Open a causal language model from a folder or the Hub. Code from a repository is never run."""
-    return AutoModelForCausalLM.from_pretrained(
-        str(path),
-        dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-        attn_implementation=attn_implementation,
-        revision=revision or "main",
-        trust_remote_code=False,
+    with opening("model.path", path):
+        return AutoModelForCausalLM.from_pretrained(
+            str(path),
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            attn_implementation=attn_implementation,
+            revision=revision or "main",
+            trust_remote_code=False,
+        )
+
+
+@contextlib.contextmanager
+def opening(key: str, path: str | Path) -> Iterator[None]:
+    """Inside, a model that cannot be had is an OSError that names the recipe's ``key``, the model, and the way out."""
+    try:
+        yield
+    except OSError as error:
+        said = " ".join(str(error).split())
+        raise OSError(unreachable(key, path, error) or f"{key}: cannot open {path}: {said}") from error
+
+
+def unreachable(key: str, path: str | Path, error: Exception) -> str | None:
+    """The line for a model that only the Hub has, where the Hub cannot be asked; None for any other error."""
+    if Path(path).exists() or not re.search(r"connect|offline|timed out", str(error), re.IGNORECASE):
+        return None
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") != "0"
+    why = "HF_HUB_OFFLINE forbids to ask the Hub" if offline else "the Hub does not answer"
+    return (
+        f"{key}: {path} is neither a folder nor in the cache, and {why}: run `hf download {path}` where there is a "
+        f"network, then set {key} to its folder, or HF_HOME to its cache"
     )
 
 
@@ -57,9 +84,10 @@ def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Open a tokenizer for generation: it pads on the left, with the end token where it has no padding of its own."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        str(path), revision=revision or "main", padding_side="left", trust_remote_code=False
-    )
+    with opening("model.path", path):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(path), revision=revision or "main", padding_side="left", trust_remote_code=False
+        )
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ValueError(f"model {path}: its tokenizer has neither a padding nor an end token; set one and save it")

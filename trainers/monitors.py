@@ -80,6 +80,7 @@ class MonitorMixin:
         self._spent = 0.0
         self._closed: float | None = None
         self._shown: Shown | None = None
+        self._kept: list[Any] = []
         self._unscored: list[TokenBatch] = []
         """Micro-batches of an exactly on-policy window, whose covariance waits for the means over all of them."""
         self._parts: tuple[list[str], list[str]] = ([], [])
@@ -161,7 +162,11 @@ class MonitorMixin:
 
     def shown_tokens(self) -> list[tuple[list[int], list[float | None]]]:
         """Of the first completions of this rank's newest generation: token ids, and entropies in nats."""
-        return [] if self._shown is None else self._shown.rows()
+        return self._kept if self._shown is None else self._shown.rows()
+
+    def show_again(self, rows: list[Any]) -> None:
+        """After a resume: what ``shown_tokens`` gave when the checkpoint was written."""
+        self._kept = rows
 
     # ------------------------------------------------------------------------------------------ in each optimizer step
 

@@ -55,6 +55,10 @@ class Progress(TrainerCallback):
         return f"{reward}{now}{sparkline(self.entropy)}"
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

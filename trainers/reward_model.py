@@ -22,6 +22,7 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 from entropostat.data.example import Example
 from entropostat.reward.scoring import Completion, Scorer
 from entropostat.reward.verifiers.model import RewardModel
+from entropostat.trainers.models import unreachable
 
 
 @dataclass
@@ -96,6 +97,8 @@ def load_reward_model(
         config = AutoConfig.from_pretrained(path, **options)
         tokenizer = AutoTokenizer.from_pretrained(path, truncation_side="left", **options)
     except (OSError, ValueError) as error:
+        if text := unreachable(f"{key}.path", path, error):
+            raise OSError(text) from error
         folder = "there is no folder" if path.startswith((".", "/", "~")) and not Path(path).is_dir() else "cannot open"
         raise OSError(f"{key}.path: {folder} {path}: {str(error).splitlines()[0]}") from error
     dtype = term.dtype if term.dtype == "auto" else getattr(torch, term.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shlex
 import sys
@@ -37,6 +38,7 @@ from entropostat.train import FOLDER_NOTE
 from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
+from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
@@ -54,18 +56,20 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
-    with in_one_line(recipe.name):
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells every try to reach the Hub
+    with in_one_line(recipe.name, recipe.run_dir):
         checkpoint = checkpoints.find(recipe, resume)
         scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
         trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
         if checkpoint:
             check_engine(trainer, checkpoint)
-    try:
-        with stop_on_signal(trainer):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        scorer.close()
-    return finish(recipe, trainer, evaluation)
+    with faults_in_one_line(trainer, command or f"entropostat train {recipe.path}"):
+        try:
+            with stop_on_signal(trainer):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        finally:
+            scorer.close()
+        return finish(recipe, trainer, evaluation)
 
 
 def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
@@ -75,6 +79,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     check_world(config.world_size)
     if checkpoint:
         checkpoints.check(recipe, checkpoint, config.world_size)
+    check_devices()
+    check_vllm_server(config)
     set_seed(recipe.seed)
     pools, tests = load_data(recipe)
     order = plan_prompts(recipe, config, pools)
@@ -146,13 +152,6 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
-
-
-def check_world(found: int) -> None:
-    """`accelerate launch --cpu --num_processes 2` quietly runs one process: the launcher says how many it meant."""
-    expected = os.environ.get("ENTROPOSTAT_EXPECT_WORLD")
-    if expected and int(expected) != found:
-        raise RuntimeError(f"the launcher asked for {expected} processes, but {found} run: check launch.strategy")
 
 
 def on_all_ranks(function: Any, *args: Any) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.lints import lints
 
@@ -31,13 +33,43 @@ def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, d
     gpus = visible_gpus()
     if not gpus and recipe.launch.strategy == "fsdp2":
         raise fail(Origin(display(recipe.path)), "launch.strategy", "fsdp2 needs GPUs; use ddp or zero3 on a CPU")
+    check_gpus(recipe, gpus)
     arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     words = command(recipe, arguments, gpus, os.environ)
     added = environment(recipe, gpus)
     print(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)]), flush=True)
     if dry_run:
         return 0
-    return subprocess.run(words, env={**os.environ, **added}, check=False).returncode
+    with tempfile.TemporaryDirectory() as scratch:
+        note = Path(scratch) / "fault"
+        code = subprocess.run(words, env={**os.environ, **added, FAULT_NOTE: str(note)}, check=False).returncode
+        if code and note.exists():  # the launcher has put a page of its own below the line that says it
+            print(note.read_text(), file=sys.stderr)
+    return code
+
+
+def check_gpus(recipe: Recipe, gpus: int) -> None:
+    """Raises for more processes than GPUs. Without any GPU processes run on the CPU, as many as one likes."""
+    here = -(-arithmetic(recipe).world // recipe.launch.num_machines)
+    if 0 < gpus < here:
+        message = (
+            f"{here} processes on this machine, which has {gpus} GPU{'s' if gpus > 1 else ''} to see; ask for fewer"
+        )
+        raise fail(Origin(display(recipe.path)), "launch.num_processes", message)
+
+
+def check_port(port: str) -> None:
+    """Raises where another program listens on the port at which the machines are to meet: they would wait for ever.
+
+    On one machine accelerate takes another port by itself.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(port)))
+        except (OSError, ValueError, OverflowError) as error:
+            where = Origin(COMMAND_LINE)
+            raise fail(where, "MASTER_PORT", f"{port} cannot be used ({error}); set another on all machines") from error
 
 
 def config(recipe: Recipe, gpus: int) -> Path:
@@ -56,6 +88,8 @@ def command(recipe: Recipe, arguments: list[str], gpus: int, env: Mapping[str, s
             where = Origin(COMMAND_LINE)
             names = ", ".join(missing)
             raise fail(where, "launch.num_machines", f"{launch.num_machines} machines need {names} in the environment")
+        if env["MACHINE_RANK"] == "0":
+            check_port(env["MASTER_PORT"])
         for name, flag in MACHINES.items():
             words += [flag, env[name]]
     elif "MASTER_PORT" in env:

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.faults import LOST, reason
+
 COMMAND_LINE = "command line"
+FAULT_NOTE = "ENTROPOSTAT_FAULT_NOTE"
+"""Environment variable: the file into which a process of `launch` writes why it ends, for its parent to say last."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,29 @@ class RunFault(Exception):
 
 
 @contextlib.contextmanager
-def in_one_line(name: str) -> Iterator[None]:
-    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where."""
+def in_one_line(name: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where.
+
+    ``folder`` is where it would write.
+    """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, ImportError, LookupError) as error:
-        if os.environ.get("ENTROPOSTAT_TRACEBACK"):
+    except Exception as error:
+        found = reason(error, folder)
+        plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError, LookupError))
+        if os.environ.get("ENTROPOSTAT_TRACEBACK") or (found is None and not plain):
             raise
-        text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        text = found or " ".join(said.split())
         raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
+
+
+def note_fault(text: str) -> None:
+    """Leave ``text`` for the `launch` that started this process, if one did and nothing lies there yet."""
+    named = os.environ.get(FAULT_NOTE)
+    if named and LOST not in text:
+        with contextlib.suppress(OSError), Path(named).open("x") as stream:
+            stream.write(text)
 
 
 def fail(origin: Origin, key: str, message: str) -> RecipeError:

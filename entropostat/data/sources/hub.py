@@ -42,6 +42,11 @@ class Hub:
                 table = datasets.load_dataset(path, self.name, split=self.split, revision=self.revision)
         except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if local is None and isinstance(error, ConnectionError):
+                get = f"hf download --repo-type dataset {self.path}"
+                reason += (
+                    f"; run `{get}` where there is a network, then set path to its folder, or HF_HOME to its cache"
+                )
             raise DataError(
                 f"data source hub: cannot load path {self.path!r} (name {self.name!r}, split {self.split!r}): {reason}"
             ) from error

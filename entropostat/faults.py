@@ -1,0 +1,63 @@
+"""What broke outside of the code: a disk, a file system, a connection, another process. Each in words that name the fix.
+
+Imports no torch. The libraries report one and the same fault in several ways: safetensors by an exception of its own with the
+system's error in its text, torch by a check of where its archive ends. So the chain of exceptions is searched for all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter")
+"""torch.save, where the disk took less than it wrote."""
+PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socket Timeout|heartbeat", re.IGNORECASE)
+LOST = "lost the connection to another process of this run, whose own message says why"
+
+
+def reason(error: BaseException, folder: Path) -> str | None:
+    """One line without a full stop, or None for what is no fault of the surroundings. ``folder`` is the run's."""
+    chain = list(_chain(error))
+    for each in chain:
+        number = _number(each)
+        if type(each) is RuntimeError and ARCHIVE.search(str(each)):
+            number = errno.ENOSPC if os.access(folder, os.W_OK) else errno.EROFS
+        file = getattr(each, "filename", None) or folder
+        if number in FULL:
+            room = f"{_free(folder) >> 20} MB free"
+            return f"no space left for {file} ({room}): make room, or lower trainer.save_total_limit"
+        if number in CLOSED:
+            return f"cannot write {file}: {os.strerror(number)}; make it writable, or choose another output_dir"
+    for each in chain:
+        if type(each).__name__ == "OutOfMemoryError":
+            return "out of GPU memory: lower trainer.per_device_train_batch_size and raise trainer.gradient_accumulation_steps"
+        if isinstance(each, RuntimeError) and PEER.search(str(each)):
+            return LOST
+    if isinstance(error, OSError):
+        return " ".join(str(error).split())
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _number(error: BaseException) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
+
+
+def _free(folder: Path) -> int:
+    """Bytes on the file system of ``folder`` or of the nearest folder above it that there is."""
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    return shutil.disk_usage(there).free
