@@ -129,7 +129,15 @@ def test_the_best_checkpoint_is_named_as_it_will_be_called_and_kept(path: str, t
 
 
 def log(trainer: Any) -> list[dict[str, Any]]:
-    timed = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+    timed = (
+        "health/monitor_ms",
+        "health/step_seconds",
+        "step_time",
+        "train_runtime",
+        "train_samples_per_second",
+        "train_steps_per_second",
+        "train_loss",
+    )
     return [{k: v for k, v in row.items() if k not in timed} for row in trainer.state.log_history]
 
 
