@@ -28,11 +28,6 @@ from entropostat.trainers.shards import cut, refresh, share, whole
 log = logging.getLogger(__name__)
 
 FILE = "anchor.safetensors"
-METRICS = {
-    "anchor/initial_share": "ema: weight that the initial policy still has in the reference, decay to the power of steps.",
-    "anchor/resets": "reset: how often the reference was set to the policy.",
-}
-"""No distance of the weights: `kl` tells what matters of it, and a norm would be one more pass over both models."""
 
 
 def rule(control: Control) -> KLRef | None:

@@ -32,14 +32,6 @@ from entropostat.trainers.vocabulary import innermost
 
 VALUES, RETURNS = f"{KEY}old_values", f"{KEY}returns"
 """(B, T + 1, K) and (B, T) in TRL's buffer."""
-METRICS = {
-    "critic/loss": "Value loss, mean over the tokens, before its coefficient.",
-    "critic/clip_fraction": "Share of tokens whose value has moved further from the old one than `critic.clip`.",
-    "critic/value": "Mean value of the states of the generation, at generation time, in units of the reward.",
-    "critic/return": "Mean return of these states.",
-    "critic/explained_variance": "1 - Var(return - value) / Var(return): 1 is a perfect critic, 0 one that knows the mean.",
-    "critic/disagreement": "Mean distance of the twin heads.",
-}
 
 
 class EntropyPPOTrainer(EntropyGRPOTrainer):

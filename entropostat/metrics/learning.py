@@ -72,6 +72,11 @@ METRICS: tuple[Metric, ...] = (
         "up",
     ),
     _learning("critic/disagreement", "reward", "Mean distance between twin heads.", "Critic: disagreement"),
-    _learning("critic/loss", "1", "The value loss.", "Critic: loss", "down"),
-    _learning("critic/clip_fraction", "share", "Values that the value clip held back.", "Critic: clipped"),
+    _learning("critic/loss", "1", "Value loss, token mean, before its coefficient.", "Critic: loss", "down"),
+    _learning(
+        "critic/clip_fraction",
+        "share",
+        "Tokens whose value moved further from the old one than `critic.clip`.",
+        "Critic: clipped",
+    ),
 )

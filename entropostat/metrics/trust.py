@@ -48,7 +48,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     _trust("radius/scale", "share", "Part of the step that is made. Below 1: it was shortened.", "Share of the step"),
     _trust(
-        "anchor/initial_share", "share", "Weight of the initial policy in the moving reference.", "Moving reference"
+        "anchor/initial_share",
+        "share",
+        "Weight that the initial policy still has in the moving reference.",
+        "Moving reference",
     ),
     _trust("anchor/resets", "1", "Times that the reference was set to the policy so far.", "Resets of the reference"),
 )

@@ -55,7 +55,9 @@ def test_plan_is_quick():
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["plan", CONTROLLED], ["methods"], ["schema"]], ids=lambda words: words[0]
+    "words",
+    [["--help"], ["plan", CONTROLLED], ["methods"], ["schema"], ["dashboard", "metrics"]],
+    ids=lambda words: words[0],
 )
 def test_light_commands_import_nothing_heavy(words):
     code = (

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True, check=False, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "warn: collapse: entropy .01 nats since step 3" in done.stderr
+    assert "warning: collapse: entropy .01 nats since step 3" in done.stderr
     assert KEY not in done.stdout + done.stderr
     return folder / "quickstart-pid-kl"
 
@@ -92,7 +92,7 @@ def test_wandb_is_told_what_each_key_is(run: Path, wandb_files: list[Path]) -> N
     assert summary["train/reward"]["max"] == pytest.approx(best, abs=1e-6)
 
 
-def test_wandb_has_completions_and_alerts(run: Path, wandb_files: list[Path]) -> None:
+def test_completions_and_alerts_reach_the_trackers(run: Path, wandb_files: list[Path]) -> None:
     tables = [row for row in history(wandb_files[0]) if "train/completions/path" in row]
     assert len(tables) == 2  # generations
     content = json.loads((wandb_files[0].parent / "files" / tables[-1]["train/completions/path"]).read_text())
@@ -101,6 +101,8 @@ def test_wandb_has_completions_and_alerts(run: Path, wandb_files: list[Path]) ->
     assert [row[:3] for row in content["data"]] == [[r["step"], r["prompt"], r["completion"]] for r in recorded[-8:]]
     alerts = [content for kind, content in read(wandb_files[0]) if kind == "alert"]
     assert next((a["title"], a["level"]) for a in alerts) == ("collapse", "WARN")
+    with sqlite3.connect(run.parent / "trackio" / "trial.db") as base:
+        assert ("collapse", "warn") in set(base.execute("select title, level from alerts"))
 
 
 def test_trackio_has_the_rows_as_groups(run: Path) -> None:

@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
     def alarming(self: Evaluation, state: object) -> None:
         measured(self, state)
-        alert("collapse", "entropy .01 nats since step 3", "warn")
+        alert("collapse", "entropy .01 nats since step 3", "warning")
 
     Evaluation.run = alarming  # type: ignore[method-assign]
     assert run_recipe(recipe) == 0

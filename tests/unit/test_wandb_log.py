@@ -57,7 +57,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         logged(callback, 11, **{"leash/kl": 0.1})
         append(completions, completion(12, tokens=["=", "2"], entropies=[0.5, None]))
         logged(callback, 12)
-        alerts.alert("collapse", "entropy .01 nats", "error")
+        alerts.alert("collapse", "entropy .01 nats", "critical")
         wandb.log({"long": LONG})
         callback.on_train_end(ARGS, state(12), None)
         assert wandb.run is None, "the next run in this process would add to it"
@@ -93,7 +93,7 @@ def test_an_alert_reaches_wandb(file: Path) -> None:
 
 def test_an_alert_is_a_line_where_no_tracker_is_on(capsys: pytest.CaptureFixture[str]) -> None:
     alerts.alert("collapse", "entropy .01 nats")
-    assert capsys.readouterr().err == "warn: collapse: entropy .01 nats\n"
+    assert capsys.readouterr().err == "warning: collapse: entropy .01 nats\n"
 
 
 def test_a_record_over_several_blocks_is_read(file: Path) -> None:
