@@ -27,7 +27,7 @@ def reason(error: BaseException, folder: Path) -> str | None:
     for each in chain:
         number = _number(each)
         if type(each) is RuntimeError and ARCHIVE.search(str(each)):
-            number = errno.ENOSPC if os.access(folder, os.W_OK) else errno.EROFS
+            number = errno.ENOSPC if os.access(_there(folder), os.W_OK) else errno.EROFS
         file = getattr(each, "filename", None) or folder
         if number in FULL:
             room = f"{_free(folder) >> 20} MB free"
@@ -58,6 +58,10 @@ def _number(error: BaseException) -> int | None:
 
 
 def _free(folder: Path) -> int:
-    """Bytes on the file system of ``folder`` or of the nearest folder above it that there is."""
-    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
-    return shutil.disk_usage(there).free
+    """Bytes on the file system of ``folder``."""
+    return shutil.disk_usage(_there(folder)).free
+
+
+def _there(folder: Path) -> Path:
+    """``folder``, or the nearest one above it that there is."""
+    return next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
