@@ -126,7 +126,11 @@ def ranks(case: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         words = [sys.executable, "-W", "ignore", "-m", "accelerate.commands.launch", "--num_processes", "2"]
-        words += ["--config_file", str(RECIPES / "accelerate" / f"{file}.yaml"), str(HERE.with_name("scaling_ranks.py"))]
+        words += [
+            "--config_file",
+            str(RECIPES / "accelerate" / f"{file}.yaml"),
+            str(HERE.with_name("scaling_ranks.py")),
+        ]
         environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
         done = subprocess.run(
             [*words, str(out), str(ACCUMULATION), *flags],

@@ -32,7 +32,9 @@ SIZES = {
     "eos_token_id": 1,
 }
 FAMILIES = {"qwen2": Qwen2Config, "qwen3": Qwen3Config, "llama": LlamaConfig}
-SMALL = Run(from_config({"model_type": "qwen2", **SIZES}), "single", world=1, micro=4, prompt=32, completion=96, device="cpu")
+SMALL = Run(
+    from_config({"model_type": "qwen2", **SIZES}), "single", world=1, micro=4, prompt=32, completion=96, device="cpu"
+)
 """Small enough for a core, and large enough for the layers to outweigh what is not counted."""
 
 WEIGHT_TRAFFIC: dict[str, Any] = {"micro": 2, "prompt": 4, "completion": 12, "checkpointing": False}
@@ -87,7 +89,9 @@ def training(family: str, dtype: torch.dtype, mixed: bool, checkpointing: bool, 
     computed = {m: sum(v for k, v in found.at(m).items() if k not in left_out) for m in (HEAD, LAYERS)}
     moment = max(computed, key=lambda name: computed[name])
     # With checkpointing autocast's copies are gone when the forward ends.
-    held = kept(run) + sum(v for k, v in found.at(HEAD).items() if k == "weights" or "weights" in k and not checkpointing)
+    held = kept(run) + sum(
+        v for k, v in found.at(HEAD).items() if k == "weights" or ("weights" in k and not checkpointing)
+    )
     return {
         "measured": meter.peak,
         "computed": computed[moment],
@@ -103,7 +107,12 @@ def sampling(family: str, dtype: torch.dtype) -> dict[str, Any]:
     run = run_of(built, dtype=dtype.itemsize, slices=4)
     ids = torch.randint(3, built.config.vocab_size, (run.rollouts, run.prompt))
     config = GenerationConfig(
-        max_new_tokens=run.completion, min_new_tokens=run.completion, do_sample=True, top_k=0, pad_token_id=0, eos_token_id=1
+        max_new_tokens=run.completion,
+        min_new_tokens=run.completion,
+        do_sample=True,
+        top_k=0,
+        pad_token_id=0,
+        eos_token_id=1,
     )
     with metered([*built.parameters(), *built.buffers()]) as meter, torch.no_grad():
         built.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)

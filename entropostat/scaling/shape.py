@@ -48,7 +48,15 @@ class Shape:
     def layer_tensors(self) -> tuple[int, ...]:
         """Numbers in each weight of a layer: its matrices, biases, and norms."""
         hidden, inner, queries, keys = self.hidden, self.intermediate, self.queries, self.keys
-        found = [hidden * queries, hidden * keys, hidden * keys, queries * hidden, *3 * [hidden * inner], hidden, hidden]
+        found = [
+            hidden * queries,
+            hidden * keys,
+            hidden * keys,
+            queries * hidden,
+            *3 * [hidden * inner],
+            hidden,
+            hidden,
+        ]
         found += [queries, keys, keys] if self.qkv_bias else []
         found += [hidden] if self.output_bias else []
         found += [inner, inner, hidden] if self.mlp_bias else []
