@@ -68,7 +68,10 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
     base = run.shape.parameters
     whole, count = base + adapters(run) + critic_weights(run), trained(run)
     found: list[Transfer] = []
-    add = lambda name, kind, tensor: found.append(Transfer(name, kind, tensor, n))
+
+    def add(name: str, kind: Kind, tensor: float) -> None:
+        found.append(Transfer(name, kind, tensor, n))
+
     scoring = run.slices / updates
     if run.strategy == "ddp":
         add("gradients", "all-reduce", count * bytes_.gradient)

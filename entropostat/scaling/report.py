@@ -46,9 +46,9 @@ def report(recipe: Recipe, asked: Asked) -> tuple[dict[str, Any], list[Lint]]:
     """The estimate, {"shape", "memory", "communication", "text"}; without a shape, {"unknown", "text"}."""
     try:
         shape, where = source.find(recipe, asked.shape)
+        run = of_recipe(recipe, shape)
     except UnknownShape as error:
         return {"unknown": str(error), "text": [f"memory      unknown: {error}"]}, []
-    run = of_recipe(recipe, shape)
     found, traffic = memory(run), communication(run)
     prompt, why = prompt_tokens(recipe)
     lengths = f"prompts of {prompt} tokens ({why}), completions of {run.completion}, all counted at full length"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.blocks import STRATEGIES, Critic, Peft
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
 from entropostat.recipe.recipe import Recipe
-from entropostat.scaling.shape import Shape
+from entropostat.scaling.shape import Shape, UnknownShape
 
 PROMPT = 512
 """Tokens of a prompt where nothing in the recipe bounds them."""
@@ -94,9 +95,14 @@ class Run:
 
 
 def of_recipe(recipe: Recipe, shape: Shape) -> Run:
-    """The recipe's own run. ``auto`` counts as 16 bits, which published weights have."""
+    """The recipe's own run. ``auto`` counts as 16 bits, which published weights have.
+
+    Raises UnknownShape where completions have no bound.
+    """
     sizes, model = arithmetic(recipe), recipe.model
-    value = lambda key: trainer_value(recipe, key)
+    value = partial(trainer_value, recipe)
+    if value("max_completion_length") is None:
+        raise UnknownShape("trainer.max_completion_length is null, and completions have no bound; give it a number")
     half = model.dtype != "float32"
     bf16, fp16 = recipe.trainer.get("bf16", model.dtype == "bfloat16"), value("fp16")
     forwards = extra_forwards(recipe, sizes)

@@ -60,7 +60,7 @@ def side_by_side(runs: Sequence[Run], spend: Callable[[Run, list[Transfer]], flo
     for run in runs:
         mine, traffic = found[run.strategy], communication(run)
         at = mine.at(mine.moment)
-        parts = [_size(sum(at.get(item, 0.0) for item in items), one) for items in COLUMNS.values()]
+        parts = [_size(sum(at.get(item, 0.0) for item in items) or None, one) for items in COLUMNS.values()]
         sent = sum(t.sent for t in traffic)
         fits = "" if run.gpu is None or mine.peak <= run.gpu else " !"
         rows.append(
