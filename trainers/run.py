@@ -106,7 +106,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     for callback in (MetricsFile(folder), completions, Progress(folder.name), evaluation):
         trainer.add_callback(callback)
     if recipe.tracking.diagnose:
-        trainer.add_callback(Diagnosis(len(tokenizer), past=folder / "metrics.jsonl"))
+        names = [term.name for _, term in recipe.terms]
+        trainer.add_callback(Diagnosis(len(tokenizer), names, past=folder / "metrics.jsonl"))
     return trainer, evaluation
 
 
