@@ -24,6 +24,8 @@ BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
 GAIN = 0.075
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
+WORSE = 0.04
+"""Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
 SOLVED = 0.95
 """A reward up here cannot rise."""
 HIGH = 0.42
@@ -70,7 +72,7 @@ def collapse(log: Log) -> Iterator[Finding]:
             looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
             for now, until in zip(looks, [*looks[1:], math.inf], strict=True):
                 found = change(sets, before, since, now)
-                if found is not None and found[0] + 0.5 * found[1] < 0:
+                if found is not None and found[0] + 0.5 * found[1] < -WORSE / math.sqrt(found[3]):
                     here = (series.steps >= now) & (series.steps < until)
                     ill[first:end] |= here[first:end]
                     told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
