@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,14 @@ class Diagnosis(TrainerCallback):
     ``milliseconds`` sums up what it cost, for ``health/monitor_ms``.
     """
 
-    def __init__(self, vocabulary: int | None = None, alert: Alert | None = None, past: Path | None = None) -> None:
-        self.live, self.alert, self.past = Live(vocabulary), alert, past
+    def __init__(
+        self,
+        vocabulary: int | None = None,
+        terms: Iterable[str] = (),
+        alert: Alert | None = None,
+        past: Path | None = None,
+    ) -> None:
+        self.live, self.alert, self.past = Live(vocabulary, terms), alert, past
         self.milliseconds = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

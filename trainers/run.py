@@ -123,7 +123,8 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         trainer.add_callback(callback)
     attach_trackers(trainer, recipe, folder)
     if recipe.tracking.diagnose:
-        trainer.add_callback(Diagnosis(len(tokenizer), past=folder / "metrics.jsonl"))
+        names = [term.name for _, term in recipe.terms]
+        trainer.add_callback(Diagnosis(len(tokenizer), names, past=folder / "metrics.jsonl"))
     return trainer, evaluation
 
 

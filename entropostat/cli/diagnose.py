@@ -27,8 +27,8 @@ def run(folder: str, as_json: bool, live: bool) -> int:
         return 2
     if live:
         return follow(Path(folder), as_json)
-    log = Log.of(found)
-    log.vocabulary = log.vocabulary or vocabulary(Path(folder))
+    log = Log(vocabulary(Path(folder)), terms(Path(folder)))
+    log.extend(Log.ordered(found.rows))
     findings = examine(log)
     print(json.dumps(report(found.name, log, findings), indent=2) if as_json else text(found.name, log, findings))
     return 1 if findings else 0
@@ -42,6 +42,18 @@ def vocabulary(folder: Path) -> int | None:
     except (json.JSONDecodeError, AttributeError):
         return None
     return given if isinstance(given, int) and given > 1 else None
+
+
+def terms(folder: Path) -> list[str]:
+    """Names of the objective's terms, by the run's own recipe.yaml."""
+    from entropostat.recipe import load
+    from entropostat.recipe.errors import RecipeError
+
+    file = folder / "recipe.yaml"
+    try:
+        return [term.name for _, term in load(file).terms] if file.is_file() else []
+    except RecipeError:  # of another version: its log can be read nevertheless
+        return []
 
 
 def report(name: str, log: Log, findings: list[Finding]) -> dict[str, Any]:
@@ -71,7 +83,7 @@ def line(one: Finding) -> str:
 
 def follow(folder: Path, as_json: bool) -> int:
     """Print each finding as it comes, until the run has its summary. The exit code is that of ``run``."""
-    live, any_found = Live(vocabulary(folder)), False
+    live, any_found = Live(vocabulary(folder), terms(folder)), False
     for row in growing(folder):
         for one in live.look() if row is None else live.add(row):
             any_found = True

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from entropostat.diagnose.log import Log
+from collections.abc import Mapping
+
+import numpy as np
+
+from entropostat.diagnose.log import Floats, Log
 
 
 def _penalty(log: Log, term: str, options: str) -> str:
     """Edits the term where the run has it, adds it where not."""
-    present = any(key.startswith((f"{term}/", f"forces/{term}/", f"control/penalties.{term}.")) for key in log.keys)
+    present = term in log.terms or any(
+        key.startswith((f"{term}/", f"forces/{term}/", f"control/penalties.{term}.")) for key in log.keys
+    )
     entry = f"edit: {{{term}: {options}}}" if present else f"+{term}: {options}"
     return f"objective:\n  penalties:\n    {entry}\n"
 
@@ -47,36 +53,49 @@ def wrong_tokens(log: Log) -> str:
 
 
 def saturated(log: Log, knob: str, value: float) -> str:
+    why = "# Widen the bound at which the loop sits, or move the target to what this actuator reaches.\n"
+    if _autopilot(log, knob):
+        return why + _loop(knob, "autopilot", {"gain_max": 2.0, "bonus_high": 0.2})
+    if _at_low(log, knob, value):
+        return why + _loop(knob, "pid", {"low": value / 3 if value > 0 else value * 3 if value < 0 else -0.01})
+    return why + _loop(knob, "pid", {"high": value * 3 if value > 0 else 0.01})
+
+
+def oscillating(log: Log, knob: str) -> str:
+    why = "# A third of the gains, a smoother signal, and a limit to the change per update.\n"
+    error, p, i = (log.series(f"control/{knob}/{key}").finite.values for key in ("error", "p", "i"))
+    gains: dict[str, float] = {}
+    if len(error) == len(p) and (found := _ratio(p, error)):
+        gains["kp"] = found / 3
+    if len(error) == len(i) and (found := _ratio(np.diff(i), error[1:])):
+        gains["ki"] = found / 3
+    if _autopilot(log, knob):
+        return why + _loop(knob, "autopilot", gains | {"smoothing": 0.8})
+    output = log.series(f"control/{knob}/output").finite.values
+    slew = max(float(output.max() - output.min()) / 50, 1e-6) if len(output) else 0.01
+    return why + _loop(knob, "pid", gains | {"smoothing": 0.8, "slew": slew})
+
+
+def _loop(knob: str, kind: str, options: Mapping[str, float]) -> str:
     slot, _, rest = knob.partition(".")
     term, _, field = rest.partition(".")
-    bound = "low" if _at_low(log, knob, value) else "high"
-    wider = (value * 3 if value > 0 else value * 0.3) if bound == "high" else (value / 3 if value > 0 else value - 0.01)
-    why = "# Widen the bound at which the loop sits, or move the target to what this actuator reaches.\n"
-    return why + f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{pid: {{{bound}: {wider:.3g}}}}}}}}}\n"
+    text = ", ".join(f"{key}: {value:.3g}" for key, value in options.items())
+    return f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{{kind}: {{{text}}}}}}}}}\n"
+
+
+def _autopilot(log: Log, knob: str) -> bool:
+    return log.has(f"control/{knob}/authority") or log.has(f"control/{knob}/rest")
+
+
+def _ratio(values: Floats, error: Floats) -> float:
+    """The gain by which an error became a part of the output, as far as no bound cut it."""
+    use = np.abs(error) > 1e-6
+    return float(np.median(np.abs(values[use] / error[use]))) if use.any() else 0.0
 
 
 def _at_low(log: Log, knob: str, value: float) -> bool:
     output = log.series(f"control/{knob}/output").finite
     return bool(len(output)) and abs(value - output.values.min()) < abs(value - output.values.max())
-
-
-def oscillating(log: Log, knob: str) -> str:
-    slot, _, rest = knob.partition(".")
-    term, _, field = rest.partition(".")
-    found = {key: _size(log, f"control/{knob}/{key}") for key in ("p", "i")}
-    gains = f"smoothing: 0.8, slew: {_slew(log, knob):.3g}"
-    why = f"# A third of the gains (kp, ki), a smoother signal, and a limit to the change per update. Now: {found}\n"
-    return why + f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{pid: {{{gains}}}}}}}}}\n"
-
-
-def _size(log: Log, key: str) -> float:
-    series = log.series(key).finite
-    return round(float(abs(series.values).max()), 4) if len(series) else 0.0
-
-
-def _slew(log: Log, knob: str) -> float:
-    output = log.series(f"control/{knob}/output").finite
-    return max(float(output.values.max() - output.values.min()) / 50, 1e-6) if len(output) else 0.01
 
 
 def why_inert(term: str) -> str:

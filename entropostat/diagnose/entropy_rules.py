@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, lasting, mean, span
+from entropostat.diagnose.windows import at, lasting, mean, recent, span
 
 START = 8
 """Rows that say where the run began."""
@@ -24,12 +24,20 @@ BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
 GAIN = 0.075
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
+WORSE = 0.04
+"""Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
 SOLVED = 0.95
 """A reward up here cannot rise."""
 HIGH = 0.42
 """Exploded: at this share of the way from the start to ln V, on a logarithmic scale."""
 FURTHER = 0.60
 """Exploded whatever the reward does, unless it rises."""
+CLEAR = 2.5
+"""Standard errors by which the average must be above the start: a short way to ln V may be noise."""
+PATIENCE = 15
+"""Rows that this takes: a run of small batches has bursts."""
+CALM = 0.15
+"""Below this share of the way nothing has risen yet."""
 FALL = 0.85
 """Share of its former reward that a run in explosion has lost."""
 UNKNOWN_VOCABULARY = 50_000
@@ -64,7 +72,7 @@ def collapse(log: Log) -> Iterator[Finding]:
             looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
             for now, until in zip(looks, [*looks[1:], math.inf], strict=True):
                 found = change(sets, before, since, now)
-                if found is not None and found[0] + 0.5 * found[1] < 0:
+                if found is not None and found[0] + 0.5 * found[1] < -WORSE / math.sqrt(found[3]):
                     here = (series.steps >= now) & (series.steps < until)
                     ill[first:end] |= here[first:end]
                     told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
@@ -97,28 +105,38 @@ def _level(series: Series, end: int, rows: int) -> float:
     return float(series.values[max(end - rows, 0) : max(end, rows)].mean())
 
 
+def noise_of_mean(values: Floats, up: Floats, size: int) -> float:
+    """Standard error of (mean of ``size`` rows) - (mean of the first ones), by the rows before anything rose: AR(1)."""
+    begun = np.flatnonzero(up >= CALM)
+    calm = np.log(np.maximum(values[: min(max(int(begun[0]) if len(begun) else 0, 24), 200)], 1e-9))
+    calm = calm - calm.mean()
+    power = float(calm @ calm)
+    if power <= 0:
+        return 0.0
+    memory = min(max(float(calm[1:] @ calm[:-1]) / power, 0.0), 0.9)
+    return float(np.sqrt(power / len(calm) * (1 + memory) / (1 - memory) * (1 / size + 1 / START)))
+
+
 def explosion(log: Log) -> Iterator[Finding]:
     series, smooth, begin = smooth_log(log, "entropy", 20)
-    if len(series) < 20 or math.isnan(begin):
+    if len(series) < 24 or math.isnan(begin):
         return
     ceiling = math.log(math.log(log.vocabulary or UNKNOWN_VOCABULARY))
     room = max(ceiling - begin, 0.05)
     up = np.nan_to_num((smooth - begin) / room)
-    high = up >= HIGH
+    high = (up >= HIGH) & (smooth - begin >= CLEAR * noise_of_mean(series.values, up, 20))
     if not high.any():
         return
     reward = log.first("reward")
-    ill, told = high & (up >= FURTHER), "no reward was logged"
+    ill, told = lasting(high & (up >= FURTHER), PATIENCE), "no reward was logged"
     if len(reward) >= 12:
-        past = mean(reward.values, 12)
-        now = at(reward, past, series.steps)
-        early = np.where(up < 0.15, now, np.nan)
-        then = np.fmax.accumulate(np.where(np.isnan(early), -np.inf, early))
-        then = np.where(np.isinf(then), float(reward.values[:START].mean()), then)
-        ill = high & ((now <= FALL * then) | ((up >= FURTHER) & (now < then + GAIN)))
+        now = at(reward, recent(reward.values, 12), series.steps)
+        index = np.maximum.accumulate(np.where(up < CALM, np.arange(len(up)), 0))
+        then = at(reward, recent(reward.values, 24), series.steps)[index]
+        then = np.where(np.isnan(then), float(reward.values[:START].mean()), then)
+        ill = lasting(high & (now <= FALL * then), 5) | lasting(high & (up >= FURTHER) & (now < then + GAIN), PATIENCE)
         where = int(np.flatnonzero(high)[-1])
         told = f"the reward went from {then[where]:.3f} to {now[where]:.3f}"
-    ill = lasting(ill, 5)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])

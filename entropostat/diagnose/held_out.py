@@ -40,10 +40,10 @@ def level(values: Floats, last: int) -> float:
     return float(values[-last:].mean()) if len(values) else float("nan")
 
 
-def change(sets: list[Evaluations], before: float, since: float, now: float) -> tuple[float, float, str] | None:
-    """(change of pass@k, of pass@1, set) from the evaluations up to step ``before`` to those in [since, now], on the set that
+def change(sets: list[Evaluations], before: float, since: float, now: float) -> tuple[float, float, str, int] | None:
+    """(change of pass@k, of pass@1, set, evaluations averaged) from the evaluations up to step ``before`` to those in [since, now], on the set that
     changed for the better the most. None where there are too few."""
-    best: tuple[float, float, str] | None = None
+    best: tuple[float, float, str, int] | None = None
     for one in sets:
         b = max(int(one.right.count(before)), 1)
         a, z = int(np.searchsorted(one.right.steps, since)), int(one.right.count(now))
@@ -51,5 +51,5 @@ def change(sets: list[Evaluations], before: float, since: float, now: float) -> 
             continue
         found = [level(s.values[a:z], AFTER) - level(s.values[:b], BEFORE) for s in (one.many, one.right)]
         if best is None or sum(found) > best[0] + best[1]:
-            best = (found[0], found[1], one.name)
+            best = (found[0], found[1], one.name, min(z - a, AFTER))
     return best

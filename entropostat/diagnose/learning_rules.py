@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
-from entropostat.diagnose.windows import at, deviation, mean, span
+from entropostat.diagnose.windows import at, deviation, mean, recent, span
 
 ROWS = 12
 """Generations that are averaged."""
@@ -54,6 +54,8 @@ FOLLOWS = 0.12
 """Share of that rise which a healthy held-out set shows at least."""
 LOST, MORE = 0.04, 0.015
 """Fall of held-out pass@1 that is a gap; more by the square root of 2 ln n at the n-th evaluation: noise has had n chances."""
+FIRST = 3
+"""Rows that stand for the start."""
 REFERENCE, NOW = 3, 2
 """Evaluations that are averaged then and now."""
 
@@ -63,13 +65,12 @@ def _paired(log: Log, one: Evaluations) -> tuple[np.ndarray, np.ndarray, np.ndar
     reward = log.first("reward")
     length = log.first("completions/mean_length", "completions/mean_terminated_length")
     steps = one.right.steps
-    size = max(min(ROWS, len(reward) // 4), 1)
-    rewards = at(reward, mean(reward.values, size), steps)
-    lengths = at(length, mean(np.log(np.maximum(length.values, 1e-9)), size), steps)
-    if len(reward) >= size and math.isnan(rewards[0]):
-        rewards[0] = float(reward.values[:size].mean())
-    if len(length) >= size and math.isnan(lengths[0]):
-        lengths[0] = float(np.log(np.maximum(length.values[:size], 1e-9)).mean())
+    rewards = at(reward, recent(reward.values, ROWS), steps)
+    lengths = at(length, recent(np.log(np.maximum(length.values, 1e-9)), ROWS), steps)
+    # The evaluation at the start comes before the first row of training.
+    for known, values in ((rewards, reward.values), (lengths, np.log(np.maximum(length.values, 1e-9)))):
+        if len(values) >= FIRST and math.isnan(known[0]):
+            known[0] = float(values[:FIRST].mean())
     return rewards, lengths, one.right.values
 
 

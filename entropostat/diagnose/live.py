@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from entropostat.diagnose import examine
@@ -16,8 +16,8 @@ SHARE = 50
 
 
 class Live:
-    def __init__(self, vocabulary: int | None = None) -> None:
-        self.log = Log(vocabulary)
+    def __init__(self, vocabulary: int | None = None, terms: Iterable[str] = ()) -> None:
+        self.log = Log(vocabulary, terms)
         self._told: set[tuple[str, str]] = set()
         self._next = EVERY
 

@@ -49,8 +49,10 @@ EMPTY = Series(np.zeros(0), np.zeros(0))
 class Log:
     """``add`` rows in the order of their steps, then ask for ``series``."""
 
-    def __init__(self, vocabulary: int | None = None) -> None:
+    def __init__(self, vocabulary: int | None = None, terms: Iterable[str] = ()) -> None:
         self.vocabulary = vocabulary
+        self.terms = frozenset(terms)
+        """Names of the objective's terms, where known: a change of the recipe edits these and adds others."""
         self._columns: dict[str, tuple[array[float], array[float]]] = {}
         self._seen: dict[str, Series] = {}
         self.rows = 0
@@ -58,13 +60,17 @@ class Log:
 
     @classmethod
     def of(cls, run: RunLike) -> Log:
-        """``run.vocabulary``, if it has one, tells where the ceiling of the entropy is."""
+        """``run.vocabulary``, if it has one, tells where the ceiling of the entropy is; ``run.terms`` what a change may edit."""
         facts = getattr(run, "facts", None)
         found = getattr(run, "vocabulary", None) or (facts.get("vocabulary") if isinstance(facts, Mapping) else None)
-        log = cls(int(found) if isinstance(found, int | float) and found > 1 else None)
-        rows = [row for row in run.rows if _number(row.get("step")) is not None]
-        log.extend(sorted(rows, key=lambda row: float(row["step"])))
+        log = cls(int(found) if isinstance(found, int | float) and found > 1 else None, getattr(run, "terms", ()))
+        log.extend(cls.ordered(run.rows))
         return log
+
+    @staticmethod
+    def ordered(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those with a step, by step: trackers may have lost the order."""
+        return sorted((row for row in rows if _number(row.get("step")) is not None), key=lambda row: float(row["step"]))
 
     def extend(self, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:

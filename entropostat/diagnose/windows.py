@@ -20,6 +20,14 @@ def mean(values: Floats, size: int) -> Floats:
     return out
 
 
+def recent(values: Floats, size: int) -> Floats:
+    """Mean of the last ``size`` values, or of all where there are fewer."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    end = np.arange(1, len(values) + 1)
+    begin = np.maximum(end - size, 0)
+    return np.asarray((total[end] - total[begin]) / (end - begin), dtype=np.float64)
+
+
 def deviation(values: Floats, size: int) -> Floats:
     """Standard deviation of the last ``size`` values; NaN where there are fewer."""
     centred = values - (values.mean() if len(values) else 0.0)

@@ -1,0 +1,193 @@
+"""What `entropostat diagnose` finds on synthetic runs, and what it leaves alone. Rates are the benchmark's; these are its seeds' cousins."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.diagnose.healthy import healthy
+from benchmarks.diagnose.measure import lower, upper
+from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
+from benchmarks.diagnose.ranges import CELLS, Range, seed_of
+from benchmarks.diagnose.world import Synthetic
+from entropostat.compare import Run
+from entropostat.diagnose import Finding, Log, examine
+from entropostat.diagnose.live import Live
+from entropostat.recipe import load
+
+TRIAL = 1000
+"""Seeds of no verdict."""
+PARENT = """
+extends: entropostat:base/quickstart.yaml
+name: parent
+objective:
+  loss: {unclipped: {}}
+  weights:
+    - clip_cov: {}
+    - entropy_tilt: {gain: {pid: {signal: entropy_old, target: .3, effect: lowers, low: -1, high: 1, ki: .1}}}
+  penalties:
+    - kl_cov: {}
+    - entropy_bonus: {coef: {pid: {signal: entropy, target: .3, low: -1, high: 1, kp: .3, ki: .1}}}
+    - kl_ref: {coef: {pid: {signal: kl, target: .1, effect: lowers, low: -1, high: 1, ki: .1}}}
+"""
+
+
+@cache
+def sick(kind: str) -> Synthetic:
+    return ill(kind, "verdict", 0, TRIAL)
+
+
+def rules(run: object) -> Counter[str]:
+    return Counter(one.rule for one in examine(run))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", PATHOLOGIES)
+def test_each_pathology_is_found_in_time_and_with_a_change_that_loads(kind, tmp_path):
+    run = sick(kind)
+    (tmp_path / "parent.yaml").write_text(PARENT)
+    parent = load(tmp_path / "parent.yaml")
+    known = SimpleNamespace(rows=run.rows, vocabulary=run.vocabulary, terms=[term.name for _, term in parent.terms])
+    mine = [one for one in examine(known) if one.rule == kind]
+    assert mine, "not found"
+    one = mine[0]
+    assert run.well_until < one.steps[0] <= run.deadline
+    assert one.evidence and one.cause and one.severity in ("info", "warning", "critical")
+    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + one.advice)
+    child = load(tmp_path / "child.yaml")
+    assert replace(child, name="") != replace(parent, name=""), "a change that changes nothing"
+
+
+def test_healthy_runs_are_left_alone():
+    alarms = {
+        (length, i): found
+        for length in (200, 1000)
+        for i in range(30)
+        if (found := rules(healthy("verdict", length, i, TRIAL)))
+    }
+    assert not alarms
+
+
+def test_what_is_said_of_a_whole_log_was_said_while_it_was_written():
+    for kind in PATHOLOGIES:
+        run = sick(kind)
+        (first,) = {min(one.steps[0] for one in examine(run) if one.rule == kind)}
+        for until, expected in ((first - 1, 0), (first, 1)):
+            rows = [row for row in run.rows if row["step"] <= until]
+            assert (rules(SimpleNamespace(rows=rows, vocabulary=run.vocabulary))[kind] > 0) == expected, (kind, until)
+
+
+def steady(count: int = 120, **more: float) -> list[dict[str, float]]:
+    return [{"step": i + 1, "entropy": 0.5, "reward": 0.5, "loss": 0.1, **more} for i in range(count)]
+
+
+def falling(pass_at_k: float) -> SimpleNamespace:
+    """Entropy to a hundredth from step 60 on; held-out pass@8 from .5 to ``pass_at_k``."""
+    rows = steady()
+    for row in rows[60:]:
+        row["entropy"] = 0.005
+    for step in range(0, 121, 10):
+        level = 0.5 if step < 60 else pass_at_k
+        rows.append({"step": step, "evaluate/held/pass@1": 0.3, "evaluate/held/pass@8": level})
+    return SimpleNamespace(rows=sorted(rows, key=lambda row: row["step"]), vocabulary=1000)
+
+
+def test_low_entropy_is_collapse_where_pass_at_k_falls_and_convergence_where_it_rises():
+    assert rules(falling(0.3)) == {"collapse": 1}
+    assert rules(falling(0.7)) == {}
+
+
+def test_the_same_rise_of_entropy_is_an_explosion_or_not_by_ln_v():
+    rows = steady()
+    for row in rows[60:]:
+        row |= {"entropy": 2.0, "reward": 0.3}
+    assert rules(SimpleNamespace(rows=rows, vocabulary=1000))["explosion"] == 1
+    for row in rows:
+        row["entropy"] *= 0.5
+    for row in rows[60:]:
+        row["entropy"] = 0.5
+    assert rules(SimpleNamespace(rows=rows, vocabulary=150_000))["explosion"] == 0
+
+
+def test_the_cause_is_the_term_that_pushed_that_way():
+    run = falling(0.3)
+    for row in run.rows:
+        if "loss" in row:
+            row |= {"forces/loss/entropy": -0.01, "forces/kl_ref/entropy": 0.004, "forces/loss/share": 0.8}
+    (one,) = examine(run)
+    assert one.cause.startswith("loss pushed entropy down: -0.3") and "kl_ref +0.12" in one.cause and "80%" in one.cause
+
+
+def test_a_term_at_rest_is_not_inert_and_one_without_effect_is():
+    asleep = steady(**{"forces/entropy_bonus/share": 0.0})
+    assert rules(SimpleNamespace(rows=asleep)) == {"inert-term": 1}
+    resting = steady(**{"forces/entropy_bonus/share": 0.0, "control/penalties.entropy_bonus.coef/output": 0.0})
+    assert rules(SimpleNamespace(rows=resting)) == {}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [{"step": 1}],
+        steady(3),
+        [{"step": i, "entropy": None, "reward": None} for i in range(2)],
+        [{"step": i, "entropy": 0.0, "reward": 0.0, "kl": math.inf} for i in range(2)],
+        [{"entropy": 1.0}, {"step": "x"}, {"step": 2, "entropy": "high"}],
+        [{"step": i, "train/entropy": 0.5, "train/reward": 0.2} for i in range(60)],
+        [{"step": 5, "entropy": 0.5, "control/a/saturated": 1.0, "evaluate/x/share/y": 0.5}] * 100,
+    ],
+)
+def test_odd_logs_are_no_reason_to_fail(rows):
+    assert examine(SimpleNamespace(rows=rows)) == []
+
+
+def test_a_null_is_not_a_gap():
+    rows = steady()
+    for row in rows[50:90:2]:
+        row["loss"] = None
+    assert rules(SimpleNamespace(rows=rows)) == {"non-finite": 1}
+    for row in rows[50:90:2]:
+        del row["loss"]
+    assert rules(SimpleNamespace(rows=rows)) == {}
+
+
+def test_live_tells_each_finding_once_and_soon():
+    run, live, told = sick("controller-saturated"), Live(), []
+    for row in run.rows:
+        told += [(row["step"], one) for one in live.add(row)]
+    told += [(run.rows[-1]["step"], one) for one in live.look()]
+    mine = [(step, one) for step, one in told if one.rule == "controller-saturated"]
+    assert len(mine) == 1
+    step, one = mine[0]
+    assert step - one.steps[0] <= 10
+
+
+def test_the_report_s_run_can_be_examined(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sick("collapse").rows))
+    found = examine(Run.read(tmp_path))
+    assert {one.rule for one in found} >= {"collapse"}
+    assert isinstance(found[0], Finding) and json.dumps(found[0].as_dict())
+    assert isinstance(Log.of(Run.read(tmp_path)), Log)
+
+
+def test_tuning_and_verdict_never_draw_the_same_values():
+    source = Range(0.0, CELLS)
+    cells = {
+        split: {int(source.draw(seed_of(split, "x", i), split)) for i in range(200)} for split in ("tuning", "verdict")
+    }
+    assert cells == {"tuning": {1, 3, 5, 7}, "verdict": {0, 2, 4, 6, 8}}
+
+
+def test_bounds_of_the_protocol():
+    assert lower(196, 200) >= 0.95 > lower(195, 200)
+    assert upper(4, 1000) <= 0.01 < upper(5, 1000)
