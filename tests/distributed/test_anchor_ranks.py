@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import ranks
 
 SHORT = [
     "model.build.steps=5",
@@ -25,14 +23,9 @@ SHORT = [
 
 
 def launch(folder: Path, strategy: str, *more: str) -> Path:
-    command = [sys.executable, "-m", "entropostat", "launch", "entropostat:methods/kl_ema.yaml"]
     options = [f"launch={{strategy: {strategy}, num_processes: 2}}", *SHORT, f"output_dir={folder / strategy}"]
-    done = subprocess.run(
-        [*command, *options, *more],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
-        capture_output=True, check=False, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["launch", "entropostat:methods/kl_ema.yaml", *options, *more]
+    ranks.entropostat(*words, XDG_CACHE_HOME=folder / "cache")
     return folder / strategy / "kl_ema"
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import ranks
 
 WORKER = Path(__file__).with_name("critic.py")
 LIMITS = {"float64": 1e-10, "float32": 1e-6}
@@ -19,15 +17,7 @@ LIMITS = {"float64": 1e-10, "float32": 1e-6}
 
 def replayed(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
     out = folder / f"{dtype}-{world}-{rows}.pt"
-    launcher = [sys.executable, "-W", "ignore"]
-    if world > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
-    done = subprocess.run(
-        [*launcher, str(WORKER), str(out), dtype, str(rows), str(accumulation)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
-        capture_output=True, check=False, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks.run(WORKER, out, dtype, rows, accumulation, world=world)
     return torch.load(out, weights_only=False)
 
 
@@ -68,12 +58,8 @@ SHORT = [
 def launch(folder: Path, strategy: str, *more: str, name: str | None = None) -> Path:
     out = folder / (name or strategy)
     options = [f"launch={{strategy: {strategy}, num_processes: 2}}", *SHORT, f"output_dir={out}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "entropostat", "launch", "entropostat:quickstart/plain.yaml", *options, *more],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
-        capture_output=True, check=False, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["launch", "entropostat:quickstart/plain.yaml", *options, *more]
+    ranks.entropostat(*words, XDG_CACHE_HOME=folder / "cache")
     return out / "quickstart-plain"
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import ranks
 
 WORKER = Path(__file__).with_name("replay.py")
 DEPENDS_ON_LAYOUT = ("bnpo", "bonus of trl")
@@ -18,19 +16,7 @@ DEPENDS_ON_LAYOUT = ("bnpo", "bonus of trl")
 
 def replay(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
     out = folder / f"{dtype}-{world}-{rows}.pt"
-    launcher = [sys.executable, "-W", "ignore"]
-    if world > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-    done = subprocess.run(
-        [*launcher, str(WORKER), str(out), dtype, str(rows), str(accumulation)],
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks.run(WORKER, out, dtype, rows, accumulation, world=world)
     return torch.load(out, weights_only=False)
 
 

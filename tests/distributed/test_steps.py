@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import ranks
 
 WORKER = Path(__file__).with_name("steps.py")
 
 
 def replayed(folder: Path, worker: Path, dtype: str, world: int) -> dict[str, Any]:
     out = folder / f"{worker.stem}-{dtype}-{world}.pt"
-    launcher = [sys.executable, "-W", "ignore"]
-    if world > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world}"]
-    done = subprocess.run(
-        [*launcher, str(worker), str(out), dtype, str(8 // world), "1"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
-        capture_output=True, check=False, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks.run(worker, out, dtype, 8 // world, 1, world=world)
     return torch.load(out, weights_only=False)["step radius"]
 
 
@@ -54,13 +44,8 @@ SHORT = [
 def test_deepspeed_scales_the_learning_rate_by_the_last_step(tmp_path: Path, strategy: str, muon: bool) -> None:
     launch = f"launch={{strategy: {strategy}, num_processes: 2}}"
     extra = ["optimizer.muon.adjust=original", "trainer.max_grad_norm=0"] if muon else []
-    done = subprocess.run(
-        [sys.executable, "-m", "entropostat", "launch", "entropostat:quickstart/plain.yaml", launch, *SHORT, *extra,
-         f"output_dir={tmp_path}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        capture_output=True, check=False, text=True, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["launch", "entropostat:quickstart/plain.yaml", launch, *SHORT, *extra, f"output_dir={tmp_path}"]
+    ranks.entropostat(*words, XDG_CACHE_HOME=tmp_path / "cache")
     lines = (tmp_path / "quickstart-plain" / "metrics.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if "loss" in row]
     ratios, scales = ([row[f"radius/{key}"] for row in rows] for key in ("r", "scale"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ranks import QUIET
 
 TRAINING = """\
 extends: entropostat:quickstart/pid-kl.yaml
@@ -38,6 +39,7 @@ CLOCK = re.compile(r"time|seconds|_ms$|per_second")
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pre-trained policy for all jobs of a test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", QUIET["TORCH_EXTENSIONS_DIR"])
 
 
 def write(strategy: str, steps: int) -> None:
