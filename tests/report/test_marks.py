@@ -35,11 +35,16 @@ def chart(
     return look
 
 
-def test_the_entropy_has_its_target_as_a_band_of_ten_percent_and_a_mark_at_each_stage(chart: Any) -> None:
+def test_the_entropy_has_its_target_as_a_band_of_ten_percent_and_a_mark_at_each_stage(
+    chart: Any, browser: Browser
+) -> None:
     (inside, above, below, stage, beside), top, _ = chart(
         "entropy", [(150, 0.548), (150, 0.62), (150, 0.44), (100, 0.9), (103, 0.9)]
     )
     assert inside != above == below == beside != stage
+    assert browser.run("return document.querySelector('.card[data-keys=entropy] header').innerText").endswith(
+        "± 10 %\nlog"
+    )
     # ln 8 is far above this curve: its place is told, not shown.
     assert top < math.log(8)
 

@@ -104,6 +104,7 @@ R.chart = (card, width) => {
   const { data, series, bands } = R.aligned(curves);
   const targets = R.targetsOf(panel);
   const ceilings = R.ceilings(panel);
+  card.note.textContent = targets.length ? "dotted: target, ± 10 %" : "";
   const tail = R.tail(curves);
   const log = tail.possible && (state.log ?? tail.heavy);
   card.logButton.hidden = !tail.possible;

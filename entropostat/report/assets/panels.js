@@ -67,7 +67,8 @@ R.panel = (panel) => {
     state.log = card.logButton.getAttribute("aria-pressed") !== "true";
     R.stale(card);
   });
-  card.head.append(card.logButton);
+  card.note = R.el("span", { class: "quiet note" });
+  card.head.append(card.note, card.logButton);
   card.root.dataset.keys = panel.metrics.map((metric) => metric.key).join(" ");
   card.text = `${title} ${panel.knob} ${panel.metrics.map((metric) => `${metric.key} ${metric.meaning}`).join(" ")}`.toLowerCase();
   if (panel.metrics.some((metric) => metric.key === "entropy")) card.root.classList.add("wide");
