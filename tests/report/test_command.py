@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -40,6 +42,13 @@ def test_a_wrong_path_a_closed_folder_and_a_taken_port_are_one_line(
     with server(Source([folder], lambda: ""), lambda data: data, 0) as taken:
         assert main(["report", str(folder), "--watch", "--port", str(taken.server_port)]) == 1
     assert "Address already in use; --port 0 takes a free one" in capsys.readouterr().err
+
+
+def test_it_imports_no_torch(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", steps=4)
+    script = f"import sys; from entropostat.__main__ import main; main(['report', {str(folder)!r}]); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.fixture

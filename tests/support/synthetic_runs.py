@@ -64,7 +64,7 @@ def write_run(
             }
             stream.write(json.dumps({**row, "tokens": tokens, "entropies": entropies}) + "\n")
         stream.write(
-            json.dumps({"step": steps, "prompt": "plain", "completion": HOSTILE, "rewards": {}, "advantage": -1.0})
+            json.dumps({"step": steps, "prompt": HOSTILE, "completion": HOSTILE, "rewards": {}, "advantage": -1.0})
             + "\n"
         )
     edges = [i / 10 for i in range(21)]

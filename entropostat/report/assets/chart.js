@@ -80,11 +80,11 @@ R.range = (log, least, targets, ceilings) => (u, low, high) => {
   return [low >= 0 && low < 0.6 * high ? 0 : low - pad, high <= 0 && high > 0.6 * low ? 0 : high + pad];
 };
 
-/* possible: hardly a value is zero or below. heavy: single values hide the rest, as stale tokens do in a KL estimate. */
+/* possible: most values are above zero. heavy: single values hide the rest, as stale tokens do in a KL estimate. */
 R.tail = (curves) => {
   const all = curves.flatMap((curve) => Array.from(curve.y));
   const positive = all.filter((value) => value > 0).sort((a, b) => a - b);
-  const possible = positive.length > 0.9 * all.length;
+  const possible = positive.length > 0.5 * all.length;
   return { possible, heavy: possible && positive.at(-1) > 100 * positive[positive.length >> 1], least: positive[Math.floor(0.01 * positive.length)] };
 };
 
@@ -104,6 +104,7 @@ R.chart = (card, width) => {
   const { data, series, bands } = R.aligned(curves);
   const targets = R.targetsOf(panel);
   const ceilings = R.ceilings(panel);
+  card.note.textContent = targets.length ? "dotted: target, ± 10 %" : "";
   const tail = R.tail(curves);
   const log = tail.possible && (state.log ?? tail.heavy);
   card.logButton.hidden = !tail.possible;

@@ -35,7 +35,7 @@ R.heat = (card, width) => {
   const ticks = Math.min(4, bins);
   for (let n = 0; n <= ticks; n++) {
     const edge = Math.round((bins * n) / ticks);
-    ctx.fillText(R.short(edges[edge]), box.left - 6, Math.max(12, box.top + box.height - edge * high + (n ? 4 : 0)));
+    ctx.fillText(R.short(Number(edges[edge].toPrecision(2))), box.left - 6, Math.max(12, box.top + box.height - edge * high + (n ? 4 : 0)));
   }
   ctx.textAlign = "center";
   for (let n = 0; n <= 4; n++) {

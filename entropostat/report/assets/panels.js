@@ -56,8 +56,15 @@ R.finish = (card) => {
   return card.root;
 };
 
+/* Numbered curves, such as the entropy by position, of several runs: first, middle and last to begin with. */
+R.leftOut = ({ metrics }) => {
+  if (R.subjects().length < 2 || metrics.length < 5 || !metrics.every((metric) => /^\d+$/.test(metric.label))) return new Set();
+  const kept = [0, metrics.length >> 1, metrics.length - 1];
+  return new Set(metrics.filter((_, place) => !kept.includes(place)).map((metric) => metric.key));
+};
+
 R.panel = (panel) => {
-  const state = R.held(`panel ${panel.knob} ${panel.title}`, () => ({ off: new Set(), log: null, zoom: null }));
+  const state = R.held(`panel ${panel.knob} ${panel.title}`, () => ({ off: R.leftOut(panel), log: null, zoom: null }));
   const title = panel.title;
   const card = R.card(title, R.chart, { panel, state });
   const units = [...new Set(panel.metrics.map((metric) => metric.unit).filter((unit) => unit && unit !== "1"))];
@@ -67,7 +74,8 @@ R.panel = (panel) => {
     state.log = card.logButton.getAttribute("aria-pressed") !== "true";
     R.stale(card);
   });
-  card.head.append(card.logButton);
+  card.note = R.el("span", { class: "quiet note" });
+  card.head.append(card.note, card.logButton);
   card.root.dataset.keys = panel.metrics.map((metric) => metric.key).join(" ");
   card.text = `${title} ${panel.knob} ${panel.metrics.map((metric) => `${metric.key} ${metric.meaning}`).join(" ")}`.toLowerCase();
   if (panel.metrics.some((metric) => metric.key === "entropy")) card.root.classList.add("wide");

@@ -48,7 +48,7 @@ R.ends = () => {
     const cells = last.map((value, i) => {
       if (!value) return R.el("td", { class: "n" }, "–");
       const marked = best !== null && new Set(known).size > 1 && value.mean === best;
-      const spread = value.spread === null ? null : R.el("small", {}, ` ± ${R.short(value.spread)}`);
+      const spread = value.spread === null ? null : R.el("small", {}, ` ± ${R.short(Number(value.spread.toPrecision(2)))}`);
       const cell = R.el("td", { class: marked ? "n best" : "n", "data-value": String(value.mean) }, R.short(value.mean), spread);
       cell.prepend(R.el("small", {}, first[i] ? `${R.short(first[i].mean)} → ` : ""));
       return cell;
