@@ -23,7 +23,8 @@ def draw(runs: list[Group], file: Path) -> None:
     sets = list(
         dict.fromkeys(k.split("/")[1] for r in runs for row in r.rows for k in row if k.startswith("evaluate/"))
     )
-    sizes = sorted({int(k.rpartition("@")[2]) for r in runs for row in r.rows for k in row if "/pass@" in k})
+    tested = {k for r in runs for row in r.rows for k in row if k.startswith("evaluate/") and "/pass@" in k}
+    sizes = sorted({int(k.rpartition("@")[2]) for k in tested})
     most = f"pass@{sizes[-1]}" if sizes else "pass@1"
     figure, axes = pyplot.subplots(2, 4, figsize=(17, 7.6), constrained_layout=True)
     training(axes[0][0], runs, "entropy", "token entropy in training (nats)")

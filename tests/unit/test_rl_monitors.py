@@ -258,8 +258,8 @@ def test_a_force_is_the_sum_of_the_sizes_of_all_gradients_and_a_push_that_is_not
     assert pushed.isnan()
     assert pulls(torch.zeros(()), fields(batch)) == {}
     assert force({}, batch).tolist() == [0, 0]
-    weighted = pulls(batch.logps.square(), fields(batch), valid.double())["logps"]
-    assert torch.allclose(weighted, -2 * batch.logps.detach() * valid)
+    weighted = pulls(batch.logps.square(), fields(batch), 3 * valid.double())["logps"]
+    assert torch.allclose(weighted, -6 * batch.logps.detach() * valid)
 
 
 def test_touched_tokens_and_ratios_are_counted_by_the_sign_of_their_advantage() -> None:
