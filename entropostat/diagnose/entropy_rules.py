@@ -30,11 +30,11 @@ SOLVED = 0.95
 """A reward up here cannot rise."""
 HIGH = 0.42
 """Exploded: at this share of the way from the start to ln V, on a logarithmic scale."""
-FURTHER = 0.60
+FURTHER = 0.53
 """Exploded whatever the reward does, unless it rises."""
-CLEAR = 2.5
+CLEAR = 2.0
 """Standard errors by which the average must be above the start: a short way to ln V may be noise."""
-PATIENCE = 15
+PATIENCE = 20
 """Rows that this takes: a run of small batches has bursts."""
 CALM = 0.15
 """Below this share of the way nothing has risen yet."""
