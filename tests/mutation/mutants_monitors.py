@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant
 
-MATHS = ("tests/unit/test_rl_monitors.py",)
+MATHS = ("tests/unit/test_rl_monitors.py", "tests/unit/test_rl_monitors_text.py")
 LIVE = ("tests/contract/test_monitors.py",)
 
 
