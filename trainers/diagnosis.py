@@ -36,6 +36,7 @@ class Diagnosis(TrainerCallback):
     ) -> None:
         self.live, self.alert, self.past = Live(vocabulary, terms), alert, past
         self.milliseconds = 0.0
+        self.off = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A resumed run knows what it has told: its own metrics.jsonl up to the checkpoint."""
@@ -49,24 +50,26 @@ class Diagnosis(TrainerCallback):
         self.live.skip()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or not logs:
-            return
-        begun = time.perf_counter()
-        try:
-            found = self.live.add({"step": state.global_step, **{k: v for k, v in logs.items() if k != "step"}})
-        except Exception:
-            # A doctor's mistake may never cost a run.
-            log.warning("live findings failed at step %d and are off now", state.global_step, exc_info=True)
-            self.on_log = lambda *args, **kwargs: None  # type: ignore[method-assign]
-            return
-        for one in found:
-            self.tell(one)
-        self.milliseconds += 1e3 * (time.perf_counter() - begun)
+        if state.is_world_process_zero and logs:
+            begun = time.perf_counter()
+            row = {"step": state.global_step, **{k: v for k, v in logs.items() if k != "step"}}
+            self._tell_of(lambda: self.live.add(row), state.global_step)
+            self.milliseconds += 1e3 * (time.perf_counter() - begun)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            for one in self.live.look():
+            self._tell_of(self.live.look, state.global_step)
+
+    def _tell_of(self, look: Callable[[], Iterable[Finding]], step: int) -> None:
+        """A doctor's mistake may never cost a run."""
+        if self.off:
+            return
+        try:
+            for one in look():
                 self.tell(one)
+        except Exception:
+            log.warning("live findings failed at step %d and are off now", step, exc_info=True)
+            self.off = True
 
     def tell(self, one: Finding) -> None:
         print(line(one), file=sys.stderr, flush=True)

@@ -56,12 +56,10 @@ def _run(record: Record, found: dict[str, Column], families: list[tuple[str, str
     }
 
 
-def _findings(record: Record) -> list[dict[str, Any]] | None:
-    """Of `entropostat diagnose`; None where the run cannot be examined."""
-    try:
-        from entropostat.diagnose import examine
-    except ImportError:
-        return None
+def _findings(record: Record) -> list[dict[str, Any]]:
+    """Of `entropostat diagnose`."""
+    from entropostat.diagnose import examine
+
     return [asdict(finding) for finding in examine(record.run)]
 
 
