@@ -35,6 +35,7 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
 from entropostat.train import FOLDER_NOTE
+from entropostat.trainers.alerts import notify
 from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
@@ -124,7 +125,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     attach_trackers(trainer, recipe, folder)
     if recipe.tracking.diagnose:
         names = [term.name for _, term in recipe.terms]
-        trainer.add_callback(Diagnosis(len(tokenizer), names, past=folder / "metrics.jsonl"))
+        trainer.add_callback(Diagnosis(len(tokenizer), names, notify, folder / "metrics.jsonl"))
     return trainer, evaluation
 
 
