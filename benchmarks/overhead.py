@@ -31,7 +31,7 @@ from gates import Gate, count_gates, rank_gates, table, time_gates
 from pairing import Stopwatch, Turns, alternate, ratio, record, replay
 from subjects import BETA, LONG, SMALL, TERMS, TINY, Size, build, saved
 
-from entropostat.recipe.blocks import Tracking
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.trainers.records import MetricsFile
 
 HERE = Path(__file__).resolve()

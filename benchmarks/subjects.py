@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from entropostat.recipe.blocks import Tracking
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.objective import normalise_terms
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 

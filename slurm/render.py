@@ -22,7 +22,7 @@ from pathlib import Path
 
 import jinja2
 
-from entropostat.recipe.blocks import Slurm
+from entropostat.recipe.machine_blocks import Slurm
 
 TEMPLATE = Path(__file__).with_name("train.sbatch.j2")
 COMMENT = "entropostat:"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.recipe.blocks import Tracking
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.covariance import token_covariance
 from entropostat.rl.diagnostics import entropy, text

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from entropostat.recipe.blocks import Wandb
+from entropostat.recipe.machine_blocks import Wandb
 
 
 def wandb(subject: str, entity: str | None, offline: str | None) -> int:

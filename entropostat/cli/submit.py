@@ -63,9 +63,9 @@ def run(
     done = call(["sbatch", "--parsable"], script)
     if done.returncode:
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
-    number = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
-    (folder / f"{recipe.name}-{number}.sbatch").write_text(script)
-    print("\n".join(report(recipe, number)))
+    ident = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
+    (folder / f"{recipe.name}-{ident}.sbatch").write_text(script)
+    print("\n".join(report(recipe, ident)))
     return 0
 
 

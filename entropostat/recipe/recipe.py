@@ -9,19 +9,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from entropostat.recipe.blocks import (
-    Critic,
-    Data,
-    Evaluate,
-    Faults,
-    Launch,
-    Model,
-    Optimizer,
-    Sampler,
-    Shaping,
-    Slurm,
-    Tracking,
-)
+from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping
+from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Literal
 
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
-from entropostat.recipe.blocks import STRATEGIES, Critic, Peft
+from entropostat.recipe.blocks import Critic, Peft
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
+from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.recipe import Recipe
 from entropostat.scaling.shape import Shape, UnknownShape
 

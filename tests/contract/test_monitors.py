@@ -13,7 +13,7 @@ from peft import LoraConfig
 from support import tiny
 from transformers import set_seed
 
-from entropostat.recipe.blocks import Tracking
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.trainers import monitors
 from entropostat.trainers.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer

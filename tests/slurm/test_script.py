@@ -13,7 +13,7 @@ import pytest
 
 from entropostat.__main__ import main
 from entropostat.recipe import Term, load
-from entropostat.recipe.blocks import Slurm
+from entropostat.recipe.machine_blocks import Slurm
 from entropostat.slurm.job import settled
 from entropostat.slurm.render import Job, render
 

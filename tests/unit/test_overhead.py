@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from entropostat.recipe.blocks import Tracking
+from entropostat.recipe.machine_blocks import Tracking
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -9,8 +9,8 @@ import pytest
 from entropostat import catalog
 from entropostat.cli.plan import plan
 from entropostat.recipe import load
-from entropostat.recipe.blocks import STRATEGIES
 from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.source import read
 
 COMPLETED = ["model.path=gpt2", "data.sources.a={chain: {}}", "reward=[chain: {}]"]

@@ -16,8 +16,9 @@ import pytest
 from entropostat.__main__ import main
 from entropostat.cli.plan import plan
 from entropostat.recipe import load
-from entropostat.recipe.blocks import STRATEGIES, Build, Critic, Peft
+from entropostat.recipe.blocks import Build, Critic, Peft
 from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.scaling import source
 from entropostat.scaling.activations import activations
 from entropostat.scaling.communication import communication, seconds
