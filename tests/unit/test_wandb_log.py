@@ -65,6 +65,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def test_the_numbers_are_logged_at_their_step(file: Path) -> None:
+    found = {row["train/global_step"]: row for row in history(file) if "train/entropy" in row}
+    assert found.keys() == {11, 12}
+    assert (found[11]["train/entropy"], found[11]["train/leash/kl"]) == (1.0, 0.1)
+
+
 def test_a_histogram_is_logged_once_at_its_step(file: Path) -> None:
     (row,) = [row for row in history(file) if f"{HISTOGRAM}/values" in row]
     assert row[f"{HISTOGRAM}/values"] == [3, 1] and row[f"{HISTOGRAM}/bins"] == [0, 1, 2]
