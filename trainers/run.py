@@ -39,7 +39,7 @@ from entropostat.trainers.models import load_model, load_tokenizer, model_path
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import CompletionsFile, MetricsFile, new_run_folder, write_run_file
-from entropostat.trainers.shards import gathered
+from entropostat.trainers.shards import engine, gathered
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
@@ -283,6 +283,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         rows = [row for row in state.log_history if "loss" in row]
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
+        summary |= {"engine": engine(trainer.model_wrapped)}
         summary |= {**last, **evaluation.latest}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         if stopped:
