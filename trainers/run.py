@@ -47,7 +47,7 @@ from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import new_run_folder, record_files, write_run_file
 from entropostat.trainers.saving import check_engine, save_policy
-from entropostat.trainers.shards import gathered
+from entropostat.trainers.shards import engine, gathered
 from entropostat.trainers.tracking import attach_trackers
 
 
@@ -272,6 +272,7 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         rows = [row for row in state.log_history if "loss" in row]
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
+        summary |= {"engine": engine(trainer.model_wrapped)}
         summary |= {**last, **evaluation.latest}
         write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         if stopped:

@@ -44,6 +44,12 @@ def cut(parameter: Any, tensor: Tensor, rank: int) -> Tensor:
     return padded[rank * size : (rank + 1) * size]
 
 
+def engine(wrapped: Any) -> str:
+    """What trained a model: the class that wraps it, with DeepSpeed's stage."""
+    stage = getattr(wrapped, "zero_optimization_stage", None)
+    return type(wrapped).__name__ + (f", stage {stage()}" if stage is not None else "")
+
+
 def gathered(model: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Inside, every process holds all of a model that ZeRO-3 has cut, though no engine wraps it."""
     parameters = [p for p in model.parameters() if hasattr(p, "ds_tensor")]

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from entropostat.recipe import Recipe, load
+from entropostat.recipe import Recipe, load, machine_lints
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
 from entropostat.recipe.lints import lints
@@ -61,7 +61,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         },
         "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
         "scaling": scaling,
-        "lints": [asdict(lint) for lint in [*lints(recipe, sizes), *memory]],
+        "lints": [asdict(lint) for lint in [*lints(recipe, sizes), *machine_lints.lints(recipe), *memory]],
     }
 
 

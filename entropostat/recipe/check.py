@@ -8,7 +8,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from entropostat.catalog import load
-from entropostat.recipe.blocks import BLOCKS, Block
+from entropostat.recipe.block import Block
+from entropostat.recipe.blocks import BLOCKS
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.forms import trainer_form

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import BaseModel, Discriminator, Field, Tag, create_model
 
 from entropostat.catalog import FieldInfo, TermInfo, load
-from entropostat.recipe.blocks import Block
+from entropostat.recipe.block import Block
 
 SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, "null": None, "any": Any}
 BOUNDS = {"low": "ge", "high": "le", "above": "gt", "below": "lt"}

@@ -178,6 +178,10 @@ def test_launch_refuses_what_plan_calls_an_error():
     assert done.returncode == 1 and "trainer.num_generations" in done.stderr
 
 
-def test_launch_refuses_fsdp_without_gpus():
-    done = call("launch", PLAIN, "--dry-run", "launch={strategy: fsdp2, num_processes: 2}", CUDA_VISIBLE_DEVICES="")
+def test_launch_refuses_fsdp_without_gpus_and_plan_says_so():
+    words = (PLAIN, "launch={strategy: fsdp2, num_processes: 2}")
+    done = call("launch", *words, "--dry-run", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2 and "fsdp2 needs GPUs" in done.stderr
+    done = call("plan", *words, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0 and "note: launch.strategy: fsdp2 needs GPUs, and this machine has none" in done.stdout
+    assert "fsdp2 needs" not in call("plan", *words, CUDA_VISIBLE_DEVICES="0,1").stdout

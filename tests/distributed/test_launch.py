@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import ranks
 
 from entropostat import checkpoints
 from entropostat.recipe import load
 
+ENGINES = {
+    "ddp": "DistributedDataParallel",
+    "zero2": "DeepSpeedEngine, stage 2",
+    "zero3": "DeepSpeedEngine, stage 3",
+}
 SHORT = [
     "model.build.steps=5",
     "data.curriculum=[{source: easy, steps: 4}]",
@@ -31,16 +35,12 @@ SHORT = [
 )
 def test_two_processes_train_the_quickstart(tmp_path: Path, strategy: str) -> None:
     launch = f"launch={{strategy: {strategy}, num_processes: 2}}"
-    done = subprocess.run(
-        [sys.executable, "-m", "entropostat", "launch", "entropostat:quickstart/pid-kl.yaml", launch, *SHORT,
-         f"output_dir={tmp_path}"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        capture_output=True, check=False, text=True, timeout=500,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = ["launch", "entropostat:quickstart/pid-kl.yaml", launch, *SHORT, f"output_dir={tmp_path}"]
+    ranks.entropostat(*words, XDG_CACHE_HOME=tmp_path / "cache")
     folder = tmp_path / "quickstart-pid-kl"
     assert json.loads((folder / "run.json").read_text())["world_size"] == 2
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary["engine"] == ENGINES[strategy]
     assert summary["finished"] and summary["steps"] == 4
     assert summary["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=0.1)
     assert (folder / "final" / "model.safetensors").is_file()
@@ -50,12 +50,21 @@ def test_two_processes_train_the_quickstart(tmp_path: Path, strategy: str) -> No
     assert checkpoints.damage(folder / "checkpoint-4") is None
     record = checkpoints.manifest(folder / "checkpoint-4")
     assert record["world_size"] == 2 and record["engine"] == ("torch" if strategy == "ddp" else strategy)
-    ranks = {f"{name}{rank}{end}" for rank in (0, 1) for name, end in (("rank", ".json"), ("rng_state_", ".pth"))}
+    by_rank = {f"{name}{rank}{end}" for rank in (0, 1) for name, end in (("rank", ".json"), ("rng_state_", ".pth"))}
     engine = {"zero_to_fp32.py", "latest"} if strategy != "ddp" else {"optimizer.pt"}
-    assert record["files"].keys() >= ranks | engine
+    assert record["files"].keys() >= by_rank | engine
     other = "zero2" if strategy == "ddp" else "ddp"
     with pytest.raises(ValueError, match="processes were 2 and are 1"):
         checkpoints.check(load(folder / "recipe.yaml", [f"launch.strategy={other}"]), folder / "checkpoint-4", 1)
+
+
+def test_a_launcher_that_quietly_starts_one_process_ends_in_one_line(tmp_path: Path) -> None:
+    """accelerate's own ``--cpu`` does that. Nothing is trained, and no folder is made."""
+    words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "entropostat", "train"]
+    words += ["entropostat:quickstart/plain.yaml", *SHORT[:1], f"output_dir={tmp_path / 'runs'}"]
+    code, err = ranks.ended(sys.executable, *words, ENTROPOSTAT_EXPECT_WORLD=2, XDG_CACHE_HOME=tmp_path / "cache")
+    assert code == 1 and not (tmp_path / "runs").exists()
+    assert "quickstart-plain: the launcher asked for 2 processes, but 1 run: check launch.strategy" in err
 
 
 def test_fewer_processes_than_meant_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,39 +18,26 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
 
-import accelerate.commands.launch as accelerate_launch
 import deepspeed.ops
-import torch.distributed.run
 from accelerate.state import PartialState
 
 from support import tiny  # noqa: F401  with it torch, TRL and the trainers
+from support.ranks import accelerated
 
 # Its all-reduce for ranks on one machine is compiled for two minutes when it is first used. gloo adds up the same numbers;
 # the slow tests, which go through `entropostat launch`, take the compiled one.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def accelerated(config: str | None, world: int) -> dict[str, str]:
-    """The environment that `accelerate launch` with this file hands to torch's launcher."""
-    if config is None:
-        return dict(os.environ)
-    found: dict[str, str] = {}
-    words = ["--config_file", config, "--num_processes", str(world), "--main_process_port", "0", "script.py"]
-    with mock.patch.object(torch.distributed.run, "run", lambda args: found.update(os.environ)):
-        accelerate_launch.launch_command(accelerate_launch.launch_command_parser().parse_args(words))
-    assert found, f"accelerate starts one process with {config}"
-    return found
-
-
 def serve(job: dict[str, Any]) -> dict[str, Any]:
     """Runs to the end of all ranks, of the first that fails, or of the job's time. Then none of its processes is left."""
     world = job["world"]
-    environment = accelerated(job["config"], world)
+    words = ["--config_file", job["config"], "--num_processes", str(world), "--main_process_port", "0", "script.py"]
+    environment = accelerated(words)[0] if job["config"] else dict(os.environ)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     group, running = 0, set()

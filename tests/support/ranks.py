@@ -13,8 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -72,6 +75,21 @@ def ended(*words: object, seconds: float = 500, **environment: object) -> tuple[
 
 def entropostat(*words: object, seconds: float = 500, **environment: object) -> str:
     return command(sys.executable, "-m", "entropostat", *words, seconds=seconds, **environment)
+
+
+def accelerated(words: Sequence[str]) -> tuple[dict[str, str], Any]:
+    """The environment and the arguments that `accelerate launch` with these words hands to torch's launcher, which it does not
+    reach here; no arguments where it would start one process by itself."""
+    import accelerate.commands.launch as accelerate_launch
+    import torch.distributed.run
+
+    found: list[tuple[dict[str, str], Any]] = []
+    keep = lambda args: found.append((dict(os.environ), args))
+    alone = lambda args: found.append((dict(os.environ), None))
+    launcher = mock.patch.object(torch.distributed.run, "run", keep)
+    with launcher, mock.patch.object(accelerate_launch, "simple_launcher", alone):
+        accelerate_launch.launch_command(accelerate_launch.launch_command_parser().parse_args(words))
+    return found[0]
 
 
 @cache
