@@ -43,6 +43,7 @@ class ControlMixin:
     monitored: Any
     _grad_norm: float = math.nan
     scale_learning_rate: Callable[[], None]
+    tidy: Callable[[Path], None]
     accelerator: Any
     args: Any
     model: Any
@@ -77,7 +78,9 @@ class ControlMixin:
 
     def restore_control(self, saved: dict[str, Any]) -> None:
         """Continue from a checkpoint. Knobs that the checkpoint does not know start afresh."""
-        if not restore_rank(self, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        self.tidy(checkpoint)
+        if not restore_rank(self, checkpoint):
             log.warning("this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation")
         self.control_state |= {path: state for path, state in saved["control"].items() if path in self.control_state}
         self.generations = saved["generations"]

@@ -21,7 +21,7 @@ from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
-from entropostat.atomic import sweep, write_whole
+from entropostat.atomic import write_whole
 from entropostat.compare import table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
@@ -94,7 +94,6 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
             Path(note).write_text(str(folder))
-        sweep(folder)
         write_whole(folder / "recipe.yaml", recipe.dump())
         facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": config.max_steps}
         facts |= {"vocabulary": vocabulary_size(path, revision=recipe.model.revision), "k": config.num_generations}

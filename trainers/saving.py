@@ -16,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from entropostat import checkpoints
-from entropostat.atomic import whole_folder
+from entropostat.atomic import sweep, whole_folder
 from entropostat.trainers.checkpoint import save_rank
 
 
@@ -44,11 +44,22 @@ class SavingMixin:
             save_rank(self, folder)
             self.anchor.save(folder)
             self._name_best(folder, final)
-        best = self.state.best_model_checkpoint
-        if self.args.should_save:
-            checkpoints.rotate(run, self.args.save_total_limit, [final, *([Path(best)] if best else [])])
+        self._rotate(final)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(final))  # type: ignore[attr-defined]
+
+    def _rotate(self, newest: Path) -> None:
+        """Remove the checkpoints that are too many."""
+        best = self.state.best_model_checkpoint
+        if self.args.should_save:
+            keep = [newest, *([Path(best)] if best else [])]
+            checkpoints.rotate(newest.parent, self.args.save_total_limit, keep)
+
+    def tidy(self, checkpoint: Path) -> None:
+        """Before a run goes on from ``checkpoint``: finish what a kill has interrupted."""
+        if self.args.should_save:
+            sweep(checkpoint.parent)
+        self._rotate(checkpoint)
 
     def _name_best(self, folder: Path, final: Path) -> None:
         """The trainer's state names the best checkpoint: by the name that it will bear."""

@@ -174,6 +174,16 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
         assert losses == 0, "no step of this call"
 
 
+def test_a_resume_finishes_what_a_kill_has_interrupted(path: str, tmp_path: Path, whole: Any) -> None:
+    """The last save had its name, and the older ones were still to go: nothing would save again."""
+    folder = shutil.copytree(whole.folder, tmp_path / "again")
+    (folder / ".checkpoint-1.partial" / "checkpoint-1").mkdir(parents=True)
+    trainer = make(path, folder, logging_steps=3, save_total_limit=2)
+    trainer.train(resume_from_checkpoint=str(folder / "checkpoint-7"))
+    left = sorted(p.name for p in folder.iterdir() if "checkpoint" in p.name)
+    assert left == ["checkpoint-6", "checkpoint-7"]
+
+
 def test_a_watch_does_not_say_again_what_it_has_said(path: str, tmp_path: Path, whole: Any) -> None:
     (kept,) = json.loads((whole.folder / "checkpoint-4" / "trainer_state.json").read_text())["stateful_callbacks"][
         "ControlCallback"
