@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     made["sweep"].add_argument("--seeds", metavar="SEEDS", help="such as 0-4 or 1,5,7; default: the recipe's")
     made["sweep"].add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: one for each core, or 1")
     made["sweep"].add_argument("--dry-run", action="store_true", help="print the runs and stop")
+    made["sweep"].add_argument("--slurm", action="store_true", help="as a job array instead of on this machine")
     made["report"].add_argument(
         "runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db"
     )
@@ -202,7 +203,7 @@ def _compare(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace) -> int:
     from entropostat.cli.sweep import Options, run
 
-    options = Options(args.grid, args.seeds, args.jobs, args.allow_code, args.dry_run)
+    options = Options(args.grid, args.seeds, args.jobs, args.allow_code, args.dry_run, args.slurm)
     return run(_one(args), args.overrides, options)
 
 

@@ -30,7 +30,20 @@ def run(
     array: str | None,
     tasks: str | None,
 ) -> int:
-    """``tasks``: a file with a line of overrides for each task of the array, see entropostat.slurm.tasks."""
+    return submit(path, overrides, allow_code, dry_run, dependency, array, tasks)[0]
+
+
+def submit(
+    path: str,
+    overrides: list[str],
+    allow_code: bool,
+    dry_run: bool,
+    dependency: str | None,
+    array: str | None,
+    tasks: str | None,
+) -> tuple[int, str | None]:
+    """(exit code, the job's id). ``tasks``: a file with a line of overrides for each task of the array, see
+    entropostat.slurm.tasks."""
     lines = [] if tasks is None else read(tasks)
     array = spread(array, len(lines)) if lines else array
     overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
@@ -45,7 +58,7 @@ def run(
     if shown:
         print("\n".join(map(str, shown)), file=sys.stderr)
     if any(lint.level == "error" for lint in shown):
-        return 1
+        return 1, None
     what = job(recipe, allow_code, after(dependency), lines)
     try:
         script = render(recipe.slurm, what)
@@ -55,9 +68,9 @@ def run(
         print(script, end="")
         if shutil.which("sbatch"):
             possible(script)
-        return 0
+        return 0, None
     if not possible(script):
-        return 1
+        return 1, None
     folder = Path(what.folder)
     folder.mkdir(parents=True, exist_ok=True)
     done = call(["sbatch", "--parsable"], script)
@@ -66,7 +79,7 @@ def run(
     ident = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
     (folder / f"{recipe.name}-{ident}.sbatch").write_text(script)
     print("\n".join(report(recipe, ident)))
-    return 0
+    return 0, ident
 
 
 def line(path: str, overrides: list[str], words: list[str], where: Origin) -> list[Lint]:

@@ -1,11 +1,16 @@
-"""``entropostat sweep``: a grid over recipe keys, times seeds, as runs on this machine, and their comparison. No torch here."""
+"""``entropostat sweep``: a grid over recipe keys, times seeds, as runs on this machine or as a Slurm array, and their comparison.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +19,7 @@ from pathlib import Path
 
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
 from entropostat.recipe.lints import lints
 from entropostat.sweep import Axis, Point, expand, parse_seeds
 
@@ -29,6 +34,7 @@ class Options:
     """Runs at a time; None: one for each core, or one where there are GPUs, which a run takes for itself."""
     allow_code: bool = False
     dry_run: bool = False
+    slurm: bool = False
 
 
 def run(path: str, overrides: list[str], options: Options) -> int:
@@ -47,6 +53,10 @@ def run(path: str, overrides: list[str], options: Options) -> int:
         print("\n".join(problems), file=sys.stderr)
         return 1
     print(f"{len(points)} runs -> {folder}", file=sys.stderr)
+    if options.slurm:
+        return queue(path, overrides, points, folder, options)
+    if options.slurm:
+        return queue(path, overrides, points, folder, options)
     if options.dry_run:
         print("\n".join(" ".join(["entropostat train", path, *given]) for given in words.values()))
         return 0
@@ -60,6 +70,28 @@ def run(path: str, overrides: list[str], options: Options) -> int:
 
         compare(done, str(folder / "compare.png"))
     return 1 if failed else 0
+
+
+def queue(path: str, overrides: list[str], points: Sequence[Point], folder: Path, options: Options) -> int:
+    """One array, a task for each run, and a job behind it that compares them."""
+    from entropostat.cli.submit import submit
+    from entropostat.slurm.afterwards import LOG, comparison
+    from entropostat.slurm.queue import call
+
+    where = [*overrides, f"output_dir={json.dumps(str(folder))}"]
+    lines = [[*point.overrides, *([] if point.seed is None else [f"seed={point.seed}"])] for point in points]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as tasks:
+        tasks.write("".join(f"{shlex.join(words)}\n" for words in lines))
+        tasks.flush()
+        code, number = submit(path, where, options.allow_code, options.dry_run, None, None, tasks.name)
+    if code or number is None:
+        return code
+    recipe = load(path, where)
+    done = call(["sbatch", "--parsable"], comparison(recipe.slurm, recipe.name, number, folder.absolute(), Path.cwd()))
+    if done.returncode:
+        raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
+    print(f"compare    {folder / LOG}, when all have ended (job {done.stdout.strip().partition(';')[0]})")
+    return 0
 
 
 def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:

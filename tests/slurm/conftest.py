@@ -90,8 +90,8 @@ class User:
     def log(self, job: str) -> str:
         return (Path("runs/slurm") / f"tiny-{job}.log").read_text()
 
-    def rows(self, job: str, name: str) -> list[dict[str, Any]]:
-        file = Path("runs") / f"tiny-{job}" / f"{name}.jsonl"
+    def rows(self, job: str, name: str, below: str = "") -> list[dict[str, Any]]:
+        file = Path("runs") / below / f"tiny-{job}" / f"{name}.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 

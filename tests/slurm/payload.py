@@ -2,7 +2,7 @@
 """Stands for the interpreter of a job: keeps the training's side of the agreement, without training anything.
 
 Called as ``payload.py -m entropostat launch RECIPE [key=value ...] [--resume auto]``. PAYLOAD_STEPS, PAYLOAD_SECONDS (of a
-step), PAYLOAD_SAVING (seconds) and PAYLOAD_EXIT say what to do.
+step), PAYLOAD_SAVING (seconds) and PAYLOAD_EXIT say what to do. Asked to compare, it prints what.
 """
 
 import json
@@ -18,6 +18,10 @@ if sys.argv[2] == "vllm.entrypoints.cli.main":
         for _ in iter(int, 1):
             with server.accept()[0] as guest:
                 guest.sendall(json.dumps({"node": os.environ["SLURMD_NODENAME"], "words": sys.argv[1:]}).encode())
+
+if sys.argv[3] == "compare":
+    print(json.dumps(sys.argv[4:]))
+    sys.exit(0)
 
 overrides = dict(word.split("=", 1) for word in sys.argv[5:] if "=" in word and not word.startswith("-"))
 recipe = Path(sys.argv[4])

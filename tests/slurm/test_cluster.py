@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -49,6 +51,21 @@ def test_every_task_of_a_file_has_its_line(user):
     assert [row["words"][4:] for row in second] == [
         [f"name='tiny-{job}_1'", 'tracking.trackio.project="$(touch OWNED); %j"']
     ] * 2
+
+
+def test_a_sweep_is_an_array_and_a_comparison_behind_it(user):
+    words = ["slurm.setup=[export PAYLOAD_STEPS=1]", "--grid", "sampler.temperature=0.5,1", "--seeds", "4", "--slurm"]
+    code, out, err = user.call("sweep", "recipe.yaml", *words)
+    assert code == 0, err
+    array, compare = re.search(r"^job +(\d+)$", out, re.MULTILINE)[1], re.search(r"\(job (\d+)\)", out)[1]
+    user.until(compare, "COMPLETED")
+    assert {state.state for state in user.states(array).values()} <= {"COMPLETED"}
+    folder = Path("runs/tiny-sweep").absolute()
+    said = json.loads((folder / "compare.log").read_text())
+    assert said == [*(str(folder / f"tiny-{array}_{task}") for task in (0, 1)), "--png", str(folder / "compare.png")]
+    first, second = (user.rows(f"{array}_{task}", "starts", "tiny-sweep") for task in (0, 1))
+    assert first[0]["words"][-2:] == ["sampler.temperature=0.5", "seed=4"]
+    assert second[0]["words"][-2:] == ["sampler.temperature=1", "seed=4"]
 
 
 def test_the_exit_code_is_the_trainings_and_decides_what_follows(user):
