@@ -22,6 +22,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def attempt(out: Path, plan: Kill | None) -> Attempt:
         code = 1
         try:
             code = train(out, Child(writing, plan))
+        except BaseException:  # noqa: BLE001  (whatever it is, the parent shows it)
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(code)
