@@ -121,10 +121,10 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     # The files come first: that of metrics must be open for the rows of an evaluation at the start.
     for callback in (*record_files(folder, trainer, recipe.tracking.completions), Progress(folder.name), evaluation):
         trainer.add_callback(callback)
-    attach_trackers(trainer, recipe, folder)
     if recipe.tracking.diagnose:
         names = [term.name for _, term in recipe.terms]
         trainer.add_callback(Diagnosis(len(tokenizer), names, notify, folder / "metrics.jsonl"))
+    attach_trackers(trainer, recipe, folder)  # last: at the end it closes what the others write to
     return trainer, evaluation
 
 

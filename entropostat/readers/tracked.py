@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-PREFIX = "train/"
-"""What transformers puts before every key that it hands to a tracker."""
-STEP = "train/global_step"
+from entropostat.metrics.trackers import STEP, logged_key
 
 
 def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with ``step`` and without the prefix. wandb's own counter, ``_step``, counts rows and not optimizer steps, and
-    TRL's profiling rows carry no step at all: they belong to the step before them. Only numbers stay: NaN, which trackio keeps as text, is null in metrics.jsonl.
+    """Rows with ``step`` and the keys of metrics.jsonl. wandb's own counter, ``_step``, counts rows and not optimizer steps,
+    and TRL's profiling rows carry no step at all: they belong to the step before them. Only numbers stay: NaN, which trackio
+    keeps as text, is null in metrics.jsonl.
     """
     given = list(rows)
     counted = any(STEP in row for row in given)
@@ -21,7 +20,7 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in given:
         own = row.get(STEP) if counted else row.get("step", row.get("_step"))
         step = int(own) if isinstance(own, int | float) else step
-        kept = {key.removeprefix(PREFIX): value for key, value in row.items() if _is_logged(key, value)}
+        kept = {logged_key(key): value for key, value in row.items() if _is_logged(key, value)}
         found.append({**kept, "step": step})
     return found
 
