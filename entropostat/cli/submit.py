@@ -51,8 +51,8 @@ def submit(
     recipe = load(path, overrides)
     # What is a warning to a run may be an error to its job; it is said once.
     found = {lint.message: lint for lint in [*lints(recipe, arithmetic(recipe)), *problems(recipe)]}
-    for number, words in enumerate(lines, 1):
-        for lint in line(path, overrides, words, Origin(display(Path(tasks or "")), number)):
+    for row, words in enumerate(lines, 1):
+        for lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)):
             found.setdefault(lint.message, lint)
     shown = [lint for lint in found.values() if lint.level != "note"]
     if shown:

@@ -26,6 +26,7 @@ def launch(folder: Path, strategy: str, *more: str) -> Path:
     options = [f"launch={{strategy: {strategy}, num_processes: 2}}", *SHORT, f"output_dir={folder / strategy}"]
     words = ["launch", "entropostat:methods/kl_ema.yaml", *options, *more]
     ranks.entropostat(*words, XDG_CACHE_HOME=folder / "cache")
+    ranks.trained_by(folder / strategy / "kl_ema", strategy, world=2)
     return folder / strategy / "kl_ema"
 
 

@@ -46,7 +46,9 @@ def test_deepspeed_scales_the_learning_rate_by_the_last_step(tmp_path: Path, str
     extra = ["optimizer.muon.adjust=original", "trainer.max_grad_norm=0"] if muon else []
     words = ["launch", "entropostat:quickstart/plain.yaml", launch, *SHORT, *extra, f"output_dir={tmp_path}"]
     ranks.entropostat(*words, XDG_CACHE_HOME=tmp_path / "cache")
-    lines = (tmp_path / "quickstart-plain" / "metrics.jsonl").read_text().splitlines()
+    run = tmp_path / "quickstart-plain"
+    ranks.trained_by(run, strategy, world=2)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if "loss" in row]
     ratios, scales = ([row[f"radius/{key}"] for row in rows] for key in ("r", "scale"))
     assert len(rows) == 4 and scales[0] == 1 and min(scales) < 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ranks import QUIET
+from support.ranks import QUIET, trained_by
 
 TRAINING = """\
 extends: entropostat:quickstart/pid-kl.yaml
@@ -26,11 +26,6 @@ objective:
 trainer: {{per_device_train_batch_size: 8}}
 evaluate: {{every: 0, prompts: 2, samples: 2, k: [1], reference: false}}
 """
-ENGINE_FILES = {
-    "zero2": ["mp_rank_00_model_states.pt"],
-    "zero3": [f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt" for rank in (0, 1)],
-}
-"""What an engine of that stage writes: whole weights, or the shares of two ranks."""
 CLOCK = re.compile(r"time|seconds|_ms$|per_second")
 """Keys of what a clock measured: no run repeats it."""
 
@@ -63,11 +58,10 @@ def same(user: Any, interrupted: str, whole: str, steps: int) -> None:
     assert found == wanted
 
 
-def facts(user: Any, job: str) -> tuple[int, list[int]]:
-    """Processes of the run, and the steps of its checkpoints."""
-    run = Path("runs") / f"tiny-{job}"
-    kept = sorted(int(folder.name.partition("-")[2]) for folder in run.glob("checkpoint-*"))
-    return json.loads((run / "run.json").read_text())["world_size"], kept
+def checkpoints(job: str) -> list[int]:
+    """Steps of those that are there."""
+    folders = (Path("runs") / f"tiny-{job}").glob("checkpoint-*")
+    return sorted(int(folder.name.partition("-")[2]) for folder in folders)
 
 
 @pytest.mark.timeout(500)
@@ -80,8 +74,9 @@ def test_a_training_that_an_urgent_one_pre_empts_loses_nothing(user, cache):
     user.again(job)
     user.until(urgent, "COMPLETED", seconds=200)
     assert user.until(job, "COMPLETED", seconds=200).restarts == "1"
-    world, kept = facts(user, job)
-    assert world == 2 and len(kept) == 1 and 2 <= kept[0] < 24, user.log(job)
+    assert len(kept := checkpoints(job)) == 1 and 2 <= kept[0] < 24, user.log(job)
+    for run in (job, urgent):
+        trained_by(Path("runs") / f"tiny-{run}", "ddp", world=2)
     same(user, job, urgent, steps=24)
 
 
@@ -102,10 +97,9 @@ def test_shares_of_an_engine_survive_a_time_limit_and_a_second_warning(user, cac
     user.again(job)
     assert user.until(job, "COMPLETED", seconds=600).restarts == "1"
     user.until(whole, "COMPLETED", seconds=300)
-    world, kept = facts(user, job)
-    assert world == 2 and len(kept) == 1 and 2 <= kept[0] < 24, user.log(job)
-    states = sorted(path.name for path in run.glob("checkpoint-*/global_step*/*model_states.pt"))
-    assert states == ENGINE_FILES[strategy]
+    assert len(kept := checkpoints(job)) == 1 and 2 <= kept[0] < 24, user.log(job)
+    for number in (job, whole):
+        trained_by(Path("runs") / f"tiny-{number}", strategy, world=2)
     same(user, job, whole, steps=24)
 
 
@@ -137,6 +131,7 @@ def test_every_seed_of_an_array_trains_a_run_of_its_own(user, cache):
         run = Path("runs") / f"tiny-{job}_{seed}"
         assert json.loads((run / "run.json").read_text())["seed"] == seed
         assert json.loads((run / "summary.json").read_text())["finished"]
+        trained_by(run, "single", world=1)
         found[seed] = measured(user, f"{job}_{seed}")
     assert [row.get("step") for row in found[3]] == [row.get("step") for row in found[5]]
     assert all(a["entropy"] != b["entropy"] for a, b in zip(*found.values(), strict=True) if "loss" in a)

@@ -8,6 +8,7 @@ Reads a job as a line of JSON from stdin, and answers with a line: {"code", "lat
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import runpy
@@ -31,6 +32,10 @@ from support.ranks import accelerated
 # Its all-reduce for ranks on one machine is compiled for two minutes when it is first used. gloo adds up the same numbers;
 # the slow tests, which go through `entropostat launch`, take the compiled one.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl: a rank dies with the process that would end it."""
 
 
 def serve(job: dict[str, Any]) -> dict[str, Any]:
@@ -72,6 +77,7 @@ def _rank(job: dict[str, Any], rank: int, environment: dict[str, str], group: in
     code = 1
     try:
         os.setpgid(0, group)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with (Path(job["folder"]) / f"rank{rank}.log").open("w") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
@@ -102,4 +108,4 @@ if __name__ == "__main__":
             answer = serve(json.loads(line))
         except Exception:  # noqa: BLE001  the job fails, and the next one is served
             answer = {"code": 1, "late": False, "error": traceback.format_exc()}
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json.dumps({**answer, "number": json.loads(line)["number"]}), file=answers, flush=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -28,6 +29,13 @@ QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBL
 QUIET["TORCH_EXTENSIONS_DIR"] = os.environ.get("TORCH_EXTENSIONS_DIR") or str(
     Path.home() / ".cache" / "torch_extensions" / f"py{sys.version_info.major}{sys.version_info.minor}_cpu"
 )
+ENGINES = {
+    "single": "Qwen2ForCausalLM",
+    "ddp": "DistributedDataParallel",
+    **{f"zero{stage}": f"DeepSpeedEngine, stage {stage}" for stage in (1, 2, 3)},
+}
+"""What trains under a strategy, as a run's summary says it."""
+NUMBERS = itertools.count()
 SHOWN = 3000
 """Characters of a log in a failure."""
 
@@ -77,6 +85,12 @@ def entropostat(*words: object, seconds: float = 500, **environment: object) -> 
     return command(sys.executable, "-m", "entropostat", *words, seconds=seconds, **environment)
 
 
+def trained_by(run: Path, strategy: str, world: int) -> None:
+    """The run in this folder had that engine on so many processes."""
+    assert json.loads((run / "run.json").read_text())["world_size"] == world
+    assert json.loads((run / "summary.json").read_text())["engine"] == ENGINES[strategy]
+
+
 def accelerated(words: Sequence[str]) -> tuple[dict[str, str], Any]:
     """The environment and the arguments that `accelerate launch` with these words hands to torch's launcher, which it does not
     reach here; no arguments where it would start one process by itself."""
@@ -105,8 +119,10 @@ def _server() -> subprocess.Popen[str]:
 def _ask(job: dict[str, object]) -> dict[str, object]:
     server = _server()
     assert server.stdin is not None and server.stdout is not None
-    print(json.dumps(job), file=server.stdin, flush=True)
-    line = server.stdout.readline()
-    assert line, "the process that forks the ranks is gone; its last words are above"
-    found: dict[str, object] = json.loads(line)
-    return found
+    number = next(NUMBERS)
+    print(json.dumps({**job, "number": number}), file=server.stdin, flush=True)
+    for line in server.stdout:
+        found: dict[str, object] = json.loads(line)
+        if found["number"] == number:  # and not that of a test which gave up waiting
+            return found
+    raise RuntimeError("the process that forks the ranks is gone; its last words are above")
