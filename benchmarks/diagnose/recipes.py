@@ -121,7 +121,10 @@ SICK: dict[str, Sick] = {
     ),
     "controller-oscillating": Sick(
         HARD,
-        (*SHORT, steps(160), bonus(PID % "target: 0.5, kp: 2, ki: 0.5, smoothing: 0.8, low: -1, high: 1")),
+        (
+            *(*SHORT, steps(160), "trainer.steps_per_generation=1"),
+            bonus(PID % "target: 0.5, kp: 2, ki: 0.5, smoothing: 0.5, low: -1, high: 1"),
+        ),
         _swings,
     ),
     "inert-term/kl_cov": Sick(
