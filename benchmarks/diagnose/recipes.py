@@ -104,7 +104,10 @@ def _wrong_tokens(lines: list[Line]) -> bool:
 
 
 def _broken(lines: list[Line]) -> bool:
-    return sum("loss" in line and line["loss"] is None for line in lines) >= 5
+    skipped = values(lines, "health/nonfinite")
+    return sum("loss" in line and line["loss"] is None for line in lines) >= 5 or (
+        len(skipped) > 0 and skipped[-1] >= 5
+    )
 
 
 def _always(lines: list[Line]) -> bool:
@@ -121,7 +124,10 @@ SICK: dict[str, Sick] = {
     ),
     "controller-oscillating": Sick(
         HARD,
-        (*SHORT, steps(160), bonus(PID % "target: 0.5, kp: 2, ki: 0.5, smoothing: 0.8, low: -1, high: 1")),
+        (
+            *(*SHORT, steps(160), "trainer.steps_per_generation=1"),
+            bonus(PID % "target: 0.5, kp: 2, ki: 0.5, smoothing: 0.5, low: -1, high: 1"),
+        ),
         _swings,
     ),
     "inert-term/kl_cov": Sick(
@@ -143,7 +149,13 @@ SICK: dict[str, Sick] = {
         _padded,
     ),
     "reward-gap": Sick(RLHF, (*SHORT, steps(120)), _fooled),
-    "non-finite": Sick(HARD, (*SHORT, steps(60)), _broken, spoil=True),
+    "non-finite": Sick(
+        # transformers hides a loss that is not finite by default.
+        HARD,
+        (*SHORT, steps(60), "trainer.logging_nan_inf_filter=false"),
+        _broken,
+        spoil=True,
+    ),
     "strategy-incompetent": Sick(QUICKSTART, (*SHORT, steps(120, "easy")), _forgot),
     "wrong-tokens": Sick(
         HARD, (*SHORT, steps(120), bonus(PID % "target: 0.4, kp: 0.05, ki: 0.01, low: 0, high: 0.3")), _wrong_tokens

@@ -50,9 +50,9 @@ def saturated(log: Log) -> Iterator[Finding]:
         )
 
 
-def relative_error(log: Log, knob: str) -> Series:
-    """(target - smoothed) / |target|; the controller's own error where a target is not logged."""
-    target, signal = (log.series(f"control/{knob}/{key}").finite for key in ("target", "smoothed"))
+def relative_error(log: Log, knob: str, signal_key: str = "smoothed") -> Series:
+    """(target - signal) / |target|; the controller's own error where these are not logged."""
+    target, signal = (log.series(f"control/{knob}/{key}").finite for key in ("target", signal_key))
     if len(target) and len(signal):
         goal = at(target, target.values, signal.steps)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -62,18 +62,21 @@ def relative_error(log: Log, knob: str) -> Series:
 
 WINDOW = 72
 """Rows in which a swing is looked for: three periods of the slowest."""
-PERIODS = (4, 26)
+PERIODS = (3.7, 30)
 """Rows from crest to crest."""
 EVERY = 4
 """Rows from one look to the next; two in a row must agree."""
 SIZE = 0.15
-"""Standard deviation of the relative error: a swing of a fifth of the target."""
+"""Standard deviation of the relative error, before the loop smooths it: a swing of a fifth of the target."""
 ONE, BOTH = 0.5, 1.3
 """Share of the variance at one common period: of error and output each, and the sum of the two."""
 SHARP, REPEATS = 0.4, 0.45
-"""Red noise swings as well, without a period: after whitening, the share at the period, or the correlation over it."""
+"""Red noise swings as well, without a period: after whitening, the share at the period, or the correlation over it. Of error or
+output: where one is square, its whitened half is nothing but edges."""
 AGAIN = (0.65, 0.55)
-"""Correlation of the error over one period and over two."""
+"""Correlation over a period and over another, mean of error and output."""
+REACH = 24
+"""Rows in which whole multiples of a short period are looked for."""
 
 
 def oscillating(log: Log) -> Iterator[Finding]:
@@ -83,7 +86,8 @@ def oscillating(log: Log) -> Iterator[Finding]:
             continue
         output = log.series(f"control/{knob}/output").finite
         answer = np.nan_to_num(at(output, output.values, error.steps))
-        wide, moves = deviation(error.values, WINDOW), deviation(answer, WINDOW)
+        raw = relative_error(log, knob, "signal")
+        wide, moves = at(raw, deviation(raw.values, WINDOW), error.steps), deviation(answer, WINDOW)
         found: dict[int, float] = {}
         for end in range(WINDOW, len(error) + 1, EVERY):
             if wide[end - 1] >= SIZE and moves[end - 1] > 0:
@@ -124,12 +128,27 @@ def common_period(error: Floats, output: Floats) -> float | None:
     in_output = float(np.max(np.abs(near @ answer) ** 2)) * 2 / n / max(float(answer @ answer), 1e-300)
     if in_output < ONE or in_error + in_output < BOTH:
         return None
-    if any(_over(flat, period * k) < least for k, least in enumerate(AGAIN, 1)):
-        return None
-    memory = float(np.clip(_correlation(flat, 1), -0.95, 0.95))
-    white = flat[1:] - memory * flat[:-1]
-    sharp = abs(complex(_basis(n)[best, 1:] @ white)) ** 2 * 2 / (n - 1) / max(float(white @ white), 1e-300)
-    return period if sharp >= SHARP or _over(white, period) >= REPEATS else None
+    lags = whole_lags(period)
+    for lag, least in zip(lags, AGAIN, strict=True):
+        if (_over(flat, lag) + _over(answer, lag)) / 2 < least:
+            return None
+    return period if any(_periodic(values, best, lags[0]) for values in (flat, answer)) else None
+
+
+def whole_lags(period: float) -> tuple[float, float]:
+    """Two multiples of the period, shorter one first, that are nearest to whole rows: 9 and 18 rows of a period of 4.5."""
+    multiples = [period * k for k in range(1, max(int(REACH / period), 2) + 1)]
+    nearest = sorted(multiples, key=lambda lag: (round(abs(lag - round(lag)) / period, 2), lag))[:2]
+    return min(nearest), max(nearest)
+
+
+def _periodic(values: Floats, best: int, lag: float) -> bool:
+    """More than red noise: of what is left when each value's memory of the last one is taken out."""
+    memory = float(np.clip(_correlation(values, 1), -0.95, 0.95))
+    white = values[1:] - memory * values[:-1]
+    power = max(float(white @ white), 1e-300)
+    sharp = abs(complex(_basis(len(values))[best, 1:] @ white)) ** 2 * 2 / len(white) / power
+    return sharp >= SHARP or _over(white, lag) >= REPEATS
 
 
 def _over(values: Floats, lag: float) -> float:

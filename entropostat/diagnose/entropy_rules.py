@@ -34,7 +34,7 @@ FURTHER = 0.53
 """Exploded whatever the reward does, unless it rises."""
 CLEAR = 2.0
 """Standard errors by which the average must be above the start: a short way to ln V may be noise."""
-PATIENCE = 20
+PATIENCE = 14
 """Rows that this takes: a run of small batches has bursts."""
 CALM = 0.15
 """Below this share of the way nothing has risen yet."""

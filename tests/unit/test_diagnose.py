@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -19,6 +20,7 @@ from benchmarks.diagnose.healthy import healthy
 from benchmarks.diagnose.measure import lower, upper
 from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import CELLS, Range, seed_of
+from benchmarks.diagnose.shapes import noise
 from benchmarks.diagnose.world import Synthetic
 from entropostat.compare import Run
 from entropostat.diagnose import Finding, Log, examine
@@ -132,6 +134,29 @@ def test_a_term_at_rest_is_not_inert_and_one_without_effect_is():
     assert rules(SimpleNamespace(rows=asleep)) == {"inert-term": 1}
     resting = steady(**{"forces/entropy_bonus/share": 0.0, "control/penalties.entropy_bonus.coef/output": 0.0})
     assert rules(SimpleNamespace(rows=resting)) == {}
+
+
+def test_a_loop_at_its_bound_is_ill_only_off_its_target():
+    for signal, expected in ((0.5, {}), (0.3, {"controller-saturated": 1})):
+        loop = {"target": 0.5, "signal": signal, "smoothed": signal, "saturated": 1.0, "output": 0.02}
+        rows = steady(**{f"control/penalties.entropy_bonus.coef/{key}": value for key, value in loop.items()})
+        assert rules(SimpleNamespace(rows=rows)) == expected
+
+
+@pytest.mark.parametrize("period", [4.0, 4.5, 11.3, 23.0])
+def test_a_swing_is_found_whatever_its_period_and_red_noise_is_not(period):
+    rng = np.random.default_rng(0)
+    phase = 2 * np.pi * np.arange(120) / period
+    drift = noise(120, 0.9, rng, "verdict", tails=True)
+    for signal, output, expected in (
+        (1 + 0.4 * np.sign(np.sin(phase + 0.1)), np.sign(np.cos(phase + 0.1)), 1),
+        (1 + 0.3 * drift, 0.5 - 0.3 * drift, 0),
+    ):
+        rows = steady()
+        for row, value, out in zip(rows, signal + 0.05 * rng.standard_normal(120), output, strict=True):
+            loop = {"target": 1.0, "signal": value, "smoothed": value, "output": out}
+            row |= {f"control/penalties.entropy_bonus.coef/{key}": float(v) for key, v in loop.items()}
+        assert rules(SimpleNamespace(rows=rows))["controller-oscillating"] == expected
 
 
 @pytest.mark.parametrize(
