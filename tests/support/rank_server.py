@@ -23,7 +23,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
 
-import deepspeed.ops
 from accelerate.state import PartialState
 
 from support import tiny  # noqa: F401  with it torch, TRL and the trainers
@@ -31,7 +30,10 @@ from support.ranks import accelerated
 
 # Its all-reduce for ranks on one machine is compiled for two minutes when it is first used. gloo adds up the same numbers;
 # the slow tests, which go through `entropostat launch`, take the compiled one.
-deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+with contextlib.suppress(ImportError):  # DeepSpeed is for Linux
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 PR_SET_PDEATHSIG = 1
@@ -77,7 +79,8 @@ def _rank(job: dict[str, Any], rank: int, environment: dict[str, str], group: in
     code = 1
     try:
         os.setpgid(0, group)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with (Path(job["folder"]) / f"rank{rank}.log").open("w") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
