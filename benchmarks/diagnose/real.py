@@ -30,7 +30,10 @@ FILE = ROOT / "benchmarks" / "results" / "diagnose-real.json"
 
 def measure(kind: str, seed: int, keep: str | None = None) -> Result:
     from entropostat.diagnose import examine
+    from entropostat.reward.verifiers.function import Function
 
+    # A worker of a pool may have no children, and the one function that is called here is ours.
+    Function.isolated = False  # type: ignore[assignment, misc]
     sick = SICK[kind]
     stopped = None
     with experiment(sick.recipe, [*sick.overrides, f"seed={seed}", "tracking.diagnose=false"], allow_code=True) as run:

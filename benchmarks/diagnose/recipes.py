@@ -144,7 +144,9 @@ SICK: dict[str, Sick] = {
         (
             *SHORT,
             steps(120),
-            "reward=[{function: {path: 'benchmarks.diagnose.paid:by_length'}}, {chain: {weight: 0.0}}]",
+            # The first verifier judges held-out completions: it is the true one, and trains nothing.
+            "reward=[{chain: {weight: 0.0}}, {function: {path: 'benchmarks.diagnose.paid:by_length'}}]",
+            "trainer.learning_rate=3.0e-4",
         ),
         _padded,
     ),
@@ -156,7 +158,12 @@ SICK: dict[str, Sick] = {
         _broken,
         spoil=True,
     ),
-    "strategy-incompetent": Sick(QUICKSTART, (*SHORT, steps(120, "easy")), _forgot),
+    "strategy-incompetent": Sick(
+        # Few slips: the working must be a skill that can be lost.
+        QUICKSTART,
+        (*SHORT, steps(120, "easy"), "model.build.slips=0.05", "evaluate.every=5"),
+        _forgot,
+    ),
     "wrong-tokens": Sick(
         HARD, (*SHORT, steps(120), bonus(PID % "target: 0.4, kp: 0.05, ki: 0.01, low: 0, high: 0.3")), _wrong_tokens
     ),

@@ -25,6 +25,8 @@ def synthetic(found: Result) -> list[str]:
             "after the declared effect is reached (below 0: before it is complete)."
         ),
         "",
+        earlier(found["trial"]),
+        "",
         "## Ill runs",
         "",
         "| pathology | found in time | lower bound | missed | late | too early | delay: median | 95 % | other rules too |",
@@ -41,6 +43,15 @@ def synthetic(found: Result) -> list[str]:
         which = ", ".join(f"{rule} {count}" for rule, count in sorted(one["rules"].items())) or "-"
         lines.append(f"| {length} | {one['alarms']} of {one['runs']} | {one['upper_bound']:.4f} | {which} |")
     return [*lines, "", *rivals(found)]
+
+
+def earlier(trial: int) -> str:
+    if not trial:
+        return "The first trial: no rule was changed after a look at these ranges."
+    return (
+        f"{trial} earlier trials were broken off where a bar was missed, and a rule was changed; each time on tuning runs, and this "
+        "trial drew fresh seeds after the last change. So the ranges were not wholly unseen, only these runs were."
+    )
 
 
 def rivals(found: Result) -> list[str]:

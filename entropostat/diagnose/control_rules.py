@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, deviation, mean, size_in_rows, span
+from entropostat.diagnose.windows import at, detrended, deviation, mean, size_in_rows, span
 
 STUCK_STEPS, STUCK_ROWS = 50, 24
 """A loop that settles is at its bound on the way, for less than this."""
@@ -114,7 +114,7 @@ def oscillating(log: Log) -> Iterator[Finding]:
 def common_period(error: Floats, output: Floats) -> float | None:
     """The period at which both swing, or None."""
     n = len(error)
-    flat, answer = _detrended(error), _detrended(output)
+    flat, answer = detrended(error), detrended(output)
     spectrum = np.abs(_basis(n) @ flat) ** 2
     best = int(np.argmax(spectrum))
     period = float(_periods()[best])
@@ -153,12 +153,6 @@ def _periodic(values: Floats, best: int, lag: float) -> bool:
 
 def _over(values: Floats, lag: float) -> float:
     return max(_correlation(values, round(lag) + shift) for shift in (-1, 0, 1))
-
-
-def _detrended(values: Floats) -> Floats:
-    t = np.arange(len(values)) - (len(values) - 1) / 2
-    centred = values - values.mean()
-    return np.asarray(centred - t * float(t @ centred) / float(t @ t), dtype=np.float64)
 
 
 def _correlation(values: Floats, lag: int) -> float:

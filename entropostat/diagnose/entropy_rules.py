@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, lasting, mean, recent, span
+from entropostat.diagnose.windows import at, detrended, lasting, mean, recent, span
 
 START = 8
 """Rows that say where the run began."""
@@ -34,7 +34,9 @@ FURTHER = 0.53
 """Exploded whatever the reward does, unless it rises."""
 CLEAR = 2.0
 """Standard errors by which the average must be above the start: a short way to ln V may be noise."""
-PATIENCE = 14
+LEAST = 24
+"""Rows by which noise is known."""
+PATIENCE = 18
 """Rows that this takes: a run of small batches has bursts."""
 CALM = 0.15
 """Below this share of the way nothing has risen yet."""
@@ -108,8 +110,10 @@ def _level(series: Series, end: int, rows: int) -> float:
 def noise_of_mean(values: Floats, up: Floats, size: int) -> float:
     """Standard error of (mean of ``size`` rows) - (mean of the first ones), by the rows before anything rose: AR(1)."""
     begun = np.flatnonzero(up >= CALM)
-    calm = np.log(np.maximum(values[: min(max(int(begun[0]) if len(begun) else 0, 24), 200)], 1e-9))
-    calm = calm - calm.mean()
+    rows = int(begun[0]) if len(begun) else len(values)
+    calm = np.log(np.maximum(values[: min(max(rows, LEAST), 200)], 1e-9))
+    # A rise that is under way by then is no noise.
+    calm = detrended(calm) if rows < LEAST else calm - calm.mean()
     power = float(calm @ calm)
     if power <= 0:
         return 0.0
@@ -119,7 +123,7 @@ def noise_of_mean(values: Floats, up: Floats, size: int) -> float:
 
 def explosion(log: Log) -> Iterator[Finding]:
     series, smooth, begin = smooth_log(log, "entropy", 20)
-    if len(series) < 24 or math.isnan(begin):
+    if len(series) < LEAST or math.isnan(begin):
         return
     ceiling = math.log(math.log(log.vocabulary or UNKNOWN_VOCABULARY))
     room = max(ceiling - begin, 0.05)

@@ -138,7 +138,9 @@ def incompetent(log: Log) -> Iterator[Finding]:
             skill = log.series(f"evaluate/{name}/accuracy/{strategy}").finite
             if len(skill) < NOW + 1 or len(share) < NOW + 1:
                 continue
-            now, then = mean(skill.values, NOW), float(skill.values[:NOW].mean())
+            now = mean(skill.values, NOW)
+            # What is lost at once was there at the first evaluation only.
+            then = max(float(skill.values[0]), float(skill.values[:NOW].mean()))
             kept = at(share, mean(share.values, NOW), skill.steps)
             began = float(share.values[:NOW].mean())
             with np.errstate(invalid="ignore"):

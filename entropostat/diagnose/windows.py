@@ -61,3 +61,10 @@ def span(series: Series, ill: Flags) -> tuple[int, int]:
     """First and last step at which ``ill``."""
     found = np.flatnonzero(ill)
     return int(series.steps[found[0]]), int(series.steps[found[-1]])
+
+
+def detrended(values: Floats) -> Floats:
+    """Less their least-squares line."""
+    t = np.arange(len(values)) - (len(values) - 1) / 2
+    centred = values - values.mean()
+    return np.asarray(centred - t * float(t @ centred) / max(float(t @ t), 1e-300), dtype=np.float64)

@@ -120,6 +120,13 @@ def test_the_same_rise_of_entropy_is_an_explosion_or_not_by_ln_v():
     assert rules(SimpleNamespace(rows=rows, vocabulary=150_000))["explosion"] == 0
 
 
+def test_an_explosion_from_the_first_step_on_is_found():
+    rows = steady(80)
+    for i, row in enumerate(rows):
+        row |= {"entropy": 0.4 + 2.3 * (1 - math.exp(-i / 12)), "reward": 0.3 * math.exp(-i / 15)}
+    assert rules(SimpleNamespace(rows=rows, vocabulary=16))["explosion"] == 1
+
+
 def test_the_cause_is_the_term_that_pushed_that_way():
     run = falling(0.3)
     for row in run.rows:
