@@ -174,9 +174,10 @@ def _launch(args: argparse.Namespace) -> int:
 
 
 def _submit(args: argparse.Namespace) -> int:
-    from entropostat.cli.submit import run
+    from entropostat.cli.submit import submit
 
-    return run(_one(args), args.overrides, args.allow_code, args.dry_run, args.dependency, args.array, args.tasks)
+    settings = (args.allow_code, args.dry_run, args.dependency, args.array, args.tasks)
+    return submit(_one(args), args.overrides, *settings)[0]
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -21,18 +21,6 @@ from entropostat.slurm.tasks import at, read, spread
 DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
 
 
-def run(
-    path: str,
-    overrides: list[str],
-    allow_code: bool,
-    dry_run: bool,
-    dependency: str | None,
-    array: str | None,
-    tasks: str | None,
-) -> int:
-    return submit(path, overrides, allow_code, dry_run, dependency, array, tasks)[0]
-
-
 def submit(
     path: str,
     overrides: list[str],
