@@ -31,7 +31,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashing import CYCLE, KINDS, SAVE_EVERY, STEPS, Child, Kill, train
 
-TIMED = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+TIMED = (
+    *("health/monitor_ms", "health/step_seconds", "step_time"),
+    *("train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss"),
+)
 """Of a process and not of a run. `train_loss` is the mean of the steps since the last start."""
 
 
@@ -133,6 +136,7 @@ def content(out: Path) -> dict[str, Any]:
     return {
         "metrics": [{k: v for k, v in row.items() if k not in TIMED} for row in rows],
         "completions": (run / "completions.jsonl").read_text(),
+        "histograms": (run / "histograms.jsonl").read_text(),
         "summary": json.loads(summary.read_text()),
         "callbacks": kept,
         "weights": (run / "final" / "model.safetensors").read_bytes(),
