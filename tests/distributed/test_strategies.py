@@ -11,7 +11,7 @@ from support import ranks
 
 from entropostat.cli.launch import command, config
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.blocks import STRATEGIES
+from entropostat.recipe.machine_blocks import STRATEGIES
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 PLACE = {"MACHINE_RANK": "1", "MASTER_ADDR": "10.0.0.7", "MASTER_PORT": "23456"}

@@ -14,7 +14,7 @@ from support import tiny
 from transformers import TrainerCallback
 
 GAIN = "weights.entropy_tilt.gain"
-AUTOPILOT = {"autopilot": {"target": 2.0, "gate": "none", "kp": 1.0, "ki": 0.1, "bonus_gain": 0.05}}
+AUTOPILOT = {"autopilot": {"target": 2.0, "gate": "none", "kp": 1.0, "ki": 0.1, "bonus_gain": 0.05, "gain_max": 1.5}}
 SPEC = {
     "weights": [{"entropy_tilt": {"gain": AUTOPILOT}}],
     "penalties": [{"entropy_bonus": {"coef": {"follow": {"knob": GAIN, "key": "rest"}}}}],
