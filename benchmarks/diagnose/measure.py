@@ -1,6 +1,6 @@
 """Measure `entropostat diagnose` on synthetic runs, by the protocol of ranges.py, and write benchmarks/results/diagnose.{json,md}.
 
-    python benchmarks/diagnose/measure.py --trial 0                      # the verdict: 200 a pathology, 1,000 healthy a length
+    python benchmarks/diagnose/measure.py --trial 0                      # the verdict: 400 a pathology, 1,000 healthy a length
     python benchmarks/diagnose/measure.py --trial 0 --doctors DOCTORS    # and the published doctors (doctors.py says how)
     python benchmarks/diagnose/measure.py --split tuning                 # prints, and writes nothing
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--split", choices=("tuning", "verdict"), default="verdict")
     parser.add_argument("--trial", type=int, default=0)
-    parser.add_argument("--ill", type=int, default=200)
+    parser.add_argument("--ill", type=int, default=400)
     parser.add_argument("--healthy", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--doctors", type=Path)

@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, detrended, lasting, mean, recent, span
+from entropostat.diagnose.windows import at, confirmed, detrended, lasting, mean, recent, span
 
 START = 8
 """Rows that say where the run began."""
@@ -26,6 +26,8 @@ GAIN = 0.075
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
 WORSE = 0.04
 """Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
+AGAIN = 25
+"""In a long run it must have held for this part of it: until another evaluation."""
 SOLVED = 0.95
 """A reward up here cannot rise."""
 HIGH = 0.42
@@ -88,6 +90,7 @@ def collapse(log: Log) -> Iterator[Finding]:
         else:
             ill[first:end] |= lasting(low[first:end], SMOOTH)
             told = "no reward and no held-out set was logged to show that it converged"
+    ill = confirmed(ill, AGAIN)
     if not ill.any():
         return
     steps = span(series, ill)
@@ -141,6 +144,7 @@ def explosion(log: Log) -> Iterator[Finding]:
         ill = lasting(high & (now <= FALL * then), 5) | lasting(high & (up >= FURTHER) & (now < then + GAIN), PATIENCE)
         where = int(np.flatnonzero(high)[-1])
         told = f"the reward went from {then[where]:.3f} to {now[where]:.3f}"
+    ill = confirmed(ill)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
@@ -172,7 +176,7 @@ def wrong_tokens(log: Log) -> Iterator[Finding]:
     with np.errstate(invalid="ignore"):
         ill = (h >= math.log(KEPT)) & (median - h >= math.log(LIFTED)) & (top - h <= math.log(FADED))
         ill &= (median > math.log(LIFTED * KEPT)) & (top <= math.log(FADED) + 0.1)
-    ill = lasting(ill, 5)
+    ill = confirmed(lasting(ill, 5))
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
