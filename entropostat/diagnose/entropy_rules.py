@@ -22,7 +22,7 @@ LOW = 0.09
 """Collapsed: below this share of the start. A converging run gets there too, and is told apart by what it learned."""
 BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
-GAIN = 0.075
+GAIN = 0.08
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
 WORSE = 0.04
 """Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
@@ -81,10 +81,11 @@ def collapse(log: Log) -> Iterator[Finding]:
                     ill[first:end] |= here[first:end]
                     told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
         elif len(reward):
-            known = reward.count(series.steps[first:end])
-            then = _level(reward, int(reward.count(before)), 6)
-            now_ = at(reward, mean(reward.values, 12), series.steps[first:end])
-            still = (known - reward.count(since) >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
+            known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
+            then = _level(reward, int(reward.count(before)), 8)
+            after = np.concatenate([[np.nan], recent(reward.values[begun:], 24)])
+            now_ = after[np.maximum(known - begun, 0)]
+            still = (known - begun >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
             ill[first:end] |= lasting(still, 5)
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
