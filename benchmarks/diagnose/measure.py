@@ -1,6 +1,6 @@
 """Measure `entropostat diagnose` on synthetic runs, by the protocol of ranges.py, and write benchmarks/results/diagnose.{json,md}.
 
-    python benchmarks/diagnose/measure.py --trial 0                      # the verdict: 200 a pathology, 1,000 healthy a length
+    python benchmarks/diagnose/measure.py --trial 0                      # the verdict: 400 a pathology, 1,000 healthy or more a length
     python benchmarks/diagnose/measure.py --trial 0 --doctors DOCTORS    # and the published doctors (doctors.py says how)
     python benchmarks/diagnose/measure.py --split tuning                 # prints, and writes nothing
 
@@ -141,8 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--split", choices=("tuning", "verdict"), default="verdict")
     parser.add_argument("--trial", type=int, default=0)
-    parser.add_argument("--ill", type=int, default=200)
-    parser.add_argument("--healthy", type=int, default=1000)
+    parser.add_argument("--ill", type=int, default=400)
+    parser.add_argument("--healthy", type=int, default=1000, help="of 10,000 steps; twice as many shorter ones")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--doctors", type=Path)
     args = parser.parse_args()
@@ -154,7 +154,8 @@ def main() -> None:
             out["ill"][kind] = summary_ill(kind, found)
             print(kind, {k: v for k, v in out["ill"][kind].items() if k != "doctors"}, flush=True)
         for length in LENGTHS:
-            found = pool.map(partial(judge_healthy, length, *common), range(args.healthy), chunksize=5)
+            count = args.healthy * (1 if length >= SLOW else 2)
+            found = pool.map(partial(judge_healthy, length, *common), range(count), chunksize=5)
             out["healthy"][str(length)] = summary_healthy(found)
             print(length, {k: v for k, v in out["healthy"][str(length)].items() if k != "doctors"}, flush=True)
     if args.split == "verdict":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, detrended, deviation, mean, size_in_rows, span
+from entropostat.diagnose.windows import LONG, PART, at, confirmed, detrended, deviation, mean, size_in_rows, span
 
 STUCK_STEPS, STUCK_ROWS = 50, 24
 """A loop that settles is at its bound on the way, for less than this."""
@@ -31,7 +31,7 @@ def saturated(log: Log) -> Iterator[Finding]:
         off = at(error, mean(error.values, size), flag.steps)
         share = mean(flag.values, size)
         with np.errstate(invalid="ignore"):
-            ill = (share >= STUCK) & (np.abs(off) >= OFF)
+            ill = confirmed((share >= STUCK) & (np.abs(off) >= OFF))
         if not ill.any():
             continue
         steps, last = span(flag, ill), int(np.flatnonzero(ill)[-1])
@@ -94,7 +94,9 @@ def oscillating(log: Log) -> Iterator[Finding]:
                 period = common_period(error.values[end - WINDOW : end], answer[end - WINDOW : end])
                 if period is not None:
                     found[end - 1] = period
-        looks = [i for i in found if i - EVERY in found]
+        looks = [
+            i for i, streak in streaks(found).items() if streak >= (max(i // PART // EVERY, 2) if i >= LONG else 2)
+        ]
         if not looks:
             continue
         last = looks[-1]
@@ -109,6 +111,14 @@ def oscillating(log: Log) -> Iterator[Finding]:
             advice.oscillating(log, knob),
             subject=knob,
         )
+
+
+def streaks(found: Iterable[int]) -> dict[int, int]:
+    """How many looks in a row agree by each."""
+    out: dict[int, int] = {}
+    for i in found:
+        out[i] = out.get(i - EVERY, 0) + 1
+    return out
 
 
 def common_period(error: Floats, output: Floats) -> float | None:

@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, detrended, lasting, mean, recent, span
+from entropostat.diagnose.windows import at, confirmed, detrended, lasting, mean, recent, span
 
 START = 8
 """Rows that say where the run began."""
@@ -22,10 +22,12 @@ LOW = 0.09
 """Collapsed: below this share of the start. A converging run gets there too, and is told apart by what it learned."""
 BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
-GAIN = 0.075
+GAIN = 0.08
 """Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
 WORSE = 0.04
 """Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
+AGAIN = 25
+"""In a long run it must have held for this part of it: until another evaluation."""
 SOLVED = 0.95
 """A reward up here cannot rise."""
 HIGH = 0.42
@@ -79,15 +81,17 @@ def collapse(log: Log) -> Iterator[Finding]:
                     ill[first:end] |= here[first:end]
                     told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
         elif len(reward):
-            known = reward.count(series.steps[first:end])
-            then = _level(reward, int(reward.count(before)), 6)
-            now_ = at(reward, mean(reward.values, 12), series.steps[first:end])
-            still = (known - reward.count(since) >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
+            known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
+            then = _level(reward, int(reward.count(before)), 8)
+            after = np.concatenate([[np.nan], recent(reward.values[begun:], 24)])
+            now_ = after[np.maximum(known - begun, 0)]
+            still = (known - begun >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
             ill[first:end] |= lasting(still, 5)
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
             ill[first:end] |= lasting(low[first:end], SMOOTH)
             told = "no reward and no held-out set was logged to show that it converged"
+    ill = confirmed(ill, AGAIN)
     if not ill.any():
         return
     steps = span(series, ill)
@@ -141,6 +145,7 @@ def explosion(log: Log) -> Iterator[Finding]:
         ill = lasting(high & (now <= FALL * then), 5) | lasting(high & (up >= FURTHER) & (now < then + GAIN), PATIENCE)
         where = int(np.flatnonzero(high)[-1])
         told = f"the reward went from {then[where]:.3f} to {now[where]:.3f}"
+    ill = confirmed(ill)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
@@ -172,7 +177,7 @@ def wrong_tokens(log: Log) -> Iterator[Finding]:
     with np.errstate(invalid="ignore"):
         ill = (h >= math.log(KEPT)) & (median - h >= math.log(LIFTED)) & (top - h <= math.log(FADED))
         ill &= (median > math.log(LIFTED * KEPT)) & (top <= math.log(FADED) + 0.1)
-    ill = lasting(ill, 5)
+    ill = confirmed(lasting(ill, 5))
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])

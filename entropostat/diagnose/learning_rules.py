@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
-from entropostat.diagnose.windows import at, deviation, mean, recent, span
+from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, span
 
 ROWS = 12
 """Generations that are averaged."""
@@ -30,7 +30,7 @@ def dead_groups(log: Log) -> Iterator[Finding]:
     average, spread = mean(series.values, ROWS), deviation(series.values, ROWS)
     with np.errstate(invalid="ignore"):
         ill = average - 1.0 * spread / math.sqrt(ROWS) >= DEAD - 0.02
-        ill &= average >= DEAD
+        ill = confirmed(ill & (average >= DEAD))
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
@@ -56,6 +56,8 @@ LOST, MORE = 0.04, 0.015
 """Fall of held-out pass@1 that is a gap; more by the square root of 2 ln n at the n-th evaluation: noise has had n chances."""
 FIRST = 3
 """Rows that stand for the start."""
+FEW = 20
+"""After so many evaluations two in a row must agree on a gap or a lost skill. On length they always must."""
 REFERENCE, NOW = 3, 2
 """Evaluations that are averaged then and now."""
 
@@ -102,7 +104,7 @@ def foolery(log: Log) -> Iterator[Finding]:
 def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], str] | None]:
     rewards, lengths, right = _paired(log, one)
     out: dict[str, tuple[tuple[float, float], str] | None] = {"length-hacking": None, "reward-gap": None}
-    padded = False
+    padded = apart = False
     for i in range(NOW, len(right)):
         past = slice(0, max(i - NOW + 1, 1))
         if not np.isfinite(rewards[past]).any():
@@ -116,8 +118,9 @@ def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], s
         told = f"training reward {gained:+.3f}, pass@1 {moved:+.3f}, length x{math.exp(grown):.2f} since step {int(one.right.steps[low])}"
         longer = grown >= LONGER and gained >= GAIN and moved < FOLLOWS * gained
         gap = gained >= GAIN and moved <= -LOST - MORE * math.sqrt(2 * math.log(i))
-        rule = "length-hacking" if longer and padded else "reward-gap" if gap and not longer else None
-        padded = longer
+        apart_now = gap and not longer
+        rule = "length-hacking" if longer and padded else "reward-gap" if apart_now and (apart or i < FEW) else None
+        padded, apart = longer, apart_now
         if rule is not None:
             step = float(one.right.steps[i])
             before = out[rule]
@@ -146,6 +149,7 @@ def incompetent(log: Log) -> Iterator[Finding]:
             with np.errstate(invalid="ignore"):
                 ill = (now <= LEFT * then) & (kept >= max(SHARE, KEPT * began)) & (then >= SKILL)
             ill[: NOW + 1] = False
+            ill[FEW:] &= lasting(ill, 2)[FEW:]
             if not ill.any():
                 continue
             steps, last = span(skill, ill), int(np.flatnonzero(ill)[-1])

@@ -9,7 +9,7 @@ import numpy as np
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Log, Series
-from entropostat.diagnose.windows import lasting, mean, span
+from entropostat.diagnose.windows import LONG, lasting, mean, span
 
 ROWS, START = 8, 10
 GAP, TIMES = 0.075, 3.0
@@ -71,6 +71,8 @@ def non_finite(log: Log) -> Iterator[Finding]:
         begin = np.maximum(np.arange(1, len(steps) + 1) - near, 0)
         ill |= bad & (count[1:] - count[begin] >= many)
     ill |= lasting(bad, IN_A_ROW)
+    # A long run has spare steps, as half precision does, that come close together now and then.
+    ill[LONG:] &= (count[1:] - count[np.maximum(np.arange(1, len(steps) + 1) - WIDE, 0)] >= SOME)[LONG:]
     if not ill.any():
         return
     series = Series(steps, bad.astype(float))

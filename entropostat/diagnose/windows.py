@@ -42,6 +42,17 @@ def lasting(flags: Flags, rows: int) -> Flags:
     return index - last_false >= rows
 
 
+LONG, PART = 1000, 50
+"""From this row on a finding must have held for this part of the rows so far: a long log gives noise more chances, and time to look twice."""
+
+
+def confirmed(flags: Flags, part: int = PART) -> Flags:
+    """True where it has been true for as long as a log of so many rows asks for."""
+    index = np.arange(len(flags))
+    last_false = np.maximum.accumulate(np.where(flags, -1, index)) if len(flags) else index
+    return np.asarray(flags & (index - last_false >= np.where(index >= LONG, index // part, 1)))
+
+
 def size_in_rows(series: Series, steps: int, least: int) -> int:
     """A window of ``steps`` in rows of this series, and at least ``least`` rows."""
     if len(series) < 2:
