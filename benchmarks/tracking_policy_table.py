@@ -46,7 +46,8 @@ def write(known: Known, path: Path) -> None:
         "",
     ]
     lines += reach(known) + tuning(known)
-    if all(f"tune|{OURS}|0|{t}|{s}" in known for t in TUNED for s in TUNING):
+    tried = [(row, k) for row, settings in bench.grid(0.1).items() for k in range(len(settings))]
+    if all(f"tune|{row}|{k}|{t}|{s}" in known for row, k in tried for t in TUNED for s in TUNING):
         best = chosen(known)
         seeds = [s for s in REPORTED if complete(known, best, s)]
         if seeds:
