@@ -28,7 +28,7 @@ takes the jump of the proportional part, so that the demand goes on from where i
 way back.) A ramp is no jump (target.py).
 
 The bounds are narrow on purpose. On a policy that was learning, a constant gain of 0.7 or a constant bonus of 0.08 destroyed what
-it could do, a gain of 0.4 or a bonus of 0.04 cost little (benchmarks/results/tracking-policy.md). An exact toy takes three times
+it could do, a gain of 0.4 cost some of it, a bonus of 0.04 nothing (benchmarks/results/tracking-policy.md). An exact toy takes three times
 as much: widen them only where you have seen that the reward stands it.
 """
 
