@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def collapse(log: Log) -> Iterator[Finding]:
         checked = np.array([float(one.right.steps[-1]) for one in sets])
         if len(checked) and float(checked.max()) > 0:
             looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
-            for now, until in zip(looks, [*looks[1:], math.inf], strict=True):
+            for now, until in pairwise([*looks, math.inf]):
                 found = change(sets, before, since, now)
                 if found is not None and found[0] + 0.5 * found[1] < -WORSE / math.sqrt(found[3]):
                     here = (series.steps >= now) & (series.steps < until)

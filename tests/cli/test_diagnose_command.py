@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from entropostat.__main__ import main
+from entropostat.diagnose import examine
 from entropostat.recipe import load
 
 PLAIN = "entropostat:quickstart/plain.yaml"
@@ -141,3 +142,12 @@ def test_a_rule_that_fails_costs_the_findings_and_not_the_run(caplog):
 def test_the_recipe_switches_it_off():
     assert load(PLAIN).tracking.diagnose is True
     assert load(PLAIN, ["tracking.diagnose=false"]).tracking.diagnose is False
+
+
+def test_a_fall_after_the_last_held_out_look_waits_for_the_next_one() -> None:
+    """The looks that could tell collapse from convergence are all older than the fall."""
+    rows: list[dict[str, float]] = [{"step": step, "evaluate/hard/pass@1": 0.3} for step in (0, 10)]
+    rows += [{"step": step, "entropy": 0.4 if step < 14 else 0.004, "reward": 0.3} for step in range(1, 40)]
+    rows.sort(key=lambda row: row["step"])
+    found = examine(SimpleNamespace(rows=rows, vocabulary=100))
+    assert "collapse" not in {one.rule for one in found}
