@@ -45,6 +45,8 @@ def mismatch(log: Log) -> Iterator[Finding]:
 MANY, NEAR = 4, 15
 SOME, WIDE = 5, 30
 IN_A_ROW = 3
+LATER = (8, 60)
+"""So many in so many rows, in a log of more than LONG rows."""
 
 
 def non_finite(log: Log) -> Iterator[Finding]:
@@ -71,8 +73,9 @@ def non_finite(log: Log) -> Iterator[Finding]:
         begin = np.maximum(np.arange(1, len(steps) + 1) - near, 0)
         ill |= bad & (count[1:] - count[begin] >= many)
     ill |= lasting(bad, IN_A_ROW)
-    # A long run has spare steps, as half precision does, that come close together now and then.
-    ill[LONG:] &= (count[1:] - count[np.maximum(np.arange(1, len(steps) + 1) - WIDE, 0)] >= SOME)[LONG:]
+    # A long run has single ones, as half precision does, that come close together now and then.
+    begin = np.maximum(np.arange(1, len(steps) + 1) - LATER[1], 0)
+    ill[LONG:] &= (count[1:] - count[begin] >= LATER[0])[LONG:]
     if not ill.any():
         return
     series = Series(steps, bad.astype(float))
