@@ -1,4 +1,4 @@
-"""Real runs of the quickstart policy, made ill on purpose (recipes.py), and what `entropostat diagnose` says of them.
+"""Real runs of the quickstart policy, made ill on purpose or left alone (recipes.py), and what `entropostat diagnose` says of them.
 
     python benchmarks/diagnose/real.py --seeds 20 --processes 2      # goes on where it was stopped
     python benchmarks/diagnose/real.py --seeds 2 --only collapse
@@ -21,10 +21,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.diagnose.recipes import SICK
+from benchmarks.diagnose.recipes import SICK, WELL
 from benchmarks.diagnose.table import write_page
 from benchmarks.policy import ROOT, Result, Results, experiment
 
+KINDS = SICK | WELL
 FILE = ROOT / "benchmarks" / "results" / "diagnose-real.json"
 
 
@@ -34,7 +35,7 @@ def measure(kind: str, seed: int, keep: str | None = None) -> Result:
 
     # A worker of a pool may have no children, and the one function that is called here is ours.
     Function.isolated = False  # type: ignore[assignment, misc]
-    sick = SICK[kind]
+    sick = KINDS[kind]
     stopped = None
     with experiment(sick.recipe, [*sick.overrides, f"seed={seed}", "tracking.diagnose=false"], allow_code=True) as run:
         if sick.spoil:
@@ -72,14 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--only", nargs="*", choices=list(SICK))
+    parser.add_argument("--only", nargs="*", choices=list(KINDS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--keep", help="folder for the logs of the runs")
     parser.add_argument("--out", type=Path, default=FILE)
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.seeds)
     results = Results(args.out)
-    jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in args.only or SICK}
+    jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in args.only or KINDS}
     results.complete(jobs, args.processes)
     if args.out == FILE:
         write_page(FILE.parent)

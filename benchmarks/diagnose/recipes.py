@@ -21,7 +21,7 @@ class Sick:
     recipe: Path
     overrides: tuple[str, ...]
     check: Check
-    """Did the run go wrong? By the whole of it, in hindsight, which no rule has."""
+    """Did the run go wrong (or, of those of WELL, right)? By the whole of it, in hindsight, which no rule has."""
     spoil: bool = False
     """The script makes the loss NaN from step 20 on, at every other step."""
 
@@ -114,6 +114,10 @@ def _always(lines: list[Line]) -> bool:
     return len(values(lines, "entropy")) >= 60
 
 
+def _learned(lines: list[Line]) -> bool:
+    return moved(lines, "evaluate/hard/pass@1") > 0.4
+
+
 PID = "{pid: {signal: entropy, effect: raises, %s}}"
 
 SICK: dict[str, Sick] = {
@@ -169,3 +173,10 @@ SICK: dict[str, Sick] = {
     ),
 }
 """A sampler that differs from the trainer needs vLLM: sampler-mismatch has no real runs here."""
+
+WELL: dict[str, Sick] = {
+    "healthy/plain": Sick(HARD, (*SHORT, steps(160)), _learned),
+    "healthy/anchored": Sick(HARD, (*SHORT, steps(160), "objective.penalties=[{kl_ref: {coef: 0.1}}]"), _learned),
+    "healthy/switch": Sick(QUICKSTART, (), _learned),
+}
+"""Runs that should learn; those that do are healthy. ``healthy/switch`` changes from easy to hard prompts, with a loop on its KL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,40 @@ def real(found: Result) -> list[str]:
     for name, one in found.items():
         kinds.setdefault(name.rpartition("/")[0], []).append(one)
     for kind, runs in kinds.items():
+        if kind.startswith("healthy/"):
+            continue
         fine = [one for one in runs if "failed" not in one]
         sick = [one for one in fine if one["ill"]]
         hits = sorted(one["first"] for one in sick if one["first"] is not None)
-        others: dict[str, int] = {}
-        for one in fine:
-            for rule in one["others"]:
-                others[rule] = others.get(rule, 0) + 1
         middle = hits[len(hits) // 2] if hits else "-"
-        also = ", ".join(f"{rule} {count}" for rule, count in sorted(others.items())) or "-"
+        also = counted(fine)
         broken = f" ({len(runs) - len(fine)} failed)" if len(fine) < len(runs) else ""
         lines.append(f"| {kind} | {len(runs)}{broken} | {len(sick)} | {len(hits)} | {middle} | {also} |")
+    well = {kind: runs for kind, runs in kinds.items() if kind.startswith("healthy/")}
+    if not well:
+        return [*lines, ""]
+    lines += [
+        "",
+        "## Real runs that learned",
+        "",
+        (
+            "The same policy, nothing made ill. Learned: held-out pass@1 of the hard prompts rose by more than .4. A run may learn and "
+            "be ill of something on the way: a finding here is not always false."
+        ),
+        "",
+        "| recipe | runs | learned | of those with a finding | which |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, runs in well.items():
+        learned = [one for one in runs if one.get("ill")]
+        alarmed = [one for one in learned if one["others"]]
+        lines.append(
+            f"| {kind.partition('/')[2]} | {len(runs)} | {len(learned)} | {len(alarmed)} | {counted(learned)} |"
+        )
     return [*lines, ""]
+
+
+def counted(runs: list[Result]) -> str:
+    """Which other rules spoke, and in how many runs."""
+    others = collections.Counter(rule for one in runs for rule in one["others"])
+    return ", ".join(f"{rule} {count}" for rule, count in sorted(others.items())) or "-"

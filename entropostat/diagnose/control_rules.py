@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import LONG, PART, at, confirmed, detrended, deviation, mean, size_in_rows, span
+from entropostat.diagnose.windows import (
+    LONG,
+    PART,
+    at,
+    confirmed,
+    detrended,
+    deviation,
+    lasting,
+    mean,
+    size_in_rows,
+    span,
+)
 
 STUCK_STEPS, STUCK_ROWS = 50, 24
 """A loop that settles is at its bound on the way, for less than this."""
@@ -77,6 +88,9 @@ AGAIN = (0.65, 0.55)
 """Correlation over a period and over another, mean of error and output."""
 REACH = 24
 """Rows in which whole multiples of a short period are looked for."""
+THROWN, STAY, FAR = 4, 2, 0.3
+"""Ways from one bound to the other within WINDOW rows, rows at each, and the deviation of the smoothed error: a limit cycle, whether
+or not it keeps time. Noise touches bounds as well, for a row at a time and by less."""
 
 
 def oscillating(log: Log) -> Iterator[Finding]:
@@ -88,10 +102,15 @@ def oscillating(log: Log) -> Iterator[Finding]:
         answer = np.nan_to_num(at(output, output.values, error.steps))
         raw = relative_error(log, knob, "signal")
         wide, moves = at(raw, deviation(raw.values, WINDOW), error.steps), deviation(answer, WINDOW)
+        far = deviation(error.values, WINDOW)
+        bound = at_bounds(log, knob, answer, error.steps)
         found: dict[int, float] = {}
         for end in range(WINDOW, len(error) + 1, EVERY):
             if wide[end - 1] >= SIZE and moves[end - 1] > 0:
-                period = common_period(error.values[end - WINDOW : end], answer[end - WINDOW : end])
+                window = slice(end - WINDOW, end)
+                period = common_period(error.values[window], answer[window])
+                if period is None and far[end - 1] >= FAR and crossings(bound[window]) >= THROWN:
+                    period = 2 * WINDOW / crossings(bound[window])
                 if period is not None:
                     found[end - 1] = period
         looks = [
@@ -101,16 +120,32 @@ def oscillating(log: Log) -> Iterator[Finding]:
             continue
         last = looks[-1]
         pace = float(np.median(np.diff(error.steps)))
+        ways = crossings(bound[last + 1 - WINDOW : last + 1])
+        how = f", from bound to bound {ways} times in {WINDOW} rows" if ways >= THROWN else ""
         yield Finding(
             "controller-oscillating",
             "warning",
             (int(error.steps[looks[0]]), int(error.steps[last])),
             f"control/{knob}: the error swings with a period of {found[last] * pace:.0f} steps and a deviation of "
-            f"{wide[last]:.0%} of the target, and the output with it (deviation {moves[last]:.3g})",
+            f"{wide[last]:.0%} of the target, and the output with it (deviation {moves[last]:.3g}{how})",
             f"the gains of {knob} are too high for the delay and the noise of its signal",
             advice.oscillating(log, knob),
             subject=knob,
         )
+
+
+def at_bounds(log: Log, knob: str, output: Floats, steps: Floats) -> Floats:
+    """Per row: 1 at the upper bound, -1 at the lower, 0 between them."""
+    flag = log.series(f"control/{knob}/saturated").finite
+    stuck = np.nan_to_num(at(flag, flag.values, steps)) > 0 if len(flag) else np.zeros(len(steps), bool)
+    middle = (np.maximum.accumulate(output) + np.minimum.accumulate(output)) / 2
+    return np.asarray(np.where(stuck, np.sign(output - middle), 0.0), dtype=np.float64)
+
+
+def crossings(bound: Floats) -> int:
+    """Ways from one bound to the other, where it stays at each."""
+    met = bound[lasting(bound > 0, STAY) | lasting(bound < 0, STAY)]
+    return int((met[1:] != met[:-1]).sum())
 
 
 def streaks(found: Iterable[int]) -> dict[int, int]:

@@ -166,6 +166,35 @@ def test_a_swing_is_found_whatever_its_period_and_red_noise_is_not(period):
         assert rules(SimpleNamespace(rows=rows))["controller-oscillating"] == expected
 
 
+def thrown(size: float, stay: int, ways: int = 8) -> SimpleNamespace:
+    """A loop that is thrown from bound to bound in its own time, ``stay`` rows at each."""
+    draw, output = np.random.default_rng(5), []
+    for k in range(ways):
+        output += [0.5] * int(draw.integers(2, 12)) + [float(k % 2)] * stay
+    output, rows = ([0.5] * 80 + output)[-160:], []
+    for i, u in enumerate(output):
+        signal = 0.5 * (1 + size * (1 - 2 * u))
+        loop = {"output": u, "target": 0.5, "signal": signal, "smoothed": signal, "saturated": float(u in (0.0, 1.0))}
+        rows.append({"step": i + 1, **{f"control/penalties.entropy_bonus.coef/{k}": v for k, v in loop.items()}})
+    return SimpleNamespace(rows=rows)
+
+
+def test_a_loop_that_is_thrown_from_bound_to_bound_is_found_without_a_period():
+    found = [one for one in examine(thrown(0.8, 6)) if one.rule == "controller-oscillating"]
+    assert len(found) == 1 and "from bound to bound" in found[0].evidence
+    for quiet in (
+        thrown(0.3, 6),
+        thrown(0.99, 1, ways=20),
+        thrown(0.99, 9, ways=4),
+    ):  # by little, for a row, or hardly ever
+        assert not rules(quiet)["controller-oscillating"]
+
+
+@pytest.mark.parametrize("index", [132488, 133599])
+def test_red_noise_of_a_healthy_loop_that_looks_like_a_swing_until_it_is_whitened(index):
+    assert not rules(healthy("tuning", 1000, index))["controller-oscillating"]
+
+
 @pytest.mark.parametrize(
     "rows",
     [
