@@ -1,0 +1,156 @@
+"""How near its target can any loop hold the entropy of tracking_policy.py's policy, seeing what a controller sees?
+
+    python benchmarks/tracking_limit.py --jobs 2          resumes; writes results/tracking-limit.{json,md}
+
+Constant actuators, open loop. The policy's log entropy is taken for x, which is seen twice: by the training signal of each step
+(64 completions, noise r) and by the probe every 5 steps (noise measured on frozen policies):
+
+    x' = m + phi (x - m) + w,   w ~ N(0, q);      signal = x + c + v,   v ~ N(0, r);      probe = x + e
+
+phi, q, r, m, c by maximum likelihood (Kalman filter) over the second half of each run. An actuator without delay or bounds would
+cancel all that can be foreseen of x; what is left is the error of the best one-step forecast from past signals, whose variance P solves
+P = phi^2 P r / (P + r) + q. No causal loop on this signal does better, as far as the model holds: noise is taken to be independent from
+step to step, and steps of one generation share prompts, so the real limit lies higher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.policy import Result, Results, experiment
+from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen
+
+RESULTS = Path(__file__).parent / "results" / "tracking-limit.json"
+SEEDS = (30, 31, 32, 33, 34)
+ROWS: dict[str, Objective] = {"plain": {}, "bonus 0.04": bonus(0.04)}
+COMPLETIONS = 64
+"""That one step's signal is measured on."""
+BARS = {"error": 0.06, "held": 0.9}
+Floats = NDArray[np.float64]
+
+
+def run(objective: Objective, seed: int) -> Result:
+    import json
+
+    overrides = [f"seed={seed}", *(f"objective.{slot}={json.dumps(terms)}" for slot, terms in objective.items())]
+    with experiment(RECIPE, overrides) as one:
+        lines = one.train()
+    return {
+        "signal": [round(x["entropy"], 5) for x in lines if "entropy" in x],
+        "probes": [round(x["evaluate/hard/entropy"], 5) for x in lines if "evaluate/hard/entropy" in x],
+    }
+
+
+def series(found: Result) -> tuple[Floats, Floats]:
+    """Logs of signal and probe of the second half, by step; NaN where there is no probe. The probe after step k sees the policy
+    that step k + 1 measures."""
+    signal = np.log(found["signal"])
+    probe = np.full(len(signal) + 1, np.nan)
+    probe[::EVERY] = np.log(found["probes"])
+    half = STEPS // 2
+    return signal[half:], probe[half : len(signal)]
+
+
+def likelihood(theta: Floats, signal: Floats, probe: Floats, noise: float) -> float:
+    """Minus the log likelihood, up to a constant."""
+    phi, q, r, m, c = math.tanh(theta[0]), math.exp(theta[1]), math.exp(theta[2]), theta[3], theta[4]
+    x, p, total = m, q / max(1 - phi**2, 1e-3), 0.0
+    for seen, checked in zip(signal, probe, strict=True):
+        for value, variance in ((checked, noise**2), (seen - c, r)):
+            if math.isfinite(value):
+                spread = p + variance
+                total += 0.5 * (math.log(spread) + (value - x) ** 2 / spread)
+                x, p = x + p / spread * (value - x), p * variance / spread
+        x, p = m + phi * (x - m), phi**2 * p + q
+    return total
+
+
+def fitted(signal: Floats, probe: Floats, noise: float) -> tuple[float, float, float]:
+    """phi, q, r."""
+    from scipy.optimize import minimize
+
+    level = float(np.nanmean(probe))
+    start = np.array([1.5, math.log(0.005), math.log(0.04), level, float(np.mean(signal)) - level])
+    best = minimize(likelihood, start, (signal, probe, noise), "Nelder-Mead", options={"maxiter": 6000, "fatol": 1e-6})
+    return math.tanh(best.x[0]), math.exp(best.x[1]), math.exp(best.x[2])
+
+
+def limit(phi: float, q: float, r: float) -> float:
+    """Root of P."""
+    b = r * (1 - phi**2) - q
+    return math.sqrt((-b + math.sqrt(b * b + 4 * q * r)) / 2)
+
+
+def inside(error: float) -> float:
+    """Share within the band, for a normal error about the target."""
+    return math.erf(BAND / error / math.sqrt(2))
+
+
+def needed(phi: float, q: float, r: float) -> float:
+    """Completions a step with which both bars could be met; infinite where the policy moves too much within one step."""
+    bar = min(BARS["error"], next(s for s in np.arange(0.1, 0.03, -1e-4) if inside(s) >= BARS["held"]))
+    if q >= bar**2:
+        return math.inf
+    low, high = 1e-9, r
+    if limit(phi, q, high) <= bar:
+        return COMPLETIONS
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if limit(phi, q, middle) <= bar else (low, middle)
+    return COMPLETIONS * r / low
+
+
+def write(results: Results, path: Path) -> None:
+    noise = [found["noise"] for name, found in results.known.items() if name.startswith("frozen|")]
+    lines = [
+        "# The best that a loop can do on this policy",
+        "",
+        *(__doc__ or "").splitlines()[4:],
+        "",
+        f"Noise of the probe: {statistics.mean(noise):.1%} (frozen initial policies). Bars: error {BARS['error']:.0%}, {BARS['held']:.0%} of the probes within {BAND:.0%}.",
+        "",
+        "| run | entropy | wander of the probe | noise of the signal | moves in one step | phi | least error | most within 10 % | completions for the bars |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    found = {name: one for name, one in results.known.items() if not name.startswith("frozen|")}
+    least = []
+    for name, one in found.items():
+        signal, probe = series(one)
+        phi, q, r = fitted(signal, probe, statistics.mean(noise))
+        error = limit(phi, q, r)
+        least.append(error)
+        more = needed(phi, q, r)
+        lines.append(
+            f"| {name.replace('|', ', seed ')} | {math.exp(np.nanmean(probe)):.3f} | {np.nanstd(probe):.1%} | {math.sqrt(r):.1%} "
+            f"| {math.sqrt(q):.1%} | {phi:.2f} | {error:.1%} | {inside(error):.0%} | {'more than any' if math.isinf(more) else f'{more:,.0f}'} |"
+        )
+    lines += [
+        "",
+        f"Least error over the runs: {min(least):.1%} to {max(least):.1%}, median {statistics.median(least):.1%}.",
+    ]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    results = Results(arguments.results)
+    jobs = {f"{row}|{s}": partial(run, objective, s) for s in SEEDS for row, objective in ROWS.items()}
+    results.complete(jobs | {f"frozen|{s}": partial(frozen, s) for s in SEEDS}, arguments.jobs)
+    write(results, arguments.results)
+
+
+if __name__ == "__main__":
+    main()
