@@ -29,8 +29,7 @@ KINDS = SICK | WELL
 FILE = ROOT / "benchmarks" / "results" / "diagnose-real.json"
 
 
-def measure(kind: str, seed: int, keep: str | None = None) -> Result:
-    from entropostat.diagnose import examine
+def train(kind: str, seed: int) -> Result:
     from entropostat.reward.verifiers.function import Function
 
     # A worker of a pool may have no children, and the one function that is called here is ours.
@@ -45,16 +44,29 @@ def measure(kind: str, seed: int, keep: str | None = None) -> Result:
         except Exception as error:  # noqa: BLE001 a run that breaks off leaves its log, which is what is judged
             stopped = f"{type(error).__name__}: {error}"[:200]
         lines = [json.loads(line) for line in run.metrics.read_text().splitlines() if line.endswith("}")]
-        vocabulary = len(run.trainer.processing_class)
-    if keep:
-        Path(keep).mkdir(parents=True, exist_ok=True)
-        (Path(keep) / f"{kind.replace('/', '-')}-{seed}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-    found = examine(SimpleNamespace(rows=lines, vocabulary=vocabulary))
+        return {"lines": lines, "vocabulary": len(run.trainer.processing_class), "stopped": stopped}
+
+
+def measure(kind: str, seed: int, keep: Path | None) -> Result:
+    """Trains, unless ``keep`` has the run: then its log is judged again."""
+    from entropostat.diagnose import examine
+
+    file = keep and keep / f"{kind.replace('/', '-')}-{seed}.json"
+    if file and file.is_file():
+        run = json.loads(file.read_text())
+    else:
+        run = train(kind, seed)
+        if file:
+            file.write_text(json.dumps(run))
+    found = examine(SimpleNamespace(rows=run["lines"], vocabulary=run["vocabulary"]))
     rule = kind.partition("/")[0]
     mine = [one for one in found if one.rule == rule]
-    out: Result = {"ill": bool(sick.check(lines)), "first": min((one.steps[0] for one in mine), default=None)}
+    out: Result = {
+        "ill": bool(KINDS[kind].check(run["lines"])),
+        "first": min((one.steps[0] for one in mine), default=None),
+    }
     out |= {"others": sorted({one.rule for one in found if one.rule != rule}), "cause": mine[0].cause if mine else ""}
-    return out | ({"stopped": stopped} if stopped else {})
+    return out | ({"stopped": run["stopped"]} if run["stopped"] else {})
 
 
 def spoil(trainer: Any) -> None:
@@ -75,11 +87,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--only", nargs="*", choices=list(KINDS))
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--keep", help="folder for the logs of the runs")
+    parser.add_argument("--keep", type=Path, help="folder for the logs of the runs; those that it has are judged again")
     parser.add_argument("--out", type=Path, default=FILE)
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.seeds)
     results = Results(args.out)
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
     jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in args.only or KINDS}
     results.complete(jobs, args.processes)
     if args.out == FILE:

@@ -23,43 +23,46 @@ OWN = {"clip_cov": ("clip_cov/fraction",), "kl_cov": ("kl_cov/distance",)}
 def inert(log: Log) -> Iterator[Finding]:
     names = {*log.middles("forces/", "/share"), *log.middles("forces/", "/touched_up"), *OWN}
     for term in sorted(names):
-        acts = activity(log, term)
-        if acts is None:
-            continue
-        key, series = acts
-        size = size_in_rows(series, STEPS, ROWS)
-        if len(series) < size:
-            continue
-        ill = mean((np.abs(series.values) > NOTHING).astype(float), size) == 0
-        ill &= ~_resting(log, term, series, size) & ~_nothing_to_do(log, series)
-        if not ill.any():
-            continue
-        steps = span(series, ill)
-        yield Finding(
-            "inert-term",
-            "warning",
-            steps,
-            f"{key} is 0 at all of {int(ill.sum()) + size - 1} logged steps up to {steps[1]}",
-            advice.why_inert(term),
-            advice.inert(log, term),
-            subject=term,
-        )
+        share = log.series(f"forces/{term}/share").finite
+        for key, series in activity(log, term):
+            size = size_in_rows(series, STEPS, ROWS)
+            if len(series) < size:
+                continue
+            ill = mean((np.abs(series.values) > NOTHING).astype(float), size) == 0
+            ill &= ~_resting(log, term, series, size) & ~_nothing_to_do(log, series) & ~_pulls(share, series)
+            if not ill.any():
+                continue
+            steps = span(series, ill)
+            yield Finding(
+                "inert-term",
+                "warning",
+                steps,
+                f"{key} is 0 at all of {int(ill.sum()) + size - 1} logged steps up to {steps[1]}",
+                advice.why_inert(term),
+                advice.inert(log, term),
+                subject=term,
+            )
+            break
 
 
-def activity(log: Log, term: str) -> tuple[str, Series] | None:
-    """What says whether a term acts: the share of the force, else what it logs itself, else the tokens that it touches."""
-    share = log.series(f"forces/{term}/share").finite
-    if len(share):
-        return f"forces/{term}/share", share
-    for key in OWN.get(term, ()):
-        own = log.series(key).finite
-        if len(own):
-            return key, own
+def activity(log: Log, term: str) -> Iterator[tuple[str, Series]]:
+    """What says whether a term acts: the share of the force, and what it logs itself, which is there in more steps; where there is
+    neither, the tokens that it touches."""
+    keys = [key for key in (f"forces/{term}/share", *OWN.get(term, ())) if len(log.series(key).finite)]
+    for key in keys:
+        yield key, log.series(key).finite
     up, down = (log.series(f"forces/{term}/touched_{side}").finite for side in ("up", "down"))
-    if not len(up):
-        return None
-    other = at(down, down.values, up.steps, 0.0)
-    return f"forces/{term}/touched_up and _down", Series(up.steps, up.values + other)
+    if not keys and len(up):
+        other = at(down, down.values, up.steps, 0.0)
+        yield f"forces/{term}/touched_up and _down", Series(up.steps, up.values + other)
+
+
+def _pulls(share: Series, series: Series) -> np.ndarray:
+    """Where the force of the term was above 0 in the last STEPS steps, whatever else says that it does nothing."""
+    if not len(share):
+        return np.zeros(len(series), bool)
+    last = np.maximum.accumulate(np.where(np.abs(share.values) > NOTHING, share.steps, -np.inf))
+    return np.asarray(at(share, last, series.steps, -np.inf) > series.steps - STEPS)
 
 
 def _resting(log: Log, term: str, series: Series, size: int) -> np.ndarray:

@@ -143,6 +143,18 @@ def test_a_term_at_rest_is_not_inert_and_one_without_effect_is():
     assert rules(SimpleNamespace(rows=resting)) == {}
 
 
+def test_what_a_term_logs_itself_is_enough_where_its_force_is_seldom_measured_unless_that_says_that_it_acts():
+    def rows(share: float) -> SimpleNamespace:
+        seldom = [{"forces/kl_cov/share": share} if i % 5 == 0 else {} for i in range(80)]
+        return SimpleNamespace(
+            rows=[row | {"kl_cov/distance": 0.0} | more for row, more in zip(steady(80), seldom, strict=True)]
+        )
+
+    (found,) = [one for one in examine(rows(0.0)) if one.rule == "inert-term"]
+    assert found.steps == (50, 80) and "kl_cov/distance" in found.evidence
+    assert not rules(rows(0.2))["inert-term"]
+
+
 def test_a_loop_at_its_bound_is_ill_only_off_its_target():
     for signal, expected in ((0.5, {}), (0.3, {"controller-saturated": 1})):
         loop = {"target": 0.5, "signal": signal, "smoothed": signal, "saturated": 1.0, "output": 0.02}
