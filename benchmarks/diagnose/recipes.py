@@ -100,7 +100,7 @@ def _forgot(lines: list[Line]) -> bool:
 
 def _wrong_tokens(lines: list[Line]) -> bool:
     mean, median, top = (ends(lines, key) for key in ("entropy", "entropy/p50", "entropy/p90"))
-    return mean[1] > 0.8 * mean[0] and median[1] > 4 * median[0] and top[1] < 0.5 * top[0]
+    return mean[1] > 0.7 * mean[0] and median[1] > 2.5 * median[0] and top[1] < 0.6 * top[0]
 
 
 def _broken(lines: list[Line]) -> bool:
@@ -169,7 +169,13 @@ SICK: dict[str, Sick] = {
         _forgot,
     ),
     "wrong-tokens": Sick(
-        HARD, (*SHORT, steps(120), bonus(PID % "target: 0.4, kp: 0.05, ki: 0.01, low: 0, high: 0.3")), _wrong_tokens
+        # Here the one decision is whether to show the working: where training settles it, only other tokens can make up the mean.
+        QUICKSTART,
+        (
+            *(*SHORT, steps(160, "easy"), "model.build.slips=0.02", "trainer.learning_rate=5.0e-4"),
+            bonus(PID % "target: 0.2, kp: 0.05, ki: 0.005, low: 0, high: 0.2, smoothing: 0.8"),
+        ),
+        _wrong_tokens,
     ),
 }
 """A sampler that differs from the trainer needs vLLM: sampler-mismatch has no real runs here."""
