@@ -54,8 +54,9 @@ def bonus(text: str) -> str:
 
 
 def _collapsed(lines: list[Line]) -> bool:
-    first, last = ends(lines, "entropy")
-    return last < 0.07 * first and moved(lines, "evaluate/hard/pass@8") < 0
+    """The first tenth has half of the fall in it: the start is the first three rows."""
+    begin, last = float(values(lines, "entropy")[:3].mean()), ends(lines, "entropy")[1]
+    return last < 0.1 * begin and moved(lines, "evaluate/hard/pass@8") < -0.2
 
 
 def _exploded(lines: list[Line]) -> bool:
