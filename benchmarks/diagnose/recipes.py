@@ -37,6 +37,11 @@ def ends(lines: list[Line], key: str, share: float = 0.1) -> tuple[float, float]
     return (float(found[:count].mean()), float(found[-count:].mean())) if len(found) else (float("nan"), float("nan"))
 
 
+def began(lines: list[Line], key: str) -> float:
+    """The first three rows: where everything happens at once, the first tenth has half of it."""
+    return float(values(lines, key)[:3].mean())
+
+
 def moved(lines: list[Line], key: str) -> float:
     first, last = ends(lines, key)
     return last - first
@@ -54,9 +59,7 @@ def bonus(text: str) -> str:
 
 
 def _collapsed(lines: list[Line]) -> bool:
-    """The first tenth has half of the fall in it: the start is the first three rows."""
-    begin, last = float(values(lines, "entropy")[:3].mean()), ends(lines, "entropy")[1]
-    return last < 0.1 * begin and moved(lines, "evaluate/hard/pass@8") < -0.2
+    return ends(lines, "entropy")[1] < 0.1 * began(lines, "entropy") and moved(lines, "evaluate/hard/pass@8") < -0.2
 
 
 def _exploded(lines: list[Line]) -> bool:
@@ -97,11 +100,6 @@ def _forgot(lines: list[Line]) -> bool:
         ends(lines, "evaluate/hard/accuracy/working"),
     )
     return share > 0.15 and after < 0.33 * before
-
-
-def _wrong_tokens(lines: list[Line]) -> bool:
-    mean, median, top = (ends(lines, key) for key in ("entropy", "entropy/p50", "entropy/p90"))
-    return mean[1] > 0.7 * mean[0] and median[1] > 2.5 * median[0] and top[1] < 0.6 * top[0]
 
 
 def _broken(lines: list[Line]) -> bool:
@@ -169,17 +167,10 @@ SICK: dict[str, Sick] = {
         (*SHORT, steps(120, "easy"), "model.build.slips=0.05", "evaluate.every=5"),
         _forgot,
     ),
-    "wrong-tokens": Sick(
-        # Here the one decision is whether to show the working: where training settles it, only other tokens can make up the mean.
-        QUICKSTART,
-        (
-            *(*SHORT, steps(160, "easy"), "model.build.slips=0.02", "trainer.learning_rate=5.0e-4"),
-            bonus(PID % "target: 0.2, kp: 0.05, ki: 0.005, low: 0, high: 0.2, smoothing: 0.8"),
-        ),
-        _wrong_tokens,
-    ),
 }
-"""A sampler that differs from the trainer needs vLLM: sampler-mismatch has no real runs here."""
+"""Two pathologies have no real runs. ``sampler-mismatch``: a sampler that differs from the trainer needs vLLM. ``wrong-tokens``: a
+bonus under control gives entropy to the decisions first; six recipes that were to take it from them (a reward for one choice, a
+negative bonus on the least certain tokens) brought it about on some seeds of a hundred and up, and none on most."""
 
 WELL: dict[str, Sick] = {
     "healthy/plain": Sick(HARD, (*SHORT, steps(160)), _learned),
