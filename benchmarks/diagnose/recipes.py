@@ -59,7 +59,7 @@ def bonus(text: str) -> str:
 
 
 def _collapsed(lines: list[Line]) -> bool:
-    return ends(lines, "entropy")[1] < 0.1 * began(lines, "entropy") and moved(lines, "evaluate/hard/pass@8") < -0.2
+    return ends(lines, "entropy")[1] < 0.05 * began(lines, "entropy") and moved(lines, "evaluate/hard/pass@8") < -0.1
 
 
 def _exploded(lines: list[Line]) -> bool:
@@ -120,7 +120,7 @@ def _learned(lines: list[Line]) -> bool:
 PID = "{pid: {signal: entropy, effect: raises, %s}}"
 
 SICK: dict[str, Sick] = {
-    "collapse": Sick(HARD, (*SHORT, steps(120), bonus("-0.5"), "trainer.learning_rate=2.0e-3"), _collapsed),
+    "collapse": Sick(HARD, (*SHORT, steps(120), bonus("-1.0"), "trainer.learning_rate=2.0e-3"), _collapsed),
     "explosion": Sick(HARD, (*SHORT, steps(80), bonus("0.5")), _exploded),
     "controller-saturated": Sick(
         HARD, (*SHORT, steps(80), bonus(PID % "target: 1.2, kp: 0.1, ki: 0.01, low: 0, high: 0.001")), _off_target

@@ -15,8 +15,8 @@ from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
 from entropostat.diagnose.windows import at, confirmed, detrended, lasting, mean, recent, span
 
-START = 8
-"""Rows that say where the run began."""
+START, AT_ONCE = 8, 3
+"""Rows that say where the run began. A fall that begins with the first step has half of itself in eight rows: three, if they are higher."""
 SMOOTH = 25
 """Rows of the average of log H: half of them may be noise of one bad rollout."""
 LOW = 0.09
@@ -60,6 +60,7 @@ def collapse(log: Log) -> Iterator[Finding]:
     series, smooth, begin = smooth_log(log, "entropy")
     if len(series) < SMOOTH or math.isnan(begin):
         return
+    begin = max(begin, float(np.log(np.maximum(series.values[:AT_ONCE], 1e-9)).mean()))
     fall = np.nan_to_num(smooth - begin)
     low = fall <= math.log(LOW)
     if not low.any():

@@ -108,6 +108,15 @@ def test_low_entropy_is_collapse_where_pass_at_k_falls_and_convergence_where_it_
     assert rules(falling(0.7)) == {}
 
 
+def test_a_fall_that_begins_with_the_first_step_is_measured_from_there():
+    """To 7 % of the first rows, which is 11 % of the mean of the first eight."""
+    run = falling(0.1)
+    values = np.concatenate([0.4 * 0.85 ** np.arange(11), np.full(len(run.rows) - 11, 0.028)])
+    for row, value in zip(run.rows, values, strict=True):
+        row["entropy"] = float(value)
+    assert rules(run)["collapse"] == 1
+
+
 def test_the_same_rise_of_entropy_is_an_explosion_or_not_by_ln_v():
     rows = steady()
     for row in rows[60:]:
