@@ -50,8 +50,8 @@ def earlier(trial: int) -> str:
     if not trial:
         return "The first trial: no rule was changed after a look at these ranges."
     return (
-        f"{trial} earlier trials were broken off where a bar was missed, and a rule was changed; each time on tuning runs, and this "
-        "trial drew fresh seeds after the last change. So the ranges were not wholly unseen, only these runs were."
+        f"{trial} earlier trials were left where a bar was missed or a real run showed a fault, and a rule was changed; each time on "
+        "tuning runs or real ones, and this trial drew fresh seeds after the last change. So the ranges were not wholly unseen, only these runs were."
     )
 
 
