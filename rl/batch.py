@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -115,9 +115,14 @@ class TokenBatch:
     reducer: Reducer = field(default=LOCAL)
 
     def set(self, **changes: Any) -> TokenBatch:
-        new = replace(self, **changes)
-        if "mask" not in changes:  # every term gets a batch of its own, but what follows from the mask is shared
-            new.__dict__["_of_mask"] = self._of_mask
+        """A batch with other values. Every term gets one of its own in every micro-batch, and ``replace`` would set all fields one by one."""
+        if unknown := changes.keys() - self.__dataclass_fields__.keys():
+            raise TypeError(f"a TokenBatch has no field {', '.join(sorted(unknown))}")
+        new = object.__new__(type(self))
+        shared = {} if "mask" in changes else {"_of_mask": self._of_mask}  # what follows from the mask
+        new.__dict__.update(self.__dict__ | shared | changes)
+        if "mask" in changes:
+            new.__dict__.pop("_of_mask", None)
         return new
 
     def detached(self) -> TokenBatch:

@@ -175,9 +175,13 @@ class MonitorMixin:
         if not self._monitoring:
             return
         with self._timed():
+            watching = self._watching(self.generations - 1)
+            first = RIGHT in inputs and OLD_ENTROPY not in inputs  # nobody has scored this generation before
+            if not (watching or first):
+                return
             batch: TokenBatch = armed["batch"].set(stats={})
-            plain, watching = batch.detached(), self._watching(self.generations - 1)
-            if RIGHT in inputs and OLD_ENTROPY not in inputs:  # nobody has scored this generation before
+            plain = batch.detached()
+            if first:
                 self._note_entropy(plain.require("entropy"), batch.valid, inputs[RIGHT])
                 if self._shown is not None:
                     self._shown.later.append((batch.require("uids"), plain.require("entropy")))
