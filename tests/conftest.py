@@ -1,7 +1,10 @@
-"""What the suite costs: seconds by folder, beside the budget of each."""
+"""What the suite costs: seconds by folder, beside the budget of each. And what it leaves behind: nothing."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,17 @@ BUDGET = {
     "report": 60,
 }
 """Seconds on two cores. The whole of `make test` is to stay below 20 minutes."""
+
+
+def pytest_configure(config: Any) -> None:
+    """Models, runs and what libraries forget go into one folder that is removed; pytest keeps its own, to look into a failure."""
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist: it has inherited the folder
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="entropostat-tests-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
 
 spent: dict[str, float] = defaultdict(float)
 
