@@ -9,6 +9,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BUDGET = {
     "unit": 240,
     "golden": 30,
@@ -28,10 +30,12 @@ def pytest_configure(config: Any) -> None:
     """Models, runs and what libraries forget go into one folder that is removed; pytest keeps its own, to look into a failure."""
     if hasattr(config, "workerinput"):  # a process of pytest-xdist: it has inherited the folder
         return
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    patch = pytest.MonkeyPatch()  # a process may run pytest again
+    patch.setenv("PYTEST_DEBUG_TEMPROOT", os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir()))
     folder = tempfile.mkdtemp(prefix="entropostat-tests-")
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    patch.setenv("TMPDIR", folder)
+    patch.setattr(tempfile, "tempdir", folder)
+    config.add_cleanup(lambda: (patch.undo(), shutil.rmtree(folder, ignore_errors=True)))
 
 
 spent: dict[str, float] = defaultdict(float)

@@ -30,6 +30,9 @@ from mutation.mutants import CONTROL, CONTROLLERS, MUTANTS, REDUCE, ROOT, Mutant
 SKIPPED = "not another_folder and not wrong_value and not more_elements"
 """Tests of the harness and of memory, which no fault of rl/ concerns."""
 
+DIED = 99
+"""Exit status of a child that came to no verdict."""
+
 WHOLE = (*CONTROL, *CONTROLLERS, *REDUCE)
 """What must be green without a fault."""
 
@@ -67,7 +70,7 @@ def run(mutant: Mutant | None) -> dict[str, object]:
     with tempfile.TemporaryFile("w+") as out:
         child = os.fork()
         if child == 0:
-            status = 99  # the child died before pytest had a verdict
+            status = DIED
             try:
                 os.dup2(out.fileno(), 1)
                 os.dup2(out.fileno(), 2)
@@ -75,6 +78,7 @@ def run(mutant: Mutant | None) -> dict[str, object]:
                     sys.meta_path.insert(0, Finder(mutant))
                 options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-k", SKIPPED, f"--rootdir={ROOT}"]
                 for tests in mutant.tests if mutant else WHOLE:  # one after the other: most faults die in the first
+                    status = DIED
                     status = int(pytest.main([*options, str(ROOT / tests)]))
                     if status:
                         break

@@ -50,7 +50,7 @@ MONITORS = (
     live("writes over the first rank", "window", "table[:, rank_of(reducer)] = values", "table[:, 0] = values", MATHS),
     live("forgets a micro-batch", "window", "values if before is None else before + values", "values", MATHS),
     live("forgets the largest", "window", "values if before is None else torch.maximum(before, values)", "values", MATHS),
-    live("counts a generation twice", "monitors", "if RIGHT in inputs and OLD_ENTROPY not in inputs:", "if RIGHT in inputs:"),
+    live("counts a generation twice", "monitors", "first = RIGHT in inputs and OLD_ENTROPY not in inputs", "first = RIGHT in inputs"),
     live("loses the share of a part", "monitors", "share if part.dim() else None", "None if part.dim() == 0 else 2 * share"),
     live("watches every generation", "monitors", "generation % self._tracking.monitor_every == 0", "True"),
     live("shows rows in the order of the window", "monitors", "table[uid] = values", "table[len(table) - 1 - uid] = values"),
