@@ -164,6 +164,31 @@ def test_what_a_term_logs_itself_is_enough_where_its_force_is_seldom_measured_un
     assert not rules(rows(0.2))["inert-term"]
 
 
+def test_single_bad_steps_of_a_long_run_must_come_closer_than_those_of_a_short_one():
+    def broken(begin: int, count: int) -> SimpleNamespace:
+        rows = steady(1300)
+        for i in range(count):
+            rows[begin + 2 * i]["loss"] = math.nan
+        return SimpleNamespace(rows=rows)
+
+    assert rules(broken(500, 5))["non-finite"] and not rules(broken(1100, 5))["non-finite"]
+    (found,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
+    assert found.steps[0] == 1101 + 2 * 7  # the eighth
+
+
+def test_the_more_evaluations_there_were_the_longer_a_gap_must_last():
+    def dipped(begin: int, count: int) -> SimpleNamespace:
+        rows = [row | {"reward": 0.3 if row["step"] <= 50 else 0.6} for row in steady(520)]
+        for k in range(53):
+            low = begin <= k < begin + count
+            rows.append({"step": 10 * k, "evaluate/held/pass@1": 0.2 if low else 0.5, "evaluate/held/pass@8": 0.8})
+        return SimpleNamespace(rows=sorted(rows, key=lambda row: row["step"]))
+
+    # Two evaluations are averaged: n low ones are n + 1 in a row.
+    assert rules(dipped(25, 1))["reward-gap"] and rules(dipped(45, 2))["reward-gap"]
+    assert not rules(dipped(45, 1))["reward-gap"]
+
+
 def test_a_loop_at_its_bound_is_ill_only_off_its_target():
     for signal, expected in ((0.5, {}), (0.3, {"controller-saturated": 1})):
         loop = {"target": 0.5, "signal": signal, "smoothed": signal, "saturated": 1.0, "output": 0.02}
