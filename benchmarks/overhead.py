@@ -43,7 +43,8 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
 """glibc hands large blocks back to the system after each step, and each thread has an arena of its own. With its defaults one
-trainer's thread took up to 17 % more processor time than another's with less to do; with these, all do the same work in the same memory."""
+trainer's thread took 12 % more processor time than another's that had more to do; with these, all work in the same memory."""
+
 
 
 def counts(size: Size) -> dict[str, Any]:
