@@ -46,7 +46,6 @@ ALLOCATOR = {
 trainer's thread took 12 % more processor time than another's that had more to do; with these, all work in the same memory."""
 
 
-
 def counts(size: Size) -> dict[str, Any]:
     """Exact counts per optimizer step of both trainers, over one generation cycle."""
     return {
