@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.policy import Result, Results, experiment
-from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen
+from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen, overrides
 
 RESULTS = Path(__file__).parent / "results" / "tracking-limit.json"
 SEEDS = (30, 31, 32, 33, 34)
@@ -40,10 +40,7 @@ Floats = NDArray[np.float64]
 
 
 def run(objective: Objective, seed: int) -> Result:
-    import json
-
-    overrides = [f"seed={seed}", *(f"objective.{slot}={json.dumps(terms)}" for slot, terms in objective.items())]
-    with experiment(RECIPE, overrides) as one:
+    with experiment(RECIPE, overrides(objective, seed)) as one:
         lines = one.train()
     return {
         "signal": [round(x["entropy"], 5) for x in lines if "entropy" in x],
@@ -122,7 +119,7 @@ def write(results: Results, path: Path) -> None:
         "| run | entropy | wander of the probe | noise of the signal | moves in one step | phi | least error | most within 10 % | completions for the bars |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    found = {name: one for name, one in results.known.items() if not name.startswith("frozen|")}
+    found = {name: one for name, one in sorted(results.known.items()) if not name.startswith("frozen|")}
     least = []
     for name, one in found.items():
         signal, probe = series(one)

@@ -146,9 +146,12 @@ def times(factor: float, target: Any) -> Any:
     return {"schedule": {"points": [[step, factor * value] for step, value in target["schedule"]["points"]]}}
 
 
+def overrides(objective: Objective, seed: int) -> list[str]:
+    return [f"seed={seed}", *(f"objective.{slot}={json.dumps(terms)}" for slot, terms in objective.items())]
+
+
 def run(objective: Objective, seed: int, noise: int = 0) -> Result:
-    overrides = [f"seed={seed}", *(f"objective.{slot}={json.dumps(terms)}" for slot, terms in objective.items())]
-    with experiment(RECIPE, overrides) as one:
+    with experiment(RECIPE, overrides(objective, seed)) as one:
         lines = one.train()
         again = [one.probe(seed=1000 + k)["hard/entropy"] for k in range(noise)]
     probes = [line for line in lines if "evaluate/hard/entropy" in line]

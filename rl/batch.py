@@ -119,10 +119,8 @@ class TokenBatch:
         if unknown := changes.keys() - self.__dataclass_fields__.keys():
             raise TypeError(f"a TokenBatch has no field {', '.join(sorted(unknown))}")
         new = object.__new__(type(self))
-        shared = {} if "mask" in changes else {"_of_mask": self._of_mask}  # what follows from the mask
-        new.__dict__.update(self.__dict__ | shared | changes)
-        if "mask" in changes:
-            new.__dict__.pop("_of_mask", None)
+        follows = {} if "mask" in changes else self._of_mask
+        new.__dict__.update(self.__dict__ | {"_of_mask": follows} | changes)
         return new
 
     def detached(self) -> TokenBatch:

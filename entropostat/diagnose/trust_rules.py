@@ -67,15 +67,18 @@ def non_finite(log: Log) -> Iterator[Finding]:
             names.append("health/nonfinite")
     if not bad.any():
         return
-    count = np.concatenate([[0], np.cumsum(bad)])
+    count, ends = np.concatenate([[0], np.cumsum(bad)]), np.arange(1, len(steps) + 1)
+
+    def within(rows: int) -> np.ndarray:
+        """Bad ones among the last so many rows."""
+        return np.asarray(count[ends] - count[np.maximum(ends - rows, 0)])
+
     ill = np.zeros(len(steps), bool)
     for many, near in ((MANY, NEAR), (SOME, WIDE)):
-        begin = np.maximum(np.arange(1, len(steps) + 1) - near, 0)
-        ill |= bad & (count[1:] - count[begin] >= many)
+        ill |= bad & (within(near) >= many)
     ill |= lasting(bad, IN_A_ROW)
     # A long run has single ones, as half precision does, that come close together now and then.
-    begin = np.maximum(np.arange(1, len(steps) + 1) - LATER[1], 0)
-    ill[LONG:] &= (count[1:] - count[begin] >= LATER[0])[LONG:]
+    ill[LONG:] &= (within(LATER[1]) >= LATER[0])[LONG:]
     if not ill.any():
         return
     series = Series(steps, bad.astype(float))

@@ -37,9 +37,7 @@ def deviation(values: Floats, size: int) -> Floats:
 
 def lasting(flags: Flags, rows: int) -> Flags:
     """True where it has been true for ``rows`` rows in a row."""
-    index = np.arange(len(flags))
-    last_false = np.maximum.accumulate(np.where(flags, -1, index)) if len(flags) else index
-    return index - last_false >= rows
+    return np.asarray(_in_a_row(flags) >= rows)
 
 
 LONG, PART = 1000, 50
@@ -49,8 +47,13 @@ LONG, PART = 1000, 50
 def confirmed(flags: Flags, part: int = PART) -> Flags:
     """True where it has been true for as long as a log of so many rows asks for."""
     index = np.arange(len(flags))
-    last_false = np.maximum.accumulate(np.where(flags, -1, index)) if len(flags) else index
-    return np.asarray(flags & (index - last_false >= np.where(index >= LONG, index // part, 1)))
+    return np.asarray(_in_a_row(flags) >= np.where(index >= LONG, index // part, 1))
+
+
+def _in_a_row(flags: Flags) -> NDArray[np.int64]:
+    """For how many rows up to each it has been true."""
+    index = np.arange(len(flags))
+    return index - np.maximum.accumulate(np.where(flags, -1, index)) if len(flags) else index
 
 
 def size_in_rows(series: Series, steps: int, least: int) -> int:
