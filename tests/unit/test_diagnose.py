@@ -165,12 +165,13 @@ def test_what_a_term_logs_itself_is_enough_where_its_force_is_seldom_measured_un
 
 
 def test_single_bad_steps_of_a_long_run_must_come_closer_than_those_of_a_short_one():
-    def broken(begin: int, count: int) -> SimpleNamespace:
-        rows = steady(1300)
-        for i in range(count):
-            rows[begin + 2 * i]["loss"] = math.nan
-        return SimpleNamespace(rows=rows)
+    def broken(begin: int, count: int, gap: int = 2) -> SimpleNamespace:
+        bad = range(begin, begin + count * gap, gap)
+        return SimpleNamespace(
+            rows=[row | ({"loss": math.nan} if i in bad else {}) for i, row in enumerate(steady(1300))]
+        )
 
+    assert rules(broken(500, 4, gap=4))["non-finite"] and not rules(broken(500, 4, gap=5))["non-finite"]
     assert rules(broken(500, 5))["non-finite"] and not rules(broken(1100, 5))["non-finite"]
     (found,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
     assert found.steps[0] == 1101 + 2 * 7  # the eighth
