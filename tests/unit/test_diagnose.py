@@ -181,11 +181,10 @@ def test_the_more_evaluations_there_were_the_longer_a_gap_must_last():
     def dipped(begin: int, count: int) -> SimpleNamespace:
         rows = [row | {"reward": 0.3 if row["step"] <= 50 else 0.6} for row in steady(520)]
         for k in range(53):
-            low = begin <= k < begin + count
-            rows.append({"step": 10 * k, "evaluate/held/pass@1": 0.2 if low else 0.5, "evaluate/held/pass@8": 0.8})
+            right = 0.2 if begin <= k < begin + count else 0.5
+            rows.append({"step": 10 * k, "evaluate/held/pass@1": right, "evaluate/held/pass@8": 0.8})
         return SimpleNamespace(rows=sorted(rows, key=lambda row: row["step"]))
 
-    # Two evaluations are averaged: n low ones are n + 1 in a row.
     assert rules(dipped(25, 1))["reward-gap"] and rules(dipped(45, 2))["reward-gap"]
     assert not rules(dipped(45, 1))["reward-gap"]
 
