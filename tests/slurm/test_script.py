@@ -79,6 +79,25 @@ def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, found.out, found.err
 
 
+@pytest.mark.parametrize(
+    ("training", "code"),
+    [
+        ("exit 0", 0),
+        ("exit 4", 4),
+        # Ended by srun, because another node failed: below any code of its own. The signals may come in either order.
+        ("kill -TERM $$", 1),
+        ("kill -TERM $PPID; exit 3", 1),
+        ("kill -TERM $PPID; exit 0", 0),
+    ],
+)
+def test_a_training_that_was_ended_does_not_hide_the_exit_code_of_the_one_that_failed(training: str, code: int):
+    wrapper = re.search(r"sh -c '(.*)' \\\n", script())
+    assert wrapper is not None
+    command = ["sh", "-c", wrapper[1], "train", "sh", "-c", training]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", "SLURM_NODEID": "0"}, check=False, timeout=30)
+    assert done.returncode == code
+
+
 def test_the_options_of_a_plain_job():
     text = accepted(script(gpus_per_node=8, cpus_per_task=12, partition="long", time="1-00:00:00"))
     options = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
