@@ -85,7 +85,10 @@ class User:
             assert time.monotonic() < end, "the nodes do not get free"
             time.sleep(0.1)
         time.sleep(1)
-        scontrol("update", f"JobId={job}", "StartTime=now")
+        self.scontrol("update", f"JobId={job}", "StartTime=now")
+
+    def scontrol(self, *words: str) -> None:
+        subprocess.run(["scontrol", *words], check=True, capture_output=True, timeout=30)
 
     def log(self, job: str) -> str:
         return (Path("runs/slurm") / f"tiny-{job}.log").read_text()
@@ -93,10 +96,6 @@ class User:
     def rows(self, job: str, name: str, below: str = "") -> list[dict[str, Any]]:
         file = Path("runs") / below / f"tiny-{job}" / f"{name}.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def scontrol(*words: str) -> None:
-    subprocess.run(["scontrol", *words], check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture

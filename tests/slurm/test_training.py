@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -66,18 +65,20 @@ def checkpoints(job: str) -> list[int]:
 
 @pytest.mark.timeout(500)
 def test_a_training_that_an_urgent_one_pre_empts_loses_nothing(user, cache):
-    write("ddp", steps=24)
+    write("ddp", steps=40)
+    # The urgent job is the same training: it takes the nodes, and nothing interrupts it. It waits in the queue for the word, as
+    # the other one would be done before this process could submit it.
+    urgent = user.submit("slurm.partition=urgent", "slurm.extra=[--hold]")
     job = user.submit()
     user.step(job, 2, seconds=200)
-    # The urgent job is the same training: it takes the nodes, and nothing interrupts it.
-    urgent = user.submit("slurm.partition=urgent")
+    user.scontrol("release", urgent)
     user.again(job)
     user.until(urgent, "COMPLETED", seconds=200)
     assert user.until(job, "COMPLETED", seconds=200).restarts == "1"
-    assert len(kept := checkpoints(job)) == 1 and 2 <= kept[0] < 24, user.log(job)
+    assert len(kept := checkpoints(job)) == 1 and 2 <= kept[0] < 40, user.log(job)
     for run in (job, urgent):
         trained_by(Path("runs") / f"tiny-{run}", "ddp", world=2)
-    same(user, job, urgent, steps=24)
+    same(user, job, urgent, steps=40)
 
 
 @pytest.mark.slow
@@ -114,7 +115,7 @@ def test_a_training_that_may_not_restart_goes_on_when_somebody_queues_it_again(u
     assert f"scontrol requeue {job} goes on" in user.log(job)
     steps = [row["step"] for row in measured(user, job) if "loss" in row]
     assert 2 <= steps[-1] < 24
-    subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=30)
+    user.scontrol("requeue", job)
     user.again(job)
     user.until(job, "COMPLETED", seconds=200)
     assert [row["step"] for row in measured(user, job) if "loss" in row] == list(range(1, 25))
