@@ -31,7 +31,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,8 @@ def overrides(objective: Objective, seed: int) -> list[str]:
     return [f"seed={seed}", *(f"objective.{slot}={json.dumps(terms)}" for slot, terms in objective.items())]
 
 
-def run(objective: Objective, seed: int, noise: int = 0) -> Result:
-    with experiment(RECIPE, overrides(objective, seed)) as one:
+def run(objective: Objective, seed: int, noise: int = 0, more: Sequence[str] = ()) -> Result:
+    with experiment(RECIPE, [*overrides(objective, seed), *more]) as one:
         lines = one.train()
         again = [one.probe(seed=1000 + k)["hard/entropy"] for k in range(noise)]
     probes = [line for line in lines if "evaluate/hard/entropy" in line]
@@ -173,14 +173,14 @@ def frozen(seed: int) -> Result:
     return {"noise": statistics.stdev(again) / statistics.mean(again), "entropy": statistics.mean(again)}
 
 
-def judged(found: Result, target: Any) -> dict[str, float]:
-    """How a run did at a target."""
+def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS // 2) -> dict[str, float]:
+    """How a run did at a target, from step ``settled`` on. A schedule is one of steps 0 to STEPS, probed ``EVERY`` steps."""
     if "failed" in found:
         return dict.fromkeys(("error", "bias", "scatter", "overshoot"), FAILED) | {
             "held": 0.0, "settling": float(STEPS), "pass@1": 0.0, "pass@8": 0.0, "reward": 0.0, "final": math.nan
         }  # fmt: skip
     share = [h / aim(target, EVERY * i) - 1 for i, h in enumerate(found["probes"])]
-    late = share[len(share) // 2 :]
+    late = share[-(-settled // every) :]
     bias = statistics.mean(late)
     inside = [abs(statistics.mean(share[i : i + 8])) <= BAND for i in range(len(share) - 7)]
     stays = next((i for i in range(len(inside)) if all(inside[i:])), None)
@@ -190,7 +190,7 @@ def judged(found: Result, target: Any) -> dict[str, float]:
         "bias": bias,
         "scatter": statistics.pstdev(late),
         "held": statistics.mean(abs(x) <= BAND for x in late),
-        "settling": float(STEPS if stays is None else EVERY * stays),
+        "settling": float(every * (len(share) - 1 if stays is None else stays)),
         "overshoot": 0.0 if met is None else max(0.0, *(-x * math.copysign(1, share[0]) for x in share[met:])),
         "final": statistics.mean(found["probes"][-4:]),
         **{key: found[key] for key in ("pass@1", "pass@8", "reward")},
