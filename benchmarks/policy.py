@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -103,6 +104,18 @@ class Results:
                 self.add(name, found)
                 shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
                 print(name, {k: v for k, v in shown.items() if isinstance(v, float | str)}, flush=True)
+
+
+def command(doc: str | None, path: Path, jobs: Mapping[str, Job], page: Callable[[Mapping[str, Result]], str]) -> None:
+    """A benchmark's command line: what is missing in ``path`` is run, and the page beside it written anew."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: only the page")
+    parser.add_argument("--results", type=Path, default=path)
+    arguments = parser.parse_args()
+    results = Results(arguments.results)
+    if arguments.jobs:
+        results.complete(jobs, arguments.jobs)
+    arguments.results.with_suffix(".md").write_text(page(results.known))
 
 
 _JOBS: dict[str, Job] = {}

@@ -14,7 +14,6 @@ its first half, so a run is compared with its own steps 40 to 80. Means over see
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.policy import Job, Result, Results
+from benchmarks.policy import Job, Result, Results, command
 from benchmarks.tracking_policy import EVERY, FREE, TARGETS, Objective, chosen, grid, run
 from benchmarks.tracking_policy import RESULTS as TRACKED
 
@@ -85,19 +84,10 @@ def table(known: Mapping[str, Result], best: Mapping[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: only the table")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    results, best = Results(arguments.results), chosen(Results(TRACKED).known)
-    jobs: dict[str, Job] = {
-        f"{row}|{s}": partial(run, objective | SPIKE, s) for s in SEEDS for row, objective in rows(best).items()
-    }
-    if arguments.jobs:
-        results.complete(jobs, arguments.jobs)
-    arguments.results.with_suffix(".md").write_text(table(results.known, best))
+def jobs(best: Mapping[str, int]) -> dict[str, Job]:
+    return {f"{row}|{s}": partial(run, objective | SPIKE, s) for s in SEEDS for row, objective in rows(best).items()}
 
 
 if __name__ == "__main__":
-    main()
+    settings = chosen(Results(TRACKED).known)
+    command(__doc__, RESULTS, jobs(settings), partial(table, best=settings))

@@ -15,10 +15,10 @@ step to step, and steps of one generation share prompts, so the real limit lies 
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.policy import Result, Results, experiment
+from benchmarks.policy import Job, Result, command, experiment
 from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen, overrides
 
 RESULTS = Path(__file__).parent / "results" / "tracking-limit.json"
@@ -114,8 +114,8 @@ def needed(phi: float, q: float, r: float) -> float:
     return COMPLETIONS * r / low
 
 
-def write(results: Results, path: Path) -> None:
-    noise = [found["noise"] for name, found in results.known.items() if name.startswith("frozen|")]
+def page(known: Mapping[str, Result]) -> str:
+    noise = [found["noise"] for name, found in known.items() if name.startswith("frozen|")]
     lines = [
         "# The best that a loop can do on this policy",
         "",
@@ -126,7 +126,7 @@ def write(results: Results, path: Path) -> None:
         "| run | entropy | wander of the probe | noise of the signal | moves in one step | phi | least error | most within 10 % | completions for the bars |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    found = {name: one for name, one in sorted(results.known.items()) if not name.startswith("frozen|")}
+    found = {name: one for name, one in sorted(known.items()) if not name.startswith("frozen|")}
     least: dict[str, list[float]] = {}
     for name, one in found.items():
         signal, probe = series(one)
@@ -140,19 +140,13 @@ def write(results: Results, path: Path) -> None:
         )
     lines += ["", "Least error over the seeds:", ""]
     lines += [f"- {row}: {min(x):.1%} to {max(x):.1%}, median {statistics.median(x):.1%}" for row, x in least.items()]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    results = Results(arguments.results)
-    jobs = {f"{row}|{s}": partial(run, objective, s) for s in SEEDS for row, objective in ROWS.items()}
-    results.complete(jobs | {f"frozen|{s}": partial(frozen, s) for s in SEEDS}, arguments.jobs)
-    write(results, arguments.results)
+def jobs() -> dict[str, Job]:
+    trained: dict[str, Job] = {f"{row}|{s}": partial(run, one, s) for s in SEEDS for row, one in ROWS.items()}
+    return trained | {f"frozen|{s}": partial(frozen, s) for s in SEEDS}
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, RESULTS, jobs(), page)

@@ -174,12 +174,12 @@ def frozen(seed: int) -> Result:
 
 
 def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS // 2) -> dict[str, float]:
-    """How a run did at a target, from step ``settled`` on. A schedule is one of steps 0 to STEPS, probed ``EVERY`` steps."""
+    """How a run did at a target, from step ``settled`` on, with a probe ``every`` steps."""
     if "failed" in found:
         return dict.fromkeys(("error", "bias", "scatter", "overshoot"), FAILED) | {
             "held": 0.0, "settling": float(STEPS), "pass@1": 0.0, "pass@8": 0.0, "reward": 0.0, "final": math.nan
         }  # fmt: skip
-    share = [h / aim(target, EVERY * i) - 1 for i, h in enumerate(found["probes"])]
+    share = [h / aim(target, every * i) - 1 for i, h in enumerate(found["probes"])]
     late = share[-(-settled // every) :]
     bias = statistics.mean(late)
     inside = [abs(statistics.mean(share[i : i + 8])) <= BAND for i in range(len(share) - 7)]

@@ -9,7 +9,6 @@ compares no row with another, and chooses no setting.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.policy import Job, Result, Results
+from benchmarks.policy import Job, Result, command
 from benchmarks.tracking_policy import NOISE, Objective, autopilot, bonus, judged, run, tilt
 
 RESULTS = Path(__file__).parent / "results" / "tracking-slow.json"
@@ -76,16 +75,5 @@ def page(known: Mapping[str, Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: only the page")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    results = Results(arguments.results)
-    if arguments.jobs:
-        results.complete(jobs(), arguments.jobs)
-    arguments.results.with_suffix(".md").write_text(page(results.known))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, RESULTS, jobs(), page)

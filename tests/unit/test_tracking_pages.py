@@ -1,0 +1,52 @@
+"""How the tracking benchmarks judge a run, and that their committed pages are what their results say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks import tracking_disturbed, tracking_policy, tracking_policy_table, tracking_slow
+
+
+def known(module: Any) -> dict[str, Any]:
+    return json.loads(module.RESULTS.read_text())
+
+
+def run(*probes: float) -> dict[str, Any]:
+    return {"probes": list(probes), "pass@1": 0.5, "pass@8": 1.0, "reward": 0.4}
+
+
+def test_only_probes_from_the_settling_time_on_are_judged():
+    found = tracking_policy.judged(run(9, 9, 1.2, 0.9), 1.0, every=10, settled=20)
+    assert found["bias"] == pytest.approx(0.05) and found["scatter"] == pytest.approx(0.15)
+    assert found["error"] == pytest.approx((0.04 / 2 + 0.01 / 2) ** 0.5) and found["held"] == 0.5
+    assert tracking_policy.judged(run(9, 9, 1.2, 0.9), 1.0, every=10, settled=30)["bias"] == pytest.approx(-0.1)
+
+
+def test_a_run_settles_where_its_mean_stays_in_the_band_and_else_never():
+    assert tracking_policy.judged(run(3, *[1.0] * 16), 1.0, every=10, settled=80)["settling"] == 10
+    assert tracking_policy.judged(run(*[3.0] * 17), 1.0, every=10, settled=80)["settling"] == 160
+
+
+def test_a_moving_target_is_the_one_of_the_probe_s_step():
+    ramp = tracking_policy.TARGETS["decaying"]
+    follows = [tracking_policy.aim(ramp, step) for step in range(0, 161, 20)]
+    assert tracking_policy.judged(run(*follows), ramp, every=20)["error"] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_committed_pages_are_what_the_results_say(tmp_path: Path):
+    best = tracking_policy.chosen(known(tracking_policy))
+    written = {
+        tracking_slow: tracking_slow.page(known(tracking_slow)),
+        tracking_disturbed: tracking_disturbed.table(known(tracking_disturbed), best),
+    }
+    tracking_policy_table.write(known(tracking_policy), tmp_path / "page.json")
+    written[tracking_policy] = (tmp_path / "page.md").read_text()
+    for module, text in written.items():
+        assert text == module.RESULTS.with_suffix(".md").read_text(), module.__name__
