@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.tracking_limit import fitted, inside, limit, needed
+from benchmarks.tracking_limit import fitted, inside, likelihood, limit, needed
 
 PHI, Q, R, NOISE = 0.9, 0.004, 0.05, 0.02
 
@@ -29,6 +29,18 @@ def test_a_simulated_policy_is_recognised():
     signal, probe = policy(3000, 1)
     phi, q, r = fitted(signal - 3.5, probe, NOISE)
     assert phi == pytest.approx(PHI, abs=0.03) and q == pytest.approx(Q, rel=0.2) and r == pytest.approx(R, rel=0.1)
+
+
+def test_the_filter_s_likelihood_is_that_of_one_joint_normal_distribution():
+    signal, probe = policy(40, 3)
+    theta = np.array([math.atanh(0.8), math.log(0.01), math.log(0.03), 0.2, 0.1])
+    at, apart = np.arange(40), np.flatnonzero(np.isfinite(probe))
+    place = np.concatenate([at, apart])
+    seen = np.concatenate([signal - 0.2 - 0.1, probe[apart] - 0.2])
+    noise = np.concatenate([np.full(40, 0.03), np.full(len(apart), NOISE**2)])
+    spread = 0.01 / (1 - 0.8**2) * 0.8 ** np.abs(place[:, None] - place) + np.diag(noise)
+    wanted = 0.5 * (np.linalg.slogdet(spread)[1] + seen @ np.linalg.solve(spread, seen))
+    assert likelihood(theta, signal, probe, NOISE) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_the_limit_is_what_the_best_forecast_leaves_over():
