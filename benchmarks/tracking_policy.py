@@ -36,6 +36,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.policy import Job, Result, Results, experiment
@@ -60,7 +62,11 @@ GAIN = "weights.entropy_tilt.gain"
 
 
 def aim(target: Any, step: float) -> float:
-    return FIRST + (LAST - FIRST) * step / STEPS if isinstance(target, dict) else float(target)
+    """The target at a step, nats."""
+    if not isinstance(target, dict):
+        return float(target)
+    steps, values = zip(*target["schedule"]["points"], strict=True)
+    return float(np.interp(step, steps, values))
 
 
 def bonus(coef: Any) -> Objective:
