@@ -106,15 +106,24 @@ class Results:
                 print(name, {k: v for k, v in shown.items() if isinstance(v, float | str)}, flush=True)
 
 
-def command(doc: str | None, path: Path, jobs: Mapping[str, Job], page: Callable[[Mapping[str, Result]], str]) -> None:
-    """A benchmark's command line: what is missing in ``path`` is run, and the page beside it written anew."""
+def command(
+    doc: str | None,
+    path: Path,
+    page: Callable[[Mapping[str, Result]], str],
+    *stages: Callable[[Mapping[str, Result]], Mapping[str, Job]],
+) -> None:
+    """A benchmark's command line: what is missing in ``path`` is run, stage by stage, and the page beside it written anew.
+
+    A stage is told what the ones before it found.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; 0: only the page")
     parser.add_argument("--results", type=Path, default=path)
     arguments = parser.parse_args()
     results = Results(arguments.results)
     if arguments.jobs:
-        results.complete(jobs, arguments.jobs)
+        for stage in stages:
+            results.complete(stage(results.known), arguments.jobs)
     arguments.results.with_suffix(".md").write_text(page(results.known))
 
 

@@ -90,4 +90,4 @@ def jobs(best: Mapping[str, int]) -> dict[str, Job]:
 
 if __name__ == "__main__":
     settings = chosen(Results(TRACKED).known)
-    command(__doc__, RESULTS, jobs(settings), partial(table, best=settings))
+    command(__doc__, RESULTS, partial(table, best=settings), lambda _: jobs(settings))

@@ -149,4 +149,4 @@ def jobs() -> dict[str, Job]:
 
 
 if __name__ == "__main__":
-    command(__doc__, RESULTS, jobs(), page)
+    command(__doc__, RESULTS, page, lambda _: jobs())

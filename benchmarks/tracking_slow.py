@@ -76,4 +76,4 @@ def page(known: Mapping[str, Result]) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__, RESULTS, jobs(), page)
+    command(__doc__, RESULTS, page, lambda _: jobs())
