@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import tracking_disturbed, tracking_policy, tracking_policy_table, tracking_slow
+from benchmarks import tracking_anchor, tracking_disturbed, tracking_policy, tracking_policy_table, tracking_slow
 
 
 def known(module: Any) -> dict[str, Any]:
@@ -40,9 +40,44 @@ def test_a_moving_target_is_the_one_of_the_probe_s_step():
     assert tracking_policy.judged(run(*follows), ramp, every=20)["error"] == pytest.approx(0, abs=1e-12)
 
 
+def test_a_run_that_failed_counts_as_the_worst():
+    found = tracking_anchor.columns({"failed": "why"}, 0.02)
+    assert found["first"] == found["error"] == tracking_policy.FAILED and found["pass@1"] == found["held"] == 0
+
+
+def test_the_first_half_is_judged_from_the_step_on_at_which_runs_have_fallen():
+    steps = range(0, tracking_policy.STEPS + 1, tracking_policy.EVERY)
+    probes = [0.03 if 20 <= step < 80 else 0.02 for step in steps]
+    found = tracking_anchor.columns(run(*probes), 0.02)
+    assert found["first"] == found["first bias"] == pytest.approx(0.5) and found["error"] == pytest.approx(0)
+
+
+def test_the_setting_nearest_its_target_on_the_tuning_seeds_is_kept():
+    error = {0: 1.5, 1: 1.2, 2: 1.4}
+    tried = {
+        f"tune|row|{k}|{name}|{s}": run(*[factor * tracking_policy.aim(tracking_anchor.AIMS[name], 5 * i) for i in range(33)])
+        for k, factor in error.items()
+        for name in tracking_anchor.TUNED
+        for s in tracking_anchor.TUNING
+    }  # fmt: skip
+    assert tracking_anchor.best("row", 3, tried) == 1
+    assert tracking_anchor.score("row", 1, tried) == pytest.approx((0.2, 0.5))
+
+
+def test_the_frontier_counts_each_probe_once_and_none_before_the_fall():
+    late = (tracking_policy.STEPS - tracking_anchor.FALLEN) // tracking_policy.EVERY + 1
+    one = {"probes": [0.03] * 33, "pass": [0.9] * 33, "pass@1": 0.9, "pass@8": 1.0, "reward": 0.9}
+    recorded = {
+        f"report|{row}|decaying|{s}": one for row in tracking_policy.grid(0.1) for s in tracking_policy.REPORTED
+    }
+    lines = tracking_anchor.frontier(recorded | {"tune|GRPO": one})
+    assert f"| 0.025 to 0.035 | {late * len(recorded)} | 0.90 | 0.90 | 0.90 |" in lines
+
+
 def test_the_committed_pages_are_what_the_results_say(tmp_path: Path):
     best = tracking_policy.chosen(known(tracking_policy))
     written = {
+        tracking_anchor: tracking_anchor.page(known(tracking_anchor), known(tracking_policy)),
         tracking_slow: tracking_slow.page(known(tracking_slow)),
         tracking_disturbed: tracking_disturbed.table(known(tracking_disturbed), best),
     }
