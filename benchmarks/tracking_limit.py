@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.policy import Job, Result, command, experiment
+from benchmarks.tracking_anchor import beside
 from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen, overrides
 
 RESULTS = Path(__file__).parent / "results" / "tracking-limit.json"
@@ -35,6 +36,8 @@ SEEDS = (30, 31, 32, 33, 34)
 SLOW: Objective = {"scalars": [{"learning_rate": {"scale": 0.25}}]}
 ROWS: dict[str, Objective] = {
     "plain": {},
+    "anchor": beside({}),
+    "anchor, slow": SLOW | beside({}),
     "bonus 0.04": bonus(0.04),
     "plain, slow": SLOW,
     "bonus 0.04, slow": SLOW | bonus(0.04),
