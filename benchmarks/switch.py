@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pilots import GAINS
 from benchmarks.policy import ROOT, Job, Result, Results, experiment
 
 RESULTS = Path(__file__).parent / "results" / "switch.json"
@@ -66,12 +67,12 @@ def ratio(easy: int, letting_go: int = 40) -> dict[str, Any]:
 
 WIDE = {"gain_max": 1.5, "bonus_high": 0.1}
 """Bounds of the autopilot as the exact plant gave them, with the target let go over the whole hard phase. One run of them on
-seed 20, and three with a quicker letting go on seeds 5, 6 and 8, showed that they keep the policy from learning. The bounds that are
-its defaults now, and the quicker letting go, were then chosen on seeds 5, 6 and 8 (six runs), before any other reported run."""
+seed 20, and three with a quicker letting go on seeds 5, 6 and 8, showed that they keep the policy from learning. The bounds of
+the other rows, and the quicker letting go, were then chosen on seeds 5, 6 and 8 (six runs), before any other reported run."""
 
 
 def autopilot(target: Any, **options: Any) -> dict[str, Any]:
-    loop = {"autopilot": {"signal": "entropy_ratio", "target": target, "patience": 20, **options}}
+    loop = {"autopilot": {"signal": "entropy_ratio", "target": target, "patience": 20, **GAINS, **options}}
     return {"weights": [{"entropy_tilt": {"gain": loop}}]}
 
 

@@ -28,6 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pilots import GAINS
 from benchmarks.plant import Plant, Size
 from entropostat.rl.control import Control
 from entropostat.rl.objective import normalise_terms
@@ -75,7 +76,7 @@ WIDE = {"gain_max": 1.5, "bonus_high": 0.1}
 
 
 def autopilot(target: Any, **options: Any) -> Spec:
-    pilot = {"target": target, "patience": 1, **WIDE, **options}
+    pilot = {"target": target, "patience": 1, **GAINS, **WIDE, **options}
     return spec(
         weights=[{"entropy_tilt": {"gain": {"autopilot": pilot}}}],
         penalties=[{"entropy_bonus": {"coef": {"follow": {"knob": "weights.entropy_tilt.gain", "key": "rest"}}}}],
