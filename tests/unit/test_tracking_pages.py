@@ -11,7 +11,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import tracking_anchor, tracking_disturbed, tracking_policy, tracking_policy_table, tracking_slow
+from benchmarks import (
+    switch,
+    tracking_anchor,
+    tracking_disturbed,
+    tracking_policy,
+    tracking_policy_table,
+    tracking_slow,
+)
 
 
 def known(module: Any) -> dict[str, Any]:
@@ -78,6 +85,7 @@ def test_the_committed_pages_are_what_the_results_say(tmp_path: Path):
     best = tracking_policy.chosen(known(tracking_policy))
     written = {
         tracking_anchor: tracking_anchor.page(known(tracking_anchor), known(tracking_policy)),
+        switch: switch.table(known(switch)),
         tracking_slow: tracking_slow.page(known(tracking_slow)),
         tracking_disturbed: tracking_disturbed.table(known(tracking_disturbed), best),
     }
