@@ -49,7 +49,10 @@ from benchmarks.tracking_policy import (
     chosen,
     grid,
     judged,
+    nearest,
     run,
+    score,
+    tuning,
 )
 from benchmarks.tracking_policy import RESULTS as TRACKED
 
@@ -61,7 +64,8 @@ ANCHOR: Objective = {"kl_ref": {"coef": 0.1}}
 PLAIN, ALONE, OURS, OTHER = "GRPO", "anchor", "autopilot and anchor", "PI on the bonus and anchor"
 PI, LESS = "PI on the bonus", "autopilot, less tilt"
 RAMPS = ("decaying, lower", "decaying")
-TUNING, TUNED = (44, 45), ("above", "below", "decaying, lower")
+TUNING = (44, 45)
+TUNED = {name: AIMS[name] for name in ("above", "below", "decaying, lower")}
 NARROW = {"bonus_low": -0.1, "bonus_high": 0.1}
 WIDER = {"bonus_low": -0.2, "bonus_high": 0.2}
 SOFT = {"kp": 6.0, "ki": 0.3, **WIDER}
@@ -106,35 +110,19 @@ def grid_beside(target: Any) -> dict[str, list[Objective]]:
     }
 
 
+def best(known: Mapping[str, Result]) -> dict[str, int]:
+    return nearest(known, grid_beside, TUNED, TUNING)
+
+
 def loops(target: Any, known: Mapping[str, Result]) -> dict[str, Objective]:
-    """Row -> the setting with the least mean log error on the tuning seeds."""
-    return {row: settings[best(row, len(settings), known)] for row, settings in grid_beside(target).items()}
-
-
-def score(row: str, k: int, known: Mapping[str, Result]) -> tuple[float, float]:
-    """Geometric mean of the error, and mean of pass@1, of a setting."""
-    tried = [judged(known[f"tune|{row}|{k}|{name}|{s}"], AIMS[name]) for name in TUNED for s in TUNING]
-    return math.exp(statistics.mean(math.log(x["error"]) for x in tried)), statistics.mean(x["pass@1"] for x in tried)
-
-
-def best(row: str, settings: int, known: Mapping[str, Result]) -> int:
-    return min(range(settings), key=lambda k: score(row, k, known)[0])
-
-
-def tuning() -> dict[str, Job]:
-    return {
-        f"tune|{row}|{k}|{name}|{s}": partial(run, one, s)
-        for s in TUNING
-        for name in TUNED
-        for row, settings in grid_beside(AIMS[name]).items()
-        for k, one in enumerate(settings)
-    }
+    """Row -> the setting that is kept."""
+    return {row: grid_beside(target)[row][k] for row, k in best(known).items()}
 
 
 def jobs(chosen_bare: Mapping[str, int], known: Mapping[str, Result]) -> dict[str, Job]:
     found = {f"{row}|{s}": partial(run, one, s) for row, one in free().items() for s in SEEDS}
-    for row in ("autopilot", PI):
-        found |= {f"{row}|decaying, lower|{s}": partial(run, grid(LOW)[row][chosen_bare[row]], s) for s in SEEDS}
+    ours = grid(LOW)["autopilot"][chosen_bare["autopilot"]]
+    found |= {f"autopilot|decaying, lower|{s}": partial(run, ours, s) for s in SEEDS}
     for s, (name, target) in itertools.product(SEEDS, AIMS.items()):
         found |= {f"{row}|{name}|{s}": partial(run, one, s) for row, one in loops(target, known).items()}
     for name, s in itertools.product(RAMPS, SEEDS):
@@ -184,15 +172,15 @@ def frontier(recorded: Mapping[str, Result]) -> list[str]:
 
 
 def tried(known: Mapping[str, Result]) -> list[str]:
-    if not tuning().keys() <= known.keys():
+    if not tuning(grid_beside, TUNED, TUNING).keys() <= known.keys():
         return []
     lines = ["", f"## Settings tried beside the anchor: seeds {TUNING}, {', '.join(TUNED)}", ""]
     lines += ["| row | setting | geometric mean of the error | pass@1 |", "|---|---|---|---|"]
     for row, settings in grid_beside(0.1).items():
         for k in range(len(settings)):
-            error, right = score(row, k, known)
+            error, right = score(known, row, k, TUNED, TUNING)
             lines.append(
-                f"| {row} | {k}{', kept' if k == best(row, len(settings), known) else ''} | {error:.3f} | {right:.2f} |"
+                f"| {row} | {k}{', kept' if k == best(known)[row] else ''} | {math.exp(error):.3f} | {right:.2f} |"
             )
     return lines
 
@@ -253,4 +241,10 @@ def compared(errors: Mapping[str, Sequence[np.ndarray]]) -> list[str]:
 
 if __name__ == "__main__":
     before = Results(TRACKED).known
-    command(__doc__, RESULTS, partial(page, recorded=before), lambda _: tuning(), partial(jobs, chosen(before)))
+    command(
+        __doc__,
+        RESULTS,
+        partial(page, recorded=before),
+        lambda _: tuning(grid_beside, TUNED, TUNING),
+        partial(jobs, chosen(before)),
+    )

@@ -31,7 +31,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ TUNED = ("above", "decaying")
 FAILED = 10.0
 
 Objective = dict[str, Any]
+Grid = Callable[[Any], dict[str, list[Objective]]]
+"""Target -> row -> its settings."""
 GAIN = "weights.entropy_tilt.gain"
 
 
@@ -204,16 +206,34 @@ def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS 
     }
 
 
+def score(
+    results: Mapping[str, Result], row: str, k: int, aims: Mapping[str, Any], seeds: Sequence[int]
+) -> list[float]:
+    """Mean log error and mean pass@1 of a setting, over targets and tuning seeds."""
+    tried = [judged(results[f"tune|{row}|{k}|{name}|{s}"], target) for name, target in aims.items() for s in seeds]
+    return [statistics.mean(math.log(x["error"]) for x in tried), statistics.mean(x["pass@1"] for x in tried)]
+
+
+def nearest(results: Mapping[str, Result], grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, int]:
+    """Row -> the setting with the least mean log error."""
+    return {
+        row: min(range(len(settings)), key=lambda k, row=row: score(results, row, k, aims, seeds)[0])
+        for row, settings in grid(0.1).items()
+    }
+
+
+def tuning(grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Job]:
+    return {
+        f"tune|{row}|{k}|{name}|{s}": partial(run, objective, s)
+        for s in seeds
+        for name, target in aims.items()
+        for row, settings in grid(target).items()
+        for k, objective in enumerate(settings)
+    }
+
+
 def chosen(results: Mapping[str, Result]) -> dict[str, int]:
-    """Row -> the setting with the least mean log error over targets and tuning seeds."""
-    best: dict[str, int] = {}
-    for row, settings in grid(0.1).items():
-        scores = []
-        for k in range(len(settings)):
-            runs = [(results[f"tune|{row}|{k}|{t}|{s}"], t) for t in TUNED for s in TUNING]
-            scores.append(statistics.mean(math.log(judged(found, TARGETS[t])["error"]) for found, t in runs))
-        best[row] = scores.index(min(scores))
-    return best
+    return nearest(results, grid, {name: TARGETS[name] for name in TUNED}, TUNING)
 
 
 def stage_reach() -> dict[str, Job]:
@@ -223,13 +243,7 @@ def stage_reach() -> dict[str, Job]:
 
 
 def stage_tuning() -> dict[str, Job]:
-    return {
-        f"tune|{row}|{k}|{name}|{s}": partial(run, objective, s)
-        for s in TUNING
-        for name in TUNED
-        for row, settings in grid(TARGETS[name]).items()
-        for k, objective in enumerate(settings)
-    }
+    return tuning(grid, {name: TARGETS[name] for name in TUNED}, TUNING)
 
 
 def stage_report(best: dict[str, int], seeds: tuple[int, ...]) -> dict[str, Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,15 @@ def test_the_first_half_is_judged_from_the_step_on_at_which_runs_have_fallen():
 
 def test_the_setting_nearest_its_target_on_the_tuning_seeds_is_kept():
     error = {0: 1.5, 1: 1.2, 2: 1.4}
+    aims, seeds = tracking_anchor.TUNED, tracking_anchor.TUNING
     tried = {
-        f"tune|row|{k}|{name}|{s}": run(*[factor * tracking_policy.aim(tracking_anchor.AIMS[name], 5 * i) for i in range(33)])
+        f"tune|row|{k}|{name}|{s}": run(*[factor * tracking_policy.aim(target, 5 * i) for i in range(33)])
         for k, factor in error.items()
-        for name in tracking_anchor.TUNED
-        for s in tracking_anchor.TUNING
+        for name, target in aims.items()
+        for s in seeds
     }  # fmt: skip
-    assert tracking_anchor.best("row", 3, tried) == 1
-    assert tracking_anchor.score("row", 1, tried) == pytest.approx((0.2, 0.5))
+    assert tracking_policy.nearest(tried, lambda _: {"row": [{}] * 3}, aims, seeds) == {"row": 1}
+    assert tracking_policy.score(tried, "row", 1, aims, seeds) == pytest.approx([math.log(0.2), 0.5])
 
 
 def test_the_frontier_counts_each_probe_once_and_none_before_the_fall():
