@@ -14,11 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import (
     switch,
+    tracking,
     tracking_anchor,
     tracking_disturbed,
     tracking_policy,
     tracking_policy_table,
     tracking_slow,
+    tracking_table,
 )
 
 
@@ -83,11 +85,21 @@ def test_the_frontier_counts_each_probe_once_and_none_before_the_fall():
     assert f"| 0.025 to 0.035 | {late * len(recorded)} | 0.90 | 0.90 | 0.90 |" in lines
 
 
+def test_recorded_runs_keep_their_gains_whatever_the_defaults_become():
+    first = {"kp": 5.0, "ki": 0.2, "smoothing": 0.5, "gain_max": 0.4}
+    gains = lambda objective: objective["weights"][0]["entropy_tilt"]["gain"]["autopilot"]
+    assert gains(tracking_policy.autopilot(0.02)).items() >= first.items()
+    rows = switch.rows(switch.EASY)
+    assert gains(rows["autopilot and anchor by PID"]).items() >= first.items()
+    assert not first.keys() & gains(rows["autopilot with its default gains, and anchor by PID"]).keys()
+
+
 def test_the_committed_pages_are_what_the_results_say(tmp_path: Path):
-    best = tracking_policy.chosen(known(tracking_policy))
+    best, plant = tracking_policy.chosen(known(tracking_policy)), known(tracking)
     written = {
         tracking_anchor: tracking_anchor.page(known(tracking_anchor), known(tracking_policy)),
         switch: switch.table(known(switch)),
+        tracking: tracking_table.table(plant, {row: tracking.choose(row, plant) for row in tracking.GRID}),
         tracking_slow: tracking_slow.page(known(tracking_slow)),
         tracking_disturbed: tracking_disturbed.table(known(tracking_disturbed), best),
     }
