@@ -66,7 +66,7 @@ def ratio(easy: int, letting_go: int = 40) -> dict[str, Any]:
     return {"schedule": {"points": [[0, 1.0], [20, 0.67], [easy, 0.67], [easy + letting_go, 0.15]]}}
 
 
-WIDE = {"gain_max": 1.5, "bonus_high": 0.1}
+WIDE = {"gain_min": -1.5, "gain_max": 1.5, "bonus_high": 0.1}
 """Bounds of the autopilot as the exact plant gave them, with the target let go over the whole hard phase. One run of them on
 seed 20, and three with a quicker letting go on seeds 5, 6 and 8, showed that they keep the policy from learning. The bounds of
 the other rows, and the quicker letting go, were then chosen on seeds 5, 6 and 8 (six runs), before any other reported run."""

@@ -69,15 +69,17 @@ TUNED = {name: AIMS[name] for name in ("above", "below", "decaying, lower")}
 NARROW = {"bonus_low": -0.1, "bonus_high": 0.1}
 WIDER = {"bonus_low": -0.2, "bonus_high": 0.2}
 SOFT = {"kp": 6.0, "ki": 0.3, **WIDER}
+LITTLE = {"gain_min": -0.2, "gain_max": 0.2}
+LEAST = {"gain_min": -0.1, "gain_max": 0.1}
 PILOTS: tuple[dict[str, float], ...] = (
     NARROW,
     WIDER,
     {"smoothing": 0.8, **WIDER},
     {"ki": 0.5, **WIDER},
     {"smoothing": 0.8, "ki": 0.4, **WIDER},
-    {"gain_max": 0.2, "smoothing": 0.8, **SOFT},
-    {"gain_max": 0.1, "smoothing": 0.8, **SOFT},
-    {"gain_max": 0.1, "smoothing": 0.5, **SOFT},
+    {**LITTLE, "smoothing": 0.8, **SOFT},
+    {**LEAST, "smoothing": 0.8, **SOFT},
+    {**LEAST, "smoothing": 0.5, **SOFT},
 )
 """Settings of the autopilot. The last three give the bonus the gains of the first PI, and the tilt less."""
 GAINS = ((0.3, 0.015, 0.8), (0.3, 0.03, 0.8), (0.15, 0.015, 0.8), (0.3, 0.015, 0.5), (0.15, 0.03, 0.5))
@@ -126,9 +128,7 @@ def jobs(chosen_bare: Mapping[str, int], known: Mapping[str, Result]) -> dict[st
     for s, (name, target) in itertools.product(SEEDS, AIMS.items()):
         found |= {f"{row}|{name}|{s}": partial(run, one, s) for row, one in loops(target, known).items()}
     for name, s in itertools.product(RAMPS, SEEDS):
-        found[f"{LESS}|{name}|{s}"] = partial(
-            run, autopilot(AIMS[name], gain_max=0.2, smoothing=0.8, **SOFT | NARROW), s
-        )
+        found[f"{LESS}|{name}|{s}"] = partial(run, autopilot(AIMS[name], smoothing=0.8, **LITTLE, **SOFT | NARROW), s)
         found[f"{PI}|{name}|{s}"] = partial(run, grid(AIMS[name])[PI][chosen_bare[PI]], s)
     return found
 

@@ -134,7 +134,7 @@ def grid(target: Any) -> dict[str, list[Objective]]:
 
 
 PILOTS: tuple[dict[str, Any], ...] = (
-    {"gain_max": 1.5, "bonus_high": 0.1},
+    {"gain_min": -1.5, "gain_max": 1.5, "bonus_high": 0.1},
     {"gain_max": 0.4, "bonus_low": -0.1, "bonus_high": 0.1},
     {},
 )
@@ -143,7 +143,7 @@ which is no more of either than the first stage found harmless."""
 ABLATIONS: dict[str, dict[str, Any]] = {
     "autopilot, feed-forward": {"feed_forward": 0.5},
     "autopilot, tilt only": {"bonus_gain": 0.0},
-    "autopilot, wide bounds": {"gain_max": 1.5, "bonus_high": 0.1},
+    "autopilot, wide bounds": {"gain_min": -1.5, "gain_max": 1.5, "bonus_high": 0.1},
 }
 """Of the chosen setting; at the targets TUNED, and in no comparison."""
 

@@ -2,7 +2,7 @@
 
     e = clip((target - s) / scale, -error_clip, error_clip)          s: the signal, smoothed;   scale = |target| or 1
     u = kp e + I + f + b        I += ki e dt                          demand: positive asks for more entropy
-    output = a clip(u, -gain_max, gain_max)                           gain of ``entropy_tilt``
+    output = a clip(u, gain_min, gain_max)                            gain of ``entropy_tilt``
     rest   = clip(bonus_gain (u - output), bonus_low, bonus_high)     coefficient of ``entropy_bonus``, by ``follow``
 
 a in [0, 1] is the share of the work that re-weighting gets. It moves by 1 / handover per update: down once the authority that
@@ -71,7 +71,8 @@ class Autopilot:
     error: str = option("relative", choices=("relative", "absolute"), doc="scale: |target|, or 1")
     error_clip: float = option(0.5, above=0.0, fixed=True, doc="bound of |e|")
     smoothing: float = option(0.8, low=0.0, below=1.0, fixed=True, doc="decay of the average of the signal; 0: none")
-    gain_max: float = option(0.2, above=0.0, high=2.0, fixed=True, doc="bound of the tilt's gain")
+    gain_min: float = option(-0.2, low=-2.0, below=0.0, fixed=True, doc="lower bound of the tilt's gain")
+    gain_max: float = option(0.2, above=0.0, high=2.0, fixed=True, doc="upper bound of the tilt's gain")
     bonus_gain: float = option(0.05, low=0.0, fixed=True, doc="bonus coefficient per unit of demand; 0: no bonus")
     bonus_low: float = option(-0.02, high=0.0, fixed=True, doc="lower bound of the bonus coefficient")
     bonus_high: float = option(0.02, low=0.0, fixed=True, doc="upper bound of the bonus coefficient")
@@ -160,7 +161,7 @@ class Autopilot:
         elif raw < low and i < 0:
             integral = min(state["integral"], low - p - bump - feed)
         demand = min(max(p + integral + bump + feed, low), high)
-        output = new["share"] * cut(demand, self.gain_max)
+        output = new["share"] * min(max(demand, self.gain_min), self.gain_max)
         rest = min(max(self.bonus_gain * (demand - output), self.bonus_low), self.bonus_high)
         parts = {"error": error, "p": p, "i": integral, "integral": integral, "feed": feed, "bump": bump}
         return {**parts, "demand": demand, "output": output, "rest": rest, "saturated": float(not low <= raw <= high)}
@@ -168,14 +169,15 @@ class Autopilot:
     def reach(self, share: float) -> tuple[float, float]:
         """The demands that the two actuators can meet together."""
         if not self.bonus_gain:
-            return -self.gain_max, self.gain_max
-        return -self.edge(-self.bonus_low, share), self.edge(self.bonus_high, share)
+            return self.gain_min, self.gain_max
+        low = self.edge(-self.bonus_low, -self.gain_min, share)
+        return -low, self.edge(self.bonus_high, self.gain_max, share)
 
-    def edge(self, bonus: float, share: float) -> float:
-        """The largest demand u of which no more than ``bonus`` is left over, u - share min(u, gain_max) in its units."""
+    def edge(self, bonus: float, gain: float, share: float) -> float:
+        """The largest demand u of which no more than ``bonus`` is left over, u - share min(u, gain) in its units."""
         over = bonus / self.bonus_gain
-        small = over < (1 - share) * self.gain_max
-        return over / (1 - share) if small else over + share * self.gain_max
+        small = over < (1 - share) * gain
+        return over / (1 - share) if small else over + share * gain
 
     def scale(self, target: float) -> float:
         return max(abs(target), 1e-12) if self.error == "relative" else 1.0

@@ -14,7 +14,8 @@ from entropostat.rl.registry import CONTROLLERS
 
 NAN = float("nan")
 GAIN, COEF = "weights.entropy_tilt.gain", "penalties.entropy_bonus.coef"
-QUICK = {"kp": 5.0, "ki": 0.2, "smoothing": 0.0, "gate": "none", "bonus_gain": 0.05, "bonus_high": 0.1, "gain_max": 1.5}
+WIDE = {"gain_min": -1.5, "gain_max": 1.5, "bonus_gain": 0.05, "bonus_high": 0.1}
+QUICK = {"kp": 5.0, "ki": 0.2, "smoothing": 0.0, "gate": "none", **WIDE}
 
 
 def autopilot(**options):
@@ -61,7 +62,9 @@ def sound(plant):
     c = plant.control.knobs[0].controller
     for entry in plant.log:
         assert all(math.isfinite(x) for x in entry.values())
-        assert abs(entry["output"]) <= c.gain_max + 1e-12 and c.bonus_low <= entry["rest"] <= c.bonus_high
+        assert (
+            c.gain_min - 1e-12 <= entry["output"] <= c.gain_max + 1e-12 and c.bonus_low <= entry["rest"] <= c.bonus_high
+        )
         assert 0 <= entry["share"] <= 1
     return plant
 
@@ -183,6 +186,26 @@ def test_a_handover_takes_as_many_updates_as_said_and_moves_no_output_faster():
     assert outputs == pytest.approx([0.8 * share for share in shares])
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+def test_each_side_has_bounds_of_its_own_and_the_integral_stops_where_both_actuators_do(share):
+    controller = autopilot(gain_min=-0.8, gain_max=0.2, bonus_low=-0.02, bonus_high=0.05)
+    reached = {}
+    for entropy in (2.0, 0.1):
+        state = controller.init() | {"share": share, "way": 0.0}
+        for _ in range(100):
+            state, output = controller.update(state, {"entropy": entropy})
+        assert state["saturated"] == 1
+        reached[entropy] = (output, state["rest"], state["demand"])
+    low, high = reached[2.0], reached[0.1]
+    assert low[:2] == pytest.approx((max(-0.8 * share, low[2] * share), -0.02)) and high[1] == pytest.approx(0.05)
+    assert low[0] + low[1] / 0.05 == pytest.approx(low[2]) and high[0] + high[1] / 0.05 == pytest.approx(high[2])
+    if share == 1:
+        assert (low[0], high[0]) == pytest.approx((-0.8, 0.2))
+        assert (low[2], high[2]) == pytest.approx((-0.8 - 0.4, 0.2 + 1.0))
+    without = autopilot(gain_min=-0.8, gain_max=0.2, bonus_gain=0.0)
+    assert without.reach(1.0) == (-0.8, 0.2)
+
+
 def test_without_a_bonus_the_tilt_keeps_the_whole_demand():
     controller = autopilot(bonus_gain=0.0)
     state = controller.init() | {"best": 1.0}
@@ -237,6 +260,7 @@ def test_skipped_measurements_count_in_the_integral():
         ({"authority_low": 0.5}, "autopilot.authority_low: 0.5 must not be above authority_high"),
         ({"target": 0.0}, "autopilot.target: 0 has no relative error"),
         ({"gain_max": 2.5}, "gain_max: 2.5 must be at most 2"),
+        ({"gain_min": 0.0}, "gain_min: 0.0 must be below 0"),
     ],
 )
 def test_conditions_between_its_options_are_named(options, message):

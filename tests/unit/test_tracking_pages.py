@@ -86,11 +86,14 @@ def test_the_frontier_counts_each_probe_once_and_none_before_the_fall():
 
 
 def test_recorded_runs_keep_their_gains_whatever_the_defaults_become():
-    first = {"kp": 5.0, "ki": 0.2, "smoothing": 0.5, "gain_max": 0.4}
+    first = {"kp": 5.0, "ki": 0.2, "smoothing": 0.5, "gain_min": -0.4, "gain_max": 0.4}
     gains = lambda objective: objective["weights"][0]["entropy_tilt"]["gain"]["autopilot"]
     assert gains(tracking_policy.autopilot(0.02)).items() >= first.items()
     rows = switch.rows(switch.EASY)
     assert gains(rows["autopilot and anchor by PID"]).items() >= first.items()
+    tried = [tracking_policy.autopilot(0.02, **o) for o in tracking_policy.PILOTS]
+    tried += tracking_anchor.grid_beside(0.02)[tracking_anchor.OURS]
+    assert all(gains(one)["gain_min"] == -gains(one)["gain_max"] for one in tried)  # before there was a bound per side
     assert not first.keys() & gains(rows["autopilot with its default gains, and anchor by PID"]).keys()
 
 
