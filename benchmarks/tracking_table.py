@@ -36,7 +36,8 @@ def table(known: dict[str, Any], best: dict[str, int]) -> str:
             "each row was chosen on two others. Means; in brackets the standard deviation over seeds."
         ),
         "benchmarks/tracking.py says what the columns are. A toy: nothing here is evidence about language models.",
-        "Beyond the equal budget, the gains of the autopilot were found on this plant (seeds 100 and 101); those of the others were not. Its bounds here are wider than its defaults.",
+        "Eight settings of each row were tried there. Beyond that, the gains of the autopilot were looked for on those two seeds; those of the",
+        "others were not, but PI has the same bounds and wakes as late. The autopilot's bounds here are wider than its defaults.",
     ]
     for name, target in TARGETS.items():
         aim = "1.4 to 0.4 nats" if isinstance(target, dict) else f"{target:g} nats"
