@@ -40,6 +40,7 @@ MAIN = (
     "autopilot, entropy actuators only",
     "autopilot and anchor by PID",
     "autopilot with its default gains, and anchor by PID",
+    "autopilot that only lifts, and anchor by PID",
 )
 PASSED = 0.8
 """Hard pass@1 from which a run counts as rescued; .75 is reported beside it."""
@@ -105,6 +106,8 @@ def rows(easy: int) -> dict[str, dict[str, Any]]:
         "autopilot, entropy actuators only": autopilot(ratio(easy)) | {"penalties": [MEASURE, REST]},
         "autopilot and anchor by PID": autopilot(ratio(easy)) | {"penalties": [ANCHOR, REST]},
         "autopilot with its default gains, and anchor by PID": autopilot(ratio(easy), {})
+        | {"penalties": [ANCHOR, REST]},
+        "autopilot that only lifts, and anchor by PID": autopilot(ratio(easy), {}, gain_min=0.0, bonus_low=0.0)
         | {"penalties": [ANCHOR, REST]},
         "autopilot, wide bounds": autopilot(ratio(easy, HARD), **WIDE) | {"penalties": [MEASURE, REST]},
         "autopilot, wide bounds, and anchor by PID": autopilot(ratio(easy, HARD), **WIDE)

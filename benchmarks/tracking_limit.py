@@ -11,6 +11,9 @@ phi, q, r, m, c by maximum likelihood (Kalman filter) over the second half of ea
 cancel all that can be foreseen of x; what is left is the error of the best one-step forecast from past signals, whose variance P solves
 P = phi^2 P r / (P + r) + q. No causal loop on this signal does better, as far as the model holds: noise is taken to be independent from
 step to step, and steps of one generation share prompts, so the real limit lies higher.
+
+A real actuator is a bonus with bounds, and acts through Adam's first moment (bounded.py). What a unit of it moves log entropy by in a
+step is (1 - phi) times how far a constant bonus of .04 has moved its mean, over that; medians over the seeds are taken for all.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.bounded import least as least_bounded
 from benchmarks.policy import Job, Result, command, experiment
 from benchmarks.tracking_anchor import beside
 from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen, overrides
@@ -46,6 +50,7 @@ ROWS: dict[str, Objective] = {
 COMPLETIONS = 64
 """That one step's signal is measured on."""
 BARS = {"error": 0.06, "held": 0.9}
+SIZES = (0.05, 0.1, 0.2, 0.4)
 Floats = NDArray[np.float64]
 
 
@@ -131,11 +136,13 @@ def page(known: Mapping[str, Result]) -> str:
     ]
     found = {name: one for name, one in sorted(known.items()) if not name.startswith("frozen|")}
     least: dict[str, list[float]] = {}
+    models: dict[str, list[tuple[float, float, float, float]]] = {}
     for name, one in found.items():
         signal, probe = series(one)
         phi, q, r = fitted(signal, probe, statistics.mean(noise))
         error = limit(phi, q, r)
         least.setdefault(name.partition("|")[0], []).append(error)
+        models.setdefault(name.partition("|")[0], []).append((phi, q, r, float(np.nanmean(probe))))
         more = needed(phi, q, r)
         lines.append(
             f"| {name.replace('|', ', seed ')} | {math.exp(np.nanmean(probe)):.3f} | {np.nanstd(probe):.1%} | {math.sqrt(r):.1%} "
@@ -143,7 +150,21 @@ def page(known: Mapping[str, Result]) -> str:
         )
     lines += ["", "Least error over the seeds:", ""]
     lines += [f"- {row}: {min(x):.1%} to {max(x):.1%}, median {statistics.median(x):.1%}" for row, x in least.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *bounded(models)]) + "\n"
+
+
+def bounded(models: Mapping[str, Sequence[tuple[float, float, float, float]]]) -> list[str]:
+    """Least error by the size of the actuator."""
+    sizes = " | ".join(f"{size:g}" for size in SIZES)
+    lines = ["Least error, median over the seeds, by the standard deviation of the bonus:", ""]
+    lines += [f"| run | a unit moves, in one step | {sizes} |", "|---" * (len(SIZES) + 2) + "|"]
+    for row, found in models.items():
+        slow = ", slow" if row.endswith(", slow") else ""
+        pairs = zip(models[f"plain{slow}"], models[f"bonus 0.04{slow}"], strict=True)
+        push = statistics.median((1 - a[0]) * (b[3] - a[3]) / 0.04 for a, b in pairs)
+        cells = [statistics.median(least_bounded(*one[:3], push, size) for one in found) for size in SIZES]
+        lines.append(f"| {row} | {push:.3f} | " + " | ".join(f"{x:.1%}" for x in cells) + " |")
+    return lines
 
 
 def jobs() -> dict[str, Job]:

@@ -71,10 +71,12 @@ class Autopilot:
     error: str = option("relative", choices=("relative", "absolute"), doc="scale: |target|, or 1")
     error_clip: float = option(0.5, above=0.0, fixed=True, doc="bound of |e|")
     smoothing: float = option(0.8, low=0.0, below=1.0, fixed=True, doc="decay of the average of the signal; 0: none")
-    gain_min: float = option(-0.2, low=-2.0, below=0.0, fixed=True, doc="lower bound of the tilt's gain")
+    gain_min: float = option(
+        -0.2, low=-2.0, high=0.0, fixed=True, doc="lower bound of the tilt's gain; 0: it only lifts"
+    )
     gain_max: float = option(0.2, above=0.0, high=2.0, fixed=True, doc="upper bound of the tilt's gain")
     bonus_gain: float = option(0.05, low=0.0, fixed=True, doc="bonus coefficient per unit of demand; 0: no bonus")
-    bonus_low: float = option(-0.02, high=0.0, fixed=True, doc="lower bound of the bonus coefficient")
+    bonus_low: float = option(-0.02, high=0.0, fixed=True, doc="lower bound of the bonus coefficient; 0: it only lifts")
     bonus_high: float = option(0.02, low=0.0, fixed=True, doc="upper bound of the bonus coefficient")
     authority_signal: str = option("entropy_tilt/authority", doc="what the first actuator could do, as a metric")
     authority_low: float = option(0.1, low=0.0, high=1.0, fixed=True, doc="share of the best authority to hand over at")

@@ -206,6 +206,15 @@ def test_each_side_has_bounds_of_its_own_and_the_integral_stops_where_both_actua
     assert without.reach(1.0) == (-0.8, 0.2)
 
 
+def test_without_lower_bounds_it_only_lifts_and_remembers_nothing_of_what_lay_above():
+    controller = autopilot(gain_min=0.0, bonus_low=0.0)
+    state, outputs = controller.init(), []
+    for entropy in [1.5] * 50 + [0.9]:
+        state, output = controller.update(state, {"entropy": entropy})
+        outputs.append((output, state["rest"]))
+    assert outputs[:-1] == [(0.0, 0.0)] * 50 and outputs[-1][0] > 0
+
+
 def test_without_a_bonus_the_tilt_keeps_the_whole_demand():
     controller = autopilot(bonus_gain=0.0)
     state = controller.init() | {"best": 1.0}
@@ -260,7 +269,7 @@ def test_skipped_measurements_count_in_the_integral():
         ({"authority_low": 0.5}, "autopilot.authority_low: 0.5 must not be above authority_high"),
         ({"target": 0.0}, "autopilot.target: 0 has no relative error"),
         ({"gain_max": 2.5}, "gain_max: 2.5 must be at most 2"),
-        ({"gain_min": 0.0}, "gain_min: 0.0 must be below 0"),
+        ({"gain_min": 0.1}, "gain_min: 0.1 must be at most 0"),
     ],
 )
 def test_conditions_between_its_options_are_named(options, message):
