@@ -19,6 +19,7 @@ from benchmarks import (
     tracking_disturbed,
     tracking_policy,
     tracking_policy_table,
+    tracking_settled,
     tracking_slow,
     tracking_table,
 )
@@ -73,6 +74,15 @@ def test_the_setting_nearest_its_target_on_the_tuning_seeds_is_kept():
     }  # fmt: skip
     assert tracking_policy.nearest(tried, lambda _: {"row": [{}] * 3}, aims, seeds) == {"row": 1}
     assert tracking_policy.score(tried, "row", 1, aims, seeds) == pytest.approx([math.log(0.2), 0.5])
+
+
+def test_a_run_meets_the_bars_by_its_error_less_the_noise_of_the_probe_and_by_its_probes():
+    good = {"error": 0.065, "held": 0.9}
+    assert tracking_settled.met(good, 0.03) and not tracking_settled.met(good, 0.02)
+    assert tracking_settled.met({**good, "error": 0.11}, 0.05) and not tracking_settled.met(
+        {**good, "error": 0.12}, 0.05
+    )
+    assert not tracking_settled.met({**good, "held": 0.89}, 0.03)
 
 
 def test_the_frontier_counts_each_probe_once_and_none_before_the_fall():
