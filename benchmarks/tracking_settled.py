@@ -8,8 +8,9 @@ steps 160 to 320, a probe every 5; 'met' counts the runs with nine probes in ten
 of the probe, of at most 6 % or twice that noise.
 
 1. reach: constant bonuses beside the anchor, one seed, before the targets below were set.
-2. tuning: two settings of each loop on two seeds; the one with the least mean log error is kept. Before, eight runs of the autopilot
-   and seven of PI with such gains on the same seeds had shown that the bonus must not be at its bound, and how large gains may be.
+2. tuning: two settings of each loop on two seeds; the one with the least mean log error is kept. Before, 18
+   runs of the autopilot and 10 of PI on the same seeds, at the full rate, a quarter and this one, had shown how large the gains must be,
+   and that the bonus must not be at its bound.
 3. report: the kept settings on fresh seeds.
 """
 
