@@ -1,4 +1,4 @@
-"""The least error of a bounded loop: against the closed form without bounds, and against loops that are simulated."""
+"""The limit of benchmarks/tracking_limit.py against simulated policies whose numbers are known."""
 
 from __future__ import annotations
 
@@ -11,45 +11,54 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import itertools
+from benchmarks.tracking_limit import fitted, inside, likelihood, limit, needed
 
-from benchmarks.bounded import least
-from benchmarks.tracking_limit import limit
-
-PHI, Q, R, PUSH = 0.97, 0.025**2, 0.09**2, 0.04
+PHI, Q, R, NOISE = 0.9, 0.004, 0.05, 0.02
 
 
-def simulated(gain: float, decay: float, lag: float, steps: int = 40_000) -> tuple[float, float]:
-    """Standard deviations of x and u under a proportional loop on a smoothed signal."""
-    random = np.random.default_rng(0)
-    w, v = random.normal(0, math.sqrt(Q), steps), random.normal(0, math.sqrt(R), steps)
-    x = m = seen = 0.0
-    xs, us = np.empty(steps), np.empty(steps)
-    for k in range(steps):
-        u = -gain * seen
-        seen = decay * seen + (1 - decay) * (x + v[k])
-        m = lag * m + (1 - lag) * u
-        xs[k], us[k] = x, u
-        x = PHI * x + PUSH * m + w[k]
-    return float(xs.std()), float(us.std())
+def policy(steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    x = np.zeros(steps)
+    for i in range(1, steps):
+        x[i] = PHI * x[i - 1] + math.sqrt(Q) * draw.standard_normal()
+    probe = np.where(np.arange(steps) % 5 == 0, x + NOISE * draw.standard_normal(steps), np.nan)
+    return x + 0.3 + math.sqrt(R) * draw.standard_normal(steps), probe - 3.5
 
 
-def test_an_actuator_without_bounds_or_lag_reaches_the_closed_form():
-    forecast = limit(PHI, Q, R)  # of x from all signals before; u acts on the x after that
-    expected = math.sqrt(PHI**2 * forecast**2 + Q)
-    assert least(PHI, Q, R, PUSH, size=1e9, lag=0.0) == pytest.approx(expected, rel=1e-3)
+def test_a_simulated_policy_is_recognised():
+    signal, probe = policy(3000, 1)
+    phi, q, r = fitted(signal - 3.5, probe, NOISE)
+    assert phi == pytest.approx(PHI, abs=0.03) and q == pytest.approx(Q, rel=0.2) and r == pytest.approx(R, rel=0.1)
 
 
-def test_an_actuator_of_no_size_leaves_the_open_loop_and_more_of_it_never_harms():
-    found = [least(PHI, Q, R, PUSH, size) for size in (0.0, 0.05, 0.1, 0.2, 0.4)]
-    assert found[0] == pytest.approx(math.sqrt(Q / (1 - PHI**2)))
-    assert all(a > b for a, b in itertools.pairwise(found))
-    assert least(PHI, Q, R, PUSH, 0.1, lag=0.0) < found[2]
+def test_the_filter_s_likelihood_is_that_of_one_joint_normal_distribution():
+    signal, probe = policy(40, 3)
+    theta = np.array([math.atanh(0.8), math.log(0.01), math.log(0.03), 0.2, 0.1])
+    at, apart = np.arange(40), np.flatnonzero(np.isfinite(probe))
+    place = np.concatenate([at, apart])
+    seen = np.concatenate([signal - 0.2 - 0.1, probe[apart] - 0.2])
+    noise = np.concatenate([np.full(40, 0.03), np.full(len(apart), NOISE**2)])
+    spread = 0.01 / (1 - 0.8**2) * 0.8 ** np.abs(place[:, None] - place) + np.diag(noise)
+    wanted = 0.5 * (np.linalg.slogdet(spread)[1] + seen @ np.linalg.solve(spread, seen))
+    assert likelihood(theta, signal, probe, NOISE) == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize("gain", [0.5, 1.5, 3.0])
-@pytest.mark.parametrize("lag", [0.0, 0.9])
-def test_no_simulated_loop_is_better_and_a_fair_one_comes_near(gain, lag):
-    error, size = simulated(gain, 0.8, lag)
-    bound = least(PHI, Q, R, PUSH, size, lag)
-    assert bound * 0.98 < error < bound * 1.5
+def test_the_limit_is_what_the_best_forecast_leaves_over():
+    """Against a long simulation of the loop that cancels all that its forecast foresees."""
+    draw, x, guess, p, left = np.random.default_rng(2), 0.0, 0.0, Q, []
+    for _ in range(200_000):
+        left.append(x - guess)
+        gain = p / (p + R)
+        guess = PHI * (guess + gain * (x + math.sqrt(R) * draw.standard_normal() - guess))
+        p = PHI**2 * p * R / (p + R) + Q
+        x = PHI * x + math.sqrt(Q) * draw.standard_normal()
+    assert limit(PHI, Q, R) == pytest.approx(np.std(left), rel=0.02)
+    assert inside(limit(PHI, Q, R)) == pytest.approx(np.mean(np.abs(left) <= 0.1), abs=0.01)
+
+
+def test_with_the_completions_that_are_named_the_bars_are_met_and_with_fewer_not():
+    phi, q, r = 0.9, 0.0015, 0.05
+    share = needed(phi, q, r) / 64
+    assert limit(phi, q, r / share) <= 0.06 < limit(phi, q, 1.02 * r / share)
+    assert inside(limit(phi, q, r / share)) >= 0.9
+    assert math.isinf(needed(phi, 0.01, r)) and needed(phi, 1e-6, r) == 64
