@@ -10,6 +10,7 @@ E x^2 + price E u^2, at the price that brings u to it. A bonus within +-b has on
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_discrete_are, solve_discrete_lyapunov
@@ -18,15 +19,24 @@ LAG = 0.9
 PRICES = np.logspace(-9, 2, 111)
 
 
-def least(phi: float, q: float, r: float, push: float, size: float, lag: float = LAG) -> float:
-    """The smallest standard deviation of x, with u's at most ``size``; q and r are variances."""
+class Loop(NamedTuple):
+    error: float
+    """Standard deviation of x."""
+    gain: float = 0.0
+    """Of u on the estimate of x."""
+    smoothing: float = 1.0
+    """Decay of the average that estimates x."""
+
+
+def best(phi: float, q: float, r: float, push: float, size: float, lag: float = LAG) -> Loop:
+    """The loop with the smallest error, with a standard deviation of u of at most ``size``; q and r are variances."""
     a = np.array([[phi, push * lag], [0.0, lag]])
     b = np.array([[push * (1 - lag)], [1 - lag]])
     seen = np.array([[1.0, 0.0]])
     wander = np.diag([q, 0.0])
     p = solve_discrete_are(a.T, seen.T, wander + 1e-14 * np.eye(2), np.array([[r]]))
     learn = a @ p @ seen.T / (seen @ p @ seen.T + r)
-    found = math.sqrt(q / (1 - phi**2))  # nobody acts
+    found = Loop(math.sqrt(q / (1 - phi**2)))  # nobody acts
     for price in PRICES:
         s = solve_discrete_are(a, b, np.diag([1.0, 0.0]) + 1e-12 * np.eye(2), np.array([[price]]))
         act = np.linalg.solve(price + b.T @ s @ b, b.T @ s @ a)
@@ -34,5 +44,5 @@ def least(phi: float, q: float, r: float, push: float, size: float, lag: float =
         noise = np.block([[wander, np.zeros((2, 2))], [np.zeros((2, 2)), r * learn @ learn.T]])
         spread = solve_discrete_lyapunov(loop, noise)
         if (act @ spread[2:, 2:] @ act.T).item() <= size**2:
-            found = min(found, math.sqrt(spread[0, 0]))
+            found = min(found, Loop(math.sqrt(spread[0, 0]), act[0, 0].item(), 1 - learn[0, 0].item() / phi))
     return found

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.bounded import least as least_bounded
+from benchmarks.bounded import best
 from benchmarks.policy import Job, Result, command, experiment
 from benchmarks.tracking_anchor import beside
 from benchmarks.tracking_policy import BAND, EVERY, RECIPE, STEPS, Objective, bonus, frozen, overrides
@@ -157,13 +157,16 @@ def bounded(models: Mapping[str, Sequence[tuple[float, float, float, float]]]) -
     """Least error by the size of the actuator."""
     sizes = " | ".join(f"{size:g}" for size in SIZES)
     lines = ["Least error, median over the seeds, by the standard deviation of the bonus:", ""]
-    lines += [f"| run | a unit moves, in one step | {sizes} |", "|---" * (len(SIZES) + 2) + "|"]
+    lines += [f"| run | a unit moves, in one step | {sizes} | its gain and smoothing at {SIZES[1]:g} |"]
+    lines.append("|---" * (len(SIZES) + 3) + "|")
     for row, found in models.items():
         slow = ", slow" if row.endswith(", slow") else ""
         pairs = zip(models[f"plain{slow}"], models[f"bonus 0.04{slow}"], strict=True)
         push = statistics.median((1 - a[0]) * (b[3] - a[3]) / 0.04 for a, b in pairs)
-        cells = [statistics.median(least_bounded(*one[:3], push, size) for one in found) for size in SIZES]
-        lines.append(f"| {row} | {push:.3f} | " + " | ".join(f"{x:.1%}" for x in cells) + " |")
+        loops = {size: [best(*one[:3], push, size) for one in found] for size in SIZES}
+        cells = [f"{statistics.median(x.error for x in some):.1%}" for some in loops.values()]
+        gain, smoothing = (statistics.median(getattr(x, key) for x in loops[SIZES[1]]) for key in ("gain", "smoothing"))
+        lines.append(f"| {row} | {push:.3f} | " + " | ".join(cells) + f" | {gain:.1f}, {smoothing:.2f} |")
     return lines
 
 

@@ -113,6 +113,7 @@ def test_the_committed_pages_are_what_the_results_say(tmp_path: Path):
         tracking_anchor: tracking_anchor.page(known(tracking_anchor), known(tracking_policy)),
         switch: switch.table(known(switch)),
         tracking: tracking_table.table(plant, {row: tracking.choose(row, plant) for row in tracking.GRID}),
+        tracking_settled: tracking_settled.page(known(tracking_settled)),
         tracking_slow: tracking_slow.page(known(tracking_slow)),
         tracking_disturbed: tracking_disturbed.table(known(tracking_disturbed), best),
     }
