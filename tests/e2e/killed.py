@@ -14,7 +14,9 @@ from support import tiny
 from transformers import TrainerCallback
 
 GAIN = "weights.entropy_tilt.gain"
-AUTOPILOT = {"autopilot": {"target": 2.0, "gate": "none", "kp": 1.0, "ki": 0.1, "bonus_gain": 0.05, "gain_max": 1.5}}
+BOUNDS = {"gain_min": -1.5, "gain_max": 1.5}
+"""Wide, so that no bound hides a lost update."""
+AUTOPILOT = {"autopilot": {"target": 2.0, "gate": "none", "kp": 1.0, "ki": 0.1, "bonus_gain": 0.05, **BOUNDS}}
 SPEC = {
     "weights": [{"entropy_tilt": {"gain": AUTOPILOT}}],
     "penalties": [{"entropy_bonus": {"coef": {"follow": {"knob": GAIN, "key": "rest"}}}}],
