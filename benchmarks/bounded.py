@@ -4,7 +4,8 @@
 
 x is the distance of log entropy to its target, u the coefficient of the bonus, set before the signal of its step is seen; lag is Adam's
 beta1. The best linear loop with a given standard deviation of u is the LQG one: a Kalman filter, and the gain that minimises
-E x^2 + price E u^2, at the price that brings u to it. A bonus within +-b has one of at most b, and of b / 2 if it is not to be at its bound in one step of twenty.
+E x^2 + price E u^2, at the price that brings u to it. A bonus within +-b has one of at most b, and of b / 2
+if it is not to be at its bound in one step of twenty.
 """
 
 from __future__ import annotations

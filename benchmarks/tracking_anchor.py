@@ -215,11 +215,12 @@ def page(known: Mapping[str, Result], recorded: Mapping[str, Result]) -> str:
             spread = f" {change.mean():+.2f} ({change.std(ddof=1) / math.sqrt(len(SEEDS)):.2f}) | {lower_bound(change):+.3f} |"
             lines.append(line(row, runs, " | |" if row == PLAIN else spread))
             errors.setdefault(row, []).append(np.array([math.log(x["error"]) for x in runs]))
-    return "\n".join(lines + compared(errors)) + "\n"
+    return "\n".join(lines + compared(errors, len(AIMS))) + "\n"
 
 
-def compared(errors: Mapping[str, Sequence[np.ndarray]]) -> list[str]:
-    whole = {row: np.mean(logs, axis=0) for row, logs in errors.items() if len(logs) == len(AIMS)}
+def compared(errors: Mapping[str, Sequence[np.ndarray]], targets: int) -> list[str]:
+    """Ours against the rows that have log errors at all targets."""
+    whole = {row: np.mean(logs, axis=0) for row, logs in errors.items() if len(logs) == targets}
     others = {row: whole[OURS] - log for row, log in whole.items() if row != OURS} if OURS in whole else {}
     if not others:
         return []

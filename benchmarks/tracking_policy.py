@@ -60,6 +60,7 @@ FAILED = 10.0
 
 Objective = dict[str, Any]
 Grid = Callable[[Any], dict[str, list[Objective]]]
+Judge = Callable[[Result, Any], Mapping[str, float]]
 """Target -> row -> its settings."""
 GAIN = "weights.entropy_tilt.gain"
 
@@ -207,24 +208,31 @@ def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS 
 
 
 def score(
-    results: Mapping[str, Result], row: str, k: int, aims: Mapping[str, Any], seeds: Sequence[int]
+    results: Mapping[str, Result],
+    row: str,
+    k: int,
+    aims: Mapping[str, Any],
+    seeds: Sequence[int],
+    judge: Judge = judged,
 ) -> list[float]:
     """Mean log error and mean pass@1 of a setting, over targets and tuning seeds."""
-    tried = [judged(results[f"tune|{row}|{k}|{name}|{s}"], target) for name, target in aims.items() for s in seeds]
+    tried = [judge(results[f"tune|{row}|{k}|{name}|{s}"], target) for name, target in aims.items() for s in seeds]
     return [statistics.mean(math.log(x["error"]) for x in tried), statistics.mean(x["pass@1"] for x in tried)]
 
 
-def nearest(results: Mapping[str, Result], grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, int]:
+def nearest(
+    results: Mapping[str, Result], grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int], judge: Judge = judged
+) -> dict[str, int]:
     """Row -> the setting with the least mean log error."""
     return {
-        row: min(range(len(settings)), key=lambda k, row=row: score(results, row, k, aims, seeds)[0])
+        row: min(range(len(settings)), key=lambda k, row=row: score(results, row, k, aims, seeds, judge)[0])
         for row, settings in grid(0.1).items()
     }
 
 
-def tuning(grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Job]:
+def tuning(grid: Grid, aims: Mapping[str, Any], seeds: Sequence[int], more: Sequence[str] = ()) -> dict[str, Job]:
     return {
-        f"tune|{row}|{k}|{name}|{s}": partial(run, objective, s)
+        f"tune|{row}|{k}|{name}|{s}": partial(run, objective, s, 0, more)
         for s in seeds
         for name, target in aims.items()
         for row, settings in grid(target).items()

@@ -23,15 +23,16 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.policy import Job, Result, command
-from benchmarks.significance import below_zero, lower_bound
-from benchmarks.tracking_anchor import beside
-from benchmarks.tracking_policy import EVERY, NOISE, Objective, autopilot, bonus, judged, run
+from benchmarks.significance import lower_bound
+from benchmarks.tracking_anchor import beside, compared
+from benchmarks.tracking_policy import EVERY, NOISE, Objective, autopilot, bonus, judged, nearest, run, score, tuning
 
 RESULTS = Path(__file__).parent / "results" / "tracking-settled.json"
 STEPS, CUT, SETTLED, LATE = 320, 60, 160, 240
@@ -41,7 +42,7 @@ RATE: Objective = {
 }
 TARGETS = {"below": 0.0125, "near": 0.016, "above": 0.02}
 """The anchor alone falls from .019 to .013 nats in the steps that are judged."""
-TUNED = ("near", "above")
+TUNED = {name: TARGETS[name] for name in ("near", "above")}
 SEED, TUNING, SEEDS = 44, (44, 45), tuple(range(70, 78))
 CONSTANT = (-0.3, 0.3)
 PLAIN, ALONE, OURS, OTHER = "GRPO", "anchor", "autopilot and anchor", "PI on the bonus and anchor"
@@ -75,7 +76,7 @@ def constant(coef: float) -> Objective:
     return settled(bonus({"schedule": {"points": [[0, 0.0], [CUT, coef]], "shape": "hold"}}))
 
 
-def found(one: Result, target: float) -> dict[str, float]:
+def found(one: Result, target: Any) -> dict[str, float]:
     late = judged(one, target, EVERY, LATE)
     return judged(one, target, EVERY, SETTLED) | {f"late {key}": late[key] for key in ("error", "held")}
 
@@ -84,24 +85,12 @@ def reach(_: Mapping[str, Result]) -> dict[str, Job]:
     return {f"reach|{c:g}|{SEED}": partial(run, constant(c), SEED, 0, MORE) for c in CONSTANT}
 
 
-def tuning(_: Mapping[str, Result]) -> dict[str, Job]:
-    return {
-        f"tune|{row}|{k}|{name}|{s}": partial(run, one, s, 0, MORE)
-        for s in TUNING
-        for name in TUNED
-        for row, settings in grid(TARGETS[name]).items()
-        for k, one in enumerate(settings)
-    }
-
-
-def score(known: Mapping[str, Result], row: str, k: int) -> float:
-    return statistics.mean(
-        math.log(found(known[f"tune|{row}|{k}|{name}|{s}"], TARGETS[name])["error"]) for name in TUNED for s in TUNING
-    )
+def tries(_: Mapping[str, Result]) -> dict[str, Job]:
+    return tuning(grid, TUNED, TUNING, MORE)
 
 
 def best(known: Mapping[str, Result]) -> dict[str, int]:
-    return {row: min(range(len(settings)), key=partial(score, known, row)) for row, settings in grid(0.02).items()}
+    return nearest(known, grid, TUNED, TUNING, found)
 
 
 def report(known: Mapping[str, Result]) -> dict[str, Job]:
@@ -138,12 +127,12 @@ def page(known: Mapping[str, Result]) -> str:
     for c in CONSTANT:
         if one := known.get(f"reach|{c:g}|{SEED}"):
             lines.append(f"| {c:g} | {statistics.mean(one['probes'][-4:]):.4f} | {one['pass@1']:.3f} |")
-    if not tuning(known).keys() <= known.keys():
+    if not tries(known).keys() <= known.keys():
         return "\n".join(lines) + "\n"
     lines += ["", "## Settings tried", "", "| row | setting | geometric mean of the error |", "|---|---|---|"]
     for row, k in ((row, k) for row, settings in grid(0.02).items() for k in range(len(settings))):
         kept = ", kept" if best(known)[row] == k else ""
-        lines.append(f"| {row} | {k}{kept} | {math.exp(score(known, row, k)):.3f} |")
+        lines.append(f"| {row} | {k}{kept} | {math.exp(score(known, row, k, TUNED, TUNING, found)[0]):.3f} |")
     errors: dict[str, list[np.ndarray]] = {}
     seeds = [s for s in SEEDS if all(f"{row}|{n}|{s}" in known for row in (OURS, OTHER) for n in TARGETS)]
     noise = statistics.mean([known[f"{PLAIN}|{s}"]["noise"] for s in seeds] or [0.0])
@@ -158,20 +147,10 @@ def page(known: Mapping[str, Result]) -> str:
             lines.append(line(row, runs, noise) + sure)
             errors.setdefault(row, []).append(np.array([math.log(x["error"]) for x in runs]))
     if seeds:
-        whole = {row: np.mean(logs, axis=0) for row, logs in errors.items()}
-        change = {row: whole[OURS] - log for row, log in whole.items() if row != OURS}
-        p = below_zero(change)
-        lines += [
-            "",
-            f"## {OURS} against the others",
-            "",
-            "Mean log error over all targets, paired by seed; one-sided exact",
-        ]
-        lines += ["sign-flip test, Holm's correction.", "", "| row | difference | p |", "|---|---|---|"]
-        lines += [f"| {row} | {x.mean():+.2f} | {p[row]:.3f} |" for row, x in change.items()]
+        lines += compared(errors, len(TARGETS))
         lines += ["", f"Noise of the probe on the final policies of plain GRPO: {noise:.1%}."]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    command(__doc__, RESULTS, page, reach, tuning, report)
+    command(__doc__, RESULTS, page, reach, tries, report)
