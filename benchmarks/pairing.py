@@ -17,7 +17,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from entropostat.trainers.seams import KEY
+from entropostat.trainers.buffer import KEY
 
 NEVER = 10**9
 PATIENCE = 300.0

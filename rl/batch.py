@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import LOCAL, Reducer
 
 LIMIT = 60.0
@@ -22,7 +23,8 @@ STATISTICS = (
 """Batch fields that only a pass over the vocabulary gives."""
 
 Metrics = dict[str, Tensor]
-"""0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name."""
+"""0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name. measured.py says how
+those of several micro-batches become one: a mean must be a ``Mean``, an extreme ``Largest`` or ``Smallest``."""
 
 Stats = Mapping[str, Tensor]
 """What ``prepare`` computed over the scope of a term: 0-dim constants or batch-first tensors."""
@@ -154,17 +156,23 @@ class TokenBatch:
 
     @property
     def count(self) -> Tensor:
-        """0-dim: valid tokens of this micro-batch, at least 1; never in half precision, which cannot count to 300."""
+        """0-dim: valid tokens of this micro-batch; never in half precision, which cannot count to 300."""
         if "count" not in self._of_mask:
             dtype = torch.promote_types(self.logps.dtype, torch.float32)
-            self._of_mask["count"] = self.valid.sum(dtype=dtype).clamp(min=1)
+            self._of_mask["count"] = self.valid.sum(dtype=dtype)
         return self._of_mask["count"]
+
+    @property
+    def divisor(self) -> Tensor:
+        """0-dim: ``count``, but at least 1, for a loss that is 0 where there are no tokens. Never under a mean that is told."""
+        return self.count.clamp(min=1)
 
     @torch.no_grad()
     def means(self, **values: Tensor) -> Metrics:
         """Means over the valid tokens, for the log: no graph, and one pass for all of them."""
-        stacked = torch.where(self.valid, torch.stack(list(values.values())), 0.0)
-        return dict(zip(values, (stacked.sum((1, 2)) / self.count).unbind(), strict=True))
+        totals = torch.where(self.valid, torch.stack(list(values.values())), 0.0).sum((1, 2))
+        pairs = zip(values, (totals / self.count).unbind(), totals.unbind(), strict=True)
+        return {name: Mean.named(value, total, self.count) for name, value, total in pairs}
 
     @property
     def token_advantages(self) -> Tensor:

@@ -44,9 +44,9 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor, reducer: Reducer = LOCAL) -> Tensor:
-    """Mean over the tokens with mask 1 on all ranks of ``reducer``; 0 where there is none."""
+    """Mean over the tokens with mask 1 on all ranks of ``reducer``; NaN where there is none."""
     totals = reducer.sum(torch.stack([masked_sum(x, mask), mask.to(x.dtype).sum()]))
-    return totals[0] / totals[1].clamp(min=1)
+    return totals[0] / totals[1]
 
 
 def masked_totals(values: Sequence[Tensor], mask: Tensor, reducer: Reducer = LOCAL) -> Tensor:

@@ -19,6 +19,7 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.checkpoint import restore_rank
 from entropostat.trainers.signals import rollout_signals, velocity
+from entropostat.trainers.token_means import TokenMeans
 from entropostat.trainers.window import Window
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class ControlMixin:
     generations: int
     moments: RunningMoments
     _window: Window
+    _token_means: dict[str, TokenMeans]
     _reducer: Reducer
     _metrics: dict[str, Any]
     _owns_reference: bool
@@ -53,18 +55,22 @@ class ControlMixin:
         """After an optimizer step: log the window, move the controllers if the step was applied. True: stop now."""
         signals, metrics, stop = self._window.close(self._reducer, self.stop_requested)
         logged = self._metrics["train"]
-        for key, value in metrics.items():
-            logged[key].append(value)
+        told = self._token_means["train"].told(self._window.counts) | metrics
+        told["health/trained_tokens"] = self._window.tokens
         if self._owns_reference and "kl" in signals:
-            logged["kl"].append(signals["kl"])
+            told["kl"] = signals["kl"]
+        for key, value in told.items():
+            logged[key].append(value)
         if applied:
             signals |= metrics | self._run_signals()
             self.control_state = self.thermostat.update(self.control_state, signals)
             self._warn()
         for path, state in self.control_state.items():
-            for key in REPORTED:
-                if key in state:
-                    logged[f"control/{path}/{key}"].append(state[key])
+            told = {key: state[key] for key in REPORTED if key in state}
+            if state.get("missed") and "signal" in told:
+                told["signal"] = math.nan  # the state has that of the last measurement
+            for key, value in told.items():
+                logged[f"control/{path}/{key}"].append(value)
         self.objective = self.thermostat.objective(self.thermostat.values(self.control_state))
         self.scale_learning_rate()
         return stop

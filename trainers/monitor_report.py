@@ -85,7 +85,7 @@ def of_step(
         for name in parts[1]:
             found[f"forces/{name}/touched_up"] = ratio(next(values), tokens)
             found[f"forces/{name}/touched_down"] = ratio(next(values), tokens)
-    if "forces" not in pooled:
+    if "forces" not in pooled or not tokens:
         return found
     sizes, pushes = pooled["forces"][::2], [value / world for value in pooled["forces"][1::2]]
     for name, size, pushed in zip(parts[0], sizes, pushes, strict=True):

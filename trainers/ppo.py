@@ -10,6 +10,7 @@ reward, `gae.kl_coef`, or to a penalty.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.critic import combine, value_loss
+from entropostat.trainers.buffer import KEY
 from entropostat.trainers.critic import FILE, CriticTap, set_apart, without_critic
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo_config import PPOConfig
 from entropostat.trainers.rollouts import truncated
-from entropostat.trainers.seams import KEY
 from entropostat.trainers.vocabulary import innermost
 
 VALUES, RETURNS = f"{KEY}old_values", f"{KEY}returns"
@@ -183,8 +184,8 @@ def judged(batch: TokenBatch, returns: Tensor, heads: Tensor) -> dict[str, float
         [torch.ones_like(value), value, returns, returns**2, returns - value, (returns - value) ** 2, apart]
     )
     count, v, r, r2, e, e2, d = batch.reducer.sum(torch.where(batch.valid, series, 0.0).double().sum((1, 2))).tolist()
-    count = max(count, 1.0)
+    count = count or math.nan
     spread, error = r2 / count - (r / count) ** 2, e2 / count - (e / count) ** 2
     found = {"critic/value": v / count, "critic/return": r / count}
-    found["critic/explained_variance"] = 1 - error / spread if spread > 1e-12 else 0.0
+    found["critic/explained_variance"] = 0.0 if spread <= 1e-12 else 1 - error / spread
     return found | ({"critic/disagreement": d / count} if heads.size(-1) > 1 else {})

@@ -21,8 +21,10 @@ from entropostat.recipe.blocks import Optimizer
 from entropostat.recipe.signals import REF_ENTROPY
 from entropostat.rl.batch import STATISTICS, Extra, TokenBatch
 from entropostat.rl.control import Control, watches
+from entropostat.rl.measured import merged
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
+from entropostat.trainers.buffer import KEY, packed, unpacked
 from entropostat.trainers.callbacks import ControlCallback
 from entropostat.trainers.config import check_supported, configure, needs_reference
 from entropostat.trainers.control import ControlMixin
@@ -38,11 +40,9 @@ from entropostat.trainers.saving import SavingMixin
 from entropostat.trainers.scalars import ScalarsMixin
 from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
 from entropostat.trainers.shaping import ShapingMixin
+from entropostat.trainers.token_means import TokenMeans
 from entropostat.trainers.vocabulary import Packed, VocabularyTap, innermost
 from entropostat.trainers.window import Window
-
-KEY = "entropostat/"
-"""Prefix of the keys that we add to TRL's buffered inputs."""
 
 
 class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
@@ -60,6 +60,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         """Of the last generation; stays None where no controller reads it."""
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
+        by_sequence = self.importance_sampling_level == "sequence"
+        self._token_means = {mode: TokenMeans(by_sequence) for mode in ("train", "eval")}
         template = self.thermostat.template
         asks = template.vocabulary(template.needs | template.rollout_needs) is not None
         self._vocabulary = VocabularyTap(innermost(self.model), self.temperature) if asks else None
@@ -139,10 +141,10 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         output["advantages"] = rollout.advantages
         self._note_generation(output, batch.set(advantages=rollout.advantages))
         output[f"{KEY}uids"] = batch.uids
-        for name, stats in rollout.stats.items():
-            output |= {f"{KEY}{name}/{key}": value for key, value in stats.items()}
-        for key, value in rollout.metrics.items():
-            self._metrics["train" if self.model.training else "eval"][key].append(value.item())
+        output |= packed(rollout.stats)
+        logged = self._metrics["train" if self.model.training else "eval"]
+        for key, value in merged(rollout.metrics, self._reducer).items():
+            logged[key].append(value)
         if self.model.training:
             self.generations += 1
 
@@ -184,11 +186,7 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         """Between TRL's forward pass and its reading of the advantages."""
         armed = self._armed
         inputs = armed["inputs"]
-        stats: dict[str, dict[str, Tensor]] = {}
-        for key, value in inputs.items():
-            if key.startswith(KEY) and key.count("/") >= 2:
-                name, _, stat = key[len(KEY) :].rpartition("/")
-                stats.setdefault(name, {})[stat] = value
+        stats = unpacked(inputs)
         batch = TokenBatch(
             logps=logps,
             mask=completion_mask(inputs),
@@ -228,8 +226,10 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
             self._governor.watch(inputs)
         inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
         self._armed = {"inputs": inputs, "suspects": {}}
+        mode = "train" if self.model.training else "eval"
+        means, logged = self._token_means[mode], self._metrics[mode]
         try:
-            with self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
+            with means.taking(logged), self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
                 loss = super()._compute_loss(model, inputs, *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
@@ -238,6 +238,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         if self.model.training:
             self._window.add(armed["batch"], armed["metrics"])
             self._note_loss(loss, inputs, armed)
+        else:
+            means.so_far(logged, float(self._reducer.sum(armed["batch"].count)))
         loss = loss if extra is None else loss + extra
         if self.model.training:
             loss = self.guard.watch(loss, inputs, armed)

@@ -49,9 +49,9 @@ def token_sums(batch: TokenBatch, wanted: frozenset[str]) -> tuple[tuple[str, ..
 
 @torch.no_grad()
 def extremes(batch: TokenBatch) -> Tensor:
-    """(2,) largest log-ratio, and the negative of the smallest; 0 without a token."""
+    """(2,) largest log-ratio, and the negative of the smallest; -inf without a token."""
     x = batch.log_ratio
-    return torch.stack([x.amax(), (-x).amax()]).double()
+    return torch.stack([x, -x]).masked_fill(batch.invalid, -torch.inf).amax((1, 2)).double()
 
 
 @torch.no_grad()
@@ -71,32 +71,37 @@ def rollout_signals(batch: TokenBatch, ref_entropy: Tensor | None, wanted: froze
     if ref_entropy is not None:
         found["entropy_ref"] = float(masked_mean(ref_entropy, batch.mask, batch.reducer))
         if "entropy_old" in found:
-            found["entropy_ratio"] = found["entropy_old"] / max(found["entropy_ref"], 1e-12)
+            found["entropy_ratio"] = found["entropy_old"] / clamped(found["entropy_ref"])
     return {name: value for name, value in found.items() if name in wanted | {"reward"}}
 
 
 def _rewards(batch: TokenBatch) -> dict[str, float]:
     rewards, groups = batch.require("rewards").double(), batch.require("groups")
     scored = ~rewards.isnan()
-    sums = [scored, rewards.nan_to_num(), batch.mask.sum(1), torch.ones_like(rewards)]
+    sums = [scored, rewards.nan_to_num(), batch.mask.sum(1), batch.valid.any(1)]
     count, total, tokens, rows = batch.reducer.sum(torch.stack([x.double().sum() for x in sums])).tolist()
     mean = total / count if count else math.nan
     off = torch.where(scored, rewards - mean, 0.0).square().sum()
     spread = float(batch.reducer.sum(off.unsqueeze(0))[0])
-    right = batch.reducer.gather(torch.stack([groups.double(), (rewards > SOLVED).double()], dim=1))
+    right = batch.reducer.gather(torch.stack([groups.double(), (rewards > SOLVED).double()], dim=1)[scored])
     every, hit = right[:, 0].unique(), right[right[:, 1] > 0, 0].unique()
     return {
         "reward": mean,
-        "reward_std": math.sqrt(spread / (count - 1)) if count > 1 else 0.0,
-        "length": tokens / rows,
-        "solved": hit.numel() / max(every.numel(), 1),
+        "reward_std": math.sqrt(spread / (count - 1)) if count > 1 else math.nan,
+        "length": tokens / rows if rows else math.nan,
+        "solved": hit.numel() / every.numel() if every.numel() else math.nan,
     }
 
 
+def clamped(x: float) -> float:
+    """Off 0, to be divided by; NaN stays NaN."""
+    return x if math.isnan(x) else max(x, 1e-12)
+
+
 def velocity(state: dict[str, float], reward: float) -> dict[str, float]:
-    """The average of the reward and its change, from those of the generation before."""
+    """The average of the reward and its change, from those of the generation before; NaN where this one has no reward."""
     if math.isnan(reward):
-        return {**state, "reward_velocity": 0.0}
+        return {**state, "reward_velocity": math.nan}
     before = state.get("reward_average", reward)
     after = DECAY * before + (1 - DECAY) * reward
     return {"reward_average": after, "reward_velocity": after - before}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import islice
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.reduce import Reducer, rank_of, world_of
+from entropostat.rl.measured import Ledger, in_place
+from entropostat.rl.reduce import Reducer, world_of
 from entropostat.trainers.signals import extremes, token_sums
 
 
@@ -20,13 +22,15 @@ class Window:
         self._wanted = wanted
         self._extremes: list[Tensor] = []
         self._names: tuple[str, ...] = ()
-        self._sums: Tensor | None = None
-        self._metrics: dict[str, list[Tensor]] = {}
+        self._sums: list[Tensor] = []
+        self._ledger = Ledger()
         self._pools: dict[str, Tensor] = {}
         self._peaks: dict[str, Tensor] = {}
         self.signals: dict[str, float] = {}
-        """Of the window that closed last, like the next three."""
+        """Of the window that closed last, like the next four; NaN where it had nothing to measure."""
         self.tokens = 0.0
+        self.counts: list[float] = []
+        """Tokens of each micro-batch, over all ranks; ``tokens`` is their sum."""
         self.pooled: dict[str, list[float]] = {}
         self.peaked: dict[str, list[float]] = {}
 
@@ -35,9 +39,8 @@ class Window:
         self._names, sums = token_sums(batch, self._wanted)
         if self._wanted & {"ratio_max", "ratio_min"}:
             self._extremes.append(extremes(batch))
-        self._sums = sums if self._sums is None else self._sums + sums
-        for name, value in metrics.items():
-            self._metrics.setdefault(name, []).append(value)
+        self._sums.append(sums)
+        self._ledger.add(metrics)
 
     def pool(self, name: str, values: Tensor) -> None:
         """Numbers, in any order that is the same on all ranks, to add up over micro-batches and ranks."""
@@ -51,51 +54,36 @@ class Window:
 
     def close(self, reducer: Reducer, stop: bool) -> tuple[dict[str, float], dict[str, float], bool]:
         """(signals, metrics, whether any rank asks to stop), equal on every rank: one collective and one copy."""
-        names, sums, metrics = self._names, self._sums, self._metrics
-        self._names, self._sums, self._metrics = (), None, {}
-        columns = [torch.tensor([float(stop)], dtype=torch.float64, device=None if sums is None else sums.device)]
-        if sums is not None:
-            columns.append(sums)
-        if metrics:
-            columns += sums_and_counts(list(metrics.values()))
+        names, sums = self._names, self._sums
+        self._names, self._sums = (), []
+        columns = [torch.tensor([float(stop)], dtype=torch.float64, device=sums[0].device if sums else None)]
+        if sums:
+            parts = torch.stack(sums)
+            columns += [parts.sum(0), parts[:, names.index("tokens")]]
+        columns += self._ledger.columns(reducer)
         world = world_of(reducer)
         pools, peaks, self._pools, self._peaks = self._pools, self._peaks, {}, {}
         columns += [values.double().flatten() for values in pools.values()]
         columns += [in_place(values, reducer).flatten() for values in peaks.values()]
-        asked, *pooled = reducer.sum(torch.cat(columns)).tolist()
-        rest = iter(pooled[len(names) + 2 * len(metrics) :])
-        self.pooled = {name: list(islice(rest, values.numel())) for name, values in pools.items()}
-        self.peaked = {name: [max(islice(rest, world)) for _ in values] for name, values in peaks.items()}
-        found = dict(zip(names, pooled, strict=False))
-        self.tokens = found.pop("tokens", 0.0)
-        tokens, rows = max(self.tokens, 1.0), max(found.pop("rows", 1.0), 1e-12)
-        means = {name: total / (rows if name == "entropy_seq" else tokens) for name, total in found.items()}
+        numbers = iter(reducer.sum(torch.cat(columns)).tolist())
+        asked = next(numbers)
+        found = dict(zip(names, islice(numbers, len(names)), strict=True))
+        self.counts = list(islice(numbers, len(sums)))
+        metrics = self._ledger.read(numbers, world)
+        self.pooled = {name: list(islice(numbers, values.numel())) for name, values in pools.items()}
+        self.peaked = {name: [max(islice(numbers, world)) for _ in values] for name, values in peaks.items()}
+        self.tokens, rows = found.pop("tokens", 0.0), found.pop("rows", 0.0)
+        self.signals = {
+            name: quotient(total, rows if name == "entropy_seq" else self.tokens) for name, total in found.items()
+        }
         if self._extremes:
             largest = reducer.gather(torch.stack(self._extremes)).amax(0).exp().tolist()
-            means |= {"ratio_max": largest[0], "ratio_min": 1 / largest[1]}
+            ends = (largest[0], 1 / largest[1]) if self.tokens else (math.nan, math.nan)
+            self.signals |= dict(zip(("ratio_max", "ratio_min"), ends, strict=True))
             self._extremes = []
-        totals = pooled[len(names) : len(names) + len(metrics)]
-        counts = pooled[len(names) + len(metrics) : len(names) + 2 * len(metrics)]
-        averages = {
-            name: total / count if count else float("nan")
-            for name, total, count in zip(metrics, totals, counts, strict=True)
-        }
-        self.signals = means
-        return means, averages, asked > 0
+        return self.signals, metrics, asked > 0
 
 
-def in_place(values: Tensor, reducer: Reducer) -> Tensor:
-    """(K,) -> (K, ranks), 0 but in this rank's column: with a sum over ranks every rank has the values of all."""
-    table = values.new_zeros(len(values), world_of(reducer))
-    table[:, rank_of(reducer)] = values
-    return table
-
-
-def sums_and_counts(series: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Sum and count of the finite values of each series, all at once: a short one is filled up with what is skipped."""
-    longest = max(map(len, series))
-    absent = series[0][0].new_full((), torch.nan)
-    filled = [value for values in series for value in (*values, *[absent] * (longest - len(values)))]
-    table = torch.stack(filled).double().view(len(series), longest)
-    present = torch.isfinite(table)
-    return torch.where(present, table, 0.0).sum(1), present.sum(1).double()
+def quotient(total: float, count: float) -> float:
+    """A mean, or NaN where nothing was measured: a 0 would be acted on."""
+    return total / count if count else math.nan

@@ -160,3 +160,14 @@ def non_finite(log: Log) -> str:
         "# Smaller steps, and a bound on each.\n"
         f"trainer: {{learning_rate: {rate(log, 3):.2g}, max_grad_norm: 0.5}}\noptimizer: {{step_radius: {{}}}}\n"
     )
+
+
+def nothing_trained(log: Log, truncated: bool) -> str:
+    if truncated:
+        longest = log.series("completions/max_length").finite
+        room = int(2 * longest.values.max()) if len(longest) else 1024
+        return (
+            "# Give completions room to end. Or train on those that are cut off too: mask_truncated_completions: false.\n"
+            f"trainer: {{max_completion_length: {room}}}\n"
+        )
+    return "# See what the completions are, in completions.jsonl.\ntracking: {completions: 8}\n"

@@ -9,6 +9,7 @@ import numpy as np
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Log, Series
+from entropostat.diagnose.token_rules import empty_steps
 from entropostat.diagnose.windows import LONG, lasting, mean, span
 
 ROWS, START = 8, 10
@@ -55,7 +56,7 @@ def non_finite(log: Log) -> Iterator[Finding]:
     bad = np.zeros(len(steps), bool)
     names = []
     for key, part in zip(("loss", "grad_norm", "entropy", "kl", "reward"), parts, strict=True):
-        sick = part.steps[~np.isfinite(part.values)]
+        sick = np.setdiff1d(part.steps[~np.isfinite(part.values)], empty_steps(log))
         if len(sick):
             bad |= np.isin(steps, sick)
             names.append(key)

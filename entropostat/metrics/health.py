@@ -23,6 +23,12 @@ METRICS: tuple[Metric, ...] = (
     _health(
         "health/nonfinite", "steps", "Steps skipped so far because a number was not finite.", "Steps skipped", "down"
     ),
+    _health(
+        "health/trained_tokens",
+        "tokens",
+        "Tokens that the step trained on. 0: every completion was masked, and what is measured per token is null.",
+        "Tokens of a step",
+    ),
     _health("health/monitor_ms", "ms", "What measuring costs, per step.", "Cost of measuring", "down"),
     _health("health/step_seconds", "s", "Time from one step to the next.", "Time of a step", "down"),
     _health("step_time", "s", "TRL: time of a training step.", "Time of a step", "down"),

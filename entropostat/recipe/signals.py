@@ -23,8 +23,8 @@ ROLLOUT = {
     "reward": "mean reward",
     "reward_std": "standard deviation of the reward over the generation",
     "reward_velocity": "change of the reward's average (decay .95) from the generation before",
-    "solved": "share of prompts with at least one completion of reward above .5: pass@k for k completions",
-    "length": "mean number of tokens of a completion",
+    "solved": "share of the prompts with a score that have a completion of reward above .5: pass@k for k completions",
+    "length": "mean number of tokens of a completion that has any to train on",
 }
 """Measured once per generation, on all ranks, and held until the next."""
 

@@ -41,7 +41,7 @@ from entropostat.rl.vocab_sums import Wanted
         "temperature": "T of the virtual policy, relative to the sampling temperature.",
         "rate": "Share of completions whose reward is above the threshold.",
         "entropy": "Mean entropy of the generation that is held against the target, nats.",
-        "bounded": "Share of tokens of this rank whose rho is at a bound.",
+        "bounded": "Share of tokens whose rho is at a bound.",
     },
 )
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class DCPO:
         right = rewards > self.success  # never where nothing could score
         scored = (~rewards.isnan()).sum()
         hits, count = batch.reducer.sum(torch.stack([right.sum(), scored]).to(entropy.dtype)).unbind()
-        rate = hits / count.clamp(min=1)
+        rate = hits / count
         least = 1e-12 if self.reference else max(self.least_rate, 1e-12)
         x = (entropy - self.target).abs().clamp(max=self.cap) / rate.clamp(min=least)
-        alpha = torch.where(hits > 0, x / (1 + x), 0.0)
+        alpha = torch.where((hits > 0) & entropy.isfinite(), x / (1 + x), 0.0)
         hot = entropy <= self.target
         rho = torch.where(hot, self.virtual_ratio(batch, self.t_high), self.virtual_ratio(batch, self.t_low))
         bounded = torch.zeros_like(batch.valid)
@@ -94,6 +94,7 @@ class DCPO:
         base = before.unsqueeze(1) if before.dim() == 1 else before
         advantages = torch.where(batch.valid, (1 - alpha) * base + alpha * reinforced, 0.0)
         t = torch.where(hot, entropy.new_tensor(self.t_high), entropy.new_tensor(self.t_low))
+        t = torch.where(entropy.isnan(), torch.nan, t)
         found = {"alpha": alpha, "temperature": t, "rate": rate, "entropy": entropy}
         return advantages, {**found, **batch.means(bounded=bounded)}
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.measured import Largest
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before, sequence_entropy
 
@@ -27,7 +28,7 @@ from entropostat.rl.reshaping import advantages_before, sequence_entropy
     rollout_needs=("old_entropy", "rewards"),
     clock="rollout",
     reference="EDGE-GRPO grpo_aha_trainer.py:1215",
-    provides={"factor": "Largest factor on the advantage of a completion, on this rank."},
+    provides={"factor": "Largest factor on the advantage of a completion."},
 )
 @dataclass(frozen=True)
 class Edge:
@@ -50,4 +51,4 @@ class Edge:
         mean = total / count.clamp(min=1)
         factor = torch.where(counted & (entropy > 0), mean / entropy.clamp(min=1e-12), 1.0)
         factor = factor if self.cap is None else factor.clamp(max=self.cap)
-        return a * (factor.unsqueeze(1) if a.dim() == 2 else factor), {"factor": factor.max()}
+        return a * (factor.unsqueeze(1) if a.dim() == 2 else factor), {"factor": Largest.over(factor, counted)}

@@ -59,4 +59,4 @@ class Entrocraft:
         rewards = rewards.unsqueeze(1) if inside.dim() == 2 else rewards
         advantages = torch.where(above, rewards.clamp(min=0), torch.where(below, rewards.clamp(max=0), inside))
         side = above.to(entropy.dtype) - below.to(entropy.dtype)
-        return advantages, {"entropy": entropy, "side": side}
+        return advantages, {"entropy": entropy, "side": torch.where(entropy.isnan(), torch.nan, side)}

@@ -27,7 +27,7 @@ from entropostat.rl.reshaping import advantages_before, token_entropy
     rollout_needs=("old_entropy",),
     clock="rollout",
     reference="Linn3a/siren dp_actor.py:430",
-    provides={"bonus": "Mean addition to the advantage of a token, on this rank."},
+    provides={"bonus": "Mean addition to the advantage of a token."},
 )
 @dataclass(frozen=True)
 class EntropyShaped:

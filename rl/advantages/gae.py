@@ -27,6 +27,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
+from entropostat.rl.measured import Mean
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.returns import discounted, scored_tokens, whitened
 
@@ -39,8 +40,8 @@ from entropostat.rl.returns import discounted, scored_tokens, whitened
     reference="verl compute_gae_advantage_return",
     provides={
         "std": "Standard deviation of the advantages before whitening, over the tokens of all ranks.",
-        "truncated": "Share of the completions on this rank that ran into the length limit.",
-        "kl": "KL(pi || ref) of the policy that generated, k3, token mean on this rank, nats: whatever the divergence.",
+        "truncated": "Share of the completions that ran into the length limit.",
+        "kl": "KL(pi || ref) of the policy that generated, k3, token mean, nats: whatever the divergence.",
         "cost": "What is taken off the reward of a token on average, likewise; for its own token with the correction.",
         "clamped": "Share of tokens whose log-ratio to the reference is not inside (-clamp, clamp).",
     },
@@ -81,7 +82,7 @@ class GAE:
         scored = scored_tokens(batch)
         white, std = whitened(advantages, scored, batch)
         truncated = batch.require("truncated")
-        metrics: Metrics = {"std": std, "truncated": truncated.to(std.dtype).sum() / max(truncated.numel(), 1)}
+        metrics: Metrics = {"std": std, "truncated": Mean.over(truncated.to(std.dtype), torch.ones_like(truncated))}
         if self.kl_coef is not None:
             x, value, own = self._divergence(batch)
             cost = torch.where(scored, self.kl_coef * (value + own), 0.0)

@@ -37,7 +37,7 @@ from entropostat.rl.reshaping import advantages_before
     rollout_needs=("old_logps", "ref_logps", "rewards"),
     clock="rollout",
     provides={
-        "kl": "KL(pi || ref) of the policy that generated, k3, token mean on this rank, nats: whatever the divergence.",
+        "kl": "KL(pi || ref) of the policy that generated, k3, token mean, nats: whatever the divergence.",
         "divergence": "The penalised divergence by its own estimator, likewise, before any normalisation.",
         "cost": "Mean size of what is taken off the advantage of a token, likewise.",
         "clamped": "Share of tokens whose log-ratio to the reference is not inside (-clamp, clamp).",

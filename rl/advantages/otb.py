@@ -31,9 +31,7 @@ TINY = 1e-12
     rollout_needs=("rewards", "old_logps", "sum_p2"),
     clock="rollout",
     reference="verl compute_optimal_token_baseline_advantage",
-    provides={
-        "tail": "Share of tokens on this rank that only one completion of its prompt reaches: they learn nothing."
-    },
+    provides={"tail": "Share of tokens that only one completion of its prompt reaches: they learn nothing."},
 )
 @dataclass(frozen=True)
 class OTB:
@@ -60,7 +58,7 @@ class OTB:
         mine = torch.stack([x[valid].double() for x in columns], dim=1)
         every = batch.reducer.gather(mine)
         if not len(every):
-            return torch.zeros_like(rewards), {"tail": rewards.new_zeros(())}
+            return torch.zeros_like(rewards), batch.means(tail=torch.zeros_like(rewards))
         width = every[:, 1].max() + 1
         cells, at = torch.unique(every[:, 0] * width + every[:, 1], return_inverse=True)
         total, weighted, count = every.new_zeros(len(cells), 3).index_add(0, at, every[:, 2:]).unbind(1)
@@ -69,4 +67,4 @@ class OTB:
         alone = count[at] <= 1
         found = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
         advantages = torch.zeros_like(rewards).masked_scatter(valid, found.to(rewards.dtype))
-        return advantages, {"tail": alone.to(rewards.dtype).sum() / batch.count}
+        return advantages, batch.means(tail=torch.zeros_like(valid).masked_scatter(valid, alone))

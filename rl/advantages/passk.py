@@ -58,7 +58,7 @@ class PassK:
         flat = torch.where(right, good.unsqueeze(1), bad.unsqueeze(1))
         flat = torch.where(scored & (c > 0).unsqueeze(1), flat, 0.0)
         present = n > 0
-        pass_at_k = torch.where(present, 1 - failed, 0.0).sum() / present.sum().clamp(min=1)
+        pass_at_k = torch.where(present, 1 - failed, 0.0).sum() / present.sum()
         return flat[place[:, 0], place[:, 1]][mine].to(rewards.dtype), {"pass_at_k": pass_at_k}
 
 

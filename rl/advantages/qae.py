@@ -46,5 +46,5 @@ class QAE:
         if self.scale == "group":
             advantages = advantages / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon)
         advantages = torch.nan_to_num(advantages, nan=0.0)
-        zero = (advantages[scored] == 0).float().sum() / scored.sum().clamp(min=1)
+        zero = (advantages[scored] == 0).float().sum() / scored.sum()
         return advantages[place[:, 0], place[:, 1]][mine], {"zero": zero}

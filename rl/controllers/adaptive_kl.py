@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
@@ -62,8 +62,10 @@ class AdaptiveKL:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         remembered, target = resolve(self.target, state, signals)
         measured = measurement(signals, self.signal)
-        if math.isnan(measured) or math.isnan(target) or not target:
-            return {**state, **remembered}, state["output"]
+        if math.isnan(measured):
+            return missing({**state, **remembered})
+        if math.isnan(target) or not target:
+            return {**state, **remembered, **MEASURED}, state["output"]
         error = min(max(measured / target - 1, -self.clip), self.clip)
         output = state["output"] * (1 + error * self.samples / self.horizon)
         output = min(max(output, self.low), self.high)

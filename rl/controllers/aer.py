@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.schedule import Schedule
 from entropostat.rl.registry import CONTROLLERS, option
 
@@ -57,8 +57,8 @@ class AER:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         measured = measurement(signals, self.signal)
         if math.isnan(measured):
-            return state, state["output"]
-        new = self.initial.measured(state, measured) | {"signal": measured}
+            return missing(state)
+        new = self.initial.measured(state, measured) | {"signal": measured, **MEASURED}
         if not self.initial.known(new):
             return new, state["output"]
         target = self.ratio * new["initial"]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
@@ -53,8 +53,10 @@ class EntropicRule:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         remembered, target = resolve(self.target, state, signals)
         measured = measurement(signals, self.signal)
-        if math.isnan(measured) or math.isnan(target):  # hold
-            return {**state, **remembered}, state["output"]
+        if math.isnan(measured):
+            return missing({**state, **remembered})
+        if math.isnan(target):
+            return {**state, **remembered, **MEASURED}, state["output"]
         error = measured - target
         output = self.kp * error + state["integral"]
         integral = state["integral"] + self.ki * error

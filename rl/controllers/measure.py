@@ -7,8 +7,12 @@ from collections.abc import Mapping
 
 State = dict[str, float]
 
+ALARM = 10
+"""Updates in a row without a measurement that raise the alarm, of a controller that has no option for it."""
 HUGE = 1e100
 """Measurements are cut here, so that no product with a gain is infinite and no difference NaN."""
+MEASURED: State = {"missed": 0.0, "alarm": 0.0}
+"""What a measurement ends."""
 
 
 def measurement(signals: Mapping[str, float], name: str) -> float:
@@ -29,7 +33,7 @@ def smoothed(state: State, measured: float, decay: float) -> State:
     return new | {"average": average, "weight": weight}
 
 
-def missing(state: State, alarm: int) -> tuple[State, float]:
+def missing(state: State, alarm: int = ALARM) -> tuple[State, float]:
     """Hold: one more update without a measurement. ``alarm`` in a row are reported as 1."""
     missed = state.get("missed", 0.0) + 1
     return {**state, "missed": missed, "alarm": float(missed >= alarm)}, state["output"]

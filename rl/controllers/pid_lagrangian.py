@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from entropostat.rl.controllers.history import push, read
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
@@ -67,8 +67,10 @@ class PIDLagrangian:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         remembered, target = resolve(self.target, state, signals)
         measured = measurement(signals, self.signal)
-        if math.isnan(measured) or math.isnan(target):
-            return {**state, **remembered}, state["output"]
+        if math.isnan(measured):
+            return missing({**state, **remembered})
+        if math.isnan(target):
+            return {**state, **remembered, **MEASURED}, state["output"]
         error, count = measured - target, state["count"] + 1
         integral = max(0.0, state["integral"] + self.ki * error)
         integral = min(integral, self.high) if self.bound_integral else integral

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.controllers.history import push, read
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import measurement, missing
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -56,7 +56,7 @@ class SAFEAsymmetric:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         kl = measurement(signals, self.signal)
         if math.isnan(kl):
-            return state, state["output"]
+            return missing(state)
         history = push(state, "kl", kl, self.window)
         past = read(history, "kl")
         rise = (kl - past[0]) / self.window if len(past) == self.window else 0.0

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
 
@@ -52,8 +52,10 @@ class Step:
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         remembered, target = resolve(self.target, state, signals)
         measured = measurement(signals, self.signal)
-        if math.isnan(measured) or math.isnan(target):  # hold
-            return {**state, **remembered}, state["output"]
+        if math.isnan(measured):
+            return missing({**state, **remembered})
+        if math.isnan(target):
+            return {**state, **remembered, **MEASURED}, state["output"]
         below = measured <= target if self.compare == "le" else measured < target
         coefficient = state["coefficient"] + (self.delta if below else -self.delta)
         coefficient = min(max(coefficient, self.low), self.high)

@@ -86,9 +86,10 @@ def by_position(entropy: Tensor, valid: Tensor) -> Tensor:
 
 
 def by_outcome(entropy: Tensor, valid: Tensor, right: Tensor) -> Tensor:
-    """(2, 3) float64: summed entropy, tokens and completions of those that are right, then of those that are wrong.
+    """(2, 3) float64: summed entropy, tokens and completions of those that are right, then of those that are wrong. A completion
+    without a valid token is none of them.
 
     ``right`` (B,) is 1, 0, or NaN where nothing could score the completion.
     """
-    rows = torch.stack([torch.where(valid, entropy.detach(), 0.0).sum(1), valid.sum(1), torch.ones_like(right)], dim=1)
+    rows = torch.stack([torch.where(valid, entropy.detach(), 0.0).sum(1), valid.sum(1), valid.any(1)], dim=1)
     return torch.stack([right == 1, right == 0]).double() @ rows.double()

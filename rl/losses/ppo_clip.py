@@ -14,7 +14,6 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.losses.trl import CLIPPED
-from entropostat.rl.reduce import masked_mean
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.surrogate import Surrogate
 
@@ -53,9 +52,9 @@ class PPOClip(Surrogate):
         ratio = log_ratio.exp()
         free, clipped = -a * ratio, -a * ratio.clamp(*self.clip)
         loss = torch.maximum(free, clipped)
-        metrics = {"clip_fraction": masked_mean((clipped > free).float(), batch.mask)}
+        found = {"clip_fraction": clipped > free}
         if self.dual is not None:
             capped = (a < 0) & (loss > -a * self.dual)
             loss = torch.where(a < 0, torch.minimum(loss, -a * self.dual), loss)
-            metrics["dual_fraction"] = masked_mean(capped.float(), batch.mask)
-        return loss, metrics
+            found["dual_fraction"] = capped
+        return loss, batch.means(**found)

@@ -17,6 +17,7 @@ nothing is selected the code fails; here the term is skipped, and counts it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.rl.batch import Metrics, Output, TokenBatch
-from entropostat.rl.reduce import masked_sum, masked_totals
+from entropostat.rl.measured import Mean
+from entropostat.rl.reduce import masked_mean, masked_sum
 from entropostat.rl.registry import PENALTIES, option
 
 IMPOSSIBLE = 1e4
@@ -72,17 +74,20 @@ class AEPO:
         return self.reference
 
     def entropy(self, batch: TokenBatch) -> float:
-        """Mean token entropy of the rollout policy, nats, over all ranks."""
-        total, count = masked_totals([batch.require("old_entropy")], batch.mask, batch.reducer).tolist()
-        return float(total / max(count, 1.0))
+        """Mean token entropy of the rollout policy, nats, over all ranks; NaN where every completion is masked."""
+        return float(masked_mean(batch.require("old_entropy"), batch.mask, batch.reducer))
 
     def temperature(self, entropy: float) -> float:
         below = entropy <= self.target if self.reference else entropy < self.target
         return self.t_high if below else self.t_low
 
     def request(self, batch: TokenBatch) -> float | None:
-        """Temperature at which to sample extra completions for this generation, or None."""
-        return self.temperature(self.entropy(batch)) if self.coef > 0 or self.reference else None
+        """Temperature at which to sample extra completions for this generation, or None: nobody knows the side either
+        where nothing was measured."""
+        if not (self.coef > 0 or self.reference):
+            return None
+        entropy = self.entropy(batch)
+        return None if math.isnan(entropy) else self.temperature(entropy)
 
     def select(self, extra: TokenBatch, entropy: float) -> tuple[Tensor, Metrics]:
         """(E,) weight of each extra completion of this rank, from their rewards and groups."""
@@ -99,7 +104,7 @@ class AEPO:
         metrics = {
             "temperature": counts.new_tensor(self.temperature(entropy)),
             "entropy": counts.new_tensor(entropy),
-            "selected": counts[0] / counts[1].clamp(min=1),
+            "selected": counts[0] / counts[1],
         }
         return chosen.to(extra.logps.dtype), metrics
 
@@ -114,5 +119,4 @@ class AEPO:
             return batch.logps.new_zeros(()), {}
         weights = extra.mask * extra.weights.unsqueeze(1)
         total = masked_sum(extra.logps.clamp(min=-IMPOSSIBLE), weights)
-        nll = -total.detach() / weights.sum().clamp(min=1)
-        return -self.coef * total / extra.tokens.clamp(min=1), {"nll": nll}
+        return -self.coef * total / extra.tokens.clamp(min=1), {"nll": Mean.of(-total.detach(), weights.sum())}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import masked_sum, quantile
 from entropostat.rl.registry import PENALTIES, option
 
@@ -63,7 +64,7 @@ class EntropyBonus:
         entropy, count = batch.require("entropy"), batch.count
         if self.select == "top":
             chosen = batch.stats["chosen"]
-            entropy, count = torch.where(chosen, entropy, 0.0), chosen.sum().clamp(min=1)
+            entropy, count = torch.where(chosen, entropy, 0.0), chosen.sum()
         total = masked_sum(entropy, batch.mask)
-        bonus = total / (batch.require("tokens").clamp(min=1) if self.reduction == "global" else batch.count)
-        return -self.coef * bonus, {"entropy": total.detach() / count}
+        bonus = total / (batch.require("tokens").clamp(min=1) if self.reduction == "global" else batch.divisor)
+        return -self.coef * bonus, {"entropy": Mean.of(total.detach(), count)}

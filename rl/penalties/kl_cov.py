@@ -22,7 +22,8 @@ import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count, token_covariance
-from entropostat.rl.reduce import SCOPES, masked_mean, top_mask
+from entropostat.rl.measured import Mean
+from entropostat.rl.reduce import SCOPES, top_mask
 from entropostat.rl.registry import PENALTIES, option
 
 
@@ -69,6 +70,6 @@ class KLCov:
             size = d.clamp(-20, 20).exp() - d.clamp(-20, 20) - 1
         penalty = torch.where(selected, self.coef * size, 0.0)
         return penalty, {
-            "fraction": masked_mean(selected.float(), batch.mask),
-            "distance": masked_mean(d.detach().abs(), selected),
+            **batch.means(fraction=selected),
+            "distance": Mean.over(d.abs(), selected),
         }

@@ -29,7 +29,8 @@ from torch.special import xlogy
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.divergences import estimator
-from entropostat.rl.reduce import LOCAL, SCOPES, masked_mean, quantile, top_mask
+from entropostat.rl.measured import Mean
+from entropostat.rl.reduce import LOCAL, SCOPES, quantile, top_mask
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.truncation import DROPPED
 from entropostat.rl.vocab_sums import Wanted
@@ -148,7 +149,7 @@ class LpReg:
             penalty = penalty + unclipped(batch)
         return torch.where(chosen, penalty, 0.0), {
             **batch.means(candidates=candidates, regularised=chosen),
-            "kl": masked_mean(kl.detach(), chosen),
+            "kl": Mean.over(kl, chosen),
         }
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.measured import Mean
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.sequence import row_quantile
 from entropostat.rl.vocab_sums import Wanted
@@ -37,7 +38,7 @@ from entropostat.rl.vocab_sums import Wanted
     rollout_needs=("nucleus_entropy",),
     reference="Linn3a/siren dp_actor.py:50",
     provides={
-        "entropy": "h of the micro-batch, nats.",
+        "entropy": "h, nats: mean over the completions that have tokens.",
         "slope": "Derivative of the penalty by h: positive where it lowers entropy.",
         "kept": "Share of tokens that the penalty acts on.",
     },
@@ -69,17 +70,22 @@ class SIREN:
     def prepare(self, batch: TokenBatch) -> Stats:
         """The slope, and how many sequences there are for a token."""
         rows, _ = self.selected(batch)
-        own = [rows.sum(), batch.valid.sum(), rows.new_tensor(rows.numel())]
+        own = [rows.sum(), batch.valid.sum(), batch.valid.any(1).sum()]
         total, tokens, count = batch.reducer.sum(torch.stack([x.to(rows.dtype) for x in own])).unbind()
-        return {"slope": 2 * self.coef * (total / count - self.anchor), "density": count / tokens.clamp(min=1)}
+        return {
+            "slope": 2 * self.coef * (total / count - self.anchor),
+            "density": count / tokens,
+        }  # NaN without a token
 
     def __call__(self, batch: TokenBatch) -> Output:
         rows, kept = self.selected(batch)
-        h, slope = rows.mean(), batch.stats["slope"]
-        metrics = {"entropy": h, "slope": slope, **batch.means(kept=kept)}
+        sequences, slope = batch.valid.any(1).sum(), batch.stats["slope"]
+        metrics = {"entropy": Mean.of(rows.sum().detach(), sequences), "slope": slope, **batch.means(kept=kept)}
         if self.scope == "rollout":
-            return slope * rows.sum() / (batch.require("tokens").clamp(min=1) * batch.stats["density"]), metrics
-        return torch.where(batch.valid.any(), self.coef * (h - self.anchor).square(), 0.0), metrics
+            shared = batch.require("tokens").clamp(min=1) * batch.stats["density"].nan_to_num(1.0)
+            return slope.nan_to_num() * rows.sum() / shared, metrics
+        h = rows.sum() / sequences.clamp(min=1)
+        return torch.where(sequences > 0, self.coef * (h - self.anchor).square(), 0.0), metrics
 
     def selected(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """(B,) mean over the kept tokens of each sequence, 0 for none; and (B, T) which they are."""

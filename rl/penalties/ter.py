@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.reduce import masked_mean, masked_sum
 from entropostat.rl.registry import PENALTIES, option
@@ -48,10 +50,11 @@ class TER:
 
     def prepare(self, batch: TokenBatch) -> Stats:
         entropy = batch.require("old_entropy" if self.scope == "rollout" else "entropy")
-        return {"side": (masked_mean(entropy, batch.mask, batch.reducer) - self.target).sign()}
+        above = masked_mean(entropy, batch.mask, batch.reducer) - self.target
+        return {"side": torch.where(above.isnan(), above, above.sign())}  # NaN, which pushes nowhere, without a token
 
     def __call__(self, batch: TokenBatch) -> Output:
         entropy, side = batch.require("entropy"), batch.stats["side"]
-        tokens = batch.require("tokens").clamp(min=1) if self.scope == "rollout" else batch.count
+        tokens = batch.require("tokens").clamp(min=1) if self.scope == "rollout" else batch.divisor
         distance = masked_sum(entropy - self.target, batch.mask) / tokens
-        return self.coef * side * distance, {**batch.means(entropy=entropy), "side": side}
+        return self.coef * side.nan_to_num() * distance, {**batch.means(entropy=entropy), "side": side}

@@ -52,9 +52,9 @@ class ClipB:
         old = self.scope == "rollout" and batch.old_entropy is not None
         s = discriminator(batch, batch.require("old_entropy") if old else batch.require("entropy"))
         total, count = masked_totals([s], batch.mask, batch.reducer).unbind()
-        mean = total / count.clamp(min=1)
+        mean = total / count  # NaN, which drops nothing, without a token
         squares, _ = masked_totals([(s - mean).square()], batch.mask, batch.reducer).unbind()
-        std = (squares / count.clamp(min=1)).sqrt()
+        std = (squares / count).sqrt()
         dropped = batch.valid & (batch.token_advantages < 0) & (s - mean < -self.mu * std) & (std >= 1e-12)
         scale = torch.ones_like(mean)
         if self.denominator == "kept":

@@ -54,8 +54,8 @@ class ClipV:
         centre = mean_entropy_slope(entropy, batch.require("sum_p2"), batch.require("sum_p2_logp"))
         d = torch.where(batch.valid, centre - discriminator(batch, entropy), 0.0)
         total, count = masked_totals([d], batch.mask, batch.reducer).unbind()
-        squares, _ = masked_totals([(d - total / count.clamp(min=1)).square()], batch.mask, batch.reducer).unbind()
-        std = (squares / count.clamp(min=1)).sqrt()
+        squares, _ = masked_totals([(d - total / count).square()], batch.mask, batch.reducer).unbind()
+        std = (squares / count).sqrt()  # NaN, which drops nothing, without a token
         beyond = batch.valid & (d > self.mu * std)
         dropped = beyond & (batch.token_advantages < 0)
         neutral = beyond & (batch.token_advantages == 0)

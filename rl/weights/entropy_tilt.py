@@ -90,8 +90,8 @@ class EntropyTilt:
             "dh": dh,
             "entropy": entropy,
             "sums": found.expand(x.size(0), *found.shape),  # the buffer holds one entry per sequence, or scalars
-            "size": size / tokens.clamp(min=1),
-            "authority": (full[0] - full[1]) / 2,
+            "size": size / tokens,
+            "authority": torch.where(tokens > 0, (full[0] - full[1]) / 2, torch.nan),
         }
 
     def __call__(self, batch: TokenBatch) -> Output:
@@ -107,7 +107,7 @@ class EntropyTilt:
             "gain": gain,
             "authority": stats["authority"],
             "shift": shift / stats["size"].clamp(min=1e-12),
-            "cosine": self.cosine(sums, gain.unsqueeze(0))[0],
+            "cosine": torch.where(stats["size"].isnan(), torch.nan, self.cosine(sums, gain.unsqueeze(0))[0]),
             "generation": gain.new_tensor(float(batch.generation)),
         }
         return torch.where(batch.valid, weight, 1.0), metrics

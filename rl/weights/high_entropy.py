@@ -49,7 +49,7 @@ class HighEntropy:
         if self.rule == "quantile":
             pooled = batch.reducer.gather(entropy[valid])
             total = pooled.numel()
-            threshold = quantile(pooled, 1 - self.fraction) if total else entropy.new_zeros(())
+            threshold = quantile(pooled, 1 - self.fraction) if total else entropy.new_tensor(torch.nan)
             keep = valid & (entropy >= threshold)
         else:
             total = token_count(batch)
@@ -57,7 +57,7 @@ class HighEntropy:
                 entropy, valid, int(self.fraction * total + (0.9999 if self.rule == "ceil" else 0.0)), batch.reducer
             )
             pooled = batch.reducer.gather(entropy[keep])
-            threshold = pooled.min() if pooled.numel() else entropy.new_zeros(())
+            threshold = pooled.min() if pooled.numel() else entropy.new_tensor(torch.nan)
         scale = torch.ones_like(threshold)
         if self.denominator == "kept":
             scale = total / batch.reducer.sum(keep.sum()).clamp(min=1).to(entropy.dtype)

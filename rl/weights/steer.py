@@ -29,6 +29,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
+from entropostat.rl.measured import Largest, Smallest
 from entropostat.rl.reduce import SCOPES
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -82,7 +83,7 @@ class Steer:
         pooled = batch.reducer.gather(
             torch.stack([size.max(), size.min()]).view(1, 2) if size.numel() else size.view(0, 2)
         )
-        none = size.new_zeros(())
+        none = size.new_tensor(torch.nan)
         largest, smallest = (pooled[:, 0].max(), pooled[:, 1].min()) if pooled.numel() else (none, none)
         return stats | {"largest": largest, "smallest": smallest}
 
@@ -99,7 +100,8 @@ class Steer:
             share = torch.where(width > 0, (size - smallest) / torch.where(width > 0, width, 1.0), 0.5)
             weight = self.lambda_max - share.clamp(0.0, 1.0) * (self.lambda_max - self.lambda_min)
         weight = torch.where(batch.valid, weight, 1.0)
-        return weight, {**batch.means(mean=weight), "smallest": weight.min(), "largest": largest}
+        ends = {"smallest": Smallest.over(weight, batch.mask), "largest": Largest.over(largest)}
+        return weight, {**batch.means(mean=weight), **ends}
 
     def change(self, batch: TokenBatch, entropy: Tensor, centre: Tensor | None = None) -> Tensor:
         """(B, T) Omega; 0 where the mask is 0. ``centre`` is E S, which ``omega: full`` alone reads."""

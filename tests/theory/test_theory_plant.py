@@ -71,6 +71,7 @@ OBJECTIVES = {
 def test_the_plant_fills_what_terms_ask_for_and_repeats_itself(bench, given):
     size = {"contexts": 6, "steps": 4, "windows": 2}
     one, two = run(bench, given, **size), run(bench, given, **size)
-    assert one.history == two.history and one.steps == 4 and one.generations == 2
+    assert repr(one.history) == repr(two.history)  # NaN where a window holds no token of the term
+    assert one.steps == 4 and one.generations == 2
     assert torch.equal(one.logits, two.logits) and not torch.equal(one.logits, one.reference)
     assert run(bench, given, seed=1, **size).history["entropy"] != one.history["entropy"]

@@ -298,3 +298,26 @@ def test_tuning_and_verdict_never_draw_the_same_values():
 def test_bounds_of_the_protocol():
     assert lower(196, 200) >= 0.95 > lower(195, 200)
     assert upper(4, 1000) <= 0.01 < upper(5, 1000)
+
+
+def empty(step):
+    return {"step": step, "loss": 0.0, "entropy": None, "kl": None, "health/trained_tokens": 0.0}
+
+
+def test_steps_without_a_token_are_told_as_such_and_are_no_overflow():
+    rows = [{"step": i, "loss": 0.1, "entropy": 0.5, "kl": 0.0, "health/trained_tokens": 80.0} for i in range(60)]
+    for i in (20, 21, 22, 23, 24):
+        rows[i] = empty(i)
+    (one,) = examine(RunOf(rows))
+    assert one.rule == "nothing-trained" and one.steps == (20, 24) and "5 of 60 logged steps" in one.evidence
+    for i in (21, 23):
+        rows[i] = {"step": i, "loss": 0.1, "entropy": 0.5, "health/trained_tokens": 80.0}
+    assert examine(RunOf(rows)) == []
+    for i in range(0, 60, 2):
+        rows[i] = empty(i)
+    assert [one.rule for one in examine(RunOf(rows))] == ["nothing-trained"]
+
+
+class RunOf:
+    def __init__(self, rows):
+        self.rows = rows

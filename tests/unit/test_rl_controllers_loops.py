@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.control_support import BUILT, ELSEWHERE, NAN, Plant, build, close, feed
 
+from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.registry import CONTROLLERS
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -218,3 +219,15 @@ def test_an_update_changes_nothing_but_what_it_returns_and_reads_only_what_it_de
 
 def test_every_controller_is_tested_here():
     assert {*BUILT, *ELSEWHERE} == set(CONTROLLERS.names())
+
+
+@pytest.mark.parametrize("kind", sorted(BUILT.keys() - {"constant", "schedule"}))
+def test_a_loop_that_nothing_is_measured_for_holds_counts_and_alarms(kind):
+    controller = build(kind)
+    settled, _ = feed(controller, [1.2, 0.7, 1.1, 1.4, 0.6, 1.3, 0.9, 1.2])
+    blind, outputs = feed(controller, [None, NAN] * 6, settled, first=8)
+    assert set(outputs) == {settled["output"]} and blind["missed"] == 12 and blind["alarm"] == 1
+    assert Watch("s").look(blind)[0].startswith("nothing measured of 's' for 12 updates")
+    assert not feed(controller, [NAN] * 9, settled, first=8)[0]["alarm"]
+    seeing, _ = feed(controller, [1.2], blind, first=20)
+    assert not seeing.get("missed") and not seeing.get("alarm")

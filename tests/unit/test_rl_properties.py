@@ -33,6 +33,8 @@ from unit.rl_support import (
     with_leaves,
 )
 
+from entropostat.rl.measured import Mean, merged
+from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import REGISTRIES
 
 each = pytest.mark.parametrize
@@ -42,10 +44,13 @@ INF = float("inf")
 
 
 def run(setting, batch):
-    """Loss, gradients and metrics of the term on this batch."""
+    """Loss, gradients and metrics of the term on this batch: those that the batch gives something to measure."""
     batch = with_leaves(batch)
     loss, metrics = total(objective(setting), batch)
-    return loss.detach(), gradients(loss, batch), metrics
+    empty = {key for key, value in metrics.items() if isinstance(value, Mean) and value.count == 0}
+    numbers = {key: torch.tensor(value) for key, value in merged(metrics, LOCAL).items()}
+    assert all(numbers[key].isnan() for key in empty)
+    return loss.detach(), gradients(loss, batch), {key: x for key, x in numbers.items() if key not in empty}
 
 
 def same(a, b, tolerance=0.0):
@@ -134,6 +139,10 @@ def degenerate(name):
     return batch.set(entropy=torch.zeros_like(batch.entropy), old_entropy=torch.zeros_like(batch.entropy))
 
 
+KNOBS = ("gain", "generation")
+"""Metrics that are numbers of the run, and measure nothing."""
+NONE_KEPT = "high_entropy/threshold"
+"""Undefined where a share of the tokens, rounded down, is none of them."""
 CASES = ("one fully masked row", "nothing valid", "one token", "one valid token")
 CASES += ("zero advantages", "no old policy", "no entropy left")
 
@@ -143,11 +152,13 @@ CASES += ("zero advantages", "no old policy", "no entropy left")
 def test_degenerate_batches_give_finite_values_and_no_gradient_where_nothing_is_valid(setting, case):
     batch = degenerate(case)
     loss, grads, metrics = run(setting, batch)
-    assert loss.isfinite()
-    assert all(x.isfinite().all() for x in [*grads.values(), *metrics.values()])
+    assert loss.isfinite() and all(g.isfinite().all() for g in grads.values())
     assert all((g[~batch.valid] == 0).all() for g in grads.values())
     if case == "nothing valid":
         assert loss == 0
+        assert all(value.isnan() for key, value in metrics.items() if key.rpartition("/")[2] not in KNOBS), metrics
+    else:
+        assert all(value.isfinite() for key, value in metrics.items() if key != NONE_KEPT), metrics
 
 
 @each("setting", ADVANTAGE, ids=label)

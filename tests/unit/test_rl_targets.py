@@ -66,8 +66,10 @@ def test_ter_follows_the_old_policy_until_the_next_generation_looks_again():
 def mean_of_means(batch, q=0.8):
     rows = []
     for h, valid in zip(batch.nucleus_entropy, batch.valid, strict=True):
+        if not valid.any():
+            continue
         own = h[valid]
-        kept = own[own > torch.quantile(own, q)] if own.numel() else own
+        kept = own[own > torch.quantile(own, q)]
         rows.append(kept.mean() if kept.numel() else h.new_zeros(()))
     return torch.stack(rows).mean()
 

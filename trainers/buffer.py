@@ -1,0 +1,26 @@
+"""Names under which ours ride in TRL's buffered inputs, and the statistics of the terms among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+KEY = "entropostat/"
+"""Prefix of the keys that we add."""
+
+
+def packed(stats: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Statistics of each term, by its name, as keys of the buffer."""
+    return {f"{KEY}{name}/{key}": value for name, found in stats.items() for key, value in found.items()}
+
+
+def unpacked(inputs: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """The same of one micro-batch."""
+    stats: dict[str, dict[str, Tensor]] = {}
+    for key, value in inputs.items():
+        if key.startswith(KEY) and key.count("/") >= 2:
+            name, _, stat = key[len(KEY) :].rpartition("/")
+            stats.setdefault(name, {})[stat] = value
+    return stats
