@@ -133,9 +133,9 @@ def _trend(groups: Sequence[Group]) -> list[str]:
     lines = ["", "entropy over the run (nats, 0 to its maximum)"]
     for group in groups:
         _, values = group.series("entropy")
-        lines.append(
-            f"  {group.name:<24} {sparkline(values, 48)}  {values[0] if values else 0:.2f} to {group.last('entropy') or 0:.3f}"
-        )
+        last = group.last("entropy")
+        ends = f"{values[0]:.2f} to {last:.3f}" if values and last is not None else "nothing measured"
+        lines.append(f"  {group.name:<24} {sparkline(values, 48)}  {ends}")
     edges = [f"{name.partition('/')[2]} from step {step}" for name, step in groups[0].stages.items()]
     if edges:
         lines.append(f"  stages: {', '.join(edges)}")

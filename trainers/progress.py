@@ -18,6 +18,8 @@ class Progress(TrainerCallback):
         self.name = name
         self.entropy: list[float] = []
         self.reward: float | None = None
+        self.now = ""
+        """The entropy of the last step as it is shown; null where it trained on nothing."""
         self._bar: Any = None
         self._task: Any = None
         self._begun = time.monotonic()
@@ -38,6 +40,8 @@ class Progress(TrainerCallback):
             return
         if isinstance(logs.get("entropy"), float):
             self.entropy.append(logs["entropy"])
+        if "entropy" in logs:
+            self.now = "null" if logs["entropy"] is None else f"{logs['entropy']:.3f}"
         if isinstance(logs.get("reward"), float):
             self.reward = logs["reward"]
         if "loss" not in logs:
@@ -51,7 +55,7 @@ class Progress(TrainerCallback):
 
     def line(self) -> str:
         reward = "" if self.reward is None else f"reward {self.reward:.3f}  "
-        now = f"entropy {self.entropy[-1]:.3f} " if self.entropy else ""
+        now = f"entropy {self.now} " if self.now else ""
         return f"{reward}{now}{sparkline(self.entropy)}"
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ from entropostat.figure import draw, smoothed
 from entropostat.groups import grouped
 from entropostat.readers.run_folder import Run
 from entropostat.sparkline import sparkline
+from entropostat.trainers.progress import Progress
 from entropostat.trainers.records import MetricsFile, plain
 
 PNG = b"\x89PNG"
@@ -102,3 +103,15 @@ def test_a_resumed_run_continues_its_file_from_the_checkpoint(tmp_path: Path) ->
 
 def test_numbers_that_json_lacks_become_null() -> None:
     assert plain(float("inf")) is None and plain(1.5) == 1.5 and plain("x") == "x"
+
+
+def test_a_run_that_measured_nothing_shows_no_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [{"step": step, "loss": 0.0, "entropy": None} for step in range(1, 6)]
+    folder = write(tmp_path / "blind", rows)
+    text = table([Run.read(folder)])
+    assert "nothing measured" in text and "0.00" not in text.partition("entropy over the run")[2]
+    progress = Progress("blind")
+    state = SimpleNamespace(is_world_process_zero=True, global_step=1, max_steps=5)
+    progress.on_log(None, state, None, logs={"loss": 0.0, "entropy": 0.5})
+    progress.on_log(None, state, None, logs={"loss": 0.0, "entropy": None})
+    assert "entropy null" in progress.line()
