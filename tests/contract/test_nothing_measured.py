@@ -35,7 +35,7 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
         {"ter": {"coef": {"step": {"delta": 0.1}}}},
         {"kl_ref": {"coef": {"adaptive_kl": {"target": 0.1, "samples": 4}}}},
         {"renyi_bonus": {"coef": loops("entropy_ratio")}},
-        {"aepo": {"coef": loops("length", target=3.0, low=0.0)}},
+        {"aepo": {"coef": loops("length", target=3.0, low=0.0, start=0.5)}},
     ]
     trainer = tiny.ours(
         path,
@@ -159,3 +159,15 @@ def test_an_evaluations_entropy_is_a_mean_over_its_tokens(path: str) -> None:
         found = trainer.evaluate(tiny.prompts(8))
         assert len(seen) > 1 and len({int(valid.sum()) for _, valid in seen}) > 1
         assert found["eval_entropy"] == pytest.approx(mean_of([h[valid] for h, valid in seen]), rel=1e-5)
+
+
+def test_a_measurement_is_not_told_again_when_none_follows(path: str) -> None:
+    trainer = tiny.ours(path, tiny.objective(penalties=[{"entropy_bonus": {"coef": LOOP}}]))
+    trainer.train()
+    trainer.close_window(True)
+    told = {
+        key.rpartition("/")[2]: values
+        for key, values in trainer._metrics["train"].items()
+        if key.startswith("control/")
+    }
+    assert math.isnan(told["signal"][-1]) and not math.isnan(told["output"][-1])

@@ -75,7 +75,12 @@ LOSSES = (
         "torch.minimum(loss, -a * self.dual)",
         "torch.minimum(loss, a * self.dual)",
     ),
-    Mutant("ppo counts unclipped tokens", "losses/ppo_clip.py", "(clipped > free)", "(clipped >= free)"),
+    Mutant(
+        "ppo counts unclipped tokens",
+        "losses/ppo_clip.py",
+        '"clip_fraction": clipped > free',
+        '"clip_fraction": clipped >= free',
+    ),
 )
 
 WEIGHTS = (

@@ -37,7 +37,7 @@ PPO = (
     fault("runs under FSDP", "ppo", "if self.is_fsdp_enabled:", "if False:", OWN),
     fault("judges the padding", "ppo", "torch.where(batch.valid, series, 0.0)", "series", OWN),
     fault("forgets the mean error", "ppo", "e2 / count - (e / count) ** 2", "e2 / count", OWN),
-    fault("divides by nothing", "ppo", "if spread > 1e-12 else 0.0", "if True else 0.0", OWN),
+    fault("divides by nothing", "ppo", "0.0 if spread <= 1e-12 else 1", "1", OWN),
     fault("starts a new critic each time", "ppo", "if (start / FILE).is_file():", "if False:", FILES),
     fault("sends the critic to vLLM", "ppo", "if self.use_vllm:", "if False:", FILES),
     fault("has one learning rate", "ppo", "self.critic_block.learning_rate or self", "self", FILES),

@@ -98,6 +98,10 @@ RULE = tuple(
             'self.kp * error + state["integral"] + self.ki * error',
         ),
         ("winds up", "min(max(integral, -self.limit), self.limit)", "integral"),
-        ("forgets on a missing signal", '**remembered}, state["output"]', "**remembered}, 0.0"),
+        (
+            "forgets on a missing signal",
+            "return missing({**state, **remembered})",
+            "return {**state, **remembered}, 0.0",
+        ),
     )
 )

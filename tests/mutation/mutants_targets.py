@@ -16,8 +16,13 @@ def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = OWN
 
 
 PULLS = (
-    fault("pushes away", "ter", "return self.coef * side * distance", "return -self.coef * side * distance"),
-    fault("forgets its side", "ter", "self.coef * side * distance", "self.coef * distance"),
+    fault(
+        "pushes away",
+        "ter",
+        "return self.coef * side.nan_to_num() * distance",
+        "return -self.coef * side.nan_to_num() * distance",
+    ),
+    fault("forgets its side", "ter", "self.coef * side.nan_to_num() * distance", "self.coef * distance"),
     fault("counts padding", "ter", "masked_sum(entropy - self.target, batch.mask)", "(entropy - self.target).sum()"),
     fault("decides on each micro-batch", "ter", '"old_entropy" if self.scope == "rollout"', '"old_entropy" if False'),
     fault("divides by its own tokens", "ter", '.clamp(min=1) if self.scope == "rollout"', ".clamp(min=1) if False"),
@@ -29,7 +34,7 @@ PULLS = (
     fault("averages tokens", "siren", "kept.sum(1).clamp(min=1), kept", "kept.sum().clamp(min=1), kept"),
     fault("has no square", "siren", "(h - self.anchor).square()", "(h - self.anchor).abs()"),
     fault("takes the other nucleus", "siren", "crossing=not self.reference", "crossing=self.reference", GOLDEN),
-    fault("weighs by tokens", "siren", '* batch.stats["density"])', ")"),
+    fault("weighs by tokens", "siren", '* batch.stats["density"].nan_to_num(1.0)', ""),
     fault("stays on its rank", "siren", "batch.reducer.sum(torch.stack([x.to", "(torch.stack([x.to", RANKS),
 )
 

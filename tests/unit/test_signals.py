@@ -106,3 +106,25 @@ def test_velocity_is_the_change_of_the_average():
 
 def test_signals_of_the_reference_are_signals():
     assert set(SIGNALS) >= REFERENCE
+
+
+def test_a_window_without_a_token_measures_nothing():
+    batch = batch_of(4)
+    empty = batch.set(mask=torch.zeros_like(batch.mask))
+    assert all(math.isnan(value) for value in closed([empty]).values())
+    assert closed([empty, batch]) == closed([batch])
+    shrunk = batch.set(logps=batch.old_logps - 0.5)  # no ratio is 1 or more
+    assert closed([shrunk])["ratio_max"] == pytest.approx(math.exp(-0.5))
+
+
+def test_what_a_generation_gives_nothing_to_measure_of_is_nan():
+    batch = batch_of(5)
+    unscored = batch.set(rewards=torch.full((6,), torch.nan, dtype=torch.float64), mask=torch.zeros_like(batch.mask))
+    assert all(math.isnan(value) for value in rollout(unscored).values())
+    assert math.isnan(rollout(batch.set(rewards=unscored.rewards.index_fill(0, torch.tensor([2]), 1.0)))["reward_std"])
+
+
+def test_prompts_without_a_score_and_rows_without_a_token_do_not_count():
+    batch = batch_of(5, rewards=torch.tensor([1.0, 0.0, torch.nan, torch.nan, 0.0, 0.2], dtype=torch.float64))
+    found = rollout(batch.set(mask=torch.ones_like(batch.mask).index_fill(0, torch.tensor([0, 3]), 0.0)))
+    assert found["solved"] == 0.5 and found["length"] == 7.0
