@@ -13,6 +13,7 @@ from entropostat.recipe.blocks import BLOCKS
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.forms import trainer_form
+from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.rewards import check_reward
@@ -141,7 +142,12 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
         problems.append(Problem(at(block, ("optim",)).origin, "trainer.optim", message))
         return {}
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
-    return {} if form is None else dict(form.model_dump(exclude_unset=True))
+    found = {} if form is None else dict(form.model_dump(exclude_unset=True))
+    for name, value in given(found.get("generation_kwargs")).items():
+        if (message := refusal(name, value, backend(found))) is not None:
+            path = ("generation_kwargs", name)
+            problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), message))
+    return found
 
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
