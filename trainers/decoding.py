@@ -43,7 +43,7 @@ def check_generation_kwargs(args: Any) -> None:
 
 
 class DecodingMixin:
-    """Part of EntropyMixin. Takes ``stop``, that key of a recipe's sampler block.
+    """Before GRPOTrainer in the bases. Takes ``stop``, that key of a recipe's sampler block.
 
     ``eos_token_id`` in ``generation_kwargs``, for vLLM ``stop_token_ids``, says the same: each of them is one more end.
     """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from trl import GRPOTrainer
 
+from entropostat.trainers.decoding import DecodingMixin
 from entropostat.trainers.seams import EntropyMixin
 
 
-class EntropyGRPOTrainer(EntropyMixin, GRPOTrainer):
+class EntropyGRPOTrainer(EntropyMixin, DecodingMixin, GRPOTrainer):
     """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl;
     ``optimizer=``, ``shaping=`` and ``faults=``, if given, are those blocks of a recipe, and ``stop=`` is its sampler.stop.
 

@@ -88,9 +88,9 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     order = plan_prompts(recipe, config, pools)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
-    load_rewards(recipe, scorer, pools, path, config)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     stop = stop_tokens(recipe.sampler.stop, tokenizer)
+    load_rewards(recipe, scorer, pools, path, config)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
     if config.process_index == 0:

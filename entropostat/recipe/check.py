@@ -144,9 +144,9 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
     found = {} if form is None else dict(form.model_dump(exclude_unset=True))
     for name, value in given(found.get("generation_kwargs")).items():
-        if (message := refusal(name, value, backend(found))) is not None:
+        if (said := refusal(name, value, backend(found))) is not None:
             path = ("generation_kwargs", name)
-            problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), message))
+            problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), said))
     return found
 
 
