@@ -74,8 +74,9 @@ class DecodingMixin:
 
     def _end_at(self, stop: Sequence[int | str], values: Mapping[str, Any]) -> None:
         """One list of ends for generation, masks, truncation and the penalty for not ending."""
-        asked = together(*(values.get(name) for name in ENDS), stop_tokens(stop, self._tokenizer))
-        self.eos_token_ids = together([i for i in self.eos_token_ids if i is not None], asked)
+        own = [i for i in self.eos_token_ids if i is not None]
+        asked = [stop_tokens(values.get(name), self._tokenizer, f"generation_kwargs.{name}") for name in ENDS]
+        self.eos_token_ids = together(own, *asked, stop_tokens(stop, self._tokenizer))
         if self.use_vllm:  # which knows what the files of the model say, and nothing else
             passed = {name: value for name, value in values.items() if name not in (*ENDS, "temperature")}
             self.vllm_generation.generation_kwargs = {**passed, "stop_token_ids": self.eos_token_ids}

@@ -84,6 +84,7 @@ def cut(row: list[int], ends: set[int]) -> list[int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_trains_is_what_an_independent_count_finds(kind: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make(kind, **WAYS[way], max_steps=4)
+    assert trainer.generation_config.eos_token_id == trainer.generation_kwargs["eos_token_id"] == trainer.eos_token_ids
     raw, outputs = watched(trainer, monkeypatch)
     early = total = 0
     for whole, output in zip(raw, outputs, strict=True):

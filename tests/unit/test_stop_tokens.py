@@ -47,5 +47,11 @@ def test_texts_find_the_token_of_their_name_also_behind_other_encodings() -> Non
     assert stop_tokens([";", "\n", "é", "<|end|>", 3], Odd()) == [1, 2, 4, 5, 3]  # type: ignore[arg-type]
 
 
+def test_one_id_alone_and_another_key_are_taken_as_they_come() -> None:
+    assert stop_tokens(5, tiny.tokenizer()) == [5] and stop_tokens(None, tiny.tokenizer()) == []
+    with pytest.raises(ValueError, match=r"^generation_kwargs.eos_token_id: there is no token 99"):
+        stop_tokens(99, tiny.tokenizer(), "generation_kwargs.eos_token_id")
+
+
 def test_ids_are_put_together_once_each_in_their_order() -> None:
     assert together(None, 5, [3, 5], (), [1]) == [5, 3, 1]
