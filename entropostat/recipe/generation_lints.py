@@ -18,7 +18,7 @@ def _given(recipe: Recipe) -> Iterator[Lint]:
     by, values = backend(recipe.trainer), given(trainer_value(recipe, "generation_kwargs"))
     for name, key in biasing(values, by).items():
         also = "evaluation applies it too" if evaluated(name, by) else "evaluation cannot apply it"
-        yield Lint("warning", f"trainer.generation_kwargs.{name}", f"{key.why}: {BIAS}", f"leave it out; {also}")
+        yield Lint("warning", f"trainer.generation_kwargs.{name}", f"{key.why}, which {BIAS}", f"leave it out; {also}")
     for name in values:
         if key_of(name, by) is None:
             yield Lint(
@@ -34,6 +34,6 @@ def _structured(recipe: Recipe) -> Iterator[Lint]:
         yield Lint(
             "warning",
             "trainer.vllm_structured_outputs_regex",
-            f"forbids what does not match: {BIAS}",
+            f"forbids what does not match, which {BIAS}",
             "leave it out; evaluation cannot apply it",
         )

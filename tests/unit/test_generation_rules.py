@@ -162,6 +162,11 @@ def test_a_stop_that_is_no_list_of_ids_and_texts_is_one_line(find, value, said):
     assert "sampler.stop" in line and said in line
 
 
+@pytest.mark.parametrize("name", ["stop_token", "stop_token_id"])
+def test_the_former_names_lead_to_the_stops_and_are_taken_for_no_secret(find, name):
+    assert "use sampler.stop" in line_of(find, {}, f"trainer.{name}=5")
+
+
 def test_stops_are_read_as_they_are_written(tmp_path):
     (tmp_path / "base.yaml").write_text(RECIPE)
     assert load(tmp_path / "base.yaml", ["sampler.stop=[5, ';', <eos>]"]).sampler.stop == [5, ";", "<eos>"]
