@@ -64,7 +64,7 @@ class DecodingMixin:
         self._end_at(stop, values)
         own = innermost(self.model).generation_config
         if by == "transformers":
-            self._check_inherited(own)
+            self._settle_inherited(own)
         in_force = values if by == "vllm" else _in_force(self.generation_config, own if by == "transformers" else None)
         bias = {name: in_force[name] for name in biasing(in_force, by)}
         self.decoding = _evaluable(bias, self.model.config.get_text_config().vocab_size) if by == "vllm" else bias
@@ -83,8 +83,8 @@ class DecodingMixin:
         else:
             self.generation_config.eos_token_id = self.generation_kwargs["eos_token_id"] = self.eos_token_ids
 
-    def _check_inherited(self, own: GenerationConfig) -> None:
-        """Raises ValueError for a key of the model's that would end the run at its first generation."""
+    def _settle_inherited(self, own: GenerationConfig) -> None:
+        """min_p off; ValueError for a key of the model's that would end the run at its first generation."""
         for name, key in TRANSFORMERS.items():
             value = getattr(own, name, None)
             if getattr(self.generation_config, name, None) is not None or not key.acts(value):
@@ -92,7 +92,7 @@ class DecodingMixin:
             if name == "min_p":
                 self.generation_config.min_p = self.generation_kwargs["min_p"] = 0.0
             elif key.kind == "breaks" or name in ("stop_strings", "num_return_sequences"):
-                why = "no single token" if name == "stop_strings" else key.why
+                why = f"use {key.why} and take it out" if key.kind in ("stop", "elsewhere") else key.why
                 raise ValueError(f"the model's generation_config.{name} cannot stand (value {show(value)}): {why}")
 
 

@@ -197,11 +197,15 @@ def test_the_constructor_takes_what_trl_documents() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, key in TRANSFORMERS.items() if key.kind == "breaks" and n not in ("do_sample", "pad_token_id")]
+    "name",
+    [
+        *(n for n, key in TRANSFORMERS.items() if key.kind == "breaks" and n not in ("do_sample", "pad_token_id")),
+        "num_return_sequences",
+    ],
 )
 def test_what_a_models_own_config_would_break_is_said_before_the_first_generation(name: str) -> None:
     with pytest.raises(ValueError, match=rf"^the model's generation_config.{name} cannot stand \(value "):
-        make({name: 3 if name == "num_beam_groups" else True})
+        make({name: 3 if name.startswith("num_") else True})
 
 
 class Engine:
