@@ -9,6 +9,7 @@ from trl import GRPOConfig
 
 from entropostat.recipe.signals import REFERENCE
 from entropostat.rl.control import Control
+from entropostat.trainers.decoding import check_generation_kwargs
 
 REFERENCE_BETA = 1e-8
 """Any beta above 0 makes TRL load a reference model and score it; the mixin sets beta to 0 inside the loss."""
@@ -52,6 +53,7 @@ def owned_fields(control: Control) -> dict[str, Any]:
 def configure(args: GRPOConfig | None, control: Control) -> GRPOConfig:
     """A copy of ``args`` with the owned fields written. Raises ValueError for a second KL to the reference."""
     args = copy.copy(args) if args is not None else GRPOConfig(output_dir="runs")
+    check_generation_kwargs(args)
     sampler = control.template.sampler
     if sampler is not None and sampler.term.replaces and args.use_vllm and args.vllm_importance_sampling_correction:
         raise ValueError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,7 +27,10 @@ Gather = Callable[[list[Any]], list[Any]]
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """How much is sampled. Temperature 1 over the whole vocabulary: it is the policy that is measured."""
+    """How much is sampled. Temperature 1 over the whole vocabulary: it is the policy that is measured.
+
+    What else training does to sampling is done here too, or the policy would be measured in a place where it never was.
+    """
 
     max_new_tokens: int
     prompts: int = 96
@@ -40,6 +44,10 @@ class EvaluateSettings:
     """Reported even where their share is 0."""
     judged: bool = True
     """False: nothing says what is right, so nothing is said about it."""
+    stop: tuple[int, ...] = ()
+    """Tokens that end a completion besides the tokenizer's and the model's."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a GenerationConfig that are in force in training."""
 
     def __post_init__(self) -> None:
         for k in self.k:
@@ -172,8 +180,11 @@ def _run(
     prompt, attention = prompt_ids(examples, tokenizer, next(model.parameters()).device)
     n, width = settings.samples, prompt.shape[1]
     torch.manual_seed(random.Random(f"{seed}-{start}").getrandbits(63))
-    ids = generate(model, tokenizer, prompt, attention, settings.max_new_tokens, do_sample=True, num_return_sequences=n)
-    mask = completion_mask(ids[:, width:], end_tokens(model, tokenizer))
+    draw = functools.partial(generate, model, tokenizer, tokens=settings.max_new_tokens, stop=settings.stop)
+    # Repeated here and not by generate, which would draw the samples of a prompt from the same beams.
+    repeated = prompt.repeat_interleave(n, 0), attention.repeat_interleave(n, 0)
+    ids = draw(*repeated, do_sample=True, **settings.decoding)
+    mask = completion_mask(ids[:, width:], end_tokens(model, tokenizer, settings.stop))
     texts = tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True)
     asked = [example for example in examples for _ in range(n)]
     outcomes, scores = verify(texts, asked), learned(texts, asked)
@@ -185,7 +196,7 @@ def _run(
             reference_entropy = completion_entropy(reference, ids, whole, width).sum(1)
     greedy = [Outcome()] * len(examples)
     if settings.greedy:
-        best = generate(model, tokenizer, prompt, attention, settings.max_new_tokens, do_sample=False)
+        best = draw(prompt, attention, do_sample=False, **settings.decoding)
         greedy = list(verify(tokenizer.batch_decode(best[:, width:], skip_special_tokens=True), list(examples)))
     for i in range(len(examples)):
         rows = slice(i * n, (i + 1) * n)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from entropostat.data.example import Example
+from entropostat.trainers.stops import together
 
 
 def prompt_ids(
@@ -34,10 +35,9 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
-def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What ends a completion: the tokenizer's token and the model's, as in TRL's own generation."""
-    own = model.generation_config.eos_token_id
-    return sorted({tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None})
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[int] = ()) -> list[int]:
+    """What ends a completion: the tokenizer's token and the model's, as in TRL's own generation, and ``stop``."""
+    return sorted(together(tokenizer.eos_token_id, model.generation_config.eos_token_id, stop))
 
 
 def completion_mask(completion: Tensor, ends: list[int]) -> Tensor:
@@ -52,6 +52,7 @@ def generate(
     prompt: Tensor,
     attention: Tensor,
     tokens: int,
+    stop: Sequence[int] = (),
     **options: Any,
 ) -> Tensor:
     """(N, L) prompts of ``prompt_ids`` with at most ``tokens`` more: ``options`` are those of a GenerationConfig.
@@ -64,7 +65,7 @@ def generate(
         max_new_tokens=tokens,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=end_tokens(model, tokenizer),
+        eos_token_id=end_tokens(model, tokenizer, stop),
         use_cache=True,
         **sampling,
         **options,

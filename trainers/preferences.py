@@ -31,10 +31,11 @@ from entropostat.recipe.blocks import BuildReward
 from entropostat.recipe.terms import Term
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
-from entropostat.trainers import generation
+from entropostat.trainers import generation, stops
 from entropostat.trainers.cache import cached, content_key
 from entropostat.trainers.generation import generate, prompt_ids
 from entropostat.trainers.models import load_model, load_tokenizer
+from entropostat.trainers.stops import stop_tokens
 
 TESTED = 0.1
 """Share of the prompts whose preferences, without noise, test the model."""
@@ -49,13 +50,19 @@ Pair = dict[str, Any]
 
 
 def build_reward(
-    options: Mapping[str, Any], policy: str, examples: Sequence[Example], judge: Term, tokens: int, seed: int
+    options: Mapping[str, Any],
+    policy: str,
+    examples: Sequence[Example],
+    judge: Term,
+    tokens: int,
+    seed: int,
+    stop: Sequence[int | str] = (),
 ) -> Path:
     """Folder of the reward model that ``options``, a BuildReward block, describes, from the cache where it was built before.
 
     ``policy`` is the folder of the initial policy, ``examples`` what it is asked, ``judge`` the verifier that prefers one
     completion to another, and ``tokens`` the longest completion. ``seed`` is the recipe's and applies where the block
-    sets none.
+    sets none, and so is ``stop``, its sampler.stop.
     """
     block = BuildReward(**options)
     job = {
@@ -64,9 +71,10 @@ def build_reward(
         "examples": [asdict(example) for example in examples],
         "judge": {"kind": judge.kind, "options": judge.options},
         "tokens": tokens,
+        "stop": list(stop),
     }
     judging = inspect.getmodule(VERIFIERS[judge.kind])
-    code = [inspect.getsource(module) for module in (sys.modules[__name__], generation, judging) if module]
+    code = [inspect.getsource(module) for module in (sys.modules[__name__], generation, stops, judging) if module]
     versions = [torch.__version__, transformers.__version__, trl.__version__]
     return cached("rewards", content_key([job, code, versions]), lambda folder: _run(job, folder))
 
@@ -100,10 +108,11 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
     rng.shuffle(examples)
     tested = max(1, round(TESTED * len(examples)))
     scorer = Scorer({"judge": VERIFIERS.build(job["judge"]["kind"], job["judge"]["options"])}, allow_code=True)
+    stop = stop_tokens(job["stop"], tokenizer)
     torch.manual_seed(block.seed or 0)
     try:
-        test = collect(policy, tokenizer, examples[:tested], scorer, block, job["tokens"], block.pairs)
-        pairs = collect(policy, tokenizer, examples[tested:], scorer, block, job["tokens"], block.pairs)
+        test = collect(policy, tokenizer, examples[:tested], scorer, block, job["tokens"], block.pairs, stop)
+        pairs = collect(policy, tokenizer, examples[tested:], scorer, block, job["tokens"], block.pairs, stop)
     finally:
         scorer.close()
     if not pairs or not test:
@@ -120,7 +129,14 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
 
 
 def collect(
-    policy: Any, tokenizer: Any, examples: Sequence[Example], scorer: Scorer, block: BuildReward, tokens: int, most: int
+    policy: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    scorer: Scorer,
+    block: BuildReward,
+    tokens: int,
+    most: int,
+    stop: Sequence[int] = (),
 ) -> list[Pair]:
     """Preferences, at most one a prompt: its best completion over its worst, where their scores differ."""
     size = max(1, AT_ONCE // block.draws)
@@ -130,7 +146,7 @@ def collect(
         prompt, attention = prompt_ids(part, tokenizer, policy.device)
         with torch.no_grad():
             ids = generate(
-                policy, tokenizer, prompt, attention, tokens, do_sample=True, num_return_sequences=block.draws
+                policy, tokenizer, prompt, attention, tokens, stop, do_sample=True, num_return_sequences=block.draws
             )
         texts = tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
         outcomes = scorer.score("judge", texts, [example for example in part for _ in range(block.draws)])

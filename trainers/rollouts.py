@@ -13,6 +13,8 @@ from entropostat.trainers.normaliser import completion_mask
 from entropostat.trainers.sampling import resample
 from entropostat.trainers.scoring import VISION, score_tokens
 
+AGAIN = "completions with images cannot be sampled a second time"
+
 
 def log_advantages(trainer: Any, advantages: torch.Tensor, beside: torch.Tensor | None = None) -> torch.Tensor | None:
     """The completions table must show the advantages that train, not those that TRL computed.
@@ -33,6 +35,28 @@ def log_advantages(trainer: Any, advantages: torch.Tensor, beside: torch.Tensor 
     return rows[:, 1:]
 
 
+def check_rollouts(trainer: Any) -> None:
+    """Raises ValueError where the objective asks for completions that cannot be had."""
+    template = trainer.thermostat.template
+    part = template.sampler
+    if trainer.rollout_func is not None and (part is not None or template.scalar("temperature") is not None):
+        key = "scalars.temperature" if part is None else f"penalties.{part.name}"
+        raise ValueError(
+            f"objective.{key}: rollout_func samples at a temperature of its own, and would not hear of this one; leave "
+            "one of the two out"
+        )
+    if part is not None and trainer._is_vlm and _has_images(trainer.train_dataset):
+        raise ValueError(f"objective.penalties.{part.name}: {AGAIN}; leave it out, or train on text")
+
+
+def _has_images(dataset: Any) -> bool:
+    """By its first row: a column of images, or a prompt whose messages hold one."""
+    row = next(iter(dataset), {})
+    messages = row["prompt"] if isinstance(row.get("prompt"), list) else []
+    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+    return bool({"image", "images"} & set(row)) or any(part["type"] == "image" for part in parts)
+
+
 def extra_rollouts(
     trainer: Any, generate: Callable[[Any], dict[str, Any]], inputs: Any, output: dict[str, Any], batch: TokenBatch
 ) -> dict[str, Any]:
@@ -42,9 +66,7 @@ def extra_rollouts(
     if at is None:
         return {}
     if any(key in output for key in VISION):
-        raise ValueError(
-            f"objective.penalties.{part.name}: completions with images cannot be sampled a second time yet"
-        )
+        raise ValueError(f"objective.penalties.{part.name}: {AGAIN}")
     rewards = trainer._rewards_per_func
     found = resample(trainer, generate, inputs, part.term.share, at)
     again, trainer._rewards_per_func = trainer._rewards_per_func, rewards

@@ -48,6 +48,7 @@ from entropostat.trainers.recipe_rewards import load_rewards
 from entropostat.trainers.records import new_run_folder, record_files, write_run_file
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import engine, gathered
+from entropostat.trainers.stops import stop_tokens
 from entropostat.trainers.tracking import attach_trackers
 
 
@@ -87,8 +88,9 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     order = plan_prompts(recipe, config, pools)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
-    load_rewards(recipe, scorer, pools, path, config)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
+    stop = stop_tokens(recipe.sampler.stop, tokenizer)
+    load_rewards(recipe, scorer, pools, path, config)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
     config.output_dir = str(folder)
     if config.process_index == 0:
@@ -112,6 +114,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         optimizer=recipe.optimizer,
         shaping=recipe.shaping,
         faults=recipe.faults,
+        stop=stop,
         tracking=recipe.tracking,
     )
     trainer.answer_keys = lambda: scorer.answers
@@ -226,6 +229,8 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         seed=block.seed,
         strategies=scorer.strategies,
         judged=scorer.judge is not None,
+        stop=tuple(trainer.eos_token_ids),
+        decoding=trainer.decoding,
     )
     reference = None if trainer.anchor.moves else trainer.ref_model
     if block.reference and reference is None:

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from entropostat.recipe.arithmetic import Arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import reads_reference
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.owned import OWNED
 from entropostat.recipe.recipe import Recipe
-
-SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
@@ -130,15 +127,6 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
                 f"reward.{term.name}.path",
                 f"runs your own code, {term.options['path']}",
                 "train with --allow-code",
-            )
-    given = trainer_value(recipe, "generation_kwargs")
-    for key in SAMPLING if isinstance(given, dict) else ():
-        if key in given:
-            yield Lint(
-                "error",
-                f"trainer.generation_kwargs.{key}",
-                "would sample otherwise than the loss assumes",
-                f"use {OWNED[key]}",
             )
     if trainer_value(recipe, "sync_ref_model") and not reads_reference(recipe):
         yield Lint(

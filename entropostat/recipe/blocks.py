@@ -100,6 +100,10 @@ class Sampler(Block):
     top_k: int = Field(0, ge=0, description="0: off; otherwise it biases the ratio")
     min_p: float | None = Field(None, ge=0, le=1, description="null: off; otherwise it biases the ratio")
     repetition_penalty: float = Field(1.0, gt=0, description="1: off; otherwise it biases the ratio")
+    stop: list[Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]] = Field(
+        [],
+        description="tokens, by id or by a text that is one token, that end a completion besides the model's own end tokens",
+    )
 
 
 class Evaluate(Block):

@@ -13,6 +13,7 @@ from entropostat.recipe.blocks import BLOCKS
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.forms import trainer_form
+from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.rewards import check_reward
@@ -78,7 +79,7 @@ def _secrets(value: Value, path: Path) -> Iterator[Problem]:
     """Recipes are shared and copied into run folders, so no secret may be in one. The value is not repeated."""
     if isinstance(value.content, dict):
         for key, item in value.content.items():
-            if SECRET.search(key) and item.content is not None:
+            if SECRET.search(key) and key not in FORMER and item.content is not None:
                 message = "a recipe may hold no secret; put it into the environment (HF_TOKEN, WANDB_API_KEY, ...)"
                 yield Problem(item.origin, ".".join((*path, key)), message)
             else:
@@ -141,7 +142,12 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
         problems.append(Problem(at(block, ("optim",)).origin, "trainer.optim", message))
         return {}
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
-    return {} if form is None else dict(form.model_dump(exclude_unset=True))
+    found = {} if form is None else dict(form.model_dump(exclude_unset=True))
+    for name, value in given(found.get("generation_kwargs")).items():
+        if (said := refusal(name, value, backend(found))) is not None:
+            path = ("generation_kwargs", name)
+            problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), said))
+    return found
 
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from entropostat.recipe import anchor_lints, batch_lints, critic_lints, reward_lints, step_lints
+from entropostat.recipe import anchor_lints, batch_lints, critic_lints, generation_lints, reward_lints, step_lints
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.facts import corrected_sampler, info, knobs, metrics, option
+from entropostat.recipe.generation_rules import BIAS
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.signals import SIGNALS
@@ -37,6 +38,7 @@ def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
     found = [lint for rule in RULES for lint in rule(Case(recipe, sizes))]
     found += batch_lints.lints(recipe, sizes) + anchor_lints.lints(recipe, sizes) + step_lints.lints(recipe)
     found += critic_lints.lints(recipe, sizes) + reward_lints.lints(recipe)
+    found += generation_lints.lints(recipe)
     return sorted(found, key=lambda lint: LEVELS.index(lint.level))
 
 
@@ -136,7 +138,7 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
         yield Lint(
             "warning",
             f"sampler.{key}",
-            "biases the ratio: completions come from a changed distribution, log-probs from the whole one",
+            f"{BIAS}; evaluation samples without it",
             "leave it out, and control entropy by the objective or by sampler.temperature",
         )
     if sampler.temperature != 1:

@@ -87,8 +87,8 @@ FORMER: dict[str, str] = {
     "sft_model_path": "model.path",
     "model_adapter_name": "model.peft",
     "ref_adapter_name": "model.peft",
-    "stop_token": "model.path (every end token of its generation config ends a completion)",
-    "stop_token_id": "model.path (every end token of its generation config ends a completion)",
+    "stop_token": "sampler.stop",
+    "stop_token_id": "sampler.stop",
     "num_sample_generations": "tracking.completions",
     "exp_name": "name",
 }

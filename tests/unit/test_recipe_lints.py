@@ -142,11 +142,6 @@ CASES = {
     "less data than the curriculum": (("data.sources.easy.chain.size=64",), "note", "data.sources.easy"),
     "steps against the curriculum": (("trainer.max_steps=40",), "note", "trainer.max_steps"),
     "nothing held out": (("data.held_out=0",), "error", "data.held_out"),
-    "sampler by the back door": (
-        ("trainer.generation_kwargs={top_p: .5}",),
-        "error",
-        "trainer.generation_kwargs.top_p",
-    ),
     "reference to update": (("trainer.sync_ref_model=true",), "warning", "trainer.sync_ref_model"),
     "16-bit master weights": (("model.dtype=bfloat16",), "warning", "model.dtype"),
     "user code": (("reward.+function={path: 'a:b'}",), "note", "reward.function.path"),
