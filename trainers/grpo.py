@@ -9,7 +9,8 @@ from entropostat.trainers.seams import EntropyMixin
 
 class EntropyGRPOTrainer(EntropyMixin, GRPOTrainer):
     """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl;
-    ``optimizer=``, ``shaping=`` and ``faults=``, if given, are those blocks of a recipe.
+    ``optimizer=``, ``shaping=`` and ``faults=``, if given, are those blocks of a recipe, and ``dropout=`` is that key of its
+    ``model`` block: off unless it is "keep".
 
     Every other argument is GRPOTrainer's. ``args`` keeps its values except where the objective owns the field: loss
     type, clip range, importance-sampling level, reward scaling and beta.

@@ -26,6 +26,7 @@ from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.callbacks import ControlCallback
 from entropostat.trainers.config import check_supported, configure, needs_reference
 from entropostat.trainers.control import ControlMixin
+from entropostat.trainers.distribution import DistributionMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.monitors import MonitorMixin
@@ -45,7 +46,9 @@ KEY = "entropostat/"
 """Prefix of the keys that we add to TRL's buffered inputs."""
 
 
-class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
+class EntropyMixin(
+    GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin, DistributionMixin
+):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
