@@ -40,8 +40,10 @@ def score_as_alone(model: PreTrainedModel, pad: int | None) -> None:
         model.get_input_embeddings().register_forward_pre_hook(_inside)
     config.pad_token_id = pad
 
-    def fill(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        ids, attention = kwargs["input_ids"], kwargs["attention_mask"]
+    def fill(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
+        ids, attention = kwargs.get("input_ids"), kwargs.get("attention_mask")
+        if ids is None or attention is None:
+            return None  # nothing is padded
         return args, kwargs | {"input_ids": ids.masked_fill(attention == 0, pad)}
 
     model.register_forward_pre_hook(fill, with_kwargs=True)
@@ -69,7 +71,7 @@ class RewardModelMixin:
         super().__init__(*args, **kwargs)
         for model, pad in zip(self.reward_funcs, pads, strict=False):  # environments bring further rewards
             if isinstance(found := unwrapped(self.accelerator, model), PreTrainedModel):
-                score_as_alone(found, pad)
+                score_as_alone(found.eval(), pad)
 
 
 def unwrapped(accelerator: Any, model: Any) -> Any:

@@ -150,7 +150,8 @@ def test_adapters_drop_nothing_out(adapter: str) -> None:
 
 
 def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
-    lora = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", lora_dropout=0.3)
+    """It starts as a copy of the policy's."""
+    lora = copy.deepcopy(ADAPTERS["lora"])
     assert read(adapted(lora, {"kl_ref": {"coef": 0.1, "reference": "ema", "decay": 0.9}})) == COMPARED
 
 

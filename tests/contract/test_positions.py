@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig
 from support import families, tiny
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
 from trl import GRPOTrainer
 
 from entropostat.recipe.blocks import Critic
@@ -164,6 +164,17 @@ def test_positions_count_from_the_first_token() -> None:
 def test_positions_are_given_where_they_matter(family: str, rope: Any, expected: int | None) -> None:
     changes = {} if rope is None else {"rope_parameters": rope}
     assert threshold(families.policy(family, **changes)) == expected
+
+
+def test_a_model_of_images_and_text_gets_none() -> None:
+    """Whatever its text part embeds: its forward may want positions of several dimensions."""
+
+    class Seeing(torch.nn.Module):
+        config = LlavaConfig(text_config=families.config("gpt2"))
+
+        def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> None: ...
+
+    assert threshold(Seeing()) is None
 
 
 def test_a_scale_by_position_matters_beyond_its_length() -> None:
