@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig
 from support import families, tiny
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import AutoConfig, AutoModelForCausalLM, LlavaConfig
 from trl import GRPOTrainer
 
 from entropostat.recipe.blocks import Critic
