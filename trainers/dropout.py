@@ -77,7 +77,7 @@ class Still:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._config, name, value)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """So that it passes for a configuration of the original's kind."""
         return type(self._config)

@@ -71,7 +71,7 @@ class RewardModelMixin:
         super().__init__(*args, **kwargs)
         for model, pad in zip(self.reward_funcs, pads, strict=False):  # environments bring further rewards
             if isinstance(found := unwrapped(self.accelerator, model), PreTrainedModel):
-                score_as_alone(found.eval(), pad)
+                score_as_alone(found.train(False), pad)
 
 
 def unwrapped(accelerator: Any, model: Any) -> Any:
