@@ -87,6 +87,7 @@ class AnchorCallback(TrainerCallback, ExportableState):
         # A new adapter is drawn at random: without the fork, rollouts would be others than with `initial`.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             model.add_adapter("ref", model.peft_config[model.active_adapter])
+        self.trainer.turn_dropout_off()  # which the new adapter has anew
         for _, policy, reference in self.pairs():
             reference.data.copy_(policy.data)
 

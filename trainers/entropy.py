@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropostat.trainers.positions import position_ids
+
 ELEMENTS = 1 << 26
 """Logits held at once: 256 MB in float32."""
 
@@ -26,7 +28,7 @@ def completion_entropy(model: Any, ids: Tensor, attention: Tensor, width: int) -
     for part, mask in zip(ids.split(rows), attention.split(rows), strict=True):
         options: dict[str, Any] = {"use_cache": False}
         if "position_ids" in parameters:
-            options["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+            options["position_ids"] = position_ids(mask)
         if "logits_to_keep" in parameters:
             options["logits_to_keep"] = length + 1
         logits = model(input_ids=part, attention_mask=mask, **options).logits[:, -length - 1 : -1]

@@ -23,6 +23,7 @@ from entropostat.data.example import Example
 from entropostat.reward.scoring import Completion, Scorer
 from entropostat.reward.verifiers.model import RewardModel
 from entropostat.trainers.models import unreachable
+from entropostat.trainers.reward_padding import configured_pad, score_as_alone
 
 
 @dataclass
@@ -74,10 +75,9 @@ class Classifier:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False)), True
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """(N,) scores of N rows of ids, padded on the right: a classification head reads the last token."""
+        """(N,) scores of N rows of ids, padded on the right, where positions stay as they are (see reward_padding.py)."""
         longest = max(map(len, rows))
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=self.model.device)
+        ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.model.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.model.device)
         attention = (torch.arange(longest, device=self.model.device) < lengths[:, None]).long()
         logits: Tensor = self.model(input_ids=ids, attention_mask=attention).logits
@@ -107,11 +107,7 @@ def load_reward_model(
             path, config=config, dtype=dtype, output_loading_info=True, **options
         )
     check_outputs(term, path, config, report, key)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.pad_token is None:
-        raise ValueError(f"{key}.path: the tokenizer of {path} has neither a padding nor an end token; save one")
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    score_as_alone(model, configured_pad(model))
     model.requires_grad_(False).eval().to(device if term.device is None else term.device)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
     return Classifier(term, model, tokenizer, term.max_length or min(positions, tokenizer.model_max_length))

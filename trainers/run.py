@@ -112,6 +112,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         peft_config=peft_config(recipe),
         objective=control,
         optimizer=recipe.optimizer,
+        dropout=recipe.model.dropout,
         shaping=recipe.shaping,
         faults=recipe.faults,
         stop=stop,

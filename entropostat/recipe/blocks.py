@@ -60,7 +60,9 @@ class Peft(Block):
 
     r: int = Field(16, ge=1, description="rank")
     lora_alpha: int = Field(32, ge=1, description="scale: alpha / r")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapter's input")
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout on the adapter's input; read where model.dropout is keep"
+    )
     target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
 
 
@@ -73,6 +75,11 @@ class Model(Block):
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field("float32", description="of the master weights")
     attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+    dropout: Literal["off", "keep"] = Field(
+        "off",
+        description="of every kind, in policy, reference and critic; keep: as the model and its adapters have it, though the "
+        "policy that is trained is then not the one that sampled",
+    )
     peft: Peft | None = Field(None, description="LoRA adapters; null: all weights are trained")
 
 

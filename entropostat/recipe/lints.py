@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from entropostat.recipe import anchor_lints, batch_lints, critic_lints, generation_lints, reward_lints, step_lints
+from entropostat.recipe import (
+    anchor_lints,
+    batch_lints,
+    critic_lints,
+    generation_lints,
+    model_lints,
+    reward_lints,
+    step_lints,
+)
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.facts import corrected_sampler, info, knobs, metrics, option
@@ -38,7 +46,7 @@ def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
     found = [lint for rule in RULES for lint in rule(Case(recipe, sizes))]
     found += batch_lints.lints(recipe, sizes) + anchor_lints.lints(recipe, sizes) + step_lints.lints(recipe)
     found += critic_lints.lints(recipe, sizes) + reward_lints.lints(recipe)
-    found += generation_lints.lints(recipe)
+    found += generation_lints.lints(recipe) + model_lints.lints(recipe)
     return sorted(found, key=lambda lint: LEVELS.index(lint.level))
 
 

@@ -53,6 +53,7 @@ OWNED: dict[str, str] = {
     "eval_steps": "evaluate.every",
     "eval_on_start": "evaluate.every",
     "resume_from_checkpoint": "entropostat train --resume",
+    "disable_dropout": "model.dropout",
     "model_init_kwargs": "model.dtype, model.attn_implementation and model.revision",
 }
 

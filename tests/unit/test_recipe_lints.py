@@ -121,6 +121,9 @@ CASES = {
     ),
     "one completion": (("trainer.num_generations=1",), "error", "trainer.num_generations"),
     "broken groups": (("trainer.num_generations=7",), "error", "trainer.num_generations"),
+    "dropout that is kept": (("model.dropout=keep", "model.peft={lora_dropout: 0.1}"), "warning", "model.dropout"),
+    "dropout that is not read": (("model.peft={lora_dropout: 0.1}",), "warning", "model.peft.lora_dropout"),
+    "noise on embeddings": (("trainer.neftune_noise_alpha=5",), "warning", "trainer.neftune_noise_alpha"),
     "two sizes of a generation": (("trainer.generation_batch_size=256",), "error", "trainer.generation_batch_size"),
     "updates that mix generations": (
         ("trainer.gradient_accumulation_steps=3",),
