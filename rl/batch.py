@@ -10,16 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropostat.rl.needs import STATISTICS
 from entropostat.rl.reduce import LOCAL, Reducer
 
 LIMIT = 60.0
 """exp(LIMIT) is finite in float32, and far beyond any ratio that means something."""
-
-STATISTICS = (
-    *("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy"),
-    *("min_p_logp", "min_p_ids", "min_p_probs", "soft_logp"),
-)
-"""Batch fields that only a pass over the vocabulary gives."""
 
 Metrics = dict[str, Tensor]
 """0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name."""

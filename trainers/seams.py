@@ -19,8 +19,9 @@ from torch import Tensor
 
 from entropostat.recipe.blocks import Optimizer
 from entropostat.recipe.signals import REF_ENTROPY
-from entropostat.rl.batch import STATISTICS, Extra, TokenBatch
+from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.rl.control import Control, watches
+from entropostat.rl.needs import SCORED
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.callbacks import ControlCallback
@@ -110,7 +111,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         needs = self._rollout_needs
         old_logps = output.get("old_per_token_logps")
         scored = self._scored[0] if old_logps is not None and self._scored else {}
-        if (old_logps is None and "old_logps" in needs) or needs & {"old_entropy", *STATISTICS} - set(scored):
+        have = {*scored, *(() if old_logps is None else ("old_logps",))}
+        if (needs & SCORED) - have:
             old_logps = score_tokens(self, output)
             scored = self._scored[-1]
         mask = completion_mask(output)

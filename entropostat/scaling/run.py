@@ -12,13 +12,11 @@ from entropostat.recipe.blocks import Critic, Peft
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.recipe import Recipe
+from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape
 
 PROMPT = 512
 """Tokens of a prompt where nothing in the recipe bounds them."""
-
-OWN_PASS = frozenset({"sum_p2", "sum_p2_logp", "nucleus_entropy", "lse", "logit", "max_logp"})
-"""Needs that TRL's head does not give: our own tiled pass over the vocabulary runs beside it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Run:
     radius: bool = False
     critic: Critic | None = None
     own_pass: bool = False
+    """TRL's head does not give all that is read: our own tiled pass over the vocabulary runs beside it."""
     scored: int = 0
     """Forwards over a whole generation besides training's: old log-probs, and the reference's apart from these."""
     buffered: int = 4
@@ -132,9 +131,9 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         evaluated_reference=recipe.evaluate.reference and (not reference or bool(movements & {"ema", "reset"})),
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
-        own_pass=bool(asked & OWN_PASS),
+        own_pass=not asked.isdisjoint(STATISTICS),
         scored=any(why.startswith("old") for why in forwards),
-        buffered=4 + len(rollout_needs(recipe)),
+        buffered=4 + sum(width(recipe, name) for name in rollout_needs(recipe)),
         vllm=value("vllm_mode") if value("use_vllm") else "",
         vllm_share=value("vllm_gpu_memory_utilization"),
         vllm_sleeps=value("vllm_enable_sleep_mode"),
@@ -142,6 +141,12 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         gathers=value("ds3_gather_for_generation"),
         gpu=None if gigabytes is None else round(gigabytes * 2**30),
     )
+
+
+def width(recipe: Recipe, field: str) -> int:
+    """Numbers of a batch field for one token: a proxy distribution has as many as it may have entries."""
+    tops = [option(term, slot, "top_k") for slot, term in recipe.terms]
+    return max(top for top in tops if top) if field in ("min_p_ids", "min_p_probs") else 1
 
 
 def prompt_tokens(recipe: Recipe) -> tuple[int, str]:
