@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
-from accelerate.utils import DummyOptim, is_peft_model
+from accelerate.utils import is_peft_model
+from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 from torch import Tensor
 
 from entropostat.recipe.blocks import Critic as CriticBlock

@@ -30,6 +30,7 @@ from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
+from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
@@ -75,6 +76,8 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 
 def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
     """The trainer with its callbacks, and the run folder with its first records."""
+    if lacking := list(missing(recipe)):
+        raise ImportError(str(lacking[0]))
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
     check_world(config.world_size)
