@@ -23,6 +23,7 @@ from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.critic import combine, value_loss
+from entropostat.trainers.adapter import opened_from
 from entropostat.trainers.critic import FILE, CriticTap, set_apart, without_critic
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.grpo import EntropyGRPOTrainer
@@ -61,7 +62,7 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
             )
         # After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too.
         self._values = CriticTap(innermost(self.model), self.critic_block, self.args.seed)
-        start = Path(innermost(self.model).config._name_or_path)
+        start = opened_from(self.model, innermost(self.model))
         if (start / FILE).is_file():
             self._values.load(start)
         if self.use_vllm:

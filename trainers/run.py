@@ -105,7 +105,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
 
     trainer = make_trainer(
         recipe,
-        model=load_policy(recipe, path),
+        model=load_policy(recipe, path, sharded=is_zero3(config)),
         reward_funcs=scorer.functions,
         args=config,
         train_dataset=to_dataset(order.examples, recipe.data.system, order.sources),
@@ -204,9 +204,15 @@ def pretraining_line(step: int, steps: int, loss: float) -> None:
         print(f"pre-training the quickstart policy: step {step}/{steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
 
 
-def load_policy(recipe: Recipe, path: str) -> Any:
+def load_policy(recipe: Recipe, path: str, sharded: bool = False) -> Any:
+    """``sharded``: by ZeRO-3, which gathers weights of one precision only, so that an adapter keeps the model's."""
     block = recipe.model
-    return load_model(path, dtype=block.dtype, attn_implementation=block.attn_implementation, revision=block.revision)
+    how = {"dtype": block.dtype, "attn_implementation": block.attn_implementation, "revision": block.revision}
+    return load_model(path, **how, upcast=not sharded)
+
+
+def is_zero3(config: GRPOConfig) -> bool:
+    return config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3
 
 
 def peft_config(recipe: Recipe) -> Any:

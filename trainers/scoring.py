@@ -10,6 +10,8 @@ from torch import Tensor
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import add_fused_lm_head
 
+from entropostat.trainers.adapter import REFERENCE
+
 VISION = (
     "pixel_values",
     "image_grid_thw",
@@ -34,7 +36,7 @@ def scores_reference(trainer: Any, model: Any) -> bool:
     from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, there where adapters are
 
     layer = next((m for m in model.modules() if isinstance(m, BaseTunerLayer)), None)
-    return layer is not None and (layer.disable_adapters or "ref" in layer.active_adapters)
+    return layer is not None and (layer.disable_adapters or REFERENCE in layer.active_adapters)
 
 
 def scoring_entropies(trainer: Any) -> Tensor:

@@ -56,7 +56,7 @@ class Package(Block):
 
 
 class Peft(Block):
-    """LoRA adapters; the frozen base model is then the reference."""
+    """New LoRA adapters; the frozen base model is then the reference."""
 
     r: int = Field(16, ge=1, description="rank")
     lora_alpha: int = Field(32, ge=1, description="scale: alpha / r")
@@ -67,13 +67,13 @@ class Peft(Block):
 class Model(Block):
     """The policy that training starts from: exactly one of path, build and package."""
 
-    path: str | None = Field(None, description="hub id or local folder")
+    path: str | None = Field(None, description="hub id or local folder; of a LoRA adapter: it goes on being trained")
     build: Build | None = Field(None, description="built and pre-trained by the project")
     package: Package | None = Field(None, description="weights that a Python package ships")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field("float32", description="of the master weights")
     attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
-    peft: Peft | None = Field(None, description="LoRA adapters; null: all weights are trained")
+    peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
 
 
 class Stage(Block):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from entropostat.catalog import TermInfo, load
+from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.signals import OLD_ENTROPY, REFERENCE
@@ -136,7 +137,9 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     if reads_reference(recipe):
         moves = any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms)
         how = "adapters switched off" if recipe.model.peft else "a frozen copy of the model"
+        if of_model(recipe.model) is not None:
+            how = "a frozen copy of the adapter"
         if moves:
-            how = f"a second {'adapter' if recipe.model.peft else 'model'} that follows the policy"
+            how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
         found.append(f"reference log-probs: {how}")
     return found

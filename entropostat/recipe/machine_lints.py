@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.packages import missing, missing_engine
 from entropostat.recipe.recipe import Recipe
 
 
@@ -18,5 +17,3 @@ def lints(recipe: Recipe) -> Iterator[Lint]:
             "fsdp2 needs GPUs, and this machine has none: accelerate would quietly run ddp on its CPUs",
             "`entropostat launch` refuses it here; use ddp or zero3 on a CPU",
         )
-    for package in (*missing(recipe), *missing_engine(recipe)):
-        yield Lint("note", package.key, f"{package.message}, which is not installed on this machine", package.fix)

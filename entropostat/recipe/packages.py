@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from entropostat.recipe.adapter import of_model
 from entropostat.recipe.recipe import Recipe
 
 
@@ -24,6 +25,7 @@ def missing(recipe: Recipe) -> Iterator[Missing]:
     """What training in one process takes."""
     for key, wanted, package in (
         ("model.peft", recipe.model.peft is not None, "peft"),
+        ("model.path: an adapter", of_model(recipe.model) is not None, "peft"),
         ("trainer.use_vllm", recipe.trainer.get("use_vllm"), "vllm"),
         ("tracking.trackio", recipe.tracking.trackio is not None, "trackio"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
@@ -52,4 +53,21 @@ def masked_away(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (weightless, unjudged, scaled_away, masked_away)
+def built_on_an_adapter(recipe: Recipe) -> Iterator[Lint]:
+    for term in recipe.reward:
+        if term.options.get("build") is not None and of_model(recipe.model) is not None:
+            yield Lint(
+                "error",
+                f"reward.{term.name}.build",
+                "starts from all weights of the policy, and model.path is an adapter",
+                "merge the adapter into its base and give the whole model, or give the reward model's `path`",
+            )
+
+
+RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (
+    weightless,
+    unjudged,
+    scaled_away,
+    masked_away,
+    built_on_an_adapter,
+)

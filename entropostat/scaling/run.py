@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Literal
 
+from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.blocks import Critic, Peft
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
@@ -44,6 +45,9 @@ class Run:
     checkpointing: bool = True
     muon: bool = False
     peft: Peft | None = None
+    """The adapter that is trained."""
+    started: bool = False
+    """It is one that the recipe starts from: the reference is a copy of it, and not the model without it."""
     reference: bool = False
     moving: Literal["", "ema", "reset"] = ""
     evaluated_reference: bool = False
@@ -107,6 +111,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
     bf16, fp16 = recipe.trainer.get("bf16", model.dtype == "bfloat16"), value("fp16")
     forwards = extra_forwards(recipe, sizes)
     movements = {option(term, slot, "reference") for slot, term in recipe.terms}
+    moves = bool(movements & {"ema", "reset"})
     gigabytes = recipe.launch.gpu_memory
     reference = reads_reference(recipe)
     asked = needs(recipe) | rollout_needs(recipe)
@@ -125,10 +130,11 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         mixed=bool(bf16 or fp16),
         checkpointing=value("gradient_checkpointing"),
         muon=recipe.optimizer.muon is not None,
-        peft=model.peft,
+        peft=lora(model),
+        started=of_model(model) is not None,
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",
-        evaluated_reference=recipe.evaluate.reference and (not reference or bool(movements & {"ema", "reset"})),
+        evaluated_reference=recipe.evaluate.reference and (not reference or moves or lora(model) is not None),
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
         own_pass=not asked.isdisjoint(STATISTICS),
