@@ -64,6 +64,10 @@ class TokenBatch:
     old_entropy: Tensor | None = None
     rewards: Tensor | None = None
     """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    reward_parts: Tensor | None = None
+    """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
+    reward_weights: tuple[float, ...] | None = None
+    """F numbers."""
     old_values: Tensor | None = None
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None

@@ -124,6 +124,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
             **scored,
             ref_logps=output.get("ref_per_token_logps"),
             rewards=rewards,
+            reward_parts=self._rewards_per_func[mine],
+            reward_weights=tuple(self.reward_weights.tolist()),
             groups=(uids // size)[mine],
             uids=uids[mine],
             answers=None if answers is None else tuple(answers),

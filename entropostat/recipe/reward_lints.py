@@ -64,10 +64,24 @@ def built_on_an_adapter(recipe: Recipe) -> Iterator[Lint]:
             )
 
 
+def each_by_itself(recipe: Recipe) -> Iterator[Lint]:
+    base = recipe.objective["advantages"][0]
+    if base.kind != "gdpo":
+        return
+    key = f"objective.advantages.{base.name}"
+    if recipe.shaping.active:
+        message = "normalises each reward by itself, and shaping changes their sum, which it does not read"
+        yield Lint("error", key, message, "leave shaping out, or use grpo")
+    if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
+        message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
+        yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
+
+
 RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (
     weightless,
     unjudged,
     scaled_away,
     masked_away,
     built_on_an_adapter,
+    each_by_itself,
 )
