@@ -19,6 +19,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from entropostat.rl.needs import Condition, Need
 from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry
 
 FILE = Path(__file__).with_name("catalog.json")
@@ -41,6 +42,8 @@ class FieldInfo:
     choices: tuple[str, ...] | None = None
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """``low`` and ``high`` inclusive, ``above`` and ``below`` exclusive."""
+    only: tuple[Condition, ...] = ()
+    """Where the key has an effect; empty: everywhere."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class TermInfo:
     paper: str
     reference: str
     clock: str
-    needs: tuple[str, ...]
-    rollout_needs: tuple[str, ...]
+    needs: tuple[Need, ...]
+    rollout_needs: tuple[Need, ...]
     provides: Mapping[str, str]
     fields: tuple[FieldInfo, ...]
     tokenwise: bool = False
@@ -117,12 +120,21 @@ def from_json(text: str) -> Catalog:
 
 
 def _read_term(entry: dict[str, Any]) -> TermInfo:
-    tuples = {key: tuple(entry[key]) for key in ("needs", "rollout_needs")}
-    return TermInfo(**{**entry, **tuples, "fields": tuple(map(_read_field, entry["fields"]))})
+    needs = {key: tuple(map(_read_need, entry[key])) for key in ("needs", "rollout_needs")}
+    return TermInfo(**{**entry, **needs, "fields": tuple(map(_read_field, entry["fields"]))})
+
+
+def _read_need(entry: dict[str, Any]) -> Need:
+    return Need(tuple(entry["fields"]), _read_conditions(entry["conditions"]))
+
+
+def _read_conditions(entries: list[dict[str, Any]]) -> tuple[Condition, ...]:
+    return tuple(Condition(**entry) for entry in entries)
 
 
 def _read_field(entry: dict[str, Any]) -> FieldInfo:
-    return FieldInfo(**{**entry, "choices": None if entry["choices"] is None else tuple(entry["choices"])})
+    choices = None if entry["choices"] is None else tuple(entry["choices"])
+    return FieldInfo(**{**entry, "choices": choices, "only": _read_conditions(entry["only"])})
 
 
 def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
@@ -139,8 +151,8 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
         paper=info.paper,
         reference=info.reference,
         clock=info.clock,
-        needs=tuple(sorted(info.needs)),
-        rollout_needs=tuple(sorted(info.rollout_needs)),
+        needs=info.needs,
+        rollout_needs=info.rollout_needs,
         provides=dict(info.provides),
         fields=tuple(fields),
         tokenwise=bool(getattr(cls, "tokenwise", False)),
@@ -162,6 +174,7 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
         fixed=slot not in CONTROLLED_SLOTS or "float" not in kind.split("|") or bool(f.metadata.get("fixed")),
         choices=f.metadata.get("choices") or _choices(hint),
         limits={key: f.metadata[key] for key in LIMITS if key in f.metadata},
+        only=f.metadata.get("only", ()),
     )
 
 

@@ -11,16 +11,11 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import STATISTICS
 from entropostat.rl.reduce import LOCAL, Reducer
 
 LIMIT = 60.0
 """exp(LIMIT) is finite in float32, and far beyond any ratio that means something."""
-
-STATISTICS = (
-    *("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy"),
-    *("min_p_logp", "min_p_ids", "min_p_probs", "soft_logp"),
-)
-"""Batch fields that only a pass over the vocabulary gives."""
 
 Metrics = dict[str, Tensor]
 """0-dim tensors, already meaningful on their own; the composer prefixes the keys with the term's name. measured.py says how
@@ -71,6 +66,10 @@ class TokenBatch:
     old_entropy: Tensor | None = None
     rewards: Tensor | None = None
     """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    reward_parts: Tensor | None = None
+    """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
+    reward_weights: tuple[float, ...] | None = None
+    """F numbers."""
     old_values: Tensor | None = None
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None

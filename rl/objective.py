@@ -9,13 +9,14 @@ correction. Every weight and penalty sees A and m, never W A and never another t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import STATISTICS, Metrics, Stats, TokenBatch
+from entropostat.rl.batch import Metrics, Stats, TokenBatch
+from entropostat.rl.needs import STATISTICS, read
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, SCALARS, WEIGHTS, Registry
 from entropostat.rl.vocab_sums import CONSTANT, OUTPUTS, Wanted
@@ -38,13 +39,17 @@ class Part:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Batch fields read in the loss; ``also_needs`` are those that only some settings of the term read."""
-        return frozenset((*self.term.info.needs, *getattr(self.term, "also_needs", ())))
+        """Batch fields read in the loss at the options of the term."""
+        return read(self.term.info.needs, self._options)
 
     @property
     def rollout_needs(self) -> frozenset[str]:
         """Likewise, once per generation."""
-        return frozenset((*self.term.info.rollout_needs, *getattr(self.term, "also_rollout_needs", ())))
+        return read(self.term.info.rollout_needs, self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {f.name: getattr(self.term, f.name) for f in fields(self.term)}
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,7 @@ class Objective:
     @property
     def rollout_needs(self) -> frozenset[str]:
         """Batch fields that the rollout phase reads."""
-        parts = [*self.advantages, *(p for p in self.parts if p.scope == "rollout" or hasattr(p.term, "request"))]
-        return frozenset().union(*(part.rollout_needs for part in parts))
+        return frozenset().union(*(part.rollout_needs for part in self.parts))
 
     @property
     def sampler(self) -> Part | None:

@@ -101,7 +101,7 @@ def world_of(reducer: Reducer) -> int:
 
 
 def group_matrix(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) values by group: ``(groups, largest group)`` padded with NaN, and the (N, 2) place of each value in it.
+    """(N, ...) values by group: ``(groups, largest group, ...)`` padded with NaN, and the (N, 2) place of each in it.
 
     Members keep their order, and groups are ordered by id, so that full groups that arrive in order give exactly
     ``x.view(-1, G)``: the layout in which TRL normalises, bit for bit.
@@ -111,7 +111,8 @@ def group_matrix(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     starts = counts.cumsum(0) - counts
     column = torch.empty_like(index)
     column[order] = torch.arange(index.numel(), device=x.device) - starts[index[order]]
-    matrix = torch.full((counts.numel(), int(counts.max())), torch.nan, dtype=x.dtype, device=x.device)
+    shape = (counts.numel(), int(counts.max()), *x.shape[1:])
+    matrix = torch.full(shape, torch.nan, dtype=x.dtype, device=x.device)
     matrix[index, column] = x
     return matrix, torch.stack([index, column], dim=1)
 
@@ -126,9 +127,11 @@ def all_groups(x: Tensor, groups: Tensor | None, reducer: Reducer) -> tuple[Tens
         return *group_matrix(x, ids), slice(0, x.shape[0])
     rank = torch.full_like(ids, rank_of(reducer))
     # One collective: float64 holds every value, id and rank exactly.
-    pooled, every, ranks = reducer.gather(torch.stack([x.double(), ids.double(), rank.double()], dim=1)).unbind(1)
+    columns = [ids.double().unsqueeze(1), rank.double().unsqueeze(1), x.double().reshape(x.shape[0], -1)]
+    pooled = reducer.gather(torch.cat(columns, dim=1))
+    every, ranks, values = pooled[:, 0].long(), pooled[:, 1], pooled[:, 2:].to(x.dtype).reshape(-1, *x.shape[1:])
     start = int((ranks < rank_of(reducer)).sum())
-    return *group_matrix(pooled.to(x.dtype), every.long()), slice(start, start + x.shape[0])
+    return *group_matrix(values, every), slice(start, start + x.shape[0])
 
 
 def nan_std(x: Tensor, dim: int | None = None) -> Tensor:

@@ -11,6 +11,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar
 
+from entropostat.rl.needs import Condition, Need, When, declared
+
 T = TypeVar("T")
 Clock = Literal["step", "rollout"]
 
@@ -25,10 +27,10 @@ class Info:
     slot: str
     name: str
     paper: str
-    needs: frozenset[str]
+    needs: tuple[Need, ...]
     """Batch fields read in the loss."""
-    rollout_needs: frozenset[str]
-    """Batch fields read once per generation (``scope: rollout``, rollout-phase advantages)."""
+    rollout_needs: tuple[Need, ...]
+    """Batch fields read once per generation."""
     clock: Clock
     reference: str
     provides: Mapping[str, str]
@@ -45,17 +47,18 @@ def option(
     doc: str = "",
     fixed: bool = False,
     factory: Callable[[], Any] | None = None,
+    only: When | None = None,
 ) -> Any:
     """A field of a term: its default, its range and its one-line meaning, stated here and nowhere else.
 
     ``low`` and ``high`` are inclusive, ``above`` and ``below`` exclusive. A float field takes a number or a
-    controller unless ``fixed``.
+    controller unless ``fixed``. ``only``: where it has an effect.
     """
     limits = {"low": low, "high": high, "above": above, "below": below}
     metadata: dict[str, Any] = {key: value for key, value in limits.items() if value is not None}
     if choices is not None:
         metadata["choices"] = tuple(choices)
-    metadata |= {"doc": doc, "fixed": fixed}
+    metadata |= {"doc": doc, "fixed": fixed, "only": () if only is None else only.conditions}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
@@ -104,15 +107,18 @@ class Registry:
         name: str,
         *,
         paper: str,
-        needs: Iterable[str] = (),
-        rollout_needs: Iterable[str] = (),
+        needs: Iterable[str | Need] = (),
+        rollout_needs: Iterable[str | Need] = (),
         clock: Clock = "step",
         reference: str = "",
         provides: Mapping[str, str] | None = None,
     ) -> Callable[[type[T]], type[T]]:
-        """Add a term. ``paper`` is its citation, ``needs`` and ``rollout_needs`` the batch fields that the trainer must
-        fill, ``reference`` the code that its golden vectors were recorded from, ``provides`` its metrics and their
-        meaning. ``clock`` says when a controlled field is resolved: before a generation or before an optimizer step.
+        """Add a term. ``paper`` is its citation, ``reference`` the code that its golden vectors were recorded from,
+        ``provides`` its metrics and their meaning. ``clock`` says when a controlled field is resolved: before a
+        generation or before an optimizer step.
+
+        ``needs`` are the batch fields that the trainer must fill in the loss, ``rollout_needs`` once per generation, which
+        may cost a forward. What only some settings read stands under a condition: ``when(scope="rollout").needs(...)``.
         """
 
         def add(cls: type[T]) -> type[T]:
@@ -124,12 +130,15 @@ class Registry:
                 slot=self.slot,
                 name=name,
                 paper=paper,
-                needs=frozenset(needs),
-                rollout_needs=frozenset(rollout_needs),
+                needs=declared(needs),
+                rollout_needs=declared(rollout_needs),
                 clock=clock,
                 reference=reference,
                 provides=dict(provides or {}),
             )
+            conditions = [c for need in (*info.needs, *info.rollout_needs) for c in need.conditions]
+            for condition in [*conditions, *(c for f in fields(cls) for c in f.metadata.get("only", ()))]:
+                _check_condition(f"{self.slot}/{name}", condition, fields(cls))
             cls.info = info  # type: ignore[attr-defined]
             self._terms[name] = cls
             return cls
@@ -166,6 +175,16 @@ class Registry:
         term = cls(**(options or {}))
         check(term)
         return term
+
+
+def _check_condition(term: str, condition: Condition, known: Iterable[Field[Any]]) -> None:
+    """A condition that can never hold, or that a controller could move, is a mistake of the registration."""
+    options = {f.name: f for f in known}
+    if condition.option not in options:
+        raise ValueError(f"{term}: {unknown('option in a condition', condition.option, options)}")
+    choices = options[condition.option].metadata.get("choices", ())
+    if condition.value is not None and not isinstance(condition.value, bool) and condition.value not in choices:
+        raise ValueError(f"{term}: the condition '{condition}' names no choice of that option")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from transformers.trainer_callback import ExportableState
 
 from entropostat.rl.control import Control
 from entropostat.rl.penalties.kl_ref import KLRef
+from entropostat.trainers.adapter import REFERENCE
 from entropostat.trainers.callbacks import saved_state
 from entropostat.trainers.shards import cut, refresh, share, whole
 
@@ -74,6 +75,7 @@ class AnchorCallback(TrainerCallback, ExportableState):
         self._averages: dict[str, Tensor] = {}
         if term is not None and trainer.ref_model is None:
             self._add_reference_adapter()
+        self._match_precision()
 
     @property
     def moves(self) -> bool:
@@ -82,14 +84,20 @@ class AnchorCallback(TrainerCallback, ExportableState):
     def _add_reference_adapter(self) -> None:
         """A copy of the policy's adapter under the name that TRL scores; made by TRL itself for a trained adapter."""
         model, device = self.trainer.model, self.trainer.accelerator.device
-        if "ref" in model.peft_config:
+        if REFERENCE in model.peft_config:
             return
         # A new adapter is drawn at random: without the fork, rollouts would be others than with `initial`.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            model.add_adapter("ref", model.peft_config[model.active_adapter])
+            model.add_adapter(REFERENCE, model.peft_config[model.active_adapter])
         self.trainer.turn_dropout_off()  # which the new adapter has anew
         for _, policy, reference in self.pairs():
             reference.data.copy_(policy.data)
+
+    def _match_precision(self) -> None:
+        """A second adapter is made in float32 whatever the first one has: then the two would differ by its rounding."""
+        if REFERENCE in getattr(self.trainer.model, "peft_config", {}):
+            for _, policy, reference in self.pairs():
+                reference.data = reference.data.to(policy.dtype)
 
     def pairs(self) -> list[tuple[str, Any, Any]]:
         """(name, parameter of the policy, parameter of the reference), as often as the policy has trainable ones."""
@@ -98,7 +106,7 @@ class AnchorCallback(TrainerCallback, ExportableState):
         if is_peft_model(policy):
             part = f".{policy.active_adapter}."
             own = {name: p for name, p in policy.named_parameters() if part in name}
-            return [(name, p, policy.get_parameter(name.replace(part, ".ref."))) for name, p in own.items()]
+            return [(name, p, policy.get_parameter(name.replace(part, f".{REFERENCE}."))) for name, p in own.items()]
         reference = dict(unwrap(self.trainer.ref_model).named_parameters())
         # A critic has no reference.
         return [(name, p, reference[name]) for name, p in policy.named_parameters() if name in reference]

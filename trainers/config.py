@@ -47,6 +47,9 @@ def owned_fields(control: Control) -> dict[str, Any]:
     if objective.advantages and hasattr(objective.advantages[0].term, "scale"):
         # Ours replace TRL's advantages; the same scaling keeps its logged std and zero-std share meaningful.
         fields["scale_rewards"] = objective.advantages[0].term.scale
+    if objective.advantages:
+        first = objective.advantages[0].term
+        fields["multi_objective_aggregation"] = getattr(first, "multi_objective_aggregation", "sum_then_normalize")
     return fields
 
 

@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from entropostat.recipe.blocks import Build
+from entropostat.trainers import adapter
 from entropostat.trainers.cache import cached, content_key, save_model
 from entropostat.trainers.pretrain import Progress, build_policy
 
@@ -41,17 +42,41 @@ def model_path(
 
 
 def load_model(
-    path: str | Path, *, dtype: str = "auto", attn_implementation: str | None = None, revision: str | None = None
-) -> PreTrainedModel:
-    """Open a causal language model from a folder or the Hub. Code from a repository is never run."""
-    with opening("model.path", path):
-        return AutoModelForCausalLM.from_pretrained(
-            str(path),
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-            attn_implementation=attn_implementation,
-            revision=revision or "main",
-            trust_remote_code=False,
-        )
+    path: str | Path,
+    *,
+    dtype: str = "auto",
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    upcast: bool = True,
+) -> Any:
+    """Open a causal language model from a folder or the Hub; an adapter on its base. Code from a repository is never run.
+
+    ``upcast`` is of an adapter, see ``open_adapter``.
+    """
+
+    def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
+        with opening(key, name):
+            return AutoModelForCausalLM.from_pretrained(
+                str(name),
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                attn_implementation=attn_implementation,
+                revision=revision or "main",
+                trust_remote_code=False,
+            )
+
+    found = adapter.find(path, revision)
+    if found is None:
+        return whole("model.path", path, revision)
+    key = adapter.base_key(found)
+    return adapter.open_adapter(found, lambda: whole(key, found.base, found.revision), upcast=upcast)
+
+
+def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | None]:
+    """(recipe's key, name, revision) of the whole model: an adapter's configuration is that of its base."""
+    found = adapter.find(path, revision)
+    if found is None:
+        return "model.path", str(path), revision
+    return adapter.base_key(found), found.base, found.revision
 
 
 @contextlib.contextmanager
@@ -78,15 +103,20 @@ def unreachable(key: str, path: str | Path, error: Exception) -> str | None:
 
 def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
     """Entries of the model's head: ln of it is the largest entropy there is. Reads the configuration alone."""
-    config = AutoConfig.from_pretrained(str(path), revision=revision or "main", trust_remote_code=False)
+    key, name, revision = configured(path, revision)
+    with opening(key, name):
+        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
     return int(config.get_text_config().vocab_size)
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Open a tokenizer for generation: it pads on the left, with the end token where it has no padding of its own."""
-    with opening("model.path", path):
+    found = adapter.find(path, revision)
+    with_its_own = found is not None and (found.folder / "tokenizer_config.json").is_file()
+    key, name, revision = ("model.path", str(path), revision) if with_its_own else configured(path, revision)
+    with opening(key, name):
         tokenizer = AutoTokenizer.from_pretrained(
-            str(path), revision=revision or "main", padding_side="left", trust_remote_code=False
+            name, revision=revision or "main", padding_side="left", trust_remote_code=False
         )
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from accelerate.utils import DummyOptim
+from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 

@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
-from accelerate.utils import DummyOptim, is_peft_model
+from accelerate.utils import is_peft_model
+from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 from torch import Tensor
 
 from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.critic import combine, value_loss
+from entropostat.trainers.adapter import opened_from
 from entropostat.trainers.buffer import KEY
 from entropostat.trainers.critic import FILE, CriticTap, set_apart, without_critic
 from entropostat.trainers.extra import Joined
@@ -61,7 +63,7 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
             )
         # After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too.
         self._values = CriticTap(innermost(self.model), self.critic_block, self.args.seed)
-        start = Path(innermost(self.model).config._name_or_path)
+        start = opened_from(self.model, innermost(self.model))
         if (start / FILE).is_file():
             self._values.load(start)
         if self.use_vllm:

@@ -30,6 +30,7 @@ from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
+from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
@@ -76,6 +77,8 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 
 def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
     """The trainer with its callbacks, and the run folder with its first records."""
+    if lacking := list(missing(recipe)):
+        raise ImportError(str(lacking[0]))
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
     check_world(config.world_size)
@@ -104,7 +107,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
 
     trainer = make_trainer(
         recipe,
-        model=load_policy(recipe, path),
+        model=load_policy(recipe, path, sharded=is_zero3(config)),
         reward_funcs=scorer.functions,
         args=config,
         train_dataset=to_dataset(order.examples, recipe.data.system, order.sources),
@@ -205,9 +208,15 @@ def pretraining_line(step: int, steps: int, loss: float) -> None:
         print(f"pre-training the quickstart policy: step {step}/{steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
 
 
-def load_policy(recipe: Recipe, path: str) -> Any:
+def load_policy(recipe: Recipe, path: str, sharded: bool = False) -> Any:
+    """``sharded``: by ZeRO-3, which gathers weights of one precision only, so that an adapter keeps the model's."""
     block = recipe.model
-    return load_model(path, dtype=block.dtype, attn_implementation=block.attn_implementation, revision=block.revision)
+    how = {"dtype": block.dtype, "attn_implementation": block.attn_implementation, "revision": block.revision}
+    return load_model(path, **how, upcast=not sharded)
+
+
+def is_zero3(config: GRPOConfig) -> bool:
+    return config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3
 
 
 def peft_config(recipe: Recipe) -> Any:

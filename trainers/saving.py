@@ -7,6 +7,7 @@ and the removal of old checkpoints wait until the new one has its name.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from entropostat import checkpoints
 from entropostat.atomic import sweep, whole_folder
+from entropostat.trainers.adapter import REFERENCE
 from entropostat.trainers.checkpoint import save_rank
 
 
@@ -92,6 +94,8 @@ def save_policy(trainer: Any, final: Path) -> None:
     wait, lead, sync = ranks.wait_for_everyone, trainer.args.should_save, ranks.is_local_main_process
     with whole_folder(final, wait=wait, lead=lead, sync=sync) as folder:
         trainer.save_model(str(folder), _internal_call=True)
+        if trainer.args.should_save:  # the reference of an adapter is another one, and no part of the policy
+            shutil.rmtree(folder / REFERENCE, ignore_errors=True)
     if trainer.args.push_to_hub:
         trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
+from accelerate.utils import is_peft_model
 from torch import Tensor
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import add_fused_lm_head
+
+from entropostat.trainers.adapter import REFERENCE
 
 VISION = (
     "pixel_values",
@@ -29,8 +31,12 @@ def scores_reference(trainer: Any, model: Any) -> bool:
     """Whether a forward of ``model`` is one of the reference: another model, or the policy's with its adapter off."""
     if model is not trainer.model:
         return True
+    if not is_peft_model(model):
+        return False
+    from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, there where adapters are
+
     layer = next((m for m in model.modules() if isinstance(m, BaseTunerLayer)), None)
-    return layer is not None and (layer.disable_adapters or "ref" in layer.active_adapters)
+    return layer is not None and (layer.disable_adapters or REFERENCE in layer.active_adapters)
 
 
 def scoring_entropies(trainer: Any) -> Tensor:

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from entropostat.recipe.blocks import Optimizer
 from entropostat.recipe.signals import REF_ENTROPY
-from entropostat.rl.batch import STATISTICS, Extra, TokenBatch
+from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.rl.control import Control, watches
 from entropostat.rl.measured import merged
+from entropostat.rl.needs import SCORED
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.buffer import KEY, packed, unpacked
@@ -112,7 +113,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         needs = self._rollout_needs
         old_logps = output.get("old_per_token_logps")
         scored = self._scored[0] if old_logps is not None and self._scored else {}
-        if (old_logps is None and "old_logps" in needs) or needs & {"old_entropy", *STATISTICS} - set(scored):
+        have = {*scored, *(() if old_logps is None else ("old_logps",))}
+        if (needs & SCORED) - have:
             old_logps = score_tokens(self, output)
             scored = self._scored[-1]
         mask = completion_mask(output)
@@ -124,6 +126,8 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
             **scored,
             ref_logps=output.get("ref_per_token_logps"),
             rewards=rewards,
+            reward_parts=self._rewards_per_func[mine],
+            reward_weights=tuple(self.reward_weights.tolist()),
             groups=(uids // size)[mine],
             uids=uids[mine],
             answers=None if answers is None else tuple(answers),

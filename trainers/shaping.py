@@ -30,6 +30,10 @@ class ShapingMixin:
         self.shaping = shaping or Shaping()
         if self.shaping.active and not self.thermostat.template.advantages:
             raise ValueError("shaping: TRL's own advantages would not see it; give the objective one, such as grpo")
+        if self.shaping.active and "reward_parts" in self.thermostat.template.rollout_needs:
+            raise ValueError(
+                "shaping: changes the sum of the rewards, and gdpo normalises each by itself; leave one out"
+            )
         self.moments = RunningMoments()
         """Of every reward of the run, on all ranks: each rank is given all of them, so that no two differ."""
         self._unshaped: Tensor | None = None

@@ -16,6 +16,7 @@ from entropostat.recipe.arithmetic import arithmetic, visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.lints import lints
+from entropostat.recipe.packages import missing, missing_engine
 
 EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
 """Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
@@ -33,6 +34,8 @@ def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, d
     gpus = visible_gpus()
     if not gpus and recipe.launch.strategy == "fsdp2":
         raise fail(Origin(display(recipe.path)), "launch.strategy", "fsdp2 needs GPUs; use ddp or zero3 on a CPU")
+    for package in (*missing(recipe), *missing_engine(recipe)):
+        raise fail(Origin(display(recipe.path)), package.key, f"{package.message}; {package.fix}")
     check_gpus(recipe, gpus)
     arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     words = command(recipe, arguments, gpus, os.environ)

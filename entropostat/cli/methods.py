@@ -71,9 +71,9 @@ def _page(term: TermInfo) -> Iterator[str]:
         yield f"paper: {term.paper}"
     if term.reference:
         yield f"reference: {term.reference}"
-    reads = sorted({*term.needs, *term.rollout_needs})
-    if reads:
-        yield f"reads: {', '.join(reads)}"
+    for phase, needs in (("at each update", term.needs), ("once per generation", term.rollout_needs)):
+        if needs:
+            yield f"reads {phase}: {'; '.join(map(str, needs))}"
     yield ""
     yield from term.doc.splitlines()
     if term.fields:

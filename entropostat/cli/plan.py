@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from entropostat.recipe import Recipe, load, machine_lints
+from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
 from entropostat.recipe.lints import lints
@@ -66,15 +67,17 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 
 def model(recipe: Recipe) -> str:
-    block = recipe.model
+    block, adapter = recipe.model, of_model(recipe.model)
     if block.path:
         what = block.path + (f" at {block.revision}" if block.revision else "")
+        what += f" on {adapter.named_base}" if adapter else ""
     elif block.package:
         what = f"{block.package.file} of the Python package {block.package.name}"
     else:
         assert block.build
         what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
-    peft = f", LoRA rank {block.peft.r}" if block.peft else ""
+    trained = lora(block)
+    peft = f", LoRA rank {trained.r}" if trained else ""
     return f"{what}, {block.dtype}{peft}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import reads_reference
 from entropostat.recipe.lint import Lint
@@ -135,7 +136,8 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
             "there is no reference model to update: no term reads one",
             "add kl_ref to objective.penalties",
         )
-    if recipe.model.dtype in ("bfloat16", "float16") and not recipe.model.peft and "zero" not in recipe.launch.strategy:
+    halves, sharded = recipe.model.dtype in ("bfloat16", "float16"), "zero" in recipe.launch.strategy
+    if halves and not sharded and lora(recipe.model) is None:
         yield Lint(
             "warning",
             "model.dtype",

@@ -56,7 +56,7 @@ class Package(Block):
 
 
 class Peft(Block):
-    """LoRA adapters; the frozen base model is then the reference."""
+    """New LoRA adapters; the frozen base model is then the reference."""
 
     r: int = Field(16, ge=1, description="rank")
     lora_alpha: int = Field(32, ge=1, description="scale: alpha / r")
@@ -69,7 +69,7 @@ class Peft(Block):
 class Model(Block):
     """The policy that training starts from: exactly one of path, build and package."""
 
-    path: str | None = Field(None, description="hub id or local folder")
+    path: str | None = Field(None, description="hub id or local folder; of a LoRA adapter: it goes on being trained")
     build: Build | None = Field(None, description="built and pre-trained by the project")
     package: Package | None = Field(None, description="weights that a Python package ships")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
@@ -80,7 +80,7 @@ class Model(Block):
         description="of every kind, in policy, reference and critic; keep: as the model and its adapters have it, though the "
         "policy that is trained is then not the one that sampled",
     )
-    peft: Peft | None = Field(None, description="LoRA adapters; null: all weights are trained")
+    peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
 
 
 class Stage(Block):

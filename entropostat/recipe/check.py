@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from entropostat.catalog import load
+from entropostat.recipe.adapter import AdapterError, of_model
 from entropostat.recipe.block import Block
 from entropostat.recipe.blocks import BLOCKS
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
@@ -195,6 +196,17 @@ def _model(root: Value, model: Any, problems: list[Problem]) -> None:
     if len(given) != 1:
         message = f"give exactly one of path, build and package, not {' and '.join(given) or 'none'}"
         problems.append(Problem(block.origin, "model", message))
+    try:
+        adapter = of_model(model)
+    except AdapterError as error:
+        problems.append(Problem(at(block, ("path",)).origin, "model.path", str(error)))
+    else:
+        if adapter is not None and model.peft is not None:
+            message = (
+                f"{model.path} is an adapter already, which goes on being trained; leave model.peft out, or merge the "
+                "adapter into its base and give the whole model"
+            )
+            problems.append(Problem(at(block, ("peft",)).origin, "model.peft", message))
     if model.build and model.build.hidden % model.build.heads:
         message = f"must be a multiple of model.build.heads ({model.build.heads}), not {model.build.hidden}"
         problems.append(Problem(at(block, ("build", "hidden")).origin, "model.build.hidden", message))

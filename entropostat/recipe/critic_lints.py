@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
@@ -74,7 +75,7 @@ def unsupported(recipe: Recipe) -> Iterator[Lint]:
             "pairs every weight of the policy with one of the reference, which has no critic",
             "add kl_ref: {coef: 0.0, reference: ema} to objective.penalties instead",
         )
-    if recipe.model.peft is not None and recipe.critic.trunk == "separate":
+    if lora(recipe.model) is not None and recipe.critic.trunk == "separate":
         yield Lint(
             "error",
             "critic.trunk",

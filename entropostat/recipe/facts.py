@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from entropostat.catalog import TermInfo, load
+from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
-from entropostat.recipe.signals import REFERENCE
+from entropostat.recipe.signals import OLD_ENTROPY, REFERENCE
 from entropostat.recipe.terms import Term
+from entropostat.rl.needs import SCORED, Need, read
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Knob:
     @property
     def reads(self) -> dict[str, str]:
         """Option -> the signal that it names: the one under control, and those that are only looked at."""
-        names = [f.name for f in load().terms["controllers"][self.controller].fields]
-        found = {name: self._option(name) for name in names if name == "signal" or name.endswith("_signal")}
+        fields = load().terms["controllers"][self.controller].fields
+        options = {f.name: self._option(f.name) for f in fields}
+        named = [f for f in fields if f.name == "signal" or f.name.endswith("_signal")]
+        found = {f.name: options[f.name] for f in named if all(c.holds(options) for c in f.only)}
         target = self.options.get("target")
         if isinstance(target, dict):
             (kind, options), *_ = target.items()
@@ -57,24 +62,32 @@ def option(term: Term, slot: str, key: str) -> Any:
     return term.options.get(key, declared.default if declared else None)
 
 
-def needs(recipe: Recipe) -> set[str]:
+def needs(recipe: Recipe) -> frozenset[str]:
     """Batch fields that the loss reads."""
-    return {need for slot, term in recipe.terms for need in info(slot, term).needs}
+    return frozenset().union(*(_read(slot, term, info(slot, term).needs) for slot, term in recipe.terms))
 
 
-def rollout_needs(recipe: Recipe) -> set[str]:
-    """Batch fields that are read once per generation."""
-    found: set[str] = set()
-    for slot, term in recipe.terms:
-        if slot == "advantages" or option(term, slot, "scope") == "rollout":
-            found |= rollout_needs_of(slot, term)
+def rollout_needs(recipe: Recipe) -> frozenset[str]:
+    """Batch fields that are read once per generation: by terms, by controllers, and by the trainer itself."""
+    own = {"old_logps"} if recipe.kind == "ppo" else set()
+    return frozenset(own).union(*rollout_readers(recipe).values())
+
+
+def rollout_readers(recipe: Recipe) -> dict[str, frozenset[str]]:
+    """Term or controlled field -> the batch fields that it reads once per generation."""
+    found = {term.name: _read(slot, term, info(slot, term).rollout_needs) for slot, term in recipe.terms}
+    for knob in knobs(recipe):
+        found[knob.key] = frozenset({"old_entropy"} if OLD_ENTROPY & set(knob.reads.values()) else ())
     return found
 
 
-def rollout_needs_of(slot: str, term: Term) -> set[str]:
-    """Those of one term: a divergence in the reward reads the reference beside what the term always reads."""
-    divergent = slot == "advantages" and option(term, slot, "kl_coef") is not None
-    return {*info(slot, term).rollout_needs, *(("old_logps", "ref_logps") if divergent else ())}
+def _read(slot: str, term: Term, declared: Iterable[Need]) -> frozenset[str]:
+    return read(declared, {f.name: option(term, slot, f.name) for f in info(slot, term).fields})
+
+
+def signals(recipe: Recipe) -> frozenset[str]:
+    """What the controllers read."""
+    return frozenset(signal for knob in knobs(recipe) for signal in knob.reads.values())
 
 
 def metrics(recipe: Recipe) -> set[str]:
@@ -106,8 +119,7 @@ def corrected_sampler(recipe: Recipe) -> bool:
 
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
-    measured = {signal for knob in knobs(recipe) for signal in knob.reads.values()} & REFERENCE
-    return bool(measured) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
+    return bool(signals(recipe) & REFERENCE) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
 
 
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
@@ -118,16 +130,16 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     elif corrected_sampler(recipe):
         found.append("old log-probs: vLLM's are corrected by them")
     else:
-        reading = sorted({"old_logps", "old_entropy", "old_values"} & rollout_needs(recipe))
-        if reading:
-            asking = ", ".join(t.name for s, t in recipe.terms if {*reading} & rollout_needs_of(s, t))
-            what = "old log-probs and values" if "old_values" in reading else "old log-probs"
-            scope = "" if "old_values" in reading else " with scope rollout"
-            found.append(f"{what}: {asking}{scope} (TRL alone would skip this forward)")
+        asking = [name for name, fields in rollout_readers(recipe).items() if fields & SCORED]
+        if asking:
+            what = "old log-probs and values" if "old_values" in rollout_needs(recipe) else "old log-probs"
+            found.append(f"{what}: {', '.join(asking)} (TRL alone would skip this forward)")
     if reads_reference(recipe):
         moves = any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms)
         how = "adapters switched off" if recipe.model.peft else "a frozen copy of the model"
+        if of_model(recipe.model) is not None:
+            how = "a frozen copy of the adapter"
         if moves:
-            how = f"a second {'adapter' if recipe.model.peft else 'model'} that follows the policy"
+            how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
         found.append(f"reference log-probs: {how}")
     return found

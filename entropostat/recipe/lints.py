@@ -15,6 +15,7 @@ from entropostat.recipe import (
     reward_lints,
     step_lints,
 )
+from entropostat.recipe.adapter import AdapterError, of_model
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.facts import corrected_sampler, info, knobs, metrics, option
@@ -48,6 +49,15 @@ def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
     found += critic_lints.lints(recipe, sizes) + reward_lints.lints(recipe)
     found += generation_lints.lints(recipe) + model_lints.lints(recipe)
     return sorted(found, key=lambda lint: LEVELS.index(lint.level))
+
+
+def base_of_adapter(case: Case) -> Iterator[Lint]:
+    adapter = of_model(case.recipe.model)
+    try:
+        _ = adapter and adapter.base
+    except AdapterError as error:
+        what, _, fix = str(error).rpartition("; ")
+        yield Lint("error", "model.path", what, fix)
 
 
 def aligned_kl_cov(case: Case) -> Iterator[Lint]:
@@ -220,6 +230,7 @@ def followers(case: Case) -> Iterator[Lint]:
 
 
 RULES: tuple[Callable[[Case], Iterator[Lint]], ...] = (
+    base_of_adapter,
     aligned_kl_cov,
     reshaper_without_base,
     inert_clip,

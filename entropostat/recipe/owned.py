@@ -19,7 +19,7 @@ OWNED: dict[str, str] = {
     "vespo_lambda_pos": "objective.loss.trl.vespo_lambda_pos",
     "vespo_lambda_neg": "objective.loss.trl.vespo_lambda_neg",
     "scale_rewards": "objective.advantages.grpo.scale",
-    "multi_objective_aggregation": "objective.advantages",
+    "multi_objective_aggregation": "objective.advantages: [gdpo: {}] for normalize_then_sum",
     "entropy_coef": "objective.penalties.entropy_bonus.coef",
     "use_adaptive_entropy": "objective.penalties.entropy_bonus.coef={step: {...}}",
     "entropy_coef_min": "objective.penalties.entropy_bonus.coef.step.low",

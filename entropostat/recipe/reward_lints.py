@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
@@ -52,4 +53,35 @@ def masked_away(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (weightless, unjudged, scaled_away, masked_away)
+def built_on_an_adapter(recipe: Recipe) -> Iterator[Lint]:
+    for term in recipe.reward:
+        if term.options.get("build") is not None and of_model(recipe.model) is not None:
+            yield Lint(
+                "error",
+                f"reward.{term.name}.build",
+                "starts from all weights of the policy, and model.path is an adapter",
+                "merge the adapter into its base and give the whole model, or give the reward model's `path`",
+            )
+
+
+def each_by_itself(recipe: Recipe) -> Iterator[Lint]:
+    base = recipe.objective["advantages"][0]
+    if base.kind != "gdpo":
+        return
+    key = f"objective.advantages.{base.name}"
+    if recipe.shaping.active:
+        message = "normalises each reward by itself, and shaping changes their sum, which it does not read"
+        yield Lint("error", key, message, "leave shaping out, or use grpo")
+    if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
+        message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
+        yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
+
+
+RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (
+    weightless,
+    unjudged,
+    scaled_away,
+    masked_away,
+    built_on_an_adapter,
+    each_by_itself,
+)

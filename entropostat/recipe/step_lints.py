@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
@@ -74,7 +75,7 @@ def muon(recipe: Recipe) -> Iterator[Lint]:
             f"{trainer_value(recipe, 'max_grad_norm'):g} would shrink it many times",
             "set it to 0",
         )
-    if recipe.model.peft is not None:
+    if lora(recipe.model) is not None:
         yield Lint(
             "warning",
             "optimizer.muon",

@@ -7,18 +7,17 @@ from fractions import Fraction
 from functools import partial
 from typing import Literal
 
+from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.blocks import Critic, Peft
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.recipe import Recipe
+from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape
 
 PROMPT = 512
 """Tokens of a prompt where nothing in the recipe bounds them."""
-
-OWN_PASS = frozenset({"sum_p2", "sum_p2_logp", "nucleus_entropy", "lse", "logit", "max_logp"})
-"""Needs that TRL's head does not give: our own tiled pass over the vocabulary runs beside it."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,16 @@ class Run:
     checkpointing: bool = True
     muon: bool = False
     peft: Peft | None = None
+    """The adapter that is trained."""
+    started: bool = False
+    """It is one that the recipe starts from: the reference is a copy of it, and not the model without it."""
     reference: bool = False
     moving: Literal["", "ema", "reset"] = ""
     evaluated_reference: bool = False
     radius: bool = False
     critic: Critic | None = None
     own_pass: bool = False
+    """TRL's head does not give all that is read: our own tiled pass over the vocabulary runs beside it."""
     scored: int = 0
     """Forwards over a whole generation besides training's: old log-probs, and the reference's apart from these."""
     buffered: int = 4
@@ -108,6 +111,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
     bf16, fp16 = recipe.trainer.get("bf16", model.dtype == "bfloat16"), value("fp16")
     forwards = extra_forwards(recipe, sizes)
     movements = {option(term, slot, "reference") for slot, term in recipe.terms}
+    moves = bool(movements & {"ema", "reset"})
     gigabytes = recipe.launch.gpu_memory
     reference = reads_reference(recipe)
     asked = needs(recipe) | rollout_needs(recipe)
@@ -126,15 +130,16 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         mixed=bool(bf16 or fp16),
         checkpointing=value("gradient_checkpointing"),
         muon=recipe.optimizer.muon is not None,
-        peft=model.peft,
+        peft=lora(model),
+        started=of_model(model) is not None,
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",
-        evaluated_reference=recipe.evaluate.reference and (not reference or bool(movements & {"ema", "reset"})),
+        evaluated_reference=recipe.evaluate.reference and (not reference or moves or lora(model) is not None),
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
-        own_pass=bool(asked & OWN_PASS),
+        own_pass=not asked.isdisjoint(STATISTICS),
         scored=any(why.startswith("old") for why in forwards),
-        buffered=4 + len(rollout_needs(recipe)),
+        buffered=4 + sum(width(recipe, name) for name in rollout_needs(recipe)),
         vllm=value("vllm_mode") if value("use_vllm") else "",
         vllm_share=value("vllm_gpu_memory_utilization"),
         vllm_sleeps=value("vllm_enable_sleep_mode"),
@@ -142,6 +147,12 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         gathers=value("ds3_gather_for_generation"),
         gpu=None if gigabytes is None else round(gigabytes * 2**30),
     )
+
+
+def width(recipe: Recipe, field: str) -> int:
+    """Numbers of a batch field for one token: a proxy distribution has as many as it may have entries."""
+    tops = [option(term, slot, "top_k") for slot, term in recipe.terms]
+    return max(top for top in tops if top) if field in ("min_p_ids", "min_p_probs") else 1
 
 
 def prompt_tokens(recipe: Recipe) -> tuple[int, str]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from entropostat.data import chain
+from entropostat.recipe.adapter import AdapterError, local_file, of_model
 from entropostat.recipe.blocks import Build
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.recipe import Recipe
@@ -27,7 +28,13 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
     if model.build is not None:
         return built(model.build), "the recipe"
     name = model.package.file if model.package is not None else str(model.path)
-    file = None if model.package is not None else _config(name, model.revision)
+    try:
+        adapter = of_model(model)
+        name = name if adapter is None else adapter.base
+    except AdapterError as error:
+        raise UnknownShape(str(error)) from error
+    revision = model.revision if adapter is None else adapter.revision
+    file = None if model.package is not None else local_file(name, "config.json", revision)
     if file is not None:
         return from_config(json.loads(file.read_text())), str(file)
     preset = named(name)
@@ -61,17 +68,3 @@ def _given(name: str) -> tuple[Shape, str]:
     if file.is_file():
         return from_config(json.loads(file.read_text())), name
     raise UnknownShape(f"--shape {name}: neither a file nor a preset; {nearest(name, PRESETS)}")
-
-
-def _config(path: str, revision: str | None) -> Path | None:
-    """config.json of a local folder, or of a hub model whose file an earlier run has left in the cache."""
-    folder = Path(path)
-    if folder.is_dir():
-        file = folder / "config.json"
-        return file if file.is_file() else None
-    if path.count("/") > 1 or path.startswith((".", "/")):
-        return None
-    from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
-
-    found = try_to_load_from_cache(path, "config.json", revision=revision)
-    return Path(found) if isinstance(found, str) else None

@@ -105,15 +105,16 @@ def optimizer(run: Run) -> list[Item]:
 def second_models(run: Run) -> list[Item]:
     """A frozen or moving reference, and the initial policy that `evaluate.reference` compares with.
 
-    An adapter's reference is the model without it: nothing; a moving one is a second adapter. A moving average of weights
-    below float32 is kept in float32 beside the model (trainers/anchor.py).
+    The reference of a new adapter is the model without it: nothing; a moving one, or that of an adapter which training
+    starts from, is a second adapter. A moving average of weights below float32 is kept in float32 beside the model
+    (trainers/anchor.py).
     """
     bytes_, parts = precision(run), run.shards if run.splits_weights else 1
     each = bytes_.weight if run.strategy.startswith("zero") else run.dtype
     host = run.strategy == "zero3-offload"
     count = adapters(run) if run.peft else run.shape.parameters
     found = []
-    if run.reference and (run.peft is None or run.moving):
+    if run.reference and (run.peft is None or run.moving or run.started):
         found.append(Item("reference", count * each / parts, host=host))
         if run.moving == "ema" and each < 4:
             found.append(Item("its average in float32", 4 * count / parts))

@@ -28,6 +28,7 @@ from torch import Tensor
 from entropostat.rl.batch import Metrics, Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import unless
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.returns import discounted, scored_tokens, whitened
 
@@ -35,7 +36,7 @@ from entropostat.rl.returns import discounted, scored_tokens, whitened
 @ADVANTAGES.register(
     "gae",
     paper="arXiv:1506.02438",
-    rollout_needs=("rewards", "old_values", "truncated"),
+    rollout_needs=("rewards", "old_values", "truncated", unless(kl_coef=None).needs("old_logps", "ref_logps")),
     clock="rollout",
     reference="verl compute_gae_advantage_return",
     provides={
@@ -72,10 +73,6 @@ class GAE:
     tokenwise = True
     compares = False
     """A critic stands in for the other completions of a prompt."""
-
-    @property
-    def also_rollout_needs(self) -> tuple[str, ...]:
-        return () if self.kl_coef is None else ("old_logps", "ref_logps")
 
     def __call__(self, batch: TokenBatch) -> Output:
         advantages, _ = self.estimate(batch)

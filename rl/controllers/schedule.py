@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import measurement
+from entropostat.rl.needs import when
 from entropostat.rl.registry import CONTROLLERS, option
 
 State = dict[str, float]
@@ -36,7 +37,9 @@ class Schedule:
     shape: str = option("linear", choices=("linear", "cosine", "hold"), doc="how two points are joined")
     unit: str = option("steps", choices=("steps", "fraction"), doc="what the first number of a point counts")
     of: str = option("value", choices=("value", "initial"), doc="initial: values are fractions of the initial signal")
-    initial_signal: str = option("entropy", doc="which signal's initial value, with of: initial")
+    initial_signal: str = option(
+        "entropy", doc="which signal's initial value, with of: initial", only=when(of="initial")
+    )
     settle: int = option(5, low=1, doc="measurements that make the initial value")
     start: float = option(0.0, fixed=True, doc="value until the initial one is known")
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import STATISTICS, TokenBatch
+from entropostat.rl.batch import TokenBatch
 from entropostat.rl.dynamics import excess_log_probability, predicted_dh
+from entropostat.rl.needs import STATISTICS
 
 Pull = dict[str, Tensor]
 """Minus the gradient of a part of the loss, by the batch field that it belongs to."""

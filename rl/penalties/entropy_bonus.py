@@ -19,6 +19,7 @@ import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_sum, quantile
 from entropostat.rl.registry import PENALTIES, option
 
@@ -27,6 +28,7 @@ from entropostat.rl.registry import PENALTIES, option
     "entropy_bonus",
     paper="arXiv:1602.01783",
     needs=("entropy",),
+    rollout_needs=(when(select="top").needs("old_entropy"),),
     reference="TRL 1.16 entropy_coef",
     provides={"entropy": "Mean token entropy that the bonus acts on, nats."},
 )
@@ -49,10 +51,6 @@ class EntropyBonus:
     @property
     def prepared(self) -> str:
         return "rollout" if self.select == "top" else "never"
-
-    @property
-    def also_rollout_needs(self) -> tuple[str, ...]:
-        return ("old_entropy",) if self.select == "top" else ()
 
     def prepare(self, batch: TokenBatch) -> Stats:
         entropy = batch.require("old_entropy")

@@ -23,6 +23,7 @@ import torch
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count, token_covariance
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import SCOPES, top_mask
 from entropostat.rl.registry import PENALTIES, option
 
@@ -31,7 +32,7 @@ from entropostat.rl.registry import PENALTIES, option
     "kl_cov",
     paper="arXiv:2505.22617",
     needs=("old_logps",),
-    rollout_needs=("old_logps",),
+    rollout_needs=(when(scope="rollout").needs("old_logps"),),
     reference="PRIME-RL/Entropy-Mechanism-of-RL core_algos.py:426; verl core_algos.py:1556",
     provides={
         "fraction": "Share of tokens that carry the penalty.",

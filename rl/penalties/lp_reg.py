@@ -30,6 +30,7 @@ from torch.special import xlogy
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.divergences import estimator
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import LOCAL, SCOPES, quantile, top_mask
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.truncation import DROPPED
@@ -42,7 +43,17 @@ LIMIT = 20.0
 @PENALTIES.register(
     "lp_reg",
     paper="arXiv:2510.03222",
-    rollout_needs=("old_logps",),
+    needs=(
+        when(proxy="old", estimator="full").needs("soft_logp"),
+        when(proxy="current").needs("min_p_logp"),
+        when(proxy="current", estimator="full").needs("min_p_mass"),
+        when(rule="released").needs("old_logps"),
+    ),
+    rollout_needs=(
+        when(scope="rollout").needs("old_logps"),
+        when(proxy="old").needs("min_p_logp"),
+        when(proxy="old", estimator="full").needs("min_p_ids", "min_p_probs"),
+    ),
     reference="CarlanLark/Lp-Reg-dev core_algos.py:648, apply_min_p",
     provides={
         "candidates": "Share of tokens that are rare enough and of the right sign.",
@@ -88,18 +99,6 @@ class LpReg:
     @property
     def prepared(self) -> str:
         return "rollout" if self.proxy == "old" else self.scope
-
-    @property
-    def also_needs(self) -> tuple[str, ...]:
-        now = ("min_p_logp", "min_p_mass") if self.estimator == "full" else ("min_p_logp",)
-        needs = ("soft_logp",) if self._packs else now if self.proxy == "current" else ()
-        return (*needs, "old_logps") if self.rule == "released" else needs
-
-    @property
-    def also_rollout_needs(self) -> tuple[str, ...]:
-        if self.proxy == "current":
-            return ()
-        return ("min_p_logp", "min_p_ids", "min_p_probs") if self._packs else ("min_p_logp",)
 
     @property
     def wanted(self) -> Wanted:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.measured import Mean
+from entropostat.rl.needs import when
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.sequence import row_quantile
 from entropostat.rl.vocab_sums import Wanted
@@ -35,7 +36,7 @@ from entropostat.rl.vocab_sums import Wanted
     "siren",
     paper="arXiv:2509.25133",
     needs=("nucleus_entropy",),
-    rollout_needs=("nucleus_entropy",),
+    rollout_needs=(when(scope="rollout").needs("nucleus_entropy"),),
     reference="Linn3a/siren dp_actor.py:50",
     provides={
         "entropy": "h, nats: mean over the completions that have tokens.",

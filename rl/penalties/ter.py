@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_mean, masked_sum
 from entropostat.rl.registry import PENALTIES, option
 
@@ -27,7 +28,7 @@ from entropostat.rl.registry import PENALTIES, option
     "ter",
     paper="arXiv:2506.18330",
     needs=("entropy",),
-    rollout_needs=("old_entropy",),
+    rollout_needs=(when(scope="rollout").needs("old_entropy"),),
     provides={
         "entropy": "Mean token entropy that the penalty acts on, nats.",
         "side": "1 where the penalty lowers entropy, -1 where it raises it.",

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import SCOPES, masked_totals
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -28,7 +29,7 @@ from entropostat.rl.registry import WEIGHTS, option
     "clip_b",
     paper="arXiv:2602.03392",
     needs=("entropy",),
-    rollout_needs=("old_logps", "old_entropy"),
+    rollout_needs=(when(scope="rollout").needs("old_logps", "old_entropy"),),
     reference="agentscope-ai/Trinity-RFT clipb_advantage.py",
     provides={
         "fraction": "Share of tokens that were taken out of the policy gradient.",

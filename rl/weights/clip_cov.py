@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import clipped_tokens, covariance_and_count, selection_keys
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import SCOPES, top_mask
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -26,7 +27,7 @@ from entropostat.rl.registry import WEIGHTS, option
 @WEIGHTS.register(
     "clip_cov",
     paper="arXiv:2505.22617",
-    rollout_needs=("old_logps",),
+    rollout_needs=(when(scope="rollout").needs("old_logps"),),
     reference="PRIME-RL/Entropy-Mechanism-of-RL core_algos.py:469; verl core_algos.py:1451",
     provides={
         "fraction": "Share of tokens that were taken out of the policy gradient.",

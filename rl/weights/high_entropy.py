@@ -18,6 +18,7 @@ import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import SCOPES, quantile, top_mask
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -25,7 +26,7 @@ from entropostat.rl.registry import WEIGHTS, option
 @WEIGHTS.register(
     "high_entropy",
     paper="arXiv:2506.01939",
-    rollout_needs=("old_entropy",),
+    rollout_needs=(when(scope="rollout").needs("old_entropy"),),
     needs=("entropy",),
     reference="Shenzhi-Wang/Beyond-the-80-20-Rule-RLVR core_algos.py:53; Lp-Reg-dev; TRL 1.16 get_high_entropy_mask",
     provides={"fraction": "Share of tokens that keep their policy gradient.", "threshold": "Entropy threshold, nats."},

@@ -30,6 +30,7 @@ from torch import Tensor
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
 from entropostat.rl.measured import Largest, Smallest
+from entropostat.rl.needs import when
 from entropostat.rl.reduce import SCOPES
 from entropostat.rl.registry import WEIGHTS, option
 
@@ -37,8 +38,11 @@ from entropostat.rl.registry import WEIGHTS, option
 @WEIGHTS.register(
     "steer",
     paper="arXiv:2510.10150",
-    needs=("old_logps", "entropy"),
-    rollout_needs=("old_logps", "old_entropy"),
+    needs=("old_logps", "entropy", when(omega="full").unless(scope="rollout").needs("sum_p2", "sum_p2_logp")),
+    rollout_needs=(
+        when(scope="rollout").needs("old_logps", "old_entropy"),
+        when(scope="rollout", omega="full").needs("sum_p2", "sum_p2_logp"),
+    ),
     reference="zz-haooo/STEER core_algos.py:580",
     provides={"mean": "Mean weight.", "smallest": "Smallest weight.", "largest": "Largest |Omega| of the scope."},
 )
@@ -61,18 +65,6 @@ class Steer:
 
     smooth = True
     """The weight moves with the current log-probs; as it is detached, the loss has no derivative by differences."""
-
-    @property
-    def also_needs(self) -> tuple[str, ...]:
-        return self._sums if self.scope != "rollout" else ()
-
-    @property
-    def also_rollout_needs(self) -> tuple[str, ...]:
-        return self._sums
-
-    @property
-    def _sums(self) -> tuple[str, ...]:
-        return ("sum_p2", "sum_p2_logp") if self.omega == "full" else ()
 
     def prepare(self, batch: TokenBatch) -> Stats:
         entropy = batch.require("entropy") if batch.old_entropy is None else batch.old_entropy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,10 @@ import torch
 from peft import LoraConfig
 from support import tiny
 
+from entropostat.recipe import load
+from entropostat.recipe.arithmetic import arithmetic
+from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.facts import extra_forwards
 from entropostat.trainers import seams
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
@@ -81,6 +86,31 @@ def test_terms_without_old_log_probs_cost_no_extra_forward(path: str, monkeypatc
     monkeypatch.setattr(seams, "score_tokens", lambda *args: calls.append(1))
     rows(trainer)
     assert not calls
+
+
+READERS = {
+    "siren": {"penalties": [{"siren": {"anchor": 0.5}}]},
+    "siren of the micro-batch": {"penalties": [{"siren": {"anchor": 0.5, "scope": "micro"}}]},
+    "bonus on the top": {"penalties": [{"entropy_bonus": {"coef": 0.1, "select": "top"}}]},
+    "proxies": {"penalties": [{"lp_reg": {"estimator": "k3", "scope": "micro"}}]},
+    "a controller": {"penalties": [{"entropy_bonus": {"coef": {"step": {"signal": "entropy_old", "target": 1.0}}}}]},
+    "another controller": {"penalties": [{"entropy_bonus": {"coef": {"step": {"signal": "entropy", "target": 1.0}}}}]},
+}
+
+
+@pytest.mark.parametrize("blocks", READERS.values(), ids=READERS)
+def test_the_trainer_scores_a_generation_once_more_where_plan_says_so(
+    path: str, blocks: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [f"objective.{slot}={json.dumps(terms)}" for slot, terms in blocks.items()]
+    aligned = "trainer={num_generations: 4, per_device_train_batch_size: 8, gradient_accumulation_steps: 1, steps_per_generation: 1}"
+    recipe = load(RECIPES / "quickstart" / "plain.yaml", [*overrides, aligned])
+    trainer = tiny.ours(path, recipe.objective, max_steps=1, steps_per_generation=1)
+    calls = []
+    score = seams.score_tokens
+    monkeypatch.setattr(seams, "score_tokens", lambda *args: calls.append(1) or score(*args))
+    rows(trainer)
+    assert len(calls) == len(extra_forwards(recipe, arithmetic(recipe)))
 
 
 def test_the_logged_advantages_are_those_that_train(path: str) -> None:

@@ -22,7 +22,8 @@ from support import tiny
 from support.dense import DenseHead
 from transformers import TrainerCallback
 
-from entropostat.rl.batch import STATISTICS, TokenBatch
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.needs import STATISTICS
 from entropostat.trainers import extra
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 

@@ -9,7 +9,11 @@ RL_GAE = ("tests/unit/test_rl_gae.py", "tests/theory/test_theory_gae.py")
 RL_CRITIC = ("tests/unit/test_rl_critic.py",)
 RL_MOMENTS = ("tests/unit/test_rl_normaliser.py",)
 RL_RUNS = ("tests/unit/test_rl_crash.py",)
-RL_HANDMADE = ("tests/unit/test_rl_estimators.py", "tests/theory/test_theory_estimators.py")
+RL_HANDMADE = (
+    "tests/unit/test_rl_estimators.py",
+    "tests/theory/test_theory_estimators.py",
+    "tests/unit/test_rl_gdpo.py",
+)
 
 
 def gae(name: str, old: str, new: str, file: str = "advantages/gae.py") -> Mutant:
@@ -47,7 +51,7 @@ ADVANTAGES = (
     gae("hands its correction on", "torch.where(scored, found, 0.0) + states", "torch.where(scored, found + own, 0.0) + states"),
     gae("counts a token twice", "- value\n", "\n"),
     gae("gives the unscored an advantage", "torch.where(scored, found + own, 0.0)", "found + own"),
-    gae("never asks for the reference", "if self.kl_coef is None else (", "if True else ("),
+    gae("always asks for the reference", 'unless(kl_coef=None).needs("old_logps", "ref_logps")', '"old_logps", "ref_logps"'),
     gae("keeps the unscored in the mean", "whitened(advantages, scored, batch)", "whitened(advantages, batch.valid, batch)"),
     gae("is never white", "white if self.whiten else advantages", "advantages"),
     gae("reads garbage values", "states = torch.where(batch.valid, values[:, :-1], 0.0)", "states = values[:, :-1]"),
@@ -120,6 +124,11 @@ ESTIMATORS = (
     estimator("passk_best", "always divides", 'if self.scale == "group":', "if True:"),
     estimator("passk_best", "gives the lonely infinity", "torch.where(second.isfinite(), best - second, 0.0)", "best - second"),
     estimator("passk_best", "is undone by the unscored", "rewards.nan_to_num(nan=-torch.inf)", "rewards.nan_to_num(nan=torch.inf)"),
+    estimator("gdpo", "takes all ranks", "advantages[mine]", "advantages"),
+    estimator("gdpo", "forgets its weights", "each * torch.tensor(weights,", "each * torch.ones(len(weights),"),
+    estimator("gdpo", "centres no group", "(grouped - mean)", "grouped"),
+    estimator("gdpo", "counts the unscored", "total[each.isnan().all(dim=1)] = torch.nan", "pass"),
+    estimator("gdpo", "is normalised once", "(total - torch.nanmean(total)) / (spread + self.epsilon)", "total"),
     estimator("dr_grpo", "turns its factor", "(~rewards.isnan()).sum() / given.sum().clamp(min=1)", "given.sum() / (~rewards.isnan()).sum()"),
     estimator("dr_grpo", "always rescales", "if self.rescale:", "if True:"),
 )  # fmt: skip

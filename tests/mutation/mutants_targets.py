@@ -76,7 +76,12 @@ FULL = (
     fault("has no centre", "steer", "slope - centre", "slope"),
     fault("turns its centre", "steer", "slope - centre", "slope + centre"),
     fault("forgets the ratio", "steer", "omega = -r * a * (", "omega = -a * (", GOLDEN),
-    fault("reads sums that nobody asked for", "steer", 'if self.omega == "full" else ()', "if False else ()"),
+    fault(
+        "reads sums that nobody asked for",
+        "steer",
+        'when(scope="rollout", omega="full").needs("sum_p2", "sum_p2_logp")',
+        'when(scope="rollout", omega="full").needs()',
+    ),
 )
 
 CROSSING = tuple(

@@ -56,6 +56,7 @@ CLAIMS = {
 NONE = {
     "advantages": {
         "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",
+        "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
     "weights": {},

@@ -113,3 +113,14 @@ def test_the_schema_knows_the_keys_of_what_is_built():
     (built,) = [item for item in at(entry)["build"]["anyOf"] if "$ref" in item]
     assert {"pairs", "noise", "draws"} <= set(at(built))
     assert "shaping" in found["properties"]
+
+
+def test_gdpo_wants_several_rewards_and_no_shaping_of_their_sum(make):
+    def found(text: str, *overrides: str) -> set[tuple[str, str]]:
+        recipe = make(text, "objective.advantages=[gdpo: {}]", *overrides)
+        return {(x.level, x.key) for x in lints(recipe, arithmetic(recipe)) if x.key == "objective.advantages.gdpo"}
+
+    two = "[{chain: {}}, {exact_match: {weight: 0.5}}]"
+    assert found(two) == set()
+    assert found("[{chain: {}}, {exact_match: {weight: 0}}]") == {("note", "objective.advantages.gdpo")}
+    assert found(two, "shaping.clip=1") == {("error", "objective.advantages.gdpo")}

@@ -168,7 +168,8 @@ def test_advantages_are_zero_where_there_is_nothing_to_compare(setting):
         if setting[2].get("scale") != "batch":
             lonely = o.rollout(batch.set(groups=torch.arange(6))).advantages
             same(lonely, torch.zeros_like(lonely))
-        even = o.rollout(batch.set(rewards=torch.full((6,), 0.3, dtype=torch.float64))).advantages
+        alike = torch.full((6, 2), 0.3, dtype=torch.float64)
+        even = o.rollout(batch.set(rewards=alike[:, 0], reward_parts=alike)).advantages
         same(even, torch.zeros_like(even), 1e-12)
     unscored = o.rollout(batch.set(rewards=torch.full((6,), torch.nan, dtype=torch.float64))).advantages
     same(unscored, torch.zeros_like(unscored))
