@@ -13,6 +13,7 @@ from entropostat.metrics.terms import ROW_OF_SLOT, metrics_of, metrics_of_terms
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import info, knobs, option
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.terms import Term
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def _absent(recipe: Recipe) -> list[str]:
     """Beginnings of keys that need something which the recipe leaves out."""
     there = {
         "critic/": recipe.kind == "ppo",
+        "frac_reward_zero_std": recipe.kind != "ppo",
         "shaping/": recipe.shaping.active,
         "radius/": recipe.optimizer.step_radius is not None,
         "anchor/": any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms),
@@ -64,9 +66,17 @@ def _absent(recipe: Recipe) -> list[str]:
         "trust/sampler_gap": bool(trainer_value(recipe, "use_vllm")),
         **dict.fromkeys(("entropy_coef", "policy_loss"), False),  # TRL's own bonus, which a recipe cannot set
     }
-    loss = recipe.objective["loss"]
-    there |= {f"{kind}{end}": loss.options.get("type") == kind for kind, end in (("vespo", "/"), ("cispo", "_"))}
+    held = _held_by_loss(recipe.objective["loss"])
+    there |= {"clip_ratio/": held == "ratio", "cispo_": held == "weight", "trust/clip_": held != "nothing"}
+    there["vespo/"] = recipe.objective["loss"].options.get("type") == "vespo"
     return [key for key, present in there.items() if not present]
+
+
+def _held_by_loss(loss: Term) -> str:
+    """``ratio``, ``weight`` or ``nothing``: what the bounds of the loss hold. TRL's depends on its type."""
+    if loss.kind != "trl":
+        return info("loss", loss).holds
+    return {"cispo": "weight", "sapo": "nothing", "vespo": "nothing"}.get(loss.options.get("type", ""), "ratio")
 
 
 def _of_terms(recipe: Recipe) -> Iterator[Metric]:
