@@ -13,7 +13,9 @@ def _trust(key: str, unit: str, meaning: str, panel: str, better: Literal["down"
 
 
 METRICS: tuple[Metric, ...] = (
-    _trust("kl", "nats", "KL to the reference, k3, token mean. TRL's own, with `beta`, is multiplied by the ratio.", KL),
+    _trust(
+        "kl", "nats", "KL to the reference, k3, token mean. TRL's own, with `beta`, is multiplied by the ratio.", KL
+    ),
     _trust("trust/kl_old", "nats", "KL to the policy that generated, k3, token mean.", KL),
     _trust("trust/ratio_mean", "1", "Mean ratio; 1 on-policy.", RATIO, "target"),
     _trust("trust/ratio_max", "1", "Largest ratio of a token.", "Largest ratio"),
