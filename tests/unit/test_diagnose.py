@@ -298,9 +298,3 @@ def test_tuning_and_verdict_never_draw_the_same_values():
 def test_bounds_of_the_protocol():
     assert lower(196, 200) >= 0.95 > lower(195, 200)
     assert upper(4, 1000) <= 0.01 < upper(5, 1000)
-
-
-def test_groups_without_spread_are_no_fault_beside_a_critic() -> None:
-    run = sick("dead-groups")
-    assert rules(run)["dead-groups"]
-    assert not rules(replace(run, rows=[row | {"critic/value": 0.0} for row in run.rows]))["dead-groups"]
