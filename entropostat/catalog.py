@@ -65,6 +65,8 @@ class TermInfo:
     """Advantages: the class attribute ``tokenwise`` says that the output is (B, T) and may change sign in a row."""
     reshapes: bool = False
     """Advantages: the class attribute ``reshapes`` says that the term changes the output of one before it."""
+    holds: str = "nothing"
+    """Losses: the class attribute ``holds`` says what their bounds hold, if it does not depend on an option."""
 
     def field(self, name: str) -> FieldInfo | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -157,6 +159,7 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
         fields=tuple(fields),
         tokenwise=bool(getattr(cls, "tokenwise", False)),
         reshapes=bool(getattr(cls, "reshapes", False)),
+        holds=holds if isinstance(holds := getattr(cls, "holds", "nothing"), str) else "nothing",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ BUDGET = {
     "theory": 40,
     "mutation": 60,
     "contract": 180,
+    "peer": 60,
     "distributed": 240,
     "cli": 120,
     "e2e": 360,
@@ -36,6 +38,16 @@ def pytest_configure(config: Any) -> None:
     patch.setenv("TMPDIR", folder)
     patch.setattr(tempfile, "tempdir", folder)
     config.add_cleanup(lambda: (patch.undo(), shutil.rmtree(folder, ignore_errors=True)))
+
+
+def pytest_collection_finish(session: Any) -> None:
+    """Each run of a trainer begins with a collection of garbage, which would look at all of torch and transformers anew."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure(config: Any) -> None:
+    gc.unfreeze()  # or libraries complain at the end of the process
 
 
 spent: dict[str, float] = defaultdict(float)

@@ -78,7 +78,7 @@ def of_step(
     if "kl_old" in window.signals:
         found["trust/kl_old"] = window.signals["kl_old"]
     if "trust" in pooled:
-        found |= {f"trust/{key}": ratio(total, tokens) for key, total in zip(NAMES, pooled["trust"], strict=True)}
+        found |= {f"trust/{key}": ratio(total, tokens) for key, total in zip(NAMES, pooled["trust"], strict=False)}
         found |= {"trust/ratio_max": window.peaked["ratio"][0], "trust/ratio_min": -window.peaked["ratio"][1]}
     if "touched" in pooled:
         values = iter(pooled["touched"])

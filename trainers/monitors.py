@@ -191,9 +191,9 @@ class MonitorMixin:
                 return
             if batch.old_logps is not None:
                 term = self.objective.loss.term
-                sums, ends = trust(
-                    plain, getattr(term, "importance_sampling_level", term.info.name) in ("sequence", "gspo")
-                )
+                bounded = None if term.holds == "nothing" else term.bounded(plain)
+                level = getattr(term, "importance_sampling_level", term.info.name)
+                sums, ends = trust(plain, bounded, level in ("sequence", "gspo"))
                 self._window.pool("trust", sums)
                 self._window.peak("ratio", ends)
             if OLD_ENTROPY in inputs:

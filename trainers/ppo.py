@@ -95,6 +95,7 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
         super()._score(output, batch)
         _, output[RETURNS] = self.objective.advantages[0].term.estimate(batch)
         logged = self._metrics["train" if self.model.training else "eval"]
+        logged.pop("frac_reward_zero_std", None)  # a critic's advantages need no spread within a group
         for key, value in judged(batch, output[RETURNS], output[VALUES]).items():
             logged[key].append(value)
 

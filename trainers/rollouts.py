@@ -99,10 +99,10 @@ def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], ba
 
 
 def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
-    """(N,) over all ranks; NaN where no reward function that counts could score the completion."""
+    """(N,) over all ranks; as in TRL, NaN where no reward function could score the completion, whatever its weight."""
     weights = trainer.reward_weights.to(per_func.device).unsqueeze(0)
     rewards = (per_func * weights).nansum(dim=1)
-    rewards[(torch.isnan(per_func) | (weights == 0)).all(dim=1)] = torch.nan
+    rewards[torch.isnan(per_func).all(dim=1)] = torch.nan
     return rewards
 
 

@@ -11,7 +11,7 @@ Nothing of TRL is copied. Weights ride on its (B, T) advantages, which it reads 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,11 +42,14 @@ from entropostat.trainers.scalars import ScalarsMixin
 from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
 from entropostat.trainers.shaping import ShapingMixin
 from entropostat.trainers.token_means import TokenMeans
+from entropostat.trainers.trl_pass import TRLPassMixin
 from entropostat.trainers.vocabulary import Packed, VocabularyTap, innermost
 from entropostat.trainers.window import Window
 
 
-class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin):
+class EntropyMixin(
+    GuardMixin, ShapingMixin, MonitorMixin, TRLPassMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin
+):
     """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
 
     def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
@@ -61,9 +64,9 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         """Of the last generation; stays None where no controller reads it."""
         super().__init__(*args, **kwargs)
         self._reducer = make_reducer(self.accelerator)
-        by_sequence = self.importance_sampling_level == "sequence"
-        self._token_means = {mode: TokenMeans(by_sequence) for mode in ("train", "eval")}
         template = self.thermostat.template
+        told = template.loss.term.delegated, self.importance_sampling_level == "sequence"
+        self._token_means = {mode: TokenMeans(*told) for mode in ("train", "eval")}
         asks = template.vocabulary(template.needs | template.rollout_needs) is not None
         self._vocabulary = VocabularyTap(innermost(self.model), self.temperature) if asks else None
         if self.thermostat.signals & REF_ENTROPY:
@@ -170,7 +173,7 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
                 self._scored.append({"old_entropy": result[1], **statistics})
         if self._armed is not None:
             self._tap(result[0], result[1])
-        return result
+        return self._logps_for_trl(result[0]), *result[1:]
 
     def _taken(self, length: int) -> dict[str, Any]:
         """Batch fields that the taps have of the forward passes since the last taking."""
@@ -184,7 +187,7 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         )
         extra, logps, entropy = joined.extra(logps, entropy), joined.ordinary(logps), joined.ordinary(entropy)
         self._tap(logps, entropy, joined, extra)
-        return logps, entropy, *rest
+        return self._logps_for_trl(logps), entropy, *rest
 
     def _tap(self, logps: Tensor, entropy: Tensor, joined: Joined | None = None, extra: Extra | None = None) -> None:
         """Between TRL's forward pass and its reading of the advantages."""
@@ -209,9 +212,7 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         )
         weight, metrics = self.objective.weight(batch, stats, each := {})
         armed |= {"batch": batch, "stats": stats, "weight": weight, "each": each, "metrics": metrics, "parts": {}}
-        if not self.objective.loss.term.delegated:
-            inputs["advantages"] = torch.zeros_like(inputs["advantages"])
-        elif weight is not None:
+        if weight is not None:
             inputs["advantages"] = batch.token_advantages * weight
 
     def _statistics(self, logps: Tensor, joined: Joined | None) -> dict[str, Any]:
@@ -228,19 +229,19 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
     def _compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         if self._governor is not None:
             self._governor.watch(inputs)
-        inputs = dict(inputs)  # TRL's buffer is read again when num_iterations > 1
-        self._armed = {"inputs": inputs, "suspects": {}}
+        self._armed = {"inputs": dict(inputs), "suspects": {}}  # TRL's buffer is read again when num_iterations > 1
         mode = "train" if self.model.training else "eval"
         means, logged = self._token_means[mode], self._metrics[mode]
         try:
             with means.taking(logged), self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
-                loss = super()._compute_loss(model, inputs, *args, **kwargs)
+                loss = super()._compute_loss(model, self._armed["inputs"], *args, **kwargs)
         finally:
             armed, self._armed = self._armed, None
         armed["suspects"][f"loss.{self.objective.loss.name}"] = loss
         extra = self._additive_terms(inputs, armed)
+        self._amend_log(armed, extra)
         if self.model.training:
-            self._window.add(armed["batch"], armed["metrics"])
+            self._window.add(armed["batch"], armed["metrics"], self.objective.loss.term)
             self._note_loss(loss, inputs, armed)
         else:
             means.so_far(logged, float(self._reducer.sum(armed["batch"].count)))
@@ -284,20 +285,3 @@ class EntropyMixin(GuardMixin, ShapingMixin, MonitorMixin, ControlMixin, Optimiz
         if wanted is None:
             return contextlib.nullcontext()
         return self._vocabulary.armed(wanted, Packed.among(inputs or {}) if wanted.soft else None)
-
-    @contextlib.contextmanager
-    def _trl_scalars(self) -> Iterator[None]:
-        """TRL's own KL off where ours replaces it, and its clip range at this step's values; restored afterwards."""
-        term = self.objective.loss.term
-        wanted = {"beta": 0.0} if self._owns_reference else {}
-        if term.delegated:
-            high = term.epsilon if term.epsilon_high is None else term.epsilon_high
-            wanted |= {"epsilon_low": term.epsilon, "epsilon_high": high}
-        before = {name: getattr(self, name) for name in wanted}
-        for name, value in wanted.items():
-            setattr(self, name, value)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self, name, value)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.bounds import Bounded
 from entropostat.rl.divergences import k3
 from entropostat.rl.reduce import masked_mean, top_mask
 
@@ -22,9 +23,11 @@ DECAY = 0.95
 
 
 @torch.no_grad()
-def token_sums(batch: TokenBatch, wanted: frozenset[str]) -> tuple[tuple[str, ...], Tensor]:
+def token_sums(
+    batch: TokenBatch, wanted: frozenset[str], bounded: Bounded | None = None
+) -> tuple[tuple[str, ...], Tensor]:
     """Names, and sums over the valid tokens of the micro-batch. Divided by ``tokens`` (``entropy_seq``: by ``rows``)
-    they are signals. What is logged anyway is always there, the rest where ``wanted``."""
+    they are signals. What is logged anyway is always there, the rest where ``wanted``; ``bounded`` is what the loss holds."""
     values = {"tokens": torch.ones_like(batch.logps)}
     if batch.entropy is not None:
         values["entropy"] = batch.entropy
@@ -35,10 +38,8 @@ def token_sums(batch: TokenBatch, wanted: frozenset[str]) -> tuple[tuple[str, ..
         values["kl_old"] = k3(batch.difference(batch.old_logps, BOUND))
     if "nll" in wanted:
         values["nll"] = -batch.logps
-    if "clip_fraction" in wanted:
-        low, high = batch.clip or (0.0, math.inf)
-        a, ratio = batch.token_advantages, batch.ratio
-        values["clip_fraction"] = (((a > 0) & (ratio > high)) | ((a < 0) & (ratio < low))).to(a.dtype)
+    if bounded is not None:
+        values["clip_fraction"] = (bounded[0] | bounded[1]).to(batch.logps.dtype).expand_as(batch.logps)
     if "entropy_seq" in wanted:
         dtype = torch.promote_types(batch.logps.dtype, torch.float32)
         share = (1 / batch.valid.sum(1, keepdim=True, dtype=dtype).clamp(min=1)).expand_as(batch.logps)

@@ -20,15 +20,17 @@ ENDS: dict[str, Callable[[Sequence[float]], float]] = {"clip_ratio/low_min": min
 class TokenMeans:
     """What TRL said of each micro-batch, until it is ``told``."""
 
-    def __init__(self, sequence_level: bool) -> None:
-        self.means = MEANS if sequence_level else (*MEANS, *CLIPPED)
+    def __init__(self, delegated: bool, sequence_level: bool) -> None:
+        """``delegated``: TRL computes the policy loss, so that what it says of its bounds is true."""
+        self.means = (*MEANS, *CLIPPED) if delegated and not sequence_level else MEANS
+        self.ends = tuple(ENDS) if delegated else ()
         self._seen: list[dict[str, float]] = []
         self._tokens: list[float] = []
 
     @contextlib.contextmanager
     def taking(self, logged: dict[str, list[float]]) -> Iterator[None]:
         """Around TRL's loss of one micro-batch: what it appends is taken out again and kept here."""
-        known = {key: len(logged[key]) if key in logged else 0 for key in (*self.means, *ENDS)}
+        known = {key: len(logged[key]) if key in logged else 0 for key in (*self.means, *self.ends)}
         yield
         found = {}
         for key, before in known.items():

@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import islice
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.bounds import Bounded, Holds
 from entropostat.rl.measured import Ledger, in_place
 from entropostat.rl.reduce import Reducer, world_of
 from entropostat.trainers.signals import extremes, token_sums
+
+
+class Bounding(Protocol):
+    """A policy loss, as far as its bounds go."""
+
+    @property
+    def holds(self) -> Holds: ...
+
+    def bounded(self, batch: TokenBatch) -> Bounded: ...
 
 
 class Window:
@@ -34,9 +45,10 @@ class Window:
         self.pooled: dict[str, list[float]] = {}
         self.peaked: dict[str, list[float]] = {}
 
-    def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor]) -> None:
-        """One micro-batch: its token sums for the signals, and the metrics of its terms."""
-        self._names, sums = token_sums(batch, self._wanted)
+    def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor], loss: Bounding | None = None) -> None:
+        """One micro-batch: its token sums for the signals, and the metrics of its terms. ``loss`` says what it clips."""
+        asked = "clip_fraction" in self._wanted and loss is not None and loss.holds != "nothing"
+        self._names, sums = token_sums(batch, self._wanted, loss.bounded(batch) if asked else None)
         if self._wanted & {"ratio_max", "ratio_min"}:
             self._extremes.append(extremes(batch))
         self._sums.append(sums)

@@ -11,7 +11,7 @@ from entropostat.metrics.panels import Panel
 from entropostat.metrics.schema import Metric, find, table
 from entropostat.metrics.terms import ROW_OF_SLOT, metrics_of, metrics_of_terms
 from entropostat.recipe.arithmetic import trainer_value
-from entropostat.recipe.facts import info, knobs, option
+from entropostat.recipe.facts import held_by_loss, info, knobs, option
 from entropostat.recipe.recipe import Recipe
 
 
@@ -57,6 +57,7 @@ def _absent(recipe: Recipe) -> list[str]:
     """Beginnings of keys that need something which the recipe leaves out."""
     there = {
         "critic/": recipe.kind == "ppo",
+        "frac_reward_zero_std": recipe.kind != "ppo",
         "shaping/": recipe.shaping.active,
         "radius/": recipe.optimizer.step_radius is not None,
         "anchor/": any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms),
@@ -64,8 +65,9 @@ def _absent(recipe: Recipe) -> list[str]:
         "trust/sampler_gap": bool(trainer_value(recipe, "use_vllm")),
         **dict.fromkeys(("entropy_coef", "policy_loss"), False),  # TRL's own bonus, which a recipe cannot set
     }
-    loss = recipe.objective["loss"]
-    there |= {f"{kind}{end}": loss.options.get("type") == kind for kind, end in (("vespo", "/"), ("cispo", "_"))}
+    held = held_by_loss(recipe)
+    there |= {"clip_ratio/": held == "ratio", "cispo_": held == "weight", "trust/clip_": held != "nothing"}
+    there["vespo/"] = recipe.objective["loss"].options.get("type") == "vespo"
     return [key for key, present in there.items() if not present]
 
 

@@ -21,6 +21,8 @@ DEAD = 0.90
 
 
 def dead_groups(log: Log) -> Iterator[Finding]:
+    if len(log.first("critic/value")):  # its advantages need no spread within a group
+        return
     series = log.first("frac_reward_zero_std")
     if not len(series):
         none, every = (log.series(f"learning/solve_{key}").finite for key in ("none", "all"))

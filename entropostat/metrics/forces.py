@@ -38,6 +38,8 @@ METRICS: tuple[Metric, ...] = (
         "Tokens with a negative advantage that the term acts on.",
         "Tokens touched, A < 0",
     ),
-    _force("policy_loss", "1", "TRL: the loss without its entropy bonus.", "TRL's entropy bonus: loss"),
+    _force(
+        "policy_loss", "1", "The loss without TRL's entropy bonus, our terms included.", "TRL's entropy bonus: loss"
+    ),
     _force("entropy_coef", "1", "TRL: coefficient of its entropy bonus.", "TRL's entropy bonus: coefficient"),
 )

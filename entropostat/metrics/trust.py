@@ -13,19 +13,31 @@ def _trust(key: str, unit: str, meaning: str, panel: str, better: Literal["down"
 
 
 METRICS: tuple[Metric, ...] = (
-    _trust("kl", "nats", "KL to the reference, k3, token mean.", KL),
+    _trust(
+        "kl", "nats", "KL to the reference, k3, token mean. TRL's own, with `beta`, is multiplied by the ratio.", KL
+    ),
     _trust("trust/kl_old", "nats", "KL to the policy that generated, k3, token mean.", KL),
     _trust("trust/ratio_mean", "1", "Mean ratio; 1 on-policy.", RATIO, "target"),
     _trust("trust/ratio_max", "1", "Largest ratio of a token.", "Largest ratio"),
     _trust("trust/ratio_min", "1", "Smallest ratio of a token.", RATIO),
-    _trust("trust/clip_low", "share", "Tokens with A < 0 whose ratio is below the clip range.", CLIP),
-    _trust("trust/clip_high", "share", "Tokens with A > 0 whose ratio is above the clip range.", CLIP),
-    _trust("clip_ratio/low_mean", "share", "TRL: tokens clipped at the lower bound.", CLIP),
-    _trust("clip_ratio/high_mean", "share", "TRL: tokens clipped at the upper bound.", CLIP),
-    _trust("clip_ratio/region_mean", "share", "TRL: tokens clipped at either bound.", CLIP),
-    _trust("clip_ratio/low_min", "share", "TRL: the smallest lower share among the micro-batches.", CLIP),
-    _trust("clip_ratio/high_max", "share", "TRL: the largest upper share among the micro-batches.", CLIP),
-    _trust("cispo_clip_ratio", "share", "TRL: tokens whose weight CISPO cut.", CLIP),
+    _trust(
+        "trust/clip_low",
+        "share",
+        "Tokens with A < 0 whose ratio is below the lower bound of the loss; absent without one.",
+        CLIP,
+    ),
+    _trust("trust/clip_high", "share", "Tokens with A > 0 whose ratio is above its upper bound.", CLIP),
+    _trust(
+        "clip_ratio/low_mean",
+        "share",
+        "Tokens with A < 0 below the lower bound that no weight takes out; completions, where the ratio is the sequence's.",
+        CLIP,
+    ),
+    _trust("clip_ratio/high_mean", "share", "Tokens with A > 0 above the upper bound, likewise.", CLIP),
+    _trust("clip_ratio/region_mean", "share", "Both: tokens beyond either bound.", CLIP),
+    _trust("clip_ratio/low_min", "share", "The smallest share of a completion that is below.", CLIP),
+    _trust("clip_ratio/high_max", "share", "The largest share of a completion that is above.", CLIP),
+    _trust("cispo_clip_ratio", "share", "Tokens with A > 0 whose weight CISPO cut.", CLIP),
     _trust("vespo/phi_seq_mean", "1", "TRL: mean factor of VESPO on a completion.", "VESPO's factor"),
     _trust(
         "trust/sampler_gap",

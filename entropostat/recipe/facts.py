@@ -143,3 +143,11 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
             how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
         found.append(f"reference log-probs: {how}")
     return found
+
+
+def held_by_loss(recipe: Recipe) -> str:
+    """``ratio``, ``weight`` or ``nothing``: what the bounds of the loss hold. TRL's depends on its type."""
+    loss = recipe.objective["loss"]
+    if loss.kind != "trl":
+        return info("loss", loss).holds
+    return {"cispo": "weight", "sapo": "nothing", "vespo": "nothing"}.get(loss.options.get("type", ""), "ratio")

@@ -18,7 +18,7 @@ from entropostat.recipe import (
 from entropostat.recipe.adapter import AdapterError, of_model
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.errors import nearest
-from entropostat.recipe.facts import corrected_sampler, info, knobs, metrics, option
+from entropostat.recipe.facts import corrected_sampler, held_by_loss, info, knobs, metrics, option
 from entropostat.recipe.generation_rules import BIAS
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
@@ -204,6 +204,13 @@ def signals(case: Case) -> Iterator[Lint]:
     for key, signal in read:
         if signal not in known:
             yield Lint("error", key, f"nothing measures {signal!r}", nearest(signal, known))
+        if signal == "clip_fraction" and held_by_loss(case.recipe) == "nothing":
+            yield Lint(
+                "error",
+                key,
+                "nothing measures clip_fraction: this loss holds no token at a bound",
+                "choose a loss that clips, such as trl or ppo_clip, or control by kl_old",
+            )
         if signal == "kl_old" and case.on_policy:
             yield Lint(
                 "warning",

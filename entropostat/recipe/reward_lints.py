@@ -17,7 +17,7 @@ def lints(recipe: Recipe) -> list[Lint]:
 
 def weightless(recipe: Recipe) -> Iterator[Lint]:
     if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
-        message = "every verifier has weight 0, so every reward is missing and nothing is learned"
+        message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
 
 

@@ -9,7 +9,7 @@ WINDOW = {
     "kl": "KL to the reference (k3), nats per token",
     "kl_k1": "KL to the reference, plain mean of the log-ratio",
     "kl_old": "KL to the policy that generated (k3), nats per token",
-    "clip_fraction": "share of tokens beyond the loss's clip range on the side where it has no gradient",
+    "clip_fraction": "share of tokens at a bound of the loss, on the side to which their advantage pushes them",
     "ratio_max": "largest ratio to the policy that generated",
     "ratio_min": "smallest ratio to the policy that generated",
 }

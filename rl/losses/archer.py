@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_quantile
@@ -50,15 +51,27 @@ class Archer(Surrogate):
     dual: float | None = option(3.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
     clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
 
+    holds = "ratio"
+
     def reasoning(self, batch: TokenBatch) -> torch.Tensor:
         """(B, T) bool: the valid tokens above the quantile of their sequence."""
         entropy = batch.require("entropy").detach()
         return batch.valid & (entropy > row_quantile(entropy, self.quantile, batch))
 
-    def __call__(self, batch: TokenBatch) -> Output:
-        a, reasoning = batch.token_advantages, self.reasoning(batch)
+    def room(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, T) the ratio, how far it may be from 1, and the tokens above the quantile."""
+        reasoning = self.reasoning(batch)
         ratio = batch.log_ratio.clamp(-self.clamp, self.clamp).exp()
-        room = torch.where(reasoning, ratio.new_tensor(self.epsilon_reason), ratio.new_tensor(self.epsilon_know))
+        wide, narrow = ratio.new_tensor(self.epsilon_reason), ratio.new_tensor(self.epsilon_know)
+        return ratio, torch.where(reasoning, wide, narrow), reasoning
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        ratio, room, _ = self.room(batch)
+        return beyond(batch, ratio, 1 - room, 1 + room)
+
+    def __call__(self, batch: TokenBatch) -> Output:
+        a = batch.token_advantages
+        ratio, room, reasoning = self.room(batch)
         free, clipped = -a * ratio, -a * torch.minimum(torch.maximum(ratio, 1 - room), 1 + room)
         loss = torch.maximum(free, clipped)
         capped = torch.zeros_like(reasoning)

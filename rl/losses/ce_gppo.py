@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.surrogate import Surrogate
@@ -51,12 +52,21 @@ class CEGPPO(Surrogate):
     dual: float | None = option(10.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
 
     stops_gradient = True
+    holds = "ratio"
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        """The tokens that get their gradient back."""
+        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT).exp(), *self.band)
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio.clamp(-LIMIT, LIMIT)
         ratio, one = d.exp(), (d - d.detach()).exp()
-        bottom, top = 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
-        low, high = (ratio < bottom) & (a < 0), (ratio > top) & (a > 0)
+        bottom, top = self.band
+        low, high = beyond(batch, ratio, bottom, top)
         loss = -a * torch.where(low, self.beta_low * bottom * one, torch.where(high, self.beta_high * top * one, ratio))
         capped = torch.zeros_like(low)
         if self.dual is not None:

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.surrogate import Surrogate
@@ -42,9 +45,17 @@ class CISPO(Surrogate):
     floor: float = option(1e4, above=0.0, fixed=True, doc="log pi >= -floor; no gradient below")
 
     stops_gradient = True
+    holds = "weight"
+
+    def ratio(self, batch: TokenBatch) -> Tensor:
+        """(B, T), a constant."""
+        return batch.log_ratio.detach().clamp(-self.clamp, self.clamp).exp()
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        return beyond(batch, self.ratio(batch), 1 - self.epsilon, 1 + self.epsilon_high)
 
     def __call__(self, batch: TokenBatch) -> Output:
-        ratio = batch.log_ratio.detach().clamp(-self.clamp, self.clamp).exp()
+        ratio = self.ratio(batch)
         weight = ratio.clamp(1 - self.epsilon, 1 + self.epsilon_high)
         logps = batch.difference(batch.logps.new_zeros(()), self.floor)
         return -weight * batch.token_advantages * logps, batch.means(clip_fraction=weight != ratio)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
@@ -53,6 +54,7 @@ class GMPO(Surrogate):
     epsilon_high: float | None = option(None, above=0.0, doc="upper clip of the log-ratio; null: epsilon")
 
     stops_gradient = True
+    holds = "ratio"
 
     @property
     def band(self) -> tuple[float, float]:
@@ -63,6 +65,9 @@ class GMPO(Surrogate):
     def clip(self) -> tuple[float, float]:
         low, high = self.band
         return math.exp(low), math.exp(high)
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT), *self.band)
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio.clamp(-LIMIT, LIMIT)

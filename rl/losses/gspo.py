@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
@@ -49,6 +50,11 @@ class GSPO(Surrogate):
     clamp: float = option(10.0, above=0.0, fixed=True, doc="upper bound of the log of the sequence ratio")
 
     stops_gradient = True
+    holds = "ratio"
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        ratio = row_mean(batch.log_ratio, batch).clamp(max=self.clamp).exp()
+        return beyond(batch, ratio, 1 - self.epsilon, 1 + self.epsilon_high)
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio

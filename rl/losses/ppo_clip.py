@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.bounds import Bounded, beyond
 from entropostat.rl.losses.trl import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.surrogate import Surrogate
@@ -42,14 +43,23 @@ class PPOClip(Surrogate):
     dual: float | None = option(None, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
     clamp: float | None = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; null: off")
 
+    holds = "ratio"
+
     @property
     def clip(self) -> tuple[float, float]:
         return 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
 
-    def __call__(self, batch: TokenBatch) -> Output:
-        a = batch.token_advantages
+    def ratio(self, batch: TokenBatch) -> torch.Tensor:
+        """(B, T)."""
         log_ratio = batch.log_ratio if self.clamp is None else batch.log_ratio.clamp(-self.clamp, self.clamp)
-        ratio = log_ratio.exp()
+        return log_ratio.exp()
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        """The dual clip aside, which caps the loss and not the ratio's distance."""
+        return beyond(batch, self.ratio(batch), *self.clip)
+
+    def __call__(self, batch: TokenBatch) -> Output:
+        a, ratio = batch.token_advantages, self.ratio(batch)
         free, clipped = -a * ratio, -a * ratio.clamp(*self.clip)
         loss = torch.maximum(free, clipped)
         found = {"clip_fraction": clipped > free}

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.bounds import Bounded, Holds, beyond
 from entropostat.rl.registry import LOSSES, option
+from entropostat.rl.sequence import row_mean
 
 TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
@@ -46,6 +49,25 @@ class TRLLoss:
     @property
     def clip(self) -> tuple[float, float] | None:
         """Ratios outside of this range have no gradient where the advantage would push them further out."""
-        if self.type not in CLIPPED:
-            return None
-        return 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
+        return (1 - self.epsilon, 1 + self.high) if self.type in CLIPPED else None
+
+    @property
+    def high(self) -> float:
+        return self.epsilon if self.epsilon_high is None else self.epsilon_high
+
+    @property
+    def holds(self) -> Holds:
+        if self.type == "cispo":
+            return "weight"
+        return "ratio" if self.type in CLIPPED else "nothing"
+
+    def bounded(self, batch: TokenBatch) -> Bounded:
+        """As TRL counts them: ``delta`` comes first, and cispo has no lower bound."""
+        log_ratio = batch.log_ratio
+        if self.importance_sampling_level == "sequence":
+            log_ratio = row_mean(log_ratio, batch)
+        ratio = log_ratio.exp()
+        if self.type == "cispo":
+            return beyond(batch, ratio, -1.0, self.high)
+        capped = ratio if self.delta is None else ratio.clamp(max=self.delta)
+        return beyond(batch, capped, 1 - self.epsilon, 1 + self.high)

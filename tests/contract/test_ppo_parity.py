@@ -215,3 +215,12 @@ def test_losses_gradients_and_weights_are_those_of_plain_ppo(case: str, monkeypa
             torch.testing.assert_close(seen.weights[now][name], weight.detach(), rtol=1e-6, atol=1e-9)
     moved = seen.batches[7]["entropostat/old_values"]
     assert (moved - seen.batches[15]["entropostat/old_values"]).abs().max() > 1e-4
+
+
+def test_a_critics_run_is_not_said_to_learn_nothing_from_groups_of_one() -> None:
+    """One completion per prompt has no spread of rewards, and the values need none."""
+    trainer = tiny.ppo(tiny.saved(), max_steps=2, eval_strategy="steps", eval_steps=2, eval_dataset=tiny.prompts(4))
+    trainer.train()
+    logged = [row for row in trainer.state.log_history if "loss" in row or "eval_loss" in row]
+    assert len(logged) == 3
+    assert not [key for row in logged for key in row if "frac_reward_zero_std" in key]

@@ -127,8 +127,16 @@ def test_evaluation_shapes_and_counts_nothing(path: str) -> None:
     assert [key for key in subject._metrics["eval"] if key.startswith("shaping")] == []
 
 
-def test_a_reward_that_counts_for_nothing_does_not_speak_for_one_that_is_missing(path: str) -> None:
+def test_a_completion_that_only_a_reward_of_weight_zero_could_score_has_a_reward_of_zero(path: str) -> None:
+    """As in TRL: it is scored, and what counts of its score is nothing."""
     subject = trainer(path, None, reward=[noisy, tiny.digits], reward_weights=[1.0, 0.0])
+    for raw, _, found in watched(subject):
+        assert bool(raw.isnan()[0])
+        assert found.tolist() == raw.nan_to_num(0.0).tolist()
+
+
+def test_a_completion_that_no_reward_could_score_has_none_whatever_the_weights(path: str) -> None:
+    subject = trainer(path, None, reward=[noisy, noisy], reward_weights=[1.0, 0.0])
     for raw, _, found in watched(subject):
         assert found.isnan().tolist() == raw.isnan().tolist() and bool(raw.isnan()[0])
 

@@ -42,6 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cispo": {"loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
     "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
     "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
+    **{f"own {kind}": {"loss": {kind: {"type": "grpo"}}} for kind in ("ppo_clip", "gspo", "cispo")},
     "vocabulary": {"penalties": [{"renyi_bonus": {"coef": 0.5}}]},
     "targets": {
         "advantages": ["grpo", {"dcpo": {"target": 5.0, "success": 0.3}}, {"kl_reward": {"coef": 0.2}}],
@@ -184,7 +185,8 @@ def run(case: dict[str, Any], path: str, dtype: torch.dtype, rows: int, accumula
     summed = [sum(losses[i : i + accumulation]) for i in range(0, len(losses), accumulation)]
     # TRL's own metrics are means over micro-batches, and times differ.
     rows = [row for row in trainer.state.log_history if "loss" in row]
-    logged = [{key: row[key] for key in row if key.startswith(MONITORS)} for row in rows]
+    ours = MONITORS if trainer.objective.loss.term.delegated else (*MONITORS, "clip_ratio/", "cispo_clip_ratio")
+    logged = [{key: row[key] for key in row if key.startswith(ours)} for row in rows]
     results = {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.control_state}
     return {**results, "monitors": logged, "histogram": trainer.monitored.histogram}
 

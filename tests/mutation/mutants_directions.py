@@ -28,7 +28,7 @@ DIRECTIONS = (
     fault("cispo clips the gradient", "losses/cispo.py", "weight * batch.token_advantages", "weight * (weight == ratio) * batch.token_advantages"),
     fault("ce_gppo loses its upper handle", "losses/ce_gppo.py", "self.beta_high * top * one", "self.beta_high * top"),
     fault("ce_gppo turns its lower handle", "losses/ce_gppo.py", "self.beta_low * bottom * one", "self.beta_low * bottom / one"),
-    fault("archer gives room to the facts", "losses/archer.py", "torch.where(reasoning, ratio.new", "torch.where(~reasoning, ratio.new"),
+    fault("archer gives room to the facts", "losses/archer.py", "torch.where(reasoning, wide", "torch.where(~reasoning, wide"),
     fault("sapo rises with distance", "losses/sapo.py", "* gate * 4 / tau", "/ gate * 4 / tau"),
     fault("entropic tilts the other way", "advantages/entropic.py", "(1 + alpha) * a, (1 - alpha) * a", "(1 - alpha) * a, (1 + alpha) * a"),
     fault("entrocraft swaps its sides", "advantages/entrocraft.py", "above, below = entropy > self.upper, entropy < self.lower", "below, above = entropy > self.upper, entropy < self.lower"),

@@ -43,7 +43,6 @@ MONITORS = (
     fault("averages the lonely", "text", "[size > 1]", "[size > 0]"),
     fault("counts the unscored", "learning", "hits / scored,", "hits / table.size(1),"),
     fault("loses the sign of the gap", "learning", '"gap": k - one', '"gap": one - k'),
-    fault("clips the wrong side", "trust", "(a < 0) & (ratio < low)", "(a > 0) & (ratio < low)"),
     fault("reads the ratio of the token", "trust", "if sequence else x", "if False else x"),
     fault("takes the end of the masked", "trust", "torch.where(batch.valid, torch.stack([ratio, -ratio]), -torch.inf)", "torch.stack([ratio, -ratio])"),
     live("skips a rank", "window", "max(islice(numbers, world))", "[*islice(numbers, world)][0]", MATHS),

@@ -50,5 +50,5 @@ REWARDS = (
     fault("shapes for nobody", SHAPE, "if self.shaping.active and not self.thermostat.template.advantages:", "if False:", SHAPING),
     fault("forgets its moments", "trainers/control", 'RunningMoments.from_state(saved.get("moments", {}))', "RunningMoments()", SHAPING),
     fault("takes padding for an end", ROLLOUTS, "last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)", "last = torch.full((ids.size(0), 1), ids.size(1) - 1, device=ids.device)", SHAPING),
-    fault("lets what counts for nothing speak", ROLLOUTS, "(torch.isnan(per_func) | (weights == 0)).all(dim=1)", "torch.isnan(per_func).all(dim=1)", SHAPING),
+    fault("drops what only a weight of 0 scored", ROLLOUTS, "torch.isnan(per_func).all(dim=1)", "(torch.isnan(per_func) | (weights == 0)).all(dim=1)", SHAPING),
 )  # fmt: skip

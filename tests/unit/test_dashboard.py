@@ -16,6 +16,7 @@ from entropostat.dashboard.chosen import of_any, of_recipe
 from entropostat.metrics import ROWS
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
+from entropostat.rl.registry import LOSSES
 
 PID = str(RECIPES / "quickstart" / "pid-kl.yaml")
 
@@ -62,6 +63,21 @@ def test_a_recipe_has_its_knobs_terms_and_targets_by_name(tmp_path: Path) -> Non
     assert charts["KL"]["xAxis"] == "train/global_step"
     assert rows[ROWS["text"]][-1]["viewType"] == "Weave"
     assert rows[ROWS["state"]][-1]["config"]["mediaKeys"] == [workspace.HISTOGRAM]
+
+
+@pytest.mark.parametrize("kind", LOSSES.names())
+def test_clip_shares_are_shown_of_the_losses_that_have_bounds(kind: str, tmp_path: Path) -> None:
+    types = LOSSES[kind].__dataclass_fields__["type"].metadata["choices"]
+    for variant in types:
+        child = tmp_path / f"{variant}.yaml"
+        child.write_text(
+            f"extends: entropostat:quickstart/plain.yaml\nname: child\nobjective: {{loss: {{{kind}: {{type: {variant}}}}}}}\n"
+        )
+        keys = {metric.key for metric in of_recipe(load(child)).metrics}
+        shown = {key for key in ("clip_ratio/low_mean", "cispo_clip_ratio", "trust/clip_low") if key in keys}
+        held = {"ratio": {"clip_ratio/low_mean"}, "weight": {"cispo_clip_ratio"}, "nothing": set()}
+        holds = LOSSES.build(kind, {"type": variant}).holds
+        assert shown == held[holds] | ({"trust/clip_low"} if holds != "nothing" else set())
 
 
 def test_a_term_is_shown_under_the_name_that_the_recipe_gives_it(tmp_path: Path) -> None:

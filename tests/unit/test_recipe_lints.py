@@ -219,3 +219,12 @@ def test_extra_forwards_are_named(base):
     assert forwards(base, ON_POLICY, "objective.penalties.+kl_ref={}") == ["reference log-probs"]
     signal = "objective.penalties.+entropy_bonus={coef: {pid: {signal: kl, target: 1}}}"
     assert forwards(base, ON_POLICY, signal) == ["reference log-probs"]
+
+
+@pytest.mark.parametrize(
+    "loss, clips", [("{sapo: {}}", False), ("{trl: {type: vespo}}", False), ("{cispo: {}}", True), ("{trl: {}}", True)]
+)
+def test_a_loop_on_what_the_loss_clips_needs_a_loss_that_clips(find, loss, clips):
+    loop = "objective.penalties=[{entropy_bonus: {coef: {pid: {signal: clip_fraction, target: .1}}}}]"
+    errors = {key for level, key in find(loop, f"objective.loss={loss}") if level == "error"}
+    assert any(key.endswith("coef.pid.signal") for key in errors) is not clips

@@ -9,6 +9,7 @@ import torch
 from unit.rl_support import batch_of, on_ranks, rows_of
 
 from entropostat.recipe.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.bounds import beyond
 from entropostat.rl.reduce import LOCAL
 from entropostat.trainers.signals import rollout_signals, velocity
 from entropostat.trainers.window import Window
@@ -16,10 +17,17 @@ from entropostat.trainers.window import Window
 ALL = frozenset(SIGNALS)
 
 
+class Clip:
+    holds = "ratio"
+
+    def bounded(self, batch):
+        return beyond(batch, batch.ratio, 0.8, 1.2)
+
+
 def closed(batches, reducer=LOCAL):
     window = Window(ALL)
     for batch in batches:
-        window.add(batch, {})
+        window.add(batch, {}, Clip())
     return window.close(reducer, False)[0]
 
 
