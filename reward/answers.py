@@ -36,7 +36,7 @@ def boxed(text: str) -> str | None:
 
     A box that is empty or never closed is none.
     """
-    boxes = _boxes(text)
+    boxes, _ = _boxes(text)
     if not boxes:
         found = BARE.findall(text)
         return found[-1].rstrip(".,;") or None if found else None
@@ -52,8 +52,15 @@ def boxed(text: str) -> str | None:
     return ", ".join(held)
 
 
-def _boxes(text: str) -> list[tuple[int, int, int, int]]:
-    """(start, start of what it holds, its end, end) of every closed box that is in no other and holds something."""
+def without_box(text: str) -> str:
+    """``text`` up to a box that is never closed: what stands in that was cut off, and may be half a number."""
+    return text[: min(_boxes(text)[1], default=None)]
+
+
+def _boxes(text: str) -> tuple[list[tuple[int, int, int, int]], list[int]]:
+    """(start, start of what it holds, its end, end) of every closed box that is in no other and holds something; and where
+    boxes begin that are never closed.
+    """
     found: list[tuple[int, int, int, int]] = []
     opened: list[tuple[int, int] | None] = []
     for token in TOKEN.finditer(text):
@@ -65,7 +72,7 @@ def _boxes(text: str) -> list[tuple[int, int, int, int]]:
                 while found and found[-1][0] > box[0]:
                     found.pop()
                 found.append((*box, token.start(), token.end()))
-    return found
+    return found, [box[0] for box in opened if box is not None]
 
 
 def marked(text: str) -> str | None:

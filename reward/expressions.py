@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from entropostat.reward.answers import boxed, marked
+from entropostat.reward.answers import boxed, marked, without_box
 
 LONGEST = 1000
 """Characters. Nobody answers with more, and sympy would take its time."""
@@ -19,8 +19,12 @@ HIDDEN = re.compile(
     r"\\(?:text|mathrm|mbox|operatorname|mathbb|mathbf|mathcal|textbf|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|</?think>"
 )
 DELIMITERS = re.compile(r"\$|\\[()\[\]]")
+ENVIRONMENT = r"(?:\$\$?[^$]+\$\$?|\\\((?:[^\\]|\\(?!\)))+\\\))"
+MARKED_UP = re.compile(rf"[\s:*=]*({ENVIRONMENT}(?:\s*(?:,|,?\s?and|,?\s?or)\s*{ENVIRONMENT})*)")
+"""Mathematics between its delimiters, or a list of such."""
 TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}")
-CUE = re.compile(r"answer", re.IGNORECASE)
+MARKUP = " :*`>="
+CUE = re.compile(r"\banswers?\b(?:[^.\n]{0,40}?(?:\bis\b|\bare\b|[:=]))", re.IGNORECASE)
 
 UNICODE = {
     **dict.fromkeys("\u2212\u2010\u2011\u2013\uff0d", "-"),
@@ -33,6 +37,7 @@ FORMS = [
     (re.compile("|".join(UNICODE)), lambda match: UNICODE[match[0]]),
     (re.compile(r"√\s?(\d+|[A-Za-z])"), r"\\sqrt{\1}"),
     (re.compile("√"), r"\\sqrt "),
+    (re.compile(r"\\?sqrt\s?\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(rf"(?<![\\A-Za-z])({MATH.replace(' ', '|')})(?![A-Za-z])"), r"\\\1"),
     (re.compile(r"\\inf(?:inity)?(?![a-zA-Z])"), r"\\infty"),
     (re.compile(r"(?<=\S)\*\*(?=\S)"), "^"),
@@ -49,7 +54,7 @@ def expression(text: str, only_boxed: bool = False) -> str | None:
     """
     found = boxed(text)
     if found is None and not only_boxed:
-        text = text.strip()
+        text = without_box(text).strip()
         found = marked(text) or (text if _alone(text) else _run(text[-LAST:]))
     return None if found is None or len(found) > LONGEST else latex(found)
 
@@ -77,23 +82,26 @@ def _alone(text: str) -> bool:
     if "\n" in text or len(text) > LONGEST:
         return False
     words = _words(text)
-    return not words or (len(text.split()) <= 3 and not re.search(r"[\d$\\]", TEXT.sub("", text)))
+    return not words or (len(text.split()) <= 3 and not CUE.search(text) and not re.search(r"[\d$\\]", TEXT.sub("", text)))
 
 
 def _run(text: str) -> str | None:
-    """What stands between the last words of the line with the answer. None where that line marks its mathematics itself."""
+    """What stands between the last words of the line with the answer. None where no line says which part of it is the answer."""
     lines = [line for line in text.splitlines() if line.strip()]
     cued = [line[cue[-1].end() :] for line in lines if (cue := list(CUE.finditer(line)))]
     for line in [*reversed(cued), *lines[:-2:-1]]:
         if DELIMITERS.search(line):
-            return None
-        sentence = re.split(r"[.;!?](?:\s|$)", line.strip())[0]
+            first = MARKED_UP.match(line) if line in cued else None
+            return first and first[1]
+        sentence = re.split(r"[.;!?](?:\s|$)", line.strip(MARKUP))[0]
         kept = _trimmed(sentence)
         words = _words(kept)
-        run = kept[words[-1].end() :] if words else kept
-        run = run.strip(" :*`>=").removeprefix("= ")
-        if re.search(r"\d|\\[a-zA-Z]", run) or (run and line in cued and re.search(r"[A-Za-z]", run)):
+        run = (kept[words[-1].end() :] if words else kept).strip(MARKUP)
+        if re.search(r"\d|\\[a-zA-Z]", run):
             return run
+        named = sentence.strip(MARKUP)
+        if line in cued and named and len(named.split()) <= 3 and not re.search(r"\d", named):
+            return named
     return None
 
 

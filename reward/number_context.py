@@ -6,7 +6,7 @@ import re
 
 from entropostat.reward.number_spelling import UNITS
 
-LINKS = "approx|le|leq|ge|geq|to|rightarrow|Rightarrow|implies|therefore|because|sim|colon|end|item|hline|text"
+LINKS = "approx|to|rightarrow|Rightarrow|implies|therefore|because|sim|colon|end|item|hline|text"
 """LaTeX commands that only lead up to a number, or end after it."""
 LEADS = re.compile(rf"\\(?:{LINKS})$")
 FOLLOWS = re.compile(rf"\\(?:{LINKS})(?![a-zA-Z])|\\\\|\\[)\]]")

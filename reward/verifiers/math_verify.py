@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, spoken
+from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
 from entropostat.reward.expressions import LAST, expression
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -72,7 +72,7 @@ def _parse(text: str, boxed: bool) -> list[Any]:
         return list(parse(f"\\boxed{{{found}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
     if boxed:
         return []
-    return list(parse(text[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))
+    return list(parse(without_box(text)[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))
 
 
 UNGUARDED = {"parsing_timeout": None, "raise_on_error": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, boxed, marked, spoken
+from entropostat.reward.answers import THINKING, Thinking, boxed, marked, spoken, without_box
 from entropostat.reward.numbers import Number, last_number, only_number
 from entropostat.reward.patterns import check_pattern, find_answer
 from entropostat.reward.registry import VERIFIERS
@@ -56,7 +56,7 @@ class Numeric(Verifier):
             region = find_answer(text, self.answer_regex)
             return None if region is None else last_number(region)
         region = boxed(text) or marked(text)
-        return last_number(text) if region is None else only_number(region)
+        return last_number(without_box(text)) if region is None else only_number(region)
 
 
 def _reference(answer: str) -> Number | None:
