@@ -12,6 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
+from entropostat.diagnose.reward_rules import same_from_the_start
 from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, span
 
 ROWS = 12
@@ -21,6 +22,8 @@ DEAD = 0.90
 
 
 def dead_groups(log: Log) -> Iterator[Finding]:
+    if same_from_the_start(log) is not None:  # which is said of the reward
+        return
     series = log.first("frac_reward_zero_std")
     if not len(series):
         none, every = (log.series(f"learning/solve_{key}").finite for key in ("none", "all"))

@@ -1,0 +1,117 @@
+"""A verifier that scores nothing of the first generation ends the run, on every rank, in one line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset
+
+from entropostat.data.example import Example
+from entropostat.recipe.errors import RunFault
+from entropostat.reward.judge import Outcome
+from entropostat.reward.scoring import Scorer
+from entropostat.reward.silence import Silence
+from entropostat.reward.verifier import Verifier
+from entropostat.reward.verifiers.numeric import Numeric
+from entropostat.trainers.first_scores import check_first_scores
+
+
+class Says(Verifier):
+    """Gives what the completion says."""
+
+    compares = False
+
+    def score(self, completion, example):
+        if completion == "raise":
+            raise ValueError("on purpose")
+        return None if completion == "none" else float(completion)
+
+
+def trainer(verifiers, sources=("a",), training=True):
+    scorer = Scorer(verifiers)
+    table = Dataset.from_dict({"source": list(sources)})
+    weights = torch.tensor(scorer.weights)
+    model = SimpleNamespace(training=training)
+    return SimpleNamespace(reward_funcs=scorer.functions, train_dataset=table, reward_weights=weights, model=model)
+
+
+def generation(trainer, completions, answers=None):
+    """Score them with every verifier, as TRL does, and look."""
+    answers = answers or [None] * len(completions)
+    columns = {"answer": answers, "meta": ["{}"] * len(answers), "id": [f"e{i}" for i in range(len(answers))]}
+    prompts = ["p"] * len(answers)
+    found = [function(prompts=prompts, completions=completions, **columns) for function in trainer.reward_funcs]
+    check_first_scores(trainer, torch.tensor([[float("nan") if s is None else s for s in f] for f in found]).T)
+
+
+@pytest.mark.parametrize(
+    ("verifiers", "completions", "line"),
+    [
+        (
+            {"mine": Says()},
+            ["raise", "raise"],
+            "reward.mine failed on all 2 completions of the first generation: ValueError: on purpose; mend it, its options or the data",
+        ),
+        (
+            {"mine": Says()},
+            ["none", "none"],
+            "reward.mine gave no score to all 2 completions of the first generation: it returned None each time; let it return a "
+            "number, or take it out",
+        ),
+        (
+            {"mine": Says()},
+            ["none", "raise"],
+            "reward.mine failed on, or gave no score to, all 2 completions of the first generation: ValueError: on purpose; mend it, "
+            "its options or the data",
+        ),
+        (
+            {"number": Numeric()},
+            ["1", "2", "3"],
+            "reward.number gave no score to all 3 completions of the first generation: no prompt has a reference answer; name its "
+            "column in the data source's answer, or use a verifier that needs none, such as function or model",
+        ),
+        ({"mine": Says(), "number": Numeric()}, ["1", "2"], "reward.number gave no score to all 2 completions"),
+        ({"mine": Says(weight=0.0)}, ["raise", "raise"], "reward.mine failed on all 2"),
+    ],
+)
+def test_the_line_names_verifier_reason_and_fix(verifiers, completions, line):
+    with pytest.raises(RunFault) as caught:
+        generation(trainer(verifiers), completions)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_one_score_is_enough():
+    generation(trainer({"mine": Says()}), ["none", "raise", "0"])
+
+
+def test_later_generations_and_evaluations_are_left_alone():
+    run = trainer({"mine": Says()})
+    generation(run, ["1", "none"])
+    generation(run, ["none", "none"])
+    generation(trainer({"mine": Says()}, training=False), ["raise", "raise"])
+
+
+def test_a_verifier_may_have_no_say_where_another_source_is_still_to_come():
+    two = {"mine": Says(), "number": Numeric()}
+    generation(trainer(two, sources=("a", "b")), ["1", "2"])
+    with pytest.raises(RunFault, match="reward.mine failed"):
+        generation(trainer({"mine": Says(), "number": Numeric()}, sources=("a", "b")), ["raise", "raise"], ["1", "1"])
+    with pytest.raises(RunFault, match=r"reward\.number gave no score"):
+        generation(trainer({"number": Numeric(), "more": Says(weight=0.0)}, sources=("a", "b")), ["1", "2"])
+
+
+def test_functions_that_are_no_verifiers_are_trl_s_own_business():
+    plain = SimpleNamespace(reward_funcs=[lambda **_: None], model=SimpleNamespace(training=True))
+    check_first_scores(plain, torch.full((4, 1), torch.nan))
+
+
+def test_what_ranks_know_adds_up():
+    examples = [Example(prompt="p", answer="1"), Example(prompt="p")]
+    late = Outcome(problem="timeout", message="took longer than 1 s")
+    one, two = Silence.of([Outcome(), Outcome()], examples), Silence.of([late, late], examples)
+    both = one + two
+    assert (both.completions, both.errors, both.timeouts, both.answers, both.message) == (4, 0, 2, 2, late.message)
+    assert both.failed and not one.failed
+    assert (two + two).line("reward.f", False).endswith("took longer than 1 s; raise reward.f.timeout, or make it faster")
