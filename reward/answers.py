@@ -25,7 +25,7 @@ def spoken(text: str, thinking: Thinking) -> str:
     """The part of ``text`` in which an answer counts; empty where there is none."""
     if thinking == "counts":
         return text
-    before, tag, after = text.rpartition("</think>")
+    _, tag, after = text.rpartition("</think>")
     if thinking == "required" and not tag:
         return ""
     return after.partition("<think>")[0]
@@ -44,7 +44,7 @@ def boxed(text: str) -> str | None:
     for left, right in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
         between = text[left[3] : right[0]]
         words = LAYOUT.sub("", between) if len(between) <= FAR else ""
-        if words == "" or not BETWEEN.fullmatch(words) or words.endswith("=") and len(words) == 2:
+        if words == "" or not BETWEEN.fullmatch(words) or (words.endswith("=") and len(words) == 2):
             break
         inside = text[slice(*left[1:3])].strip()
         if inside not in held:
@@ -64,7 +64,7 @@ def _boxes(text: str) -> tuple[list[tuple[int, int, int, int]], list[int]]:
     found: list[tuple[int, int, int, int]] = []
     opened: list[tuple[int, int] | None] = []
     for token in TOKEN.finditer(text):
-        if token[0][0] == "{" or token[0][-1] == "{" and len(token[0]) > 2:
+        if token[0][0] == "{" or (token[0][-1] == "{" and len(token[0]) > 2):
             opened.append((token.start(), token.end()) if len(token[0]) > 1 else None)
         elif token[0] == "}" and opened:
             box = opened.pop()

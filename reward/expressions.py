@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from entropostat.reward.answers import boxed, marked, without_box
 
@@ -12,7 +13,32 @@ LAST = 4000
 """Characters at the end of a text in which an answer without a box is looked for."""
 
 MATH = "sqrt sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lim max min gcd lcm pi inf infinity"
-SMALL = "is it of to in by at as so an be if we he no on us my or am do go up ok".split()
+SMALL = [
+    "is",
+    "it",
+    "of",
+    "to",
+    "in",
+    "by",
+    "at",
+    "as",
+    "so",
+    "an",
+    "be",
+    "if",
+    "we",
+    "he",
+    "no",
+    "on",
+    "us",
+    "my",
+    "or",
+    "am",
+    "do",
+    "go",
+    "up",
+    "ok",
+]
 """Words of two letters. Others are products of variables."""
 NAMES = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?![A-Za-z])")
 HIDDEN = re.compile(
@@ -28,12 +54,31 @@ CUE = re.compile(r"\banswers?\b(?:[^.\n]{0,40}?(?:\bis\b|\bare\b|[:=]))", re.IGN
 
 UNICODE = {
     **dict.fromkeys("\u2212\u2010\u2011\u2013\uff0d", "-"),
-    **{"∞": r"\infty ", "π": r"\pi ", "°": r"^\circ ", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/"},
-    **{"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset "},
-    **{"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "²": "^{2}", "³": "^{3}"},
+    "∞": r"\infty ",
+    "π": r"\pi ",
+    "°": r"^\circ ",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "÷": "/",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "±": r"\pm ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "∅": r"\emptyset ",
+    "½": r"\frac{1}{2}",
+    "¼": r"\frac{1}{4}",
+    "¾": r"\frac{3}{4}",
+    "⅓": r"\frac{1}{3}",
+    "⅔": r"\frac{2}{3}",
+    "²": "^{2}",
+    "³": "^{3}",
     **dict.fromkeys("\u00a0\u202f\u2009", " "),
 }
-FORMS = [
+FORMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile("|".join(UNICODE)), lambda match: UNICODE[match[0]]),
     (re.compile(r"√\s?(\d+|[A-Za-z])"), r"\\sqrt{\1}"),
     (re.compile("√"), r"\\sqrt "),
@@ -82,7 +127,9 @@ def _alone(text: str) -> bool:
     if "\n" in text or len(text) > LONGEST:
         return False
     words = _words(text)
-    return not words or (len(text.split()) <= 3 and not CUE.search(text) and not re.search(r"[\d$\\]", TEXT.sub("", text)))
+    return not words or (
+        len(text.split()) <= 3 and not CUE.search(text) and not re.search(r"[\d$\\]", TEXT.sub("", text))
+    )
 
 
 def _run(text: str) -> str | None:

@@ -11,7 +11,27 @@ LINKS = "approx|to|rightarrow|Rightarrow|implies|therefore|because|sim|colon|end
 LEADS = re.compile(rf"\\(?:{LINKS})$")
 FOLLOWS = re.compile(rf"\\(?:{LINKS})(?![a-zA-Z])|\\\\|\\[)\]]")
 OPENERS, CLOSERS = "([{", ")]}"
-FUNCTIONS = "sqrt sin cos tan sec csc cot sinh cosh tanh arcsin arccos arctan asin acos atan log ln exp".split()
+FUNCTIONS = [
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "sec",
+    "csc",
+    "cot",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "asin",
+    "acos",
+    "atan",
+    "log",
+    "ln",
+    "exp",
+]
 CALLED = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(FUNCTIONS)})$")
 PERCENT = re.compile(r"\s?%|\s?per\s?cent(?:age)?\b")
 UNIT = re.compile(r"°?\s?([A-Za-z]+)")
@@ -37,10 +57,10 @@ def left_sign(before: str, alone: bool) -> int | None:
     if last in "+/^×<>≤≥_±√&" or last == "\\":
         return None
     if last == "*":
-        return sign if rest.strip("* ") == "" or rest[-2:-1].isspace() and glued else None
+        return sign if rest.strip("* ") == "" or (rest[-2:-1].isspace() and glued) else None
     if last in ".," or last == ":":
         return None if glued and re.search(r"\d.$", rest) else sign
-    if last == "_" or last.isalpha() and last.isascii() and (glued or CALLED.search(rest)):
+    if last == "_" or (last.isalpha() and last.isascii() and (glued or CALLED.search(rest))):
         return None
     if last.isdigit() or last in "}°π∞" or (glued and last in ")]!%"):
         return None
@@ -97,7 +117,7 @@ def right_percent(after: str, alone: bool) -> bool | None:
         if first == "°":
             return False if unit[1] in "CFK" or " " in unit[0] else None
         return False if _is_a_unit(unit[1], glued, rest[unit.end() :]) else None
-    if first in "+×^_<>≤≥±√π∞&" or (glued and first in "({") or first == "*" and re.match(r"\*\s?[\w\\(]", rest):
+    if first in "+×^_<>≤≥±√π∞&" or (glued and first in "({") or (first == "*" and re.match(r"\*\s?[\w\\(]", rest)):
         return None
     if first == "/":
         return bool(percent) if re.match(r"/\s?(?:[A-Za-z]{2,}|[mshLg]\b)", rest) else None
@@ -105,7 +125,9 @@ def right_percent(after: str, alone: bool) -> bool | None:
         return None if re.match(r"-\s?(?:[A-Za-z](?![A-Za-z])|[\\(\d])", rest) else bool(percent)
     if first in ".,:" and re.match(r".\d", rest):
         return None
-    if first in ",;" and re.match(r"[,;]\s?[-+]?\s?(?:\\(?!text)[a-zA-Z]|[b-zB-HJ-Z](?![a-zA-Z])|∞)", rest):  # of a pair
+    if first in ",;" and re.match(
+        r"[,;]\s?[-+]?\s?(?:\\(?!text)[a-zA-Z]|[b-zB-HJ-Z](?![a-zA-Z])|∞)", rest
+    ):  # of a pair
         return None
     if first == "!" and (alone or rest[1:2] == "!"):
         return None

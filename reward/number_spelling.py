@@ -12,15 +12,26 @@ CHARACTERS = str.maketrans(
         **dict.fromkeys("\u00a0\u202f\u2007\u2008\u200a", THIN),
         **dict.fromkeys("⋅·∙", "×"),
         **dict.fromkeys("\u200b\u2060\ufeff", None),
-        **{"⁄": "/", "∕": "/", "º": "°", "％": "%", "＝": "=", "≈": "=", "≃": "=", "，": ",", "．": "."},
+        "⁄": "/",
+        "∕": "/",
+        "º": "°",
+        "％": "%",
+        "＝": "=",
+        "≈": "=",
+        "≃": "=",
+        "，": ",",
+        "．": ".",
     }
 )
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
-UNITS = tuple(
-    "mm cm dm m km in inch inches ft feet foot yd yard yards mi mile miles mg g kg lb lbs oz ms s sec secs second seconds min mins "
-    "minute minutes h hr hrs hour hours day days week weeks month months year years yr yrs mL ml L cc gal mph kph Hz kHz MHz GHz J "
-    "kJ V W kW Pa kPa deg degree degrees unit units square cubic cent cents USD EUR GBP px KB MB GB TB".split()
+UNITS = frozenset(
+    """
+    mm cm dm m km in inch inches ft feet foot yd yard yards mi mile miles mg g kg lb lbs oz ms s sec secs second
+    seconds min mins minute minutes h hr hrs hour hours day days week weeks month months year years yr yrs mL ml L
+    cc gal mph kph Hz kHz MHz GHz J kJ V W kW Pa kPa deg degree degrees unit units square cubic cent cents USD EUR
+    GBP px KB MB GB TB
+    """.split()  # noqa: SIM905
 )
 """What may stand right behind digits, apart from longer words. Most single letters are variables."""
 

@@ -27,8 +27,8 @@ from entropostat.trainers.callbacks import ControlCallback
 from entropostat.trainers.config import check_supported, configure, needs_reference
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
-from entropostat.trainers.first_scores import check_first_scores
 from entropostat.trainers.extra import Joined
+from entropostat.trainers.first_scores import check_first_scores
 from entropostat.trainers.monitors import MonitorMixin
 from entropostat.trainers.nonfinite import GuardMixin
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch

@@ -47,7 +47,9 @@ def _module(term: Value, folder: Path) -> Value:
         places = [str(place) for place in (*stated, folder) if module and _holds(place, module)]
     if not places:
         return term
-    return Value({"function": Value({**options.content, "folder": Value(places[0], path.origin)}, options.origin)}, term.origin)
+    return Value(
+        {"function": Value({**options.content, "folder": Value(places[0], path.origin)}, options.origin)}, term.origin
+    )
 
 
 def _holds(folder: Path, module: str) -> bool:

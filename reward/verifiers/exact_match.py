@@ -19,7 +19,7 @@ class ExactMatch(Verifier):
 
     case: bool = option(True, doc="upper and lower case differ")
     answer_regex: str | None = option(None, doc="the answer is the last match (first group); default: the whole text")
-    thinking: Thinking = option("optional", doc=THINKING)
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         check_pattern("verifier exact_match", self.answer_regex)

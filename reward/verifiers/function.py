@@ -27,7 +27,9 @@ class Function(Verifier):
     """
 
     path: str = option(doc="module:attribute")
-    folder: str | None = option(None, doc="where the module is looked for first; null: beside the recipe, if it is there")
+    folder: str | None = option(
+        None, doc="where the module is looked for first; null: beside the recipe, if it is there"
+    )
     options: dict[str, Any] = option(factory=dict, doc="keyword arguments of the function")  # noqa: RUF009
 
     compares: ClassVar[bool] = False

@@ -31,7 +31,7 @@ class MathVerify(Verifier):
 
     precision: int = option(6, low=0, high=15, doc="decimals to which floats are compared")
     boxed: bool = option(False, doc="only an answer in \\boxed{...} counts")
-    thinking: Thinking = option("optional", doc=THINKING)
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     libraries: ClassVar[tuple[str, ...]] = ("math_verify",)
 

@@ -28,7 +28,7 @@ class Numeric(Verifier):
         1e-6, low=0, fixed=True, doc="absolute, and relative to the reference where that is above 1"
     )
     answer_regex: str | None = option(None, doc="look for the number in the last match (first group) of this pattern")
-    thinking: Thinking = option("optional", doc=THINKING)
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         check_pattern("verifier numeric", self.answer_regex)

@@ -25,7 +25,7 @@ class ReasoningGymVerifier(Verifier):
         None, low=0, high=1, fixed=True, doc="1 from this score on, else 0; default: the partial score itself"
     )
     answer_regex: str | None = option(None, doc="the answer is the last match (first group); default: the whole text")
-    thinking: Thinking = option("optional", doc=THINKING)
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         check_pattern("verifier reasoning_gym", self.answer_regex)

@@ -68,4 +68,6 @@ def test_all_ranks_stop_where_the_verifier_scores_nothing(tmp_path: Path) -> Non
     ranks.run(SILENT, tiny.saved(), tmp_path / "said", world=2, strategy="ddp-cpu", seconds=120)
     first, second = (file.read_text() for file in sorted(tmp_path.glob("said-*.txt")))
     assert first == second
-    assert first.startswith("reward.mine failed on, or gave no score to, all 16 completions of the first generation: ValueError")
+    assert first.startswith(
+        "reward.mine failed on, or gave no score to, all 16 completions of the first generation: ValueError"
+    )

@@ -46,36 +46,18 @@ def generation(trainer, completions, answers=None):
     check_first_scores(trainer, torch.tensor([[float("nan") if s is None else s for s in f] for f in found]).T)
 
 
-@pytest.mark.parametrize(
-    ("verifiers", "completions", "line"),
-    [
-        (
-            {"mine": Says()},
-            ["raise", "raise"],
-            "reward.mine failed on all 2 completions of the first generation: ValueError: on purpose; mend it, its options or the data",
-        ),
-        (
-            {"mine": Says()},
-            ["none", "none"],
-            "reward.mine gave no score to all 2 completions of the first generation: it returned None each time; let it return a "
-            "number, or take it out",
-        ),
-        (
-            {"mine": Says()},
-            ["none", "raise"],
-            "reward.mine failed on, or gave no score to, all 2 completions of the first generation: ValueError: on purpose; mend it, "
-            "its options or the data",
-        ),
-        (
-            {"number": Numeric()},
-            ["1", "2", "3"],
-            "reward.number gave no score to all 3 completions of the first generation: no prompt has a reference answer; name its "
-            "column in the data source's answer, or use a verifier that needs none, such as function or model",
-        ),
-        ({"mine": Says(), "number": Numeric()}, ["1", "2"], "reward.number gave no score to all 2 completions"),
-        ({"mine": Says(weight=0.0)}, ["raise", "raise"], "reward.mine failed on all 2"),
-    ],
-)
+OF_THE_FIRST = "of the first generation"
+LINES = [
+    ({"mine": Says()}, ["raise", "raise"], f"reward.mine failed on all 2 completions {OF_THE_FIRST}: ValueError: on purpose; mend it"),
+    ({"mine": Says()}, ["none", "none"], f"reward.mine gave no score to all 2 completions {OF_THE_FIRST}: it returned None each time; let"),
+    ({"mine": Says()}, ["none", "raise"], f"reward.mine failed on, or gave no score to, all 2 completions {OF_THE_FIRST}: ValueError: on"),
+    ({"number": Numeric()}, ["1", "2", "3"], f"reward.number gave no score to all 3 completions {OF_THE_FIRST}: no prompt has a reference"),
+    ({"mine": Says(), "number": Numeric()}, ["1", "2"], "reward.number gave no score to all 2 completions"),
+    ({"mine": Says(weight=0.0)}, ["raise", "raise"], "reward.mine failed on all 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("verifiers", "completions", "line"), LINES)
 def test_the_line_names_verifier_reason_and_fix(verifiers, completions, line):
     with pytest.raises(RunFault) as caught:
         generation(trainer(verifiers), completions)
@@ -96,7 +78,7 @@ def test_later_generations_and_evaluations_are_left_alone():
 def test_a_verifier_may_have_no_say_where_another_source_is_still_to_come():
     two = {"mine": Says(), "number": Numeric()}
     generation(trainer(two, sources=("a", "b")), ["1", "2"])
-    with pytest.raises(RunFault, match="reward.mine failed"):
+    with pytest.raises(RunFault, match=r"reward\.mine failed"):
         generation(trainer({"mine": Says(), "number": Numeric()}, sources=("a", "b")), ["raise", "raise"], ["1", "1"])
     with pytest.raises(RunFault, match=r"reward\.number gave no score"):
         generation(trainer({"number": Numeric(), "more": Says(weight=0.0)}, sources=("a", "b")), ["1", "2"])
@@ -114,4 +96,6 @@ def test_what_ranks_know_adds_up():
     both = one + two
     assert (both.completions, both.errors, both.timeouts, both.answers, both.message) == (4, 0, 2, 2, late.message)
     assert both.failed and not one.failed
-    assert (two + two).line("reward.f", False).endswith("took longer than 1 s; raise reward.f.timeout, or make it faster")
+    assert (
+        (two + two).line("reward.f", False).endswith("took longer than 1 s; raise reward.f.timeout, or make it faster")
+    )

@@ -77,7 +77,9 @@ def test_what_follows_the_last_mark():
     assert marked("5") is None and marked("####") is None
 
 
-@pytest.mark.parametrize("unit", ["\\boxed{", "{", "}", "\\", "\\boxed ", "\\boxed{1},", "{}", "####", "<think>", "</think>"])
+@pytest.mark.parametrize(
+    "unit", ["\\boxed{", "{", "}", "\\", "\\boxed ", "\\boxed{1},", "{}", "####", "<think>", "</think>"]
+)
 def test_the_search_is_linear(unit):
     def seconds(size: int) -> float:
         text, times = unit * (size // len(unit)), []

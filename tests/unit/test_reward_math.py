@@ -44,7 +44,10 @@ def test_what_means_the_same_is_right_and_a_part_of_it_is_wrong(reference, same,
 
 @pytest.mark.parametrize(("reference", "same", "other"), ROWS, ids=[row[0] for row in ROWS])
 def test_a_whole_solution_is_as_good_a_reference_as_its_answer(reference, same, other):
-    solutions = [f"We see that $2+2=4$, so it is $\\boxed{{{reference}}}$ in all.", f"2 + 2 = <<2+2=4>>4\n#### {reference}"]
+    solutions = [
+        f"We see that $2+2=4$, so it is $\\boxed{{{reference}}}$ in all.",
+        f"2 + 2 = <<2+2=4>>4\n#### {reference}",
+    ]
     for solution in solutions:
         assert judged(f"\\boxed{{{same[0]}}}", solution) == 1.0
         assert judged(f"\\boxed{{{other[0]}}}", solution) == 0.0
@@ -116,7 +119,9 @@ def test_only_a_box_counts_where_boxed_is_asked_for():
     assert judged(r"\boxed{7}", "7", boxed=True) == 1.0
 
 
-@pytest.mark.parametrize("unit", ["9", "9 ", "1,", "(", "\\boxed{", "\\sqrt{", "answer is ", "$", "1+", "#### 5\n", "\\[ "])
+@pytest.mark.parametrize(
+    "unit", ["9", "9 ", "1,", "(", "\\boxed{", "\\sqrt{", "answer is ", "$", "1+", "#### 5\n", "\\[ "]
+)
 def test_twice_the_text_takes_less_than_four_times_as_long(unit):
     def seconds(size: int) -> float:
         times = []
@@ -132,5 +137,7 @@ def test_twice_the_text_takes_less_than_four_times_as_long(unit):
 
 def test_answers_that_mean_the_same_have_one_key():
     verifier, example = VERIFIERS.build("math_verify", {}), Example(prompt="p", answer="1/2")
-    keys = {verifier.answer_key(text, example) for text in (r"$\frac{1}{2}$", "it is 1/2", r"\boxed{\frac12}", "#### 1/2")}
+    keys = {
+        verifier.answer_key(text, example) for text in (r"$\frac{1}{2}$", "it is 1/2", r"\boxed{\frac12}", "#### 1/2")
+    }
     assert len(keys) == 1
