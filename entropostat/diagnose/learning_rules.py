@@ -12,7 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
-from entropostat.diagnose.reward_rules import same_from_the_start
+from entropostat.diagnose.reward_rules import constant_until
 from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, span
 
 ROWS = 12
@@ -22,8 +22,6 @@ DEAD = 0.90
 
 
 def dead_groups(log: Log) -> Iterator[Finding]:
-    if same_from_the_start(log) is not None:  # which is said of the reward
-        return
     series = log.first("frac_reward_zero_std")
     if not len(series):
         none, every = (log.series(f"learning/solve_{key}").finite for key in ("none", "all"))
@@ -33,7 +31,9 @@ def dead_groups(log: Log) -> Iterator[Finding]:
     average, spread = mean(series.values, ROWS), deviation(series.values, ROWS)
     with np.errstate(invalid="ignore"):
         ill = average - 1.0 * spread / math.sqrt(ROWS) >= DEAD - 0.02
-        ill = confirmed(ill & (average >= DEAD))
+        ill = ill & (average >= DEAD)
+    ill[: series.count(constant_until(log)) + ROWS] = False  # that is said of the reward
+    ill = confirmed(ill)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])

@@ -27,32 +27,34 @@ def missing(log: Log) -> Iterator[Finding]:
     total = log.series("reward")
     gone = lasting(np.isnan(total.values), GONE)
     if gone.any():
+        steps = span(total, gone)
         names = [name for name in verifiers(log) if np.isnan(log.series(f"rewards/{name}/mean").values[-1:]).all()]
-        failing = [name for name in names if _failures(log, name) > 0]
+        failed = [name for name in names if _failures(log, name, steps[1]) > 0]
         yield Finding(
             "reward-missing",
             "critical",
-            span(total, gone),
+            steps,
             f"no completion had a reward in {int(np.isnan(total.values).sum())} of {len(total)} generations, {GONE} or more in a row",
-            f"{', '.join(failing)} failed: see the first warning of the run"
-            if failing
+            f"{', '.join(failed)} failed: see the first warning of the run"
+            if failed
             else f"{', '.join(names) or 'every verifier'} returned None: no reference answer, or nothing that it has a say on",
-            advice.missing(failing),
+            advice.missing(failed),
         )
         return
     for name in verifiers(log):
         series = log.series(f"rewards/{name}/mean")
-        silent = lasting(np.isnan(series.values), SILENT)
-        if silent.any() and not len(series.finite) and not _failures(log, name):
-            yield Finding(
-                "reward-missing",
-                "info",
-                span(series, silent),
-                f"{name} scored no completion of {len(series)} generations; other verifiers did",
-                f"{name} returned None: its prompts come later, or there are none",
-                advice.missing([]),
-                subject=name,
-            )
+        silent = lasting(np.logical_and.accumulate(np.isnan(series.values)), SILENT)
+        if not silent.any() or _failures(log, name, span(series, silent)[0]):
+            continue
+        yield Finding(
+            "reward-missing",
+            "info",
+            span(series, silent),
+            f"{name} scored no completion of the first {int(silent.sum()) + SILENT - 1} generations; other verifiers did",
+            f"{name} returned None: its prompts come later, or there are none",
+            advice.missing([]),
+            subject=name,
+        )
 
 
 def failing(log: Log) -> Iterator[Finding]:
@@ -79,33 +81,42 @@ def failing(log: Log) -> Iterator[Finding]:
 
 def constant(log: Log) -> Iterator[Finding]:
     """From the first generation on. A run that has come to solve its prompts every time had other rewards before."""
-    found = same_from_the_start(log)
-    if found is None:
+    reward, still = _still(log)
+    if not still.any():
         return
-    value = float(found.values[0])
+    value = float(reward.values[0])
     yield Finding(
         "constant-reward",
         "warning",
-        (int(found.steps[ROWS - 1]), int(found.steps[-1])),
-        f"every completion of all {len(found)} generations had the reward {value:.4g}",
+        span(reward, still),
+        f"every completion of the first {int(still.sum()) + ROWS - 1} generations had the reward {value:.4g}",
         "the verifier does not tell completions apart, or the prompts are solved always or never: no advantage, no gradient",
         advice.constant(value),
     )
 
 
-def same_from_the_start(log: Log) -> Series | None:
-    """The rewards, where they have never been anything but one number."""
+def constant_until(log: Log) -> float:
+    """The last step of which ``constant`` says so."""
+    reward, still = _still(log)
+    return float(reward.steps[still][-1]) if still.any() else -np.inf
+
+
+def _still(log: Log) -> tuple[Series, np.ndarray]:
+    """The rewards, and at which generations all until then had been one number."""
     reward, spread = log.series("reward").finite, log.series("reward_std").finite
-    if len(reward) < ROWS or len(spread) < ROWS:
-        return None
-    still = float(np.ptp(reward.values)) <= SAME * max(1.0, float(np.abs(reward.values).max()))
-    return reward if still and float(spread.values.max()) <= SAME * max(1.0, abs(float(reward.values[0]))) else None
+    if not len(reward) or not np.array_equal(reward.steps, spread.steps):
+        return reward, np.zeros(len(reward), bool)
+    scale = max(1.0, abs(float(reward.values[0])))
+    moved = np.maximum.accumulate(np.abs(reward.values - reward.values[0])) / scale
+    spreads = np.maximum.accumulate(spread.values) / scale
+    return reward, (moved <= SAME) & (spreads <= SAME) & (np.arange(len(reward)) >= ROWS - 1)
 
 
 def verifiers(log: Log) -> list[str]:
     return log.middles("rewards/", "/mean")
 
 
-def _failures(log: Log, name: str) -> float:
-    """Completions lost so far."""
-    return float(sum(log.series(f"verifier/{name}/{key}").finite.values.sum() for key in ("errors", "timeouts")))
+def _failures(log: Log, name: str, step: float) -> float:
+    """Completions lost up to ``step``."""
+    found = [log.series(f"verifier/{name}/{key}").finite for key in ("errors", "timeouts")]
+    return float(sum(series.values[: series.count(step)].sum() for series in found))

@@ -22,7 +22,6 @@ launch: {strategy: ddp, num_processes: 2}
 """
 WAYS = {
     "script": ["script.py", "train"],
-    "module": ["-m", "entropostat", "train"],
     "launch": ["-m", "entropostat", "launch"],
 }
 SCRIPT = "import sys\nfrom entropostat.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"

@@ -337,7 +337,16 @@ def test_one_verifier_that_never_speaks_is_a_note_and_one_that_begins_late_is_no
     silent = rewarded(40, **{"rewards/other/mean": None})
     (found,) = examine(silent)
     assert (found.rule, found.severity, found.subject) == ("reward-missing", "info", "other")
-    assert rules(rewarded(40, **{"rewards/other/mean": lambda step: None if step < 20 else 0.5})) == {}
+    assert rules(rewarded(80, **{"rewards/other/mean": lambda step: None if step < 20 else 0.5})) == {}
+    assert rules(rewarded(80, **{"rewards/other/mean": lambda step: 0.5 if step < 20 else None})) == {}
+
+
+def test_what_is_said_of_rewards_is_not_taken_back():
+    late = {"rewards/other/mean": lambda step: None if step < 40 else 0.5}
+    same = {"reward": lambda step: 0.0 if step < 40 else 0.4, "reward_std": lambda step: 0.0 if step < 40 else 0.3}
+    for more, rule in ((late, "reward-missing"), (same, "constant-reward")):
+        until = [rules(rewarded(count, **more)) for count in (10, 30, 80)]
+        assert until == [{}, {rule: 1}, {rule: 1}]
 
 
 @pytest.mark.parametrize(("share", "severity"), [(0.05, None), (0.3, "warning"), (1.0, "critical")])
@@ -371,6 +380,8 @@ def test_a_reward_that_was_never_but_one_number_is_found_once(value, tmp_path):
 def test_a_run_that_has_come_to_solve_everything_is_not_called_constant():
     solved = {"reward": lambda step: min(step / 40, 1.0), "reward_std": lambda step: 0.3 if step < 40 else 0.0}
     assert "constant-reward" not in rules(rewarded(200, **solved))
+    steps = {"reward": lambda step: step % 3 / 4, "reward_std": 0.0, "frac_reward_zero_std": 1.0}
+    assert rules(rewarded(100, **steps)) == {"dead-groups": 1}
     first = {"reward": lambda step: 0.9 if step == 1 else 1.0, "reward_std": lambda step: 0.1 if step == 1 else 0.0}
     assert "constant-reward" not in rules(rewarded(200, **first))
 

@@ -93,8 +93,9 @@ def test_what_ranks_know_adds_up():
     examples = [Example(prompt="p", answer="1"), Example(prompt="p")]
     late = Outcome(problem="timeout", message="took longer than 1 s")
     one, two = Silence.of([Outcome(), Outcome()], examples), Silence.of([late, late], examples)
-    both = one + two
-    assert (both.completions, both.errors, both.timeouts, both.answers, both.message) == (4, 0, 2, 2, late.message)
+    bad = Silence.of([Outcome(problem="error", message="bad")] * 2, examples)
+    both = one + two + bad
+    assert (both.completions, both.errors, both.timeouts, both.answers, both.message) == (6, 2, 2, 3, late.message)
     assert both.failed and not one.failed
     assert (
         (two + two).line("reward.f", False).endswith("took longer than 1 s; raise reward.f.timeout, or make it faster")

@@ -46,6 +46,8 @@ def test_a_module_beside_the_recipe_that_extends_is_found_as_well(here):
     (package / "__init__.py").write_text(SCORE.format(1.0))
     assert folder_of(load("recipes/deeper/child.yaml")) == str(package.parent)
     assert folder_of(load("recipes/r.yaml")) is None
+    (here / "recipes" / "my_rewards.py").write_text(SCORE.format(1.0))
+    assert folder_of(load("recipes/deeper/child.yaml")) == str(here / "recipes")
     assert folder_of(load("recipes/deeper/child.yaml", ["reward=[{function: {path: 'my_rewards:score'}}]"])) == str(
         package.parent
     )
