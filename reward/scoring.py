@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from entropostat.data.example import Example, Message, Prompt
 from entropostat.recipe.errors import RunFault
 from entropostat.reward.judge import Outcome, judge
+from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.workers import DIED, Workers
 
@@ -118,6 +119,12 @@ class Scorer:
                 "look for a crash in what the verifier calls, or for memory that ran out"
             )
 
+    def check(self) -> None:
+        """Raises ImportError for a verifier whose code or library cannot be imported. Starts the workers."""
+        for name, verifier in self.verifiers.items():
+            if verifier.isolated and (why := self._pool().prepare(verifier)):
+                raise ImportError(f"reward.{name}: {why}")
+
     def verify(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
         """The judge's verdicts: what evaluation counts. A completion that it cannot judge is not right."""
         return [Outcome()] * len(completions) if self.judge is None else self.score(self.judge, completions, examples)
@@ -143,11 +150,7 @@ class Scorer:
     def _pool(self) -> Workers:
         if self._workers is None:
             isolated = [verifier for verifier in self.verifiers.values() if verifier.isolated]
-            self._workers = Workers(
-                libraries=sorted({library for verifier in isolated for library in verifier.libraries}),
-                modules=sorted({verifier.user_code for verifier in isolated if verifier.user_code}),
-                count=self._worker_count,
-            )
+            self._workers = Workers(isolated, count=self._worker_count)
         return self._workers
 
 
@@ -157,6 +160,10 @@ class RewardFunction:
     def __init__(self, scorer: Scorer, name: str) -> None:
         self.scorer = scorer
         self.__name__ = name
+        self.begun = False
+        """The trainer has looked at its first scores."""
+        self.silence = Silence()
+        """Of the last call."""
 
     def __call__(
         self,
@@ -168,11 +175,14 @@ class RewardFunction:
         """``columns`` are those of ``to_dataset``; ``None`` means that the verifier has no say on the completion."""
         name = self.__name__
         before = Counter(self.scorer.problems[name])
-        outcomes = self.scorer.score(name, completions, examples_of(prompts, columns))
+        examples = examples_of(prompts, columns)
+        outcomes = self.scorer.score(name, completions, examples)
+        self.silence = Silence.of(outcomes, examples)
         self.scorer._keys[name] = [outcome.answer for outcome in outcomes]
         if log_metric is not None:
             lost = self.scorer.problems[name] - before
             log_metric(f"verifier/{name}/errors", float(lost["error"]))
+            log_metric(f"verifier/{name}/failed", sum(lost.values()) / max(len(outcomes), 1))
             if self.scorer.verifiers[name].learned:
                 log_metric(f"verifier/{name}/truncated", float(self.scorer.models[name].truncated))
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,13 +18,16 @@ class Verifier:
     timeout: float = option(10.0, above=0, fixed=True, doc="seconds that one completion may take in a worker process")
 
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Slow imports of ``score``, done before its time-out starts to count."""
+    """Imports of ``score``, done before its time-out starts to count."""
 
     strategies: ClassVar[tuple[str, ...]] = ()
     """The labels of ``strategy``, so that the share of one that has died out is reported as 0."""
 
     learned: ClassVar[bool] = False
     """True for a model: the trainer holds it and scores whole batches, and nothing is called here."""
+
+    compares: ClassVar[bool] = True
+    """False where it needs no reference answer, and so has a say on every prompt."""
 
     @property
     def user_code(self) -> str | None:
@@ -34,6 +38,11 @@ class Verifier:
     def isolated(self) -> bool:
         """True where scoring may hang or crash: then it runs in a worker process, with ``timeout``."""
         return False
+
+    def prepare(self) -> None:
+        """Import what ``score`` needs, slow or missing as it may be. Called where ``score`` is."""
+        for library in self.libraries:
+            importlib.import_module(library)
 
     def score(self, completion: str, example: Example) -> float | None:
         """1 is right, 0 is wrong, None when this verifier has no say on the completion."""

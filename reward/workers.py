@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import time
@@ -24,6 +23,8 @@ Job = tuple[Verifier, str, Example]
 MOST_WORKERS = 8
 GRACE = 15.0
 """Seconds on top of a time-out within which a hanging worker is surely dead and replaced."""
+IMPORTS = 300.0
+"""Seconds that what a verifier imports may take."""
 DIED = "its worker process died"
 RECYCLE_AFTER = 20_000
 """Tasks after which a worker is replaced: sympy and user code leak, and a run is long."""
@@ -37,15 +38,24 @@ class Workers:
     deadlock.
     """
 
-    def __init__(self, libraries: Sequence[str] = (), modules: Sequence[str] = (), count: int | None = None) -> None:
-        """``libraries`` and ``modules`` are imported before the first job, outside its time-out; ``modules``, which
-        are the user's, only inside the workers.
-        """
+    def __init__(self, verifiers: Sequence[Verifier], count: int | None = None) -> None:
+        """What ``verifiers`` import is imported before the first job, outside its time-out, and only inside the workers."""
         self.count = count or worker_count()
-        self._context = _context(libraries)
-        self._imports = (*libraries, *modules)
+        self._verifiers = tuple(verifiers)
+        self._context = _context(sorted({library for verifier in verifiers for library in verifier.libraries}))
         self._pools: list[ProcessPool] = []
         self.close = weakref.finalize(self, _stop, self._pools)
+
+    def prepare(self, verifier: Verifier) -> str | None:
+        """Why ``verifier`` cannot work: what it needs cannot be imported. None where it can."""
+        future = self._pool().schedule(_prepare, args=[verifier], timeout=IMPORTS)
+        try:
+            return future.result(timeout=IMPORTS + GRACE)
+        except TimeoutError:
+            return f"its imports took longer than {IMPORTS:g} s"
+        except (ProcessExpired, BrokenProcessPool):
+            self._discard()
+            return f"{DIED} while it was imported"
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Judge all ``jobs``, each within its verifier's time-out.
@@ -87,7 +97,7 @@ class Workers:
                     max_tasks=RECYCLE_AFTER,
                     context=self._context,
                     initializer=_warm_up,
-                    initargs=[self._imports],
+                    initargs=[self._verifiers],
                 )
             )
         return self._pools[0]
@@ -111,11 +121,19 @@ def _context(libraries: Sequence[str]) -> BaseContext:
     return context
 
 
-def _warm_up(modules: Sequence[str]) -> None:
-    for module in modules:
-        # The verifier imports the module again and there the failure is counted and shown; here it would end the pool.
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
+def _warm_up(verifiers: Sequence[Verifier]) -> None:
+    for verifier in verifiers:
+        # The verifier imports it again and there the failure is counted and shown; here it would end the pool.
+        with contextlib.suppress(Exception, SystemExit):
+            verifier.prepare()
+
+
+def _prepare(verifier: Verifier) -> str | None:
+    try:
+        verifier.prepare()
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (user code may raise anything, and may call exit)
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 def _outcome(future: Future[Outcome], verifier: Verifier, deadline: float) -> Outcome | None:

@@ -11,9 +11,21 @@ from entropostat.data.split import Split
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.reward_lints import built_on_an_adapter
 from entropostat.recipe.terms import Term
+from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.trainers.preferences import build_reward
 from entropostat.trainers.reward_model import attach
+
+
+def load_verifiers(recipe: Recipe, allow_code: bool) -> Scorer:
+    """The verifiers of a recipe. Raises for what they cannot import, before anything large is loaded."""
+    scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
+    try:
+        scorer.check()
+    except BaseException:
+        scorer.close()
+        raise
+    return scorer
 
 
 def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, config: GRPOConfig) -> None:

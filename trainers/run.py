@@ -45,7 +45,7 @@ from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
 from entropostat.trainers.progress import Progress
-from entropostat.trainers.recipe_rewards import load_rewards
+from entropostat.trainers.recipe_rewards import load_rewards, load_verifiers
 from entropostat.trainers.records import new_run_folder, record_files, write_run_file
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import engine, gathered
@@ -62,7 +62,7 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells every try to reach the Hub
     with in_one_line(recipe.name, recipe.run_dir):
         checkpoint = checkpoints.find(recipe, resume)
-        scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
+        scorer = load_verifiers(recipe, allow_code)
         trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
         if checkpoint:
             check_engine(trainer, checkpoint)

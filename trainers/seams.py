@@ -1,7 +1,7 @@
 """The mixin that puts an objective into TRL's GRPOTrainer: three private methods and one tap, each calling super once.
 
     _generate_and_score_completions   rollout phase: rewards, old log-probs and entropies -> advantages and statistics
-    _calculate_rewards                keeps the gathered rewards
+    _calculate_rewards                keeps the gathered rewards, and looks at the first ones
     _get_per_token_logps_and_entropies  the tap: after the forward pass, before TRL reads the advantages
     _compute_loss                     TRL's scalars for this step around super(), then our additive terms
 
@@ -31,6 +31,7 @@ from entropostat.trainers.config import check_supported, configure, needs_refere
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
+from entropostat.trainers.first_scores import check_first_scores
 from entropostat.trainers.monitors import MonitorMixin
 from entropostat.trainers.nonfinite import GuardMixin
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
@@ -88,6 +89,7 @@ class EntropyMixin(
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)
         self._rewards_per_func = rewards
+        check_first_scores(self, rewards)
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

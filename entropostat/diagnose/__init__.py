@@ -13,6 +13,7 @@ from entropostat.diagnose.entropy_rules import collapse, explosion, wrong_tokens
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.learning_rules import dead_groups, foolery, incompetent
 from entropostat.diagnose.log import Log, RunLike
+from entropostat.diagnose.reward_rules import constant, failing, missing
 from entropostat.diagnose.term_rules import inert
 from entropostat.diagnose.token_rules import nothing_trained
 from entropostat.diagnose.trust_rules import mismatch, non_finite
@@ -20,6 +21,7 @@ from entropostat.diagnose.trust_rules import mismatch, non_finite
 RULES: tuple[Callable[[Log], Iterator[Finding]], ...] = (
     *(collapse, explosion, wrong_tokens),
     *(saturated, oscillating, inert),
+    *(missing, failing, constant),
     *(dead_groups, foolery, incompetent),
     *(mismatch, non_finite, nothing_trained),
 )

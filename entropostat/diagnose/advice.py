@@ -127,6 +127,28 @@ def dead_groups(solved: bool) -> str:
     )
 
 
+def missing(names: list[str]) -> str:
+    if names:
+        return failing(names[0], False)
+    return (
+        "# Nothing to change by itself: a verifier that compares needs reference answers (answer: and answer_regex: of the data\n"
+        "# source), and a function must return a number.\n"
+    )
+
+
+def failing(name: str, slow: bool) -> str:
+    if slow:
+        return f"# More time for each completion; look first for what takes so long.\nreward:\n  edit: {{{name}: {{timeout: 60.0}}}}\n"
+    return f"# Nothing to change by itself: mend what {name} runs on, or its options. Its first warning names the example and the error.\n"
+
+
+def constant(value: float) -> str:
+    return (
+        "# Look at completions.jsonl first. If the verifier is right, other prompts; else more and hotter completions of each.\n"
+        f"trainer: {{num_generations: 16}}\n{'' if value > 0.5 else 'sampler: {temperature: 1.2}' + chr(10)}"
+    )
+
+
 def length_hacking(log: Log) -> str:
     return (
         "# A loss that does not weigh a completion by its length, and a price on those that never end.\n"

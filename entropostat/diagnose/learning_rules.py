@@ -12,6 +12,7 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
+from entropostat.diagnose.reward_rules import constant_until
 from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, span
 
 ROWS = 12
@@ -32,7 +33,9 @@ def dead_groups(log: Log) -> Iterator[Finding]:
     average, spread = mean(series.values, ROWS), deviation(series.values, ROWS)
     with np.errstate(invalid="ignore"):
         ill = average - 1.0 * spread / math.sqrt(ROWS) >= DEAD - 0.02
-        ill = confirmed(ill & (average >= DEAD))
+        ill = ill & (average >= DEAD)
+    ill[: series.count(constant_until(log)) + ROWS] = False  # that is said of the reward
+    ill = confirmed(ill)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])

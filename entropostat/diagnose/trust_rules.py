@@ -9,6 +9,7 @@ import numpy as np
 from entropostat.diagnose import advice
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.log import Log, Series
+from entropostat.diagnose.reward_rules import verifiers
 from entropostat.diagnose.token_rules import empty_steps
 from entropostat.diagnose.windows import LONG, lasting, mean, span
 
@@ -51,11 +52,13 @@ LATER = (8, 60)
 
 
 def non_finite(log: Log) -> Iterator[Finding]:
-    parts = [log.series(key) for key in ("loss", "grad_norm", "entropy", "kl", "reward")]
+    # Where the verifiers are logged, a reward that is none is a reward that is missing, and no overflow.
+    keys = ("loss", "grad_norm", "entropy", "kl", *([] if verifiers(log) else ["reward"]))
+    parts = [log.series(key) for key in keys]
     steps = np.unique(np.concatenate([part.steps for part in parts]))
     bad = np.zeros(len(steps), bool)
     names = []
-    for key, part in zip(("loss", "grad_norm", "entropy", "kl", "reward"), parts, strict=True):
+    for key, part in zip(keys, parts, strict=True):
         sick = np.setdiff1d(part.steps[~np.isfinite(part.values)], empty_steps(log))
         if len(sick):
             bad |= np.isin(steps, sick)

@@ -35,6 +35,13 @@ METRICS: tuple[Metric, ...] = (
     _health(
         "verifier/<name>/errors", "1", "Completions that raised an error while they were scored.", UNSCORED, "down"
     ),
+    _health(
+        "verifier/<name>/failed",
+        "share",
+        "Share of the completions that raised an error or took too long.",
+        "Share without a score",
+        "down",
+    ),
     _health("verifier/<name>/timeouts", "1", "Completions whose scoring took too long.", UNSCORED, "down"),
     _health(
         "verifier/<name>/truncated",

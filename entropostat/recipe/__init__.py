@@ -21,4 +21,4 @@ def load(path: str | PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
     overrides applied. Raises ``RecipeError``, one line for each problem.
     """
     file = locate(str(path))
-    return check(anchor(resolve(Path(file), overrides)), file)
+    return check(anchor(resolve(Path(file), overrides), file.resolve().parent), file)

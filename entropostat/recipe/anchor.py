@@ -21,10 +21,39 @@ FILES = (
 lies in the working directory."""
 
 
-def anchor(root: Value) -> Value:
+def anchor(root: Value, folder: Path) -> Value:
+    """``folder``: the recipe's own."""
     for path in FILES:
         root = _rewrite(root, path)
-    return root
+    rewards = root.content.get("reward") if isinstance(root.content, dict) else None
+    if rewards is None or not isinstance(rewards.content, list):
+        return root
+    found = Value([_module(item, folder) for item in rewards.content], rewards.origin)
+    return Value({**root.content, "reward": found}, root.origin)  # type: ignore[dict-item]
+
+
+def _module(term: Value, folder: Path) -> Value:
+    """A verifier of the user's own code says where its module is: beside the file that names it, or beside the recipe."""
+    options = term.content.get("function") if isinstance(term.content, dict) else None
+    path = options.content.get("path") if options is not None and isinstance(options.content, dict) else None
+    if path is None or not isinstance(path.content, str):
+        return term
+    assert options is not None and isinstance(options.content, dict)
+    own, module = options.content.get("folder"), path.content.partition(":")[0].partition(".")[0]
+    if own is not None and isinstance(own.content, str):
+        places = [_absolute(own).content]
+    else:
+        stated = [] if path.origin.file == COMMAND_LINE else [Path(path.origin.file).resolve().parent]
+        places = [str(place) for place in (*stated, folder) if module and _holds(place, module)]
+    if not places:
+        return term
+    return Value(
+        {"function": Value({**options.content, "folder": Value(places[0], path.origin)}, options.origin)}, term.origin
+    )
+
+
+def _holds(folder: Path, module: str) -> bool:
+    return (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
 
 
 def _rewrite(value: Value, path: tuple[str, ...]) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.data.example import Example
+from entropostat.reward.answers import THINKING, Thinking, spoken
 from entropostat.reward.patterns import check_pattern, find_answer
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -18,6 +19,7 @@ class ExactMatch(Verifier):
 
     case: bool = option(True, doc="upper and lower case differ")
     answer_regex: str | None = option(None, doc="the answer is the last match (first group); default: the whole text")
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         check_pattern("verifier exact_match", self.answer_regex)
@@ -32,7 +34,7 @@ class ExactMatch(Verifier):
         return float(self.answer_key(completion, example) == self._fold(example.answer.strip()))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        answer = find_answer(completion, self.answer_regex)
+        answer = find_answer(spoken(completion, self.thinking), self.answer_regex)
         return None if answer is None else self._fold(answer)
 
     def _fold(self, text: str) -> str:

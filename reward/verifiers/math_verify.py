@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from entropostat.data.example import Example
+from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
+from entropostat.reward.expressions import LAST, expression
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
 from entropostat.rl.registry import option
@@ -21,12 +23,15 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 class MathVerify(Verifier):
     """1 if the completion's answer is mathematically equal to the reference (LaTeX or plain).
 
-    math-verify's own time-outs are off: they count a hang as a wrong answer and would hide it. The worker's time-out
-    applies instead.
+    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end of the text; a reference is read alike, and
+    whole: ``3\\sqrt{13}`` is never its first number. What stands inside ``<think>`` is no answer, unless ``thinking: counts``: a
+    policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
+    answer and would hide it. The worker's time-out applies instead.
     """
 
     precision: int = option(6, low=0, high=15, doc="decimals to which floats are compared")
     boxed: bool = option(False, doc="only an answer in \\boxed{...} counts")
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     libraries: ClassVar[tuple[str, ...]] = ("math_verify",)
 
@@ -41,19 +46,19 @@ class MathVerify(Verifier):
 
         gold = _reference(example.answer)
         if not gold:
-            raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r}")
-        found = _parse(completion, self.boxed)
+            raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
+        found = _parse(spoken(completion, self.thinking), self.boxed)
         equal = verify(gold, found, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
         return float(equal)
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        found = _parse(completion, self.boxed)
+        found = _parse(spoken(completion, self.thinking), self.boxed)
         return str(found[0]) if found else None
 
 
 @lru_cache(maxsize=4096)
 def _reference(answer: str) -> list[Any]:
-    return _parse(answer, False) or _parse(f"${answer}$", False)
+    return _parse(answer, False)
 
 
 @lru_cache(maxsize=64)
@@ -61,8 +66,13 @@ def _parse(text: str, boxed: bool) -> list[Any]:
     """What math-verify reads in ``text``. Cached, because the score and the answer key need the same parse."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    latex = LatexExtractionConfig(boxed_match_priority=0) if boxed else LatexExtractionConfig()
-    targets = [latex] if boxed else [latex, ExprExtractionConfig()]
-    if boxed and "\\boxed" not in text:
+    found = expression(text, boxed)
+    if found is not None:
+        # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
+        return list(parse(f"\\boxed{{{found}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
+    if boxed:
         return []
-    return list(parse(text, targets, parsing_timeout=None, raise_on_error=True))
+    return list(parse(without_box(text)[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))
+
+
+UNGUARDED = {"parsing_timeout": None, "raise_on_error": True}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from entropostat.data.example import Example
 from entropostat.data.sources.reasoning_gym import generator
+from entropostat.reward.answers import THINKING, Thinking, spoken
 from entropostat.reward.patterns import check_pattern, find_answer
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -24,6 +25,7 @@ class ReasoningGymVerifier(Verifier):
         None, low=0, high=1, fixed=True, doc="1 from this score on, else 0; default: the partial score itself"
     )
     answer_regex: str | None = option(None, doc="the answer is the last match (first group); default: the whole text")
+    thinking: Thinking = option("optional", doc=THINKING)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         check_pattern("verifier reasoning_gym", self.answer_regex)
@@ -42,11 +44,11 @@ class ReasoningGymVerifier(Verifier):
         )
         if entry["question"] != example.text:
             raise ValueError(f"reasoning-gym generated another question for {example.id}: was the package upgraded?")
-        score = float(dataset.score_answer(find_answer(completion, self.answer_regex), entry))
+        score = float(dataset.score_answer(self.answer_key(completion, example), entry))
         return score if self.threshold is None else float(score >= self.threshold)
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        return find_answer(completion, self.answer_regex)
+        return find_answer(spoken(completion, self.thinking), self.answer_regex)
 
 
 @lru_cache(maxsize=4096)

@@ -87,9 +87,9 @@ class Seen:
         self.windows: list[list[TokenBatch]] = [[]]
         add, close = Window.add, Window.close
 
-        def adds(window: Window, batch: TokenBatch, metrics: Any) -> None:
+        def adds(window: Window, batch: TokenBatch, *rest: Any) -> None:
             self.windows[-1].append(batch.detached())
-            add(window, batch, metrics)
+            add(window, batch, *rest)
 
         def closes(window: Window, *args: Any) -> Any:
             self.windows.append([])

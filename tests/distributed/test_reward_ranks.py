@@ -12,6 +12,7 @@ from support import ranks, tiny
 from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
 WORKER = Path(__file__).with_name("reward_ranks.py")
+SILENT = Path(__file__).with_name("silent_ranks.py")
 ENGINES = {"ddp-cpu": ("DistributedDataParallel", None), "zero3": ("DeepSpeedEngine", 3)}
 
 
@@ -61,3 +62,12 @@ def test_two_processes_score_alone_and_count_together(models: tuple[str, str], t
     off = [(r - mean) / deviation - s for k in two for r, s in zip(k["mine"][-1], k["shaped"][-1], strict=True)]
     assert {round(abs(x), 4) for x in off} <= {0.0, 0.5}
     assert sum(abs(x) > 0.25 for x in off) / len(off) == pytest.approx(first["penalised"][-1], abs=1e-6)
+
+
+def test_all_ranks_stop_where_the_verifier_scores_nothing(tmp_path: Path) -> None:
+    ranks.run(SILENT, tiny.saved(), tmp_path / "said", world=2, strategy="ddp-cpu", seconds=120)
+    first, second = (file.read_text() for file in sorted(tmp_path.glob("said-*.txt")))
+    assert first == second
+    assert first.startswith(
+        "reward.mine failed on, or gave no score to, all 16 completions of the first generation: ValueError"
+    )

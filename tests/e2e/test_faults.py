@@ -148,13 +148,15 @@ def test_too_many_steps_that_are_not_finite_end_the_run_with_the_term(
     assert not (folder / "final").exists()
 
 
-def test_workers_that_always_die_end_the_run(tmp_path: Path, train: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_always_die_end_the_run_at_its_first_generation(
+    tmp_path: Path, train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "deadly.py").write_text("import os\n\ndef score(completion, example):\n    os._exit(9)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     code, line = train("reward=[{function: {path: 'deadly:score'}}]", "--allow-code", "trainer.steps_per_generation=1")
     assert code == 1
-    assert "reward.function: of 3 calls in a row no completion was judged, its worker process died" in line
+    assert "reward.function failed on all 8 completions of the first generation: its worker process died" in line
 
 
 def test_a_bug_keeps_its_traceback(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def test_a_score_that_is_no_number_costs_one_reward(path):
     call = lambda texts: found.functions[0](completions=texts, log_metric=logged.__setitem__, **columns)
     model.forward = lambda rows: torch.tensor([math.nan if len(row) > 10 else 1.0 for row in rows])
     assert call(["=2", "=23456"]) == [1.0, None]
-    assert logged == {"verifier/model/errors": 1.0, "verifier/model/truncated": 0.0}
+    assert logged == {"verifier/model/errors": 1.0, "verifier/model/failed": 0.5, "verifier/model/truncated": 0.0}
 
 
 @pytest.mark.parametrize("judged", [True, False])

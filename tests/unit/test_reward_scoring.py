@@ -69,7 +69,10 @@ def test_problems_are_logged_as_metrics_of_each_call():
     for _ in range(2):
         result = s.functions[0](completions=["1", "1"], log_metric=lambda *a: logged.append(a), **arguments)
         assert result == [None, 1.0]
-    assert logged == [("verifier/number/errors", 1.0), ("verifier/number/timeouts", 0.0)] * 2
+    assert (
+        logged
+        == [("verifier/number/errors", 1.0), ("verifier/number/failed", 0.5), ("verifier/number/timeouts", 0.0)] * 2
+    )
     assert s.problems["number"]["error"] == 2
 
 

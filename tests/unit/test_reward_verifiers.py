@@ -11,7 +11,6 @@ from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.reward.judge import judge
 from entropostat.reward.registry import VERIFIERS
-from entropostat.reward.verifiers.numeric import last_number
 
 
 def score(name, options, completion, answer, **fields):
@@ -49,23 +48,6 @@ def test_exact_match(options, completion, answer, wanted):
 )
 def test_numeric(completion, answer, wanted):
     assert score("numeric", {}, completion, answer) == wanted
-
-
-@pytest.mark.parametrize(
-    "text, wanted",
-    [
-        ("a1 b2", None),
-        ("5-3", 3.0),
-        ("x=-3", -3.0),
-        ("x=.5", 0.5),
-        ("10%", 10.0),
-        ("12,34", 34.0),
-        ("$1,000,000", 1e6),
-        ("3.", 3.0),
-    ],
-)
-def test_last_number(text, wanted):
-    assert last_number(text) == wanted
 
 
 def test_numeric_answer_keys_agree_for_equal_numbers():
