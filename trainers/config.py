@@ -15,6 +15,7 @@ from entropostat.recipe.errors import show
 from entropostat.recipe.owned import IDLE, OF_TRLS_LOSS, OWNED, REFUSED
 from entropostat.recipe.signals import REFERENCE
 from entropostat.rl.control import Control
+from entropostat.trainers.packages import check_packages
 
 REFERENCE_BETA = 1e-8
 """Any beta above 0 makes TRL load a reference model and score it; the mixin sets beta to 0 inside the loss."""
@@ -80,6 +81,7 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
     """A copy of ``args`` with the owned fields written. Raises ValueError for what would then be without effect."""
     if not isinstance(args, GRPOConfig):
         raise TypeError(f"args: must be a GRPOConfig, not {show(args)}")
+    check_packages(args)
     args = copy.copy(args)
     if problems := list(without_effect(args, control)):
         raise ValueError("\n".join(problems))

@@ -8,9 +8,10 @@ from entropostat.trainers.seams import EntropyMixin
 
 
 class EntropyGRPOTrainer(EntropyMixin, GRPOTrainer):
-    """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl;
-    ``optimizer=``, ``shaping=`` and ``faults=``, if given, are those blocks of a recipe.
+    """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl, in a form of
+    ``trainers.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe.
 
-    Every other argument is GRPOTrainer's. ``args`` keeps its values except where the objective owns the field: loss
-    type, clip range, importance-sampling level, reward scaling and beta.
+    Every other argument is GRPOTrainer's, by position or by name. ``args`` is copied, and what the objective decides is written
+    into the copy: loss type, clip range, importance-sampling level, reward scaling and beta. Another value there, or
+    of a field that has nothing left to act on, is a ValueError that names the spelling.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from entropostat.recipe.arithmetic import Arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import reads_reference
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.owned import OWNED
+from entropostat.recipe.owned import OWNED, UNMEASURED
 from entropostat.recipe.recipe import Recipe
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -140,6 +140,13 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
                 "would sample otherwise than the loss assumes",
                 f"use {OWNED[key]}",
             )
+    if trainer_value(recipe, "save_strategy") == "best":
+        yield Lint(
+            "error",
+            "trainer.save_strategy",
+            f"best would save nothing: {UNMEASURED}",
+            "use steps, with save_total_limit",
+        )
     if trainer_value(recipe, "sync_ref_model") and not reads_reference(recipe):
         yield Lint(
             "warning",
