@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from transformers.utils import is_torch_bf16_gpu_available
 from trl import GRPOConfig, GRPOTrainer
 
-from entropostat.recipe.errors import show
+from entropostat.recipe.errors import nearest, show
 from entropostat.recipe.owned import IDLE, OF_TRLS_LOSS, OWNED, REFUSED
-from entropostat.recipe.signals import REFERENCE
+from entropostat.recipe.signals import REFERENCE, SIGNALS
 from entropostat.rl.control import Control
 from entropostat.trainers.packages import check_packages
 
@@ -167,6 +167,17 @@ def spelling(name: str, control: Control) -> str:
 def check_supported(control: Control) -> None:
     """Refuse the combinations that would train something else than what the recipe says. Raises ValueError."""
     objective = control.template
+    first = next(iter(objective.advantages), None)
+    if first is not None and getattr(first.term, "reshapes", False):
+        raise ValueError(
+            f"objective.advantages.{first.name}: reshapes the advantages of the term before it, and there is none; put a "
+            "base estimator first, such as grpo"
+        )
+    parts = [part for part in objective.parts if part not in objective.advantages]
+    known = {*SIGNALS, *(f"{part.name}/{metric}" for part in parts for metric in part.term.info.provides)}
+    for knob in control.knobs:
+        for signal in sorted(set(knob.controller.signals) - known):
+            raise ValueError(f"objective.{knob.path}: nothing measures {signal!r}; {nearest(signal, known)}")
     heated = objective.scalar("temperature") is not None
     if heated and "lse" in objective.needs | objective.rollout_needs:
         name = next(part.name for part in objective.parts if "lse" in part.needs | part.rollout_needs)
