@@ -18,6 +18,8 @@ CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter")
 """torch.save, where the disk took less than it wrote."""
 PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socket Timeout|heartbeat", re.IGNORECASE)
+NETWORK = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+"""Packages by which the libraries reach the Hub and others; their exceptions are not all OSErrors."""
 LOST = "lost the connection to another process of this run, whose own message says why"
 
 
@@ -39,8 +41,11 @@ def reason(error: BaseException, folder: Path) -> str | None:
             return "out of GPU memory: lower trainer.per_device_train_batch_size and raise trainer.gradient_accumulation_steps"
         if isinstance(each, RuntimeError) and PEER.search(str(each)):
             return LOST
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | ImportError):
         return " ".join(str(error).split())
+    for each in chain:
+        if type(each).__module__.partition(".")[0] in NETWORK:
+            return f"a server does not answer, or refuses: {' '.join(str(each).split())}"
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from entropostat.trainers.config import too_few
 from entropostat.trainers.interrupt import stop_file
 
 
@@ -40,6 +41,12 @@ class ControlCallback(TrainerCallback, ExportableState):
             control.should_save = True
             control.should_training_stop = True
         return control
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A stream of prompts has no length that could be checked before."""
+        if state.global_step == 0 < state.max_steps and not self.trainer.stop_requested:
+            asked = args.generation_batch_size // args.num_generations
+            raise ValueError(f"train_dataset: no step was made, its prompts {too_few(asked)}")
 
 
 def saved_state(callback: Any, state: Any) -> dict[str, Any]:

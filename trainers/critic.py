@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from entropostat.recipe.blocks import Critic as CriticBlock
@@ -123,3 +124,23 @@ def set_apart(optimizer: Optimizer, critic: Critic, learning_rate: float) -> Non
     for group in optimizer.param_groups:
         group["params"] = [p for p in group["params"] if p not in mine]
     optimizer.add_param_group({"params": list(critic.parameters()), "lr": learning_rate, "weight_decay": 0.0})
+
+
+def join_schedule(scheduler: Any, optimizer: Optimizer, learning_rate: float) -> None:
+    """The critic's group, the last of ``optimizer``, follows the schedule of the first: ``scheduler`` was made without it.
+
+    Raises ValueError for another scheduler than torch's LambdaLR, which is what transformers makes: it would have to be told.
+    """
+    if scheduler is None:
+        return
+    if type(scheduler) is not LambdaLR:
+        raise ValueError(
+            f"optimizers: {type(scheduler).__name__} was made before there was a critic and would not move its learning rate; "
+            "pass (optimizer, None) with args.lr_scheduler_type, or a LambdaLR"
+        )
+    factor = scheduler.lr_lambdas[0]
+    scheduler.base_lrs.append(learning_rate)
+    scheduler.lr_lambdas.append(factor)
+    group = optimizer.param_groups[-1]
+    group |= {"initial_lr": learning_rate, "lr": learning_rate * factor(scheduler.last_epoch)}
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]

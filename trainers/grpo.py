@@ -10,10 +10,11 @@ from entropostat.trainers.seams import EntropyMixin
 
 
 class EntropyGRPOTrainer(EntropyMixin, DistributionMixin, DecodingMixin, GRPOTrainer):
-    """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl;
-    ``optimizer=``, ``shaping=`` and ``faults=``, if given, are those blocks of a recipe, ``stop=`` is its sampler.stop, and
-    ``dropout=`` that key of its ``model`` block: off unless it is "keep".
+    """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl, in a form of
+    ``trainers.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe,
+    ``stop=`` is its sampler.stop, and ``dropout=`` that key of its ``model`` block: off unless it is "keep".
 
-    Every other argument is GRPOTrainer's. ``args`` keeps its values except where the objective owns the field: loss
-    type, clip range, importance-sampling level, reward scaling and beta.
+    Every other argument is GRPOTrainer's, by position or by name. ``args`` is copied, and what the objective decides is written
+    into the copy: loss type, clip range, importance-sampling level, reward scaling and beta. Another value there, or
+    of a field that has nothing left to act on, is a ValueError that names the spelling.
     """

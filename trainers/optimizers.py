@@ -118,6 +118,8 @@ class OptimizerMixin:
             self.add_callback(self._governor)  # type: ignore[attr-defined]
         if self._muon is None:
             return
+        if self.optimizer is not None:
+            raise ValueError("optimizer.muon and optimizers= both say which optimizer; give one of them")
         if self.is_fsdp_enabled:
             raise ValueError(
                 "optimizer.muon: FSDP splits the matrices that Muon needs whole; use ddp or a zero strategy"

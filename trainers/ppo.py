@@ -26,10 +26,12 @@ from entropostat.rl.control import Control
 from entropostat.rl.critic import combine, value_loss
 from entropostat.trainers.adapter import opened_from
 from entropostat.trainers.buffer import KEY
-from entropostat.trainers.critic import FILE, CriticTap, set_apart, without_critic
+from entropostat.trainers.config import by_name
+from entropostat.trainers.critic import FILE, CriticTap, join_schedule, set_apart, without_critic
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.ppo_config import PPOConfig
+from entropostat.trainers.objective import as_control
+from entropostat.trainers.ppo_config import PPO
 from entropostat.trainers.rollouts import truncated
 from entropostat.trainers.vocabulary import innermost
 
@@ -41,20 +43,23 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
     """EntropyGRPOTrainer with ``critic=``, that block of a recipe. The advantages of ``objective`` begin with `gae`.
 
     ``args`` is a ``PPOConfig`` where one completion per prompt is wanted; a GRPOConfig serves as well. A critic that lies
-    beside the model's own files, as ``save_model`` writes it, is taken over.
+    beside the model's own files, as ``save_model`` writes it, is taken over. With ``optimizers=`` the critic, which does not
+    exist before the trainer, joins the given optimizer as a group of its own, and follows the schedule of its first group.
     """
 
-    def __init__(self, *args: Any, objective: Any, critic: CriticBlock | None = None, **kwargs: Any) -> None:
+    kind = PPO
+
+    def __init__(self, *args: Any, objective: Any = None, critic: CriticBlock | None = None, **kwargs: Any) -> None:
         self.critic_block = critic or CriticBlock()
-        control = objective if isinstance(objective, Control) else Control.build(objective)
+        control = as_control(objective)
         check_objective(control)
-        kwargs["args"] = kwargs.get("args") or PPOConfig(output_dir="runs")
-        if kwargs["args"].sync_ref_model:
+        kwargs = by_name(args, kwargs)
+        if kwargs.get("args") is not None and kwargs["args"].sync_ref_model:
             raise ValueError(
                 "sync_ref_model: true pairs every weight of the policy with one of the reference, which has no critic; use "
                 "objective.penalties.kl_ref.reference: ema"
             )
-        super().__init__(*args, objective=control, **kwargs)
+        super().__init__(objective=control, **kwargs)
         if self.is_fsdp_enabled:
             raise ValueError("trainer.kind: ppo is not supported under FSDP; use ddp or a zero strategy")
         if is_peft_model(self.model) and self.critic_block.trunk == "separate":
@@ -66,6 +71,9 @@ class EntropyPPOTrainer(EntropyGRPOTrainer):
         start = opened_from(self.model, innermost(self.model))
         if (start / FILE).is_file():
             self._values.load(start)
+        if self.optimizer is not None:  # the caller's, who could not know of the critic
+            set_apart(self.optimizer, self._values.critic, self._critic_rate)
+            join_schedule(self.lr_scheduler, self.optimizer, self._critic_rate)
         if self.use_vllm:
             self.vllm_generation._iter_named_params = without_critic(self.vllm_generation._iter_named_params)
         if self._muon is not None and self.is_deepspeed_enabled:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
+from entropostat.trainers.config import Kind
+
 
 @dataclass
 class PPOConfig(GRPOConfig):
@@ -27,3 +29,6 @@ class PPOConfig(GRPOConfig):
             self.num_generations_eval = self.num_generations_eval or 1
         super().__post_init__()
         self.num_generations = group
+
+
+PPO = Kind("PPO", PPOConfig, smallest_group=1)

@@ -44,6 +44,7 @@ from entropostat.trainers.faults import check_devices, check_vllm_server, check_
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
+from entropostat.trainers.packages import check_hub, check_packages
 from entropostat.trainers.progress import Progress
 from entropostat.trainers.recipe_rewards import load_rewards, load_verifiers
 from entropostat.trainers.records import new_run_folder, record_files, write_run_file
@@ -81,10 +82,12 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         raise ImportError(str(lacking[0]))
     control = Control.build(recipe.objective)
     config = training_config(recipe, Path(recipe.output_dir))
+    check_packages(config)
     check_world(config.world_size)
     if checkpoint:
         checkpoints.check(recipe, checkpoint, config.world_size)
     check_devices()
+    check_hub(config)
     check_vllm_server(config)
     set_seed(recipe.seed)
     pools, tests = load_data(recipe)

@@ -20,14 +20,14 @@ from torch import Tensor
 from entropostat.recipe.blocks import Optimizer
 from entropostat.recipe.signals import REF_ENTROPY
 from entropostat.rl.batch import Extra, TokenBatch
-from entropostat.rl.control import Control, watches
+from entropostat.rl.control import watches
 from entropostat.rl.measured import merged
 from entropostat.rl.needs import SCORED
 from entropostat.rl.objective import Objective
 from entropostat.trainers.anchor import attach_anchor
 from entropostat.trainers.buffer import KEY, packed, unpacked
 from entropostat.trainers.callbacks import ControlCallback
-from entropostat.trainers.config import check_supported, configure, needs_reference
+from entropostat.trainers.config import GRPO, arguments, check_supported, needs_reference
 from entropostat.trainers.control import ControlMixin
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
@@ -35,6 +35,7 @@ from entropostat.trainers.first_scores import check_first_scores
 from entropostat.trainers.monitors import MonitorMixin
 from entropostat.trainers.nonfinite import GuardMixin
 from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
+from entropostat.trainers.objective import as_control
 from entropostat.trainers.optimizers import OptimizerMixin
 from entropostat.trainers.reducer import make_reducer
 from entropostat.trainers.rollouts import extra_rollouts
@@ -51,19 +52,20 @@ from entropostat.trainers.window import Window
 class EntropyMixin(
     GuardMixin, ShapingMixin, MonitorMixin, TRLPassMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin
 ):
-    """Put before GRPOTrainer in the bases. Takes ``objective``, a normalised recipe block or a Control."""
+    """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and the block ``optimizer``."""
 
-    def __init__(self, *args: Any, objective: Any, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
-        self.thermostat = objective if isinstance(objective, Control) else Control.build(objective)
+    kind = GRPO
+
+    def __init__(self, *args: Any, objective: Any = None, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
+        self.thermostat = as_control(objective)
         check_supported(self.thermostat)
-        kwargs["args"] = configure(kwargs.get("args"), self.thermostat)
         self._owns_reference = needs_reference(self.thermostat)
         self._armed: dict[str, Any] | None = None
         self._scored: list[dict[str, Tensor]] | None = None
         self._window = Window(self.thermostat.signals)
         self._ref_entropy: Tensor | None = None
         """Of the last generation; stays None where no controller reads it."""
-        super().__init__(*args, **kwargs)
+        super().__init__(**arguments(args, kwargs, self.thermostat, self.kind))
         self._reducer = make_reducer(self.accelerator)
         template = self.thermostat.template
         told = template.loss.term.delegated, self.importance_sampling_level == "sequence"

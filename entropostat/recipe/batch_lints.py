@@ -8,6 +8,7 @@ from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import reads_reference
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.owned import UNMEASURED
 from entropostat.recipe.recipe import Recipe
 
 
@@ -129,6 +130,13 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
                 f"runs your own code, {term.options['path']}",
                 "train with --allow-code",
             )
+    if trainer_value(recipe, "save_strategy") == "best":
+        yield Lint(
+            "error",
+            "trainer.save_strategy",
+            f"best would save nothing: {UNMEASURED}",
+            "use steps, with save_total_limit",
+        )
     if trainer_value(recipe, "sync_ref_model") and not reads_reference(recipe):
         yield Lint(
             "warning",

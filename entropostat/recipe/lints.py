@@ -159,7 +159,15 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
             f"{BIAS}; evaluation samples without it",
             "leave it out, and control entropy by the objective or by sampler.temperature",
         )
-    if sampler.temperature != 1:
+    moved = next((term for term in case.recipe.objective["scalars"] if term.kind == "temperature"), None)
+    if moved is not None and sampler.temperature not in (1, option(moved, "scalars", "value")):
+        yield Lint(
+            "error",
+            "sampler.temperature",
+            f"{sampler.temperature:g} would do nothing: objective.scalars.{moved.name} moves it",
+            f"use objective.scalars.{moved.name}.value",
+        )
+    elif sampler.temperature != 1:
         yield Lint(
             "note",
             "sampler.temperature",

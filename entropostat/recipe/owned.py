@@ -1,4 +1,8 @@
-"""Keys of TRL's config that belong to another block of the recipe, and how they are spelled there."""
+"""Keys of TRL's config that are not the recipe's trainer block's, why, and what says the same there.
+
+A recipe refuses all of them. The Python constructor, whose user has no other block, refuses a value only where it would do
+nothing: ``IDLE`` says when that is.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ OWNED: dict[str, str] = {
     "vespo_lambda_pos": "objective.loss.trl.vespo_lambda_pos",
     "vespo_lambda_neg": "objective.loss.trl.vespo_lambda_neg",
     "scale_rewards": "objective.advantages.grpo.scale",
-    "multi_objective_aggregation": "objective.advantages: [gdpo: {}] for normalize_then_sum",
+    "multi_objective_aggregation": "objective.advantages: [gdpo: {}]",
     "entropy_coef": "objective.penalties.entropy_bonus.coef",
     "use_adaptive_entropy": "objective.penalties.entropy_bonus.coef={step: {...}}",
     "entropy_coef_min": "objective.penalties.entropy_bonus.coef.step.low",
@@ -57,6 +61,8 @@ OWNED: dict[str, str] = {
     "model_init_kwargs": "model.dtype, model.attn_implementation and model.revision",
 }
 
+UNMEASURED = "TRL's own evaluation does not run: the evaluate block measures"
+UNUSED = "nothing that trains by GRPO reads it"
 REFUSED: dict[str, str] = {
     "trust_remote_code": "code from a model repository is never run; convert the model to a class that transformers has",
     "remove_unused_columns": "it is set by the project: verifiers read the other columns",
@@ -65,8 +71,58 @@ REFUSED: dict[str, str] = {
     "do_train": "it has no effect here",
     "do_eval": "it has no effect here",
     "do_predict": "it has no effect here",
+    "disable_tqdm": "the lines of progress are the project's own",
+    "restore_callback_states_from_checkpoint": "controllers and their like are always restored, in place",
+    "load_best_model_at_end": UNMEASURED,
+    "metric_for_best_model": UNMEASURED,
+    "greater_is_better": UNMEASURED,
+    "eval_delay": UNMEASURED,
+    "per_device_eval_batch_size": UNMEASURED,
+    "num_generations_eval": UNMEASURED,
+    "eval_accumulation_steps": UNMEASURED,
+    "eval_use_gather_object": UNMEASURED,
+    "fp16_full_eval": UNMEASURED,
+    "bf16_full_eval": UNMEASURED,
+    "prediction_loss_only": UNUSED,
+    "eval_do_concat_batches": UNUSED,
+    "include_for_metrics": UNUSED,
+    "batch_eval_metrics": UNUSED,
+    "label_names": UNUSED,
+    "label_smoothing_factor": UNUSED,
+    "train_sampling_strategy": f"{UNUSED}; data.curriculum says the order of prompts",
+    "length_column_name": UNUSED,
+    "average_tokens_across_devices": f"{UNUSED}; the loss always counts the tokens of all processes",
 }
 """Keys that no spelling makes possible, and why."""
+
+OF_TRLS_LOSS = (
+    "epsilon",
+    "epsilon_high",
+    "delta",
+    "importance_sampling_level",
+    "sapo_temperature_pos",
+    "sapo_temperature_neg",
+    "vespo_k_pos",
+    "vespo_lambda_pos",
+    "vespo_k_neg",
+    "vespo_lambda_neg",
+    "off_policy_mask_threshold",
+)
+"""Options of `objective.loss.trl` that have the name of the field they are written to."""
+
+IDLE: dict[str, tuple[str, ...]] = {
+    "any": (
+        *("label_smoothing_factor", "label_names", "train_sampling_strategy", "length_column_name"),
+        *("include_for_metrics", "batch_eval_metrics", "eval_do_concat_batches", "prediction_loss_only"),
+        "restore_callback_states_from_checkpoint",
+    ),
+    "loss": (*OF_TRLS_LOSS, "top_entropy_quantile", "beta", "use_bias_correction_kl"),
+    "advantages": ("scale_rewards", "multi_objective_aggregation"),
+    "reference": ("beta", "use_bias_correction_kl"),
+    "temperature": ("temperature",),
+}
+"""What an objective has of its own -> the fields of TRL that then act on nothing: a loss that TRL does not compute, an
+advantages term, a term or controller that reads the reference, a temperature that it moves. ``any``: whatever it has."""
 
 FORMER: dict[str, str] = {
     "num_ppo_epochs": "trainer.num_iterations",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -41,3 +42,15 @@ def test_the_mistake_gives_the_message() -> None:
     done = plan(*words.split())
     assert done.returncode == 2
     assert done.stderr.strip() == message
+
+
+def test_the_python_example_is_an_objective_that_the_trainer_takes() -> None:
+    from entropostat.trainers.objective import as_control
+
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = re.search(r"^objective = (\{.*?^\})", block, re.DOTALL | re.MULTILINE)
+    assert example is not None
+    control = as_control(ast.literal_eval(example[1]))
+    assert [part.name for part in control.template.parts] == ["grpo", "clip_cov", "trl", "kl_ref"]
+    (shortest,) = re.findall(r"`(\{\"loss\".*?\})` is the shortest", README)
+    as_control(ast.literal_eval(shortest))

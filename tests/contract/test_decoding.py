@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -15,6 +16,7 @@ from trl import GRPOTrainer
 from entropostat.data.example import Example
 from entropostat.recipe.generation_keys import TRANSFORMERS
 from entropostat.reward.judge import Outcome
+from entropostat.trainers import packages
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
@@ -161,6 +163,7 @@ def test_trls_own_suppression_of_image_tokens_holds_in_evaluation_too(
 ) -> None:
     build = GRPOTrainer.__init__
 
+    @functools.wraps(build)
     def with_eyes(self: Any, *args: Any, **kwargs: Any) -> None:
         build(self, *args, **kwargs)
         self.generation_config.suppress_tokens = [5]
@@ -218,6 +221,7 @@ def test_vllms_keys_are_translated_for_evaluation_and_the_models_own_are_said_to
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trl_grpo, "VLLMGeneration", Engine)
+    monkeypatch.setattr(packages, "find_spec", lambda module: module)
     kwargs = {"min_tokens": 3, "logit_bias": {"8": -50.0}, "allowed_token_ids": [7, 8, 9], "presence_penalty": 0.5}
     with caplog.at_level(logging.WARNING):
         trainer = make({"typical_p": 0.5}, generation_kwargs=kwargs, use_vllm=True, vllm_mode="colocate")

@@ -163,6 +163,7 @@ def test_deepspeed_gets_the_same_settings_and_no_scale_that_it_lacks():
 
 class Stub(OptimizerMixin):
     is_deepspeed_enabled = False
+    optimizer = None
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__ |= fields

@@ -261,7 +261,7 @@ def test_trls_own_scalars_are_restored(path: str) -> None:
 
 
 def test_a_second_kl_to_the_reference_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match=r"beta: 0.1 adds TRL's KL"):
+    with pytest.raises(ValueError, match=r"beta: 0.1 would do nothing: .*; use objective.penalties.kl_ref.coef"):
         tiny.ours(path, tiny.objective(penalties=["kl_ref"]), beta=0.1)
 
 

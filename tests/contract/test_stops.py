@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 from entropostat.data.example import Example
 from entropostat.recipe.blocks import Shaping
 from entropostat.reward.judge import Outcome
+from entropostat.trainers import packages
 from entropostat.trainers.entropy import completion_entropy
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
@@ -223,6 +224,7 @@ def test_vllm_stops_where_the_trainer_does(mode: str, way: str, monkeypatch: pyt
         "C", (), {"get_server_info": lambda self: {"model_config": {"logprobs_mode": "processed_logprobs"}}}
     )()  # type: ignore[attr-defined]
     monkeypatch.setattr(trl_grpo, "VLLMGeneration", Engine)
+    monkeypatch.setattr(packages, "find_spec", lambda module: module)
     extra = {"min_tokens": 2, "temperature": 1.0, **WAYS[way].get("generation_kwargs", {})}
     trainer = make("grpo", **{**WAYS[way], "generation_kwargs": extra}, use_vllm=True, vllm_mode=mode)
     assert trainer.vllm_generation.generation_kwargs == {"min_tokens": 2, "stop_token_ids": trainer.eos_token_ids}

@@ -33,7 +33,7 @@ PPO = (
     fault("takes any estimator", "ppo", 'if first != "gae":', "if False:", OWN),
     fault("replaces rows", "ppo", "sampler is not None and sampler.term.replaces", "False", OWN),
     fault("copies adapters", "ppo", "is_peft_model(self.model) and self", "False and self", OWN),
-    fault("lets TRL move the reference", "ppo", 'if kwargs["args"].sync_ref_model:', "if False:", OWN),
+    fault("lets TRL move the reference", "ppo", 'and kwargs["args"].sync_ref_model:', "and False:", OWN),
     fault("runs under FSDP", "ppo", "if self.is_fsdp_enabled:", "if False:", OWN),
     fault("judges the padding", "ppo", "torch.where(batch.valid, series, 0.0)", "series", OWN),
     fault("forgets the mean error", "ppo", "e2 / count - (e / count) ** 2", "e2 / count", OWN),

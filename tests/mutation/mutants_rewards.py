@@ -7,6 +7,7 @@ from mutation.mutants import Mutant
 MODELS = ("tests/unit/test_reward_models.py",)
 PREFERENCES = ("tests/unit/test_preferences.py",)
 SHAPING = ("tests/contract/test_shaping.py",)
+PADDING = ("tests/contract/test_reward_padding.py",)
 
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MODELS) -> Mutant:
@@ -22,8 +23,8 @@ REWARDS = (
     fault("cuts off the front", MODEL, "self.encode(*text, **cut) if", "row[-self.limit :] if"),
     fault("counts no cut", MODEL, "sum(len(row) > self.limit for row in rows)", "0"),
     fault("gives the scores in its own order", MODEL, "scores[place] = score", "scores[order.index(place)] = score"),
-    fault("reads padding", MODEL, "[[*row, *[pad] * (longest - len(row))] for row in rows]", "[[*row, *[5] * (longest - len(row))] for row in rows]"),
-    fault("pads on the left", MODEL, "[*row, *[pad] * (longest - len(row))]", "[*[pad] * (longest - len(row)), *row]"),
+    fault("reads padding", "trainers/reward_padding", "ids.masked_fill(attention == 0, pad)", "ids", PADDING),
+    fault("takes a padding token out of the vocabulary", "trainers/reward_padding", "if pad is None or not 0 <= pad < config.vocab_size:", "if pad is None:", PADDING),
     fault("forgets the end token", MODEL, '(self.tokenizer.eos_token or "") if self.term.end else ""', '""'),
     fault("always ends", MODEL, "if self.term.end else", "if True else"),
     fault("reads the first output", MODEL, "logits[:, self.term.label or 0]", "logits[:, 0]"),

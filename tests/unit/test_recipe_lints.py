@@ -78,6 +78,12 @@ CASES = {
     "min_p": (("sampler.min_p=.1",), "warning", "sampler.min_p"),
     "repetition": (("sampler.repetition_penalty=1.1",), "warning", "sampler.repetition_penalty"),
     "temperature": (("sampler.temperature=.8",), "note", "sampler.temperature"),
+    "temperature that something moves": (
+        ("sampler.temperature=.8", "objective.scalars.+temperature={value: 1.2}"),
+        "error",
+        "sampler.temperature",
+    ),
+    "best checkpoint": (("trainer.save_strategy=best",), "error", "trainer.save_strategy"),
     "controller on an inert term": (
         ("objective.penalties.+kl_cov={coef: {pid: {signal: entropy, target: 1}}}", ON_POLICY),
         "warning",

@@ -1,0 +1,397 @@
+"""Every field of the configs: it acts, or it is refused, or it is listed here with the reason why neither is the case.
+
+A field that a new TRL or transformers brings is in none of the lists, and turns the first test red.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import itertools
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from support import tiny
+from transformers import set_seed
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer import grpo_trainer
+
+from entropostat.recipe.errors import show
+from entropostat.recipe.owned import IDLE, NOT_IN_TRAINER, OWNED, REFUSED
+from entropostat.trainers import packages
+from entropostat.trainers.config import configure, owned_fields, without_effect
+from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.objective import as_control
+from entropostat.trainers.ppo_config import PPOConfig
+
+FIELDS = {f.name: f for f in dataclasses.fields(GRPOConfig)}
+DEFAULTS = {
+    name: f.default_factory() if callable(f.default_factory) else f.default for name, f in FIELDS.items()
+}  # fmt: skip
+OBJECTIVES: dict[str, Any] = {
+    "TRL's loss": {"advantages": ["grpo"], "loss": "trl"},
+    "TRL's loss and advantages": {"loss": "trl"},
+    "a loss of ours": {"advantages": ["grpo"], "loss": "ppo_clip"},
+    "a reference": {"advantages": ["grpo"], "loss": "trl", "penalties": [{"kl_ref": {"coef": 0.5}}]},
+    "a moving temperature": {"advantages": ["grpo"], "loss": "trl", "scalars": [{"temperature": {"value": 0.8}}]},
+}
+EVALUATED = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
+ADAPTIVE = {"use_adaptive_entropy": True, "entropy_target": 10.0, "entropy_coef": 0.02}
+
+OURS, BARE, REFERENCE = "a loss of ours", "TRL's loss and advantages", "a reference"
+MOVED = {"sync_ref_model": True, "ref_model_sync_steps": 1, "max_steps": 3}
+
+ACT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "model_init_kwargs": ({"dtype": "bfloat16"}, {}),
+    "router_aux_loss_coef": (0.5, {}),
+    "cast_lm_head_to_fp32": (True, {"model_init_kwargs": {"dtype": "bfloat16"}}),
+    "num_generations": (2, {}),
+    "num_generations_eval": (2, EVALUATED),
+    "max_completion_length": (4, {}),
+    "shuffle_dataset": (False, {}),
+    "pad_to_multiple_of": (16, {}),
+    "generation_batch_size": (16, {"steps_per_generation": None}),
+    "steps_per_generation": (1, {}),
+    "temperature": (0.5, {}),
+    "top_p": (0.3, {}),
+    "top_k": (2, {}),
+    "min_p": (0.9, {}),
+    "generation_kwargs": ({"min_new_tokens": 8}, {}),
+    "repetition_penalty": (3.0, {}),
+    "cache_implementation": ("static", {}),
+    "beta": (0.3, {}),
+    "num_iterations": (2, {}),
+    "epsilon": (0.01, {}),
+    "epsilon_high": (0.01, {}),
+    "delta": (1.5, {}),
+    "sapo_temperature_neg": (2.0, {}),
+    "sapo_temperature_pos": (2.0, {}),
+    "vespo_k_pos": (1.0, {}),
+    "vespo_lambda_pos": (1.0, {}),
+    "vespo_k_neg": (1.0, {}),
+    "vespo_lambda_neg": (1.0, {}),
+    "importance_sampling_level": ("sequence", {}),
+    "off_policy_mask_threshold": (0.01, {}),
+    "loss_type": ("grpo", {}),
+    "reward_weights": ([0.25], {}),
+    "multi_objective_aggregation": ("normalize_then_sum", {}),
+    "scale_rewards": ("none", {}),
+    "mask_truncated_completions": (True, {}),
+    "sync_ref_model": (True, {"ref_model_sync_steps": 1, "max_steps": 3}),
+    "ref_model_mixup_alpha": (0.1, MOVED),
+    "ref_model_sync_steps": (2, MOVED),
+    "top_entropy_quantile": (0.3, {}),
+    "entropy_coef": (0.5, {}),
+    "use_adaptive_entropy": (True, {"entropy_target": 10.0}),
+    "entropy_coef_min": (0.05, {"use_adaptive_entropy": True}),
+    "entropy_coef_max": (0.021, ADAPTIVE),
+    "entropy_coef_delta": (0.1, ADAPTIVE),
+    "entropy_target": (10.0, {"use_adaptive_entropy": True}),
+    "use_bias_correction_kl": (False, {"beta": 0.3}),
+    "log_completions": (True, {}),
+}
+"""Field -> a value, and what has to be set beside it."""
+
+KEPT: dict[str, Any] = {
+    "chat_template_kwargs": {"enable_thinking": False},
+    "max_tool_calling_iterations": 3,
+    "log_multimodal": False,
+    "num_completions_to_print": 2,
+    "log_unique_prompts": True,
+    "use_vllm": True,
+    "vllm_mode": "colocate",
+    "vllm_importance_sampling_correction": False,
+    "vllm_importance_sampling_mode": "token_truncate",
+    "vllm_importance_sampling_clip_max": 2.0,
+    "vllm_importance_sampling_clip_min": 0.5,
+}
+"""Attributes of the trainer, by the same name, which TRL reads at work: they need tools, a chat, images or vLLM to show."""
+
+TO_VLLM: dict[str, tuple[Any, str]] = {
+    "vllm_model_impl": ("transformers", "model_impl"),
+    "vllm_enable_sleep_mode": (True, "enable_sleep_mode"),
+    "vllm_structured_outputs_regex": ("a+", "structured_outputs_regex"),
+    "vllm_server_base_url": ("http://x:1", "server_base_url"),
+    "vllm_server_host": ("x", "server_host"),
+    "vllm_server_port": (1, "server_port"),
+    "vllm_server_timeout": (1.0, "server_timeout"),
+    "vllm_group_port": (2, "group_port"),
+    "vllm_gpu_memory_utilization": (0.5, "gpu_memory_utilization"),
+    "vllm_max_model_length": (64, "max_model_length"),
+    "vllm_tensor_parallel_size": (1, "tensor_parallel_size"),
+    "trust_remote_code": (True, "trust_remote_code"),
+}
+"""Arguments with which TRL makes its vLLM."""
+
+AS_STOCK: dict[str, tuple[str, ...]] = {
+    "how long, how fast, on what": (
+        *("output_dir", "per_device_train_batch_size", "num_train_epochs", "max_steps", "learning_rate"),
+        *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "gradient_accumulation_steps", "max_grad_norm"),
+        *("optim", "optim_args", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "optim_target_modules"),
+        *("seed", "data_seed", "full_determinism", "use_cpu", "neftune_noise_alpha", "disable_dropout"),
+    ),
+    "precision, memory, compilation": (
+        *("bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "torch_compile", "torch_compile_backend"),
+        *("torch_compile_mode", "use_liger_kernel", "liger_kernel_config", "use_cache", "torch_empty_cache_steps"),
+        *("activation_checkpointing", "activation_checkpointing_kwargs", "gradient_checkpointing"),
+        *("gradient_checkpointing_kwargs", "auto_find_batch_size", "skip_memory_metrics", "debug"),
+    ),
+    "engines and processes": (
+        *("accelerator_config", "parallelism_config", "deepspeed", "fsdp", "fsdp_config", "ds3_gather_for_generation"),
+        *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph"),
+        *("ddp_backend", "ddp_timeout", "average_tokens_across_devices"),
+    ),
+    "loading of rows": (
+        *("dataloader_drop_last", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
+        *("dataloader_prefetch_factor", "dataloader_multiprocessing_context", "dataloader_in_order"),
+        *("remove_unused_columns", "ignore_data_skip"),
+    ),
+    "logs, checkpoints, evaluation, the Hub": (
+        *("logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter"),
+        *("include_num_input_tokens_seen", "log_level", "log_level_replica", "disable_tqdm", "report_to", "run_name"),
+        *("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+        *("save_only_model", "save_strategy", "save_steps", "save_on_each_node", "save_total_limit"),
+        *("enable_jit_checkpoint", "load_best_model_at_end", "metric_for_best_model", "greater_is_better"),
+        *("eval_strategy", "eval_steps", "eval_delay", "per_device_eval_batch_size", "eval_on_start"),
+        *("eval_use_gather_object", "eval_accumulation_steps"),
+        *("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push"),
+        *("hub_revision", "log_completions_hub_repo"),
+    ),
+    "generation by transformers' own engine": (
+        "use_transformers_continuous_batching",
+        "transformers_continuous_batching_config",
+    ),
+}
+"""Read by transformers and TRL where nothing of ours stands between, as a test below shows."""
+
+IRRELEVANT: dict[str, str] = {
+    "do_train": "a word to scripts; no trainer reads it",
+    "do_eval": "a word to scripts, which the config sets itself where it evaluates",
+    "do_predict": "a word to scripts; no trainer reads it",
+    "local_rank": "the launcher says it by the environment",
+    "resume_from_checkpoint": "a word to scripts; a run goes on by an argument of `train`",
+    "use_transformers_paged": "the old name of use_transformers_continuous_batching, which the config sets from it",
+    "vllm_importance_sampling_cap": "the old name of vllm_importance_sampling_clip_max, which the config sets from it",
+}
+STOCK = tuple(itertools.chain(*AS_STOCK.values()))
+
+
+@pytest.fixture(scope="module")
+def path() -> str:
+    return tiny.saved()
+
+
+def test_every_field_is_in_exactly_one_list() -> None:
+    lists = [*ACT, *KEPT, *TO_VLLM, *STOCK, *IRRELEVANT, *IDLE["any"]]
+    assert sorted(lists) == sorted(FIELDS)
+    assert {f.name for f in dataclasses.fields(PPOConfig)} == set(FIELDS)
+
+
+def test_a_field_that_a_recipe_refuses_says_why_and_no_other_is_idle() -> None:
+    assert {*itertools.chain(*IDLE.values())} <= NOT_IN_TRAINER
+    assert not OWNED.keys() & REFUSED.keys()
+    assert all(text for text in (*OWNED.values(), *REFUSED.values()))
+
+
+# ---------------------------------------------------------------------------------------------- fields that act
+
+
+def outcome(path: str, objective: str, changes: dict[str, Any]) -> Any:
+    """All that can be seen of a short run, or the error that refuses it."""
+    set_seed(0)
+    try:
+        args = tiny.config(**{"learning_rate": 0.05, **changes})
+        spec = OBJECTIVES[objective]
+        trainer = EntropyGRPOTrainer(path, tiny.digits, args, tiny.prompts(), tiny.prompts(4), objective=spec)
+        trainer.train()
+    except ValueError as error:
+        return error
+    silent = ("time", "second", "_ms")
+    logs = [{k: v for k, v in row.items() if not any(s in k for s in silent)} for row in trainer.state.log_history]
+    weights = sum(p.double().abs().sum().item() for p in trainer.model.parameters())
+    shapes = {key: x.shape for key, x in trainer._buffered_inputs[0].items() if isinstance(x, torch.Tensor)}
+    files = sorted(f.name for f in Path(args.output_dir).rglob("*.parquet"))
+    return logs, weights, shapes, files, trainer.generation_config.to_dict()
+
+
+@cache
+def beside(path: str, objective: str, changes: str) -> str:
+    """What a run without the field looks like. ``changes`` as text: a mapping cannot be a key."""
+    return repr(outcome(path, objective, ast.literal_eval(changes)))
+
+
+def tried(field: str, besides: dict[str, Any]) -> list[str]:
+    """A loss of ours, where most can be lost; what is refused there has to act, or to be refused, elsewhere as well."""
+    names = {field, *besides}
+    more = [BARE] if names & {*itertools.chain(*IDLE.values())} else []
+    more += [REFERENCE] if any("ref_model" in name for name in names) else []
+    return [OURS, *more, *(["a moving temperature"] if field in IDLE["temperature"] else [])]
+
+
+@pytest.mark.parametrize("field", ACT)
+def test_a_field_acts_or_is_refused(path: str, field: str) -> None:
+    value, besides = ACT[field]
+    acts, refusals = 0, []
+    for objective in tried(field, besides):
+        found = outcome(path, objective, {**besides, field: value})
+        if isinstance(found, ValueError):
+            refusals.append(str(found))
+            continue
+        assert repr(found) != beside(path, objective, repr(besides)), f"{field}: {value} changes nothing: {objective}"
+        acts += 1
+    assert all(any(name in said for name in (field, *besides)) for said in refusals), refusals
+    assert acts or all(field in said for said in refusals), refusals
+
+
+def test_two_equal_runs_look_the_same(path: str) -> None:
+    """Without this, the test above could not fail."""
+    assert repr(outcome(path, "TRL's loss", {})) == repr(outcome(path, "TRL's loss", {}))
+
+
+def test_what_trl_keeps_or_hands_to_vllm_is_what_the_args_say(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", lambda **given: made.update(given) or SimpleNamespace(**given))
+    monkeypatch.setattr(packages, "find_spec", lambda module: True)
+    args = tiny.config(**KEPT, **{name: value for name, (value, _) in TO_VLLM.items()})
+    for objective in ("TRL's loss", "a loss of ours"):
+        made.clear()
+        trainer = EntropyGRPOTrainer(
+            tiny.Qwen2ForCausalLM.from_pretrained(path), tiny.digits, args, tiny.prompts(),
+            processing_class=tiny.tokenizer(), objective=OBJECTIVES[objective],
+        )  # fmt: skip
+        assert {name: getattr(trainer, name) for name in KEPT} == KEPT
+        assert {name: made[key] for name, (_, key) in TO_VLLM.items()} == {n: v for n, (v, _) in TO_VLLM.items()}
+
+
+# ---------------------------------------------------------------------------------------------- fields that pass
+
+
+@dataclasses.dataclass
+class Watched(GRPOConfig):
+    """Notes which of its fields are read once it is made."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in FIELDS:
+            object.__getattribute__(self, "__dict__").setdefault("reads", set()).add(name)
+        return super().__getattribute__(name)
+
+
+def reads(path: str, cls: Any, **more: Any) -> set[str]:
+    args = tiny.config(Watched, **EVALUATED, save_strategy="steps", save_steps=1)
+    args.__dict__["reads"] = found = set()
+    trainer = cls(path, tiny.digits, args, tiny.prompts(), tiny.prompts(4), **more)
+    trainer.args.__dict__["reads"] = found
+    trainer.train()
+    return found
+
+
+def test_what_stock_reads_of_the_config_is_read_beside_an_objective_too(path: str) -> None:
+    stock = reads(path, GRPOTrainer)
+    for name in ("TRL's loss", "a loss of ours", "a reference"):
+        assert stock - reads(path, EntropyGRPOTrainer, objective=OBJECTIVES[name]) == set()
+    assert len(stock & set(STOCK)) > 60  # the run shows more than half of them
+
+
+@pytest.mark.parametrize("form", [GRPOConfig, PPOConfig])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_value_is_changed_but_those_that_the_objective_writes(form: Any, name: str) -> None:
+    """A field at a time, at a value that is not its default."""
+    control = as_control(OBJECTIVES[name])
+    base = tiny.config(form, num_generations=4)
+    written = owned_fields(control)
+    for field in FIELDS.keys() - written.keys() - {"optim", "use_vllm", "use_liger_kernel", "deepspeed"}:
+        args = copy.copy(base)
+        value = another(getattr(args, field))
+        setattr(args, field, value)
+        if any(said.startswith(f"{field}: ") for said in without_effect(args, control)):
+            continue
+        assert getattr(configure(args, control), field) == value, field
+        assert field not in IDLE["any"]
+
+
+# ---------------------------------------------------------------------------------------------- fields that are refused
+
+
+def another(value: Any) -> Any:
+    """A value of the same kind that is no field's default."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return type(value)(value * 4 + 12)
+    return "another"
+
+
+IDLE_PAIRS = [
+    ("a loss of ours", "loss"),
+    ("TRL's loss", "advantages"),
+    ("a reference", "reference"),
+    ("a moving temperature", "temperature"),
+    *((name, "any") for name in OBJECTIVES),
+]
+
+
+@pytest.mark.parametrize(("name", "part"), IDLE_PAIRS)
+@pytest.mark.parametrize("form", [GRPOConfig, PPOConfig])
+def test_an_idle_field_is_one_line_with_its_spelling(form: Any, name: str, part: str) -> None:
+    control = as_control(OBJECTIVES[name])
+    base = tiny.config(form, num_generations=4)
+    assert list(without_effect(base, control)) == []
+    for field in IDLE[part]:
+        args = copy.copy(base)
+        setattr(args, field, another(DEFAULTS[field]))
+        (said,) = without_effect(args, control)
+        assert said.startswith(f"{field}: {show(getattr(args, field))} would do nothing: ")
+        assert "; use objective." in said if field in OWNED else REFUSED[field] in said
+        with pytest.raises(ValueError, match=f"^{field}: "):
+            configure(args, control)
+
+
+def test_every_written_field_takes_its_default_and_what_is_written_and_nothing_else() -> None:
+    spec = {
+        "advantages": [{"grpo": {"scale": "batch"}}],
+        "loss": {"trl": {"type": "grpo", "epsilon": 0.1, "delta": 3.0}},
+    }
+    control = as_control({**spec, "penalties": ["kl_ref"]})
+    base, written = tiny.config(), owned_fields(control)
+    assert {"loss_type", "epsilon", "delta", "scale_rewards", "beta"} <= written.keys()
+    for field, value in written.items():
+        for good in (DEFAULTS[field], value):
+            args = copy.copy(base)
+            setattr(args, field, good)
+            assert getattr(configure(args, control), field) == value
+        setattr(args, field, another(value))
+        with pytest.raises(ValueError, match=rf"^{field}: .* would do nothing: .*; use objective\."):
+            configure(args, control)
+    assert getattr(configure(configure(base, control), control), "loss_type") == "grpo"  # noqa: B009
+
+
+SPELLINGS = {
+    "a loss of ours": {
+        "epsilon": "objective.loss.ppo_clip.epsilon",
+        "delta": "objective.loss.trl.delta",
+        "loss_type": "objective.loss.ppo_clip.type",
+        "top_entropy_quantile": "objective.weights.high_entropy.fraction",
+        "beta": "objective.penalties.kl_ref.coef",
+    },
+    "TRL's loss": {
+        "epsilon": "objective.loss.trl.epsilon",
+        "multi_objective_aggregation": "objective.advantages: [gdpo: {}]",
+        "scale_rewards": "objective.advantages.grpo.scale",
+    },
+    "a moving temperature": {"temperature": "objective.scalars.temperature"},
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_the_spelling_names_the_term_that_the_objective_has(name: str) -> None:
+    control = as_control(OBJECTIVES[name])
+    for field, spelling in SPELLINGS[name].items():
+        args = tiny.config()
+        setattr(args, field, another(DEFAULTS[field]))
+        (said,) = without_effect(args, control)
+        assert said.endswith(f"; use {spelling}")
