@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import gather_object, set_seed
 from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
@@ -28,9 +28,11 @@ from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
@@ -39,13 +41,15 @@ from entropostat.trainers.alerts import notify
 from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
-from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line
+from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
 from entropostat.trainers.progress import Progress
+from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.recipe_rewards import load_rewards
-from entropostat.trainers.records import new_run_folder, record_files, write_run_file
+from entropostat.trainers.records import record_files, write_run_file
+from entropostat.trainers.run_folder import go_on_in, new_run_folder
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import engine, gathered
 from entropostat.trainers.stops import stop_tokens
@@ -59,28 +63,38 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells every try to reach the Hub
+    command = command or shlex.join(["entropostat", "train", str(recipe.path)])
+    with Lock() as lock:
+        return run_locked(recipe, allow_code, resume, command, lock)
+
+
+def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
+    """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        checkpoint = checkpoints.find(recipe, resume)
+        config = training_config(recipe, Path(recipe.output_dir))
+        check_world(config.world_size)
+        checkpoint = on_all_ranks(checkpoints.find, recipe, resume)
         scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
-        trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
+        trainer, evaluation = prepare(recipe, config, scorer, checkpoint, command, lock)
         if checkpoint:
             check_engine(trainer, checkpoint)
-    with faults_in_one_line(trainer, command or f"entropostat train {recipe.path}"):
+    with faults_in_one_line(trainer, command):
         try:
             with stop_on_signal(trainer):
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             scorer.close()
-        return finish(recipe, trainer, evaluation)
+        return finish(recipe, trainer, evaluation, command)
 
 
-def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
+def prepare(
+    recipe: Recipe, config: GRPOConfig, scorer: Scorer, checkpoint: Path | None, command: str, lock: Lock
+) -> tuple[Any, Evaluation]:
     """The trainer with its callbacks, and the run folder with its first records."""
     control = Control.build(recipe.objective)
-    config = training_config(recipe, Path(recipe.output_dir))
-    check_world(config.world_size)
     if checkpoint:
         checkpoints.check(recipe, checkpoint, config.world_size)
+        on_all_ranks(go_on_in, checkpoint, lock)
     check_devices()
     check_vllm_server(config)
     set_seed(recipe.seed)
@@ -91,7 +105,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     stop = stop_tokens(recipe.sampler.stop, tokenizer)
     load_rewards(recipe, scorer, pools, path, config)
-    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
+    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir, lock)
     config.output_dir = str(folder)
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
@@ -118,6 +132,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         tracking=recipe.tracking,
     )
     trainer.answer_keys = lambda: scorer.answers
+    trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
@@ -156,16 +171,6 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
-
-
-def on_all_ranks(function: Any, *args: Any) -> Any:
-    """Call on the main process and give every rank its result."""
-    from accelerate import PartialState
-
-    box = [function(*args) if PartialState().is_main_process else None]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(box)
-    return box[0]
 
 
 def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
@@ -264,7 +269,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
     return measure
 
 
-def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
+def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -> int:
     """Save the policy, write the summary, and print it."""
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
@@ -280,8 +285,9 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         summary |= {**last, **evaluation.latest}
         write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         if stopped:
-            resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
-            print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)
+            print(
+                f"stopped at step {state.global_step} of {state.max_steps}. {way_on(folder, command)}", file=sys.stderr
+            )
     restart = on_all_ranks(stop_file)  # of a batch job, which starts again where the file is left
     trainer.accelerator.wait_for_everyone()
     if restart is not None and not stopped and trainer.accelerator.is_main_process:

@@ -13,7 +13,7 @@ import pytest
 from support import tiny
 from transformers import Trainer, TrainerCallback
 
-from entropostat import checkpoints
+from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
 from entropostat.trainers import checkpoint as ranks
 from entropostat.trainers.records import CompletionsFile, MetricsFile
@@ -74,10 +74,10 @@ def test_a_checkpoint_is_named_when_it_is_whole_and_old_ones_go_after_that(path:
         (step, [f"checkpoint-{step}"]) for step in (1, 2, 3)
     ]
     assert all(damage is None for *_, damage in seen)
-    record = checkpoints.manifest(tmp_path / "checkpoint-3")
-    assert record["world_size"] == 1 and record["engine"] == "torch"
+    record = manifest.check(tmp_path / "checkpoint-3")
+    assert record.world_size == 1 and record.engine == "torch" and record.step == 3
     needed = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
-    assert record["files"].keys() >= needed | {"rank0.safetensors", "rank0.json"}
+    assert record.files.keys() >= needed | {"rank0.safetensors", "rank0.json"}
     assert "_get_output_dir" not in vars(trainer) and "_push_from_checkpoint" not in vars(trainer)
 
 

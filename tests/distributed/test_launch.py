@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import ranks
 
-from entropostat import checkpoints
+from entropostat import checkpoints, manifest
 from entropostat.recipe import load
 
 SHORT = [
@@ -41,12 +41,11 @@ def test_two_processes_train_the_quickstart(tmp_path: Path, strategy: str) -> No
 
     # Both ranks wrote into the folder before it got its name, and the older one went after that.
     assert [path.name for path in folder.iterdir() if "checkpoint" in path.name] == ["checkpoint-4"]
-    assert checkpoints.damage(folder / "checkpoint-4") is None
-    record = checkpoints.manifest(folder / "checkpoint-4")
-    assert record["world_size"] == 2 and record["engine"] == ("torch" if strategy == "ddp" else strategy)
+    record = manifest.check(folder / "checkpoint-4")
+    assert record.world_size == 2 and record.engine == ("torch" if strategy == "ddp" else strategy)
     by_rank = {f"{name}{rank}{end}" for rank in (0, 1) for name, end in (("rank", ".json"), ("rng_state_", ".pth"))}
     engine = {"zero_to_fp32.py", "latest"} if strategy != "ddp" else {"optimizer.pt"}
-    assert record["files"].keys() >= by_rank | engine
+    assert record.files.keys() >= by_rank | engine
     other = "zero2" if strategy == "ddp" else "ddp"
     with pytest.raises(ValueError, match="processes were 2 and are 1"):
         checkpoints.check(load(folder / "recipe.yaml", [f"launch.strategy={other}"]), folder / "checkpoint-4", 1)

@@ -117,9 +117,11 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tmp_path: Path, cache: Pat
     assert steps == list(range(1, max(steps) + 1)) and max(steps) >= end
 
 
-def test_a_run_is_never_written_over(tmp_path: Path, cache: Path) -> None:
-    from entropostat.trainers.records import new_run_folder
+def test_a_run_is_never_written_over(tmp_path: Path) -> None:
+    from entropostat.lock import Lock
+    from entropostat.trainers.run_folder import new_run_folder
 
-    first = new_run_folder(tmp_path / "run")
-    (first / "metrics.jsonl").write_text("{}")
-    assert new_run_folder(tmp_path / "run").name == "run-2"
+    with Lock() as first, Lock() as second:
+        folder = new_run_folder(tmp_path / "run", first)
+        (folder / "metrics.jsonl").write_text("{}")
+        assert new_run_folder(tmp_path / "run", second).name == "run-2"
