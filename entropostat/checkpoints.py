@@ -60,20 +60,22 @@ def oldest_first(run: Path) -> list[Path]:
     after what was there.
     """
     found = [f for f in run.glob("checkpoint-*") if NAME.fullmatch(f.name) and f.is_dir()]
-    return sorted(found, key=lambda folder: (start(folder), step(folder)))
+    numbers = {folder: start(folder) for folder in found}
+    last = max(filter(None, numbers.values()), default=1)
+    return sorted(found, key=lambda folder: (numbers[folder] or last, step(folder)))
 
 
-def start(folder: Path) -> int:
-    """Which start of its run has saved a checkpoint; 0 where its manifest does not say."""
+def start(folder: Path) -> int | None:
+    """Which start of its run has saved a checkpoint; None where its manifest cannot say."""
     try:
         return manifest.manifest(folder).start
     except Damage:
-        return 0
+        return None
 
 
 def next_start(run: Path) -> int:
     """The number of the start that goes on in ``run``."""
-    return 1 + max(map(start, oldest_first(run)), default=0)
+    return 1 + max((start(folder) or 0 for folder in oldest_first(run)), default=0)
 
 
 def runs(recipe: Recipe) -> list[Path]:
@@ -113,12 +115,15 @@ def find(recipe: Recipe, resume: str | None) -> Path | None:
 
 
 def rotate(run: Path, limit: int | None, keep: Iterable[Path]) -> None:
-    """Remove the oldest checkpoints of ``run`` beyond ``limit``, never one of ``keep``. No limit: none is removed."""
+    """Remove the oldest checkpoints of ``run`` beyond ``limit``, first those without a manifest, and never one of ``keep``. No
+    limit: none is removed.
+    """
     if not limit or limit < 0:
         return
     kept = {path.resolve() for path in keep}
     saved = oldest_first(run)
     spare = [folder for folder in saved if folder.resolve() not in kept]
+    spare.sort(key=lambda folder: start(folder) is not None)
     for folder in spare[: max(len(saved) - max(limit, len(kept)), 0)]:
         discard(folder)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter")
 """torch.save, where the disk took less than it wrote."""
+CODE = re.compile(r"GLOBAL ([\w.]+)")
+"""torch.load, of what it would have had to import."""
+DATA = "only numbers and text are loaded from one"
 PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socket Timeout|heartbeat", re.IGNORECASE)
 LOST = "lost the connection to another process of this run, whose own message says why"
 
@@ -35,6 +39,9 @@ def reason(error: BaseException, folder: Path) -> str | None:
         if number in CLOSED:
             return f"cannot write {file}: {os.strerror(number)}; make it writable, or choose another output_dir"
     for each in chain:
+        if isinstance(each, pickle.UnpicklingError):
+            named = CODE.search(str(each))
+            return f"a file of the checkpoint {f'asks for {named[1]}' if named else 'cannot be read'}, and {DATA}"
         if type(each).__name__ == "OutOfMemoryError":
             return "out of GPU memory: lower trainer.per_device_train_batch_size and raise trainer.gradient_accumulation_steps"
         if isinstance(each, RuntimeError) and PEER.search(str(each)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import shlex
 import time
 import urllib.error
@@ -40,7 +41,10 @@ def faults_in_one_line(trainer: Any, command: str) -> Iterator[None]:
         if text is None or os.environ.get("ENTROPOSTAT_TRACEBACK"):
             raise
         at = "" if text.startswith("step ") else f"after step {trainer.state.global_step}: "
-        raise RunFault(f"{folder.name}: {at}{text}. {way_on(folder, command)}") from error
+        unread = isinstance(error, pickle.UnpicklingError)  # and no way on to name: it came from the newest checkpoint
+        raise RunFault(
+            f"{folder.name}: {text}" if unread else f"{folder.name}: {at}{text}. {way_on(folder, command)}"
+        ) from error
     finally:
         for callback in trainer.callback_handler.callbacks:
             if isinstance(callback, Progress):

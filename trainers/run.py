@@ -77,7 +77,7 @@ def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: st
         scorer = Scorer({t.name: VERIFIERS.build(t.kind, t.options) for t in recipe.reward}, allow_code=allow_code)
         trainer, evaluation = prepare(recipe, config, scorer, checkpoint, command, lock)
         if checkpoint:
-            check_engine(trainer, checkpoint)
+            check_engine(trainer, checkpoint, allow_code)
     with faults_in_one_line(trainer, command):
         try:
             with stop_on_signal(trainer):

@@ -21,6 +21,9 @@ from entropostat.trainers.checkpoint import save_rank
 from entropostat.trainers.records import history_elsewhere
 from entropostat.trainers.restricted import restricted_loading
 
+PICKLED = ".metadata"
+"""Of FSDP's sharded form. All else is read by ``torch.load`` and safetensors."""
+
 
 class SavingMixin:
     """Part of EntropyMixin."""
@@ -119,12 +122,17 @@ def engine(trainer: Any) -> str:
     return "fsdp" if trainer.is_fsdp_enabled else "torch"
 
 
-def check_engine(trainer: Any, checkpoint: Path) -> None:
-    """Raises ValueError for a checkpoint that this run's engine cannot read."""
+def check_engine(trainer: Any, checkpoint: Path, allow_code: bool = False) -> None:
+    """Raises ValueError for a checkpoint that this run's engine cannot read, or not without ``allow_code``."""
     saved, now = manifest.manifest(checkpoint).engine, engine(trainer)
     if saved != now:
         names = {"torch": "single or ddp", "fsdp": "fsdp2", "zero3": "zero3 or zero3-offload"}
         raise ValueError(
             f"--resume {checkpoint}: launch.strategy is {names.get(now, now)} and was {names.get(saved, saved)}, whose "
             "optimizer state is cut in another way; set it back"
+        )
+    for file in () if allow_code else sorted(checkpoint.rglob(PICKLED)):
+        raise ValueError(
+            f"--resume {checkpoint}: torch unpickles {file.name} of {file.parent.name}, which can run code; "
+            "add --allow-code for a checkpoint of your own, or save with fsdp_state_dict_type FULL_STATE_DICT"
         )

@@ -174,6 +174,16 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
         assert losses == 0, "no step of this call"
 
 
+def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path: Path) -> None:
+    """What was logged is in metrics.jsonl, from which a resumed run has its history."""
+    trainer = recorded(make(path, tmp_path, max_steps=60, save_steps=30), tmp_path)
+    trainer.train()
+    sizes = [(tmp_path / f"checkpoint-{step}" / "trainer_state.json").stat().st_size for step in (30, 60)]
+    assert abs(sizes[1] - sizes[0]) < 300, "digits, and not rows"
+    assert len([row for row in trainer.state.log_history if "loss" in row]) == 60
+    assert json.loads((tmp_path / "checkpoint-60" / "trainer_state.json").read_text())["log_history"] == []
+
+
 def test_a_resume_finishes_what_a_kill_has_interrupted(path: str, tmp_path: Path, whole: Any) -> None:
     """The last save had its name, and the older ones were still to go: nothing would save again."""
     folder = shutil.copytree(whole.folder, tmp_path / "again")

@@ -22,6 +22,7 @@ def test_killed_at_random_instants_a_run_ends_as_if_nothing_had_happened(tmp_pat
     print(done.stdout)  # the figures
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["kills"] == report["resumes"] == kills and report["most_repeated"] <= crash.SAVE_EVERY
+    assert report["kills"] == report["resumes"] == kills and report["most_repeated"] <= 2 * crash.SAVE_EVERY
+    assert report["damaged"]
     assert {hit["plan"]["kind"] for hit in report["hits"]} == set(crash.KINDS)
     assert {"rollout", "backward", "save"} <= report["by_phase"].keys()

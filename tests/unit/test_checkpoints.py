@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -90,6 +89,22 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(tmp_path: Path, limit: i
     folders = [saved(tmp_path, step) for step in (3, 6, 9, 12)]
     checkpoints.rotate(tmp_path, limit, [folders[0], folders[-1]])
     assert sorted(checkpoints.step(f) for f in tmp_path.iterdir()) == kept
+
+
+def test_one_without_a_manifest_is_named_in_its_place_and_goes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    folders = [saved(run, step, start=2) for step in (3, 6, 9)]
+    for folder in folders[1:]:
+        (folder / manifest.MANIFEST).unlink()
+    assert checkpoints.find(recipe(tmp_path), "auto") == folders[0]
+    told = [line.split(" which")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"--resume auto: passing over {folder}," for folder in (folders[2], folders[1])]
+    newest = saved(run, 4, start=3)
+    assert checkpoints.oldest_first(run) == [folders[0], newest, *folders[1:]]
+    checkpoints.rotate(run, 2, [newest])
+    assert sorted(checkpoints.step(f) for f in run.iterdir()) == [3, 4]
 
 
 def begun(tmp_path: Path, step: int = 6, **facts: Any) -> Path:

@@ -147,7 +147,7 @@ def test_a_checkpoint_of_another_seed_is_passed_over_in_this_run(
     with pytest.raises(FileNotFoundError, match="another recipe or seed"):
         checkpoints.find(recipe, str(foreign))
     (recipe.run_dir / "recipe.yaml").unlink()
-    with pytest.raises(ValueError, match="the recipe or the seed was another, and there is no .*recipe.yaml"):
+    with pytest.raises(ValueError, match=r"the seed was another, and there is no .*recipe\.yaml to say"):
         checkpoints.check(recipe, foreign, 2)
 
 
