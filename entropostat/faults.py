@@ -16,11 +16,13 @@ from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter")
+ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter|iostream error")
 """torch.save, where the disk took less than it wrote."""
 CODE = re.compile(r"GLOBAL ([\w.]+)")
 """torch.load, of what it would have had to import."""
 DATA = "only numbers and text are loaded from one"
+RUST = re.compile(r"\(os error (\d+)\)")
+"""safetensors by an exception of its own, tokenizers by a plain one."""
 PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socket Timeout|heartbeat", re.IGNORECASE)
 LOST = "lost the connection to another process of this run, whose own message says why"
 
@@ -60,7 +62,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    found = RUST.search(str(error)) if type(error).__name__ in ("SafetensorError", "Exception") else None
     return int(found[1]) if found else None
 
 

@@ -107,10 +107,19 @@ class HistogramsFile(RowsFile):
         super().__init__(folder / "histograms.jsonl")
         self.trainer = trainer
 
+    def state(self) -> dict[str, Any]:
+        """With the one that the next log is to write."""
+        found = super().state()
+        return {**found, "attributes": {**found["attributes"], "pending": self.trainer.monitored.histogram}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self.trainer.monitored.histogram = saved_state(self, state).get("pending")
+
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         found, self.trainer.monitored.histogram = self.trainer.monitored.histogram, None
         if state.is_world_process_zero and found is not None:
-            self.append(found)
+            self.append({name: found[name] for name in ("step", "key", "edges", "counts")})  # a checkpoint sorts them
 
 
 class CompletionsFile(RowsFile):

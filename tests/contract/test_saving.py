@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from support import tiny
 from transformers import Trainer, TrainerCallback
+from transformers import trainer as trainer_module
 
 from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
 from entropostat.trainers import checkpoint as ranks
-from entropostat.trainers.records import CompletionsFile, MetricsFile
+from entropostat.trainers.records import CompletionsFile, HistogramsFile, MetricsFile
 from entropostat.trainers.saving import check_engine
 
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
@@ -42,6 +43,12 @@ def test_what_saving_relies_on() -> None:
     assert parameters(Trainer.get_batch_samples) == ["self", "epoch_iterator", "num_batches", "device"]
     source = inspect.getsource(Trainer._save_checkpoint)
     assert "run_dir = self._get_output_dir(trial=trial)" in source and "args.output_dir" not in source
+    # Where DeepSpeed's files are read, all of them within these two.
+    loading = "deepspeed_load_checkpoint("
+    assert loading in inspect.getsource(Trainer._prepare_for_training) and loading in inspect.getsource(
+        Trainer._load_best_model
+    )
+    assert inspect.getsource(trainer_module).count(loading) == 2
     source = inspect.getsource(Trainer._inner_training_loop)
     assert source.index("self._globalstep_last_logged =") < source.index("on_train_begin")
 
@@ -172,6 +179,22 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
     assert texts[0] == texts[1] and {json.loads(line)["step"] for line in texts[1].splitlines()} == {3, 6}
     if step == 7:
         assert losses == 0, "no step of this call"
+
+
+def test_a_histogram_that_waits_for_its_log_goes_through_a_checkpoint(tmp_path: Path) -> None:
+    waiting = {"step": 9, "key": "entropy", "edges": [0.0, 1.0], "counts": [3]}
+    first = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=waiting)))
+    kept = json.loads(json.dumps({"HistogramsFile": first.state()}, sort_keys=True))
+    second = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=None)))
+    state = SimpleNamespace(stateful_callbacks=kept, global_step=9, is_world_process_zero=True)
+    written = []
+    for file in (first, second):
+        if file is second:
+            file.on_train_begin(None, state, None)
+        file.on_log(None, state, None)
+        written.append((tmp_path / "histograms.jsonl").read_bytes())
+        (tmp_path / "histograms.jsonl").unlink()
+    assert written[0] == written[1] != b""
 
 
 def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path: Path) -> None:
