@@ -26,7 +26,7 @@ SAVING = (
     fault("takes any kind of file", "entropostat/own_files", "if entry.is_symlink() or not", "if not", LOCKED),
     fault("leaves the lock to children", "entropostat/lock", "fcntl.lockf(", "fcntl.flock(", LOCKED),
     fault("locks nothing", "entropostat/lock", "            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "            pass\n", LOCKED),
-    fault("trusts sizes", "entropostat/manifest", "if (size := path.stat().st_size) != saved.bytes:", "if (size := path.stat().st_size) < 0:", SEALED),
+    fault("trusts sizes", "entropostat/manifest", "if (size := path.stat().st_size) != saved.bytes:", "if (size := path.stat().st_size) < 0:", FOUND),
     fault("trusts names", "entropostat/manifest", "    if path is None:\n        raise Damage", "    if path is None:\n        return\n        raise Damage", SEALED),
     fault("trusts content", "entropostat/manifest", "if found != record.files[name].xxh3_128:", "if False:", SEALED),
     fault("trusts its manifest", "entropostat/manifest", "if _text(record) != text:", "if False:", SEALED),
