@@ -1,7 +1,8 @@
 """One process, or one group of ranks, trains into a run folder at a time.
 
-The lock is the kernel's on ``run.lock``: it ends with the process that holds it, however that ends, and no child inherits it.
-Of several ranks the main one holds it for all.
+The lock is the kernel's on ``run.lock``: it ends with the process that holds it, however that ends, and a child closes its copy.
+The file is held open for reading: one open for writing would keep its file system from becoming read-only. Of several ranks the
+main one holds the lock for all.
 """
 
 from __future__ import annotations
@@ -33,9 +34,16 @@ class Lock(contextlib.AbstractContextManager["Lock"]):
 
     def take(self, run: Path) -> None:
         """Raises Busy where another process holds it. On a file system without locks it says so and goes on."""
-        descriptor = open_own(run / LOCK, os.O_RDWR | os.O_CREAT)
+        descriptor = open_own(run / LOCK, os.O_RDONLY | os.O_CREAT)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                _exclude(descriptor)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                os.close(descriptor)  # NFS wants one that may write
+                descriptor = open_own(run / LOCK, os.O_RDWR)
+                _exclude(descriptor)
         except OSError as error:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace")
             os.close(descriptor)
@@ -47,8 +55,9 @@ class Lock(contextlib.AbstractContextManager["Lock"]):
             who = "".join(c for c in holder if c.isprintable()) or "another process"
             raise Busy(f"{run}: {who} is training into it; wait for its end, or stop it") from None
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        os.register_at_fork(after_in_child=self.release)
+        with os.fdopen(open_own(run / LOCK, os.O_WRONLY | os.O_TRUNC), "w") as stream:
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
 
     def release(self) -> None:
         if self._descriptor is not None:
@@ -57,3 +66,7 @@ class Lock(contextlib.AbstractContextManager["Lock"]):
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _exclude(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -99,7 +99,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tmp_path: Path, cache: Pat
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors[-3000:]
     stopped = max(row["step"] for row in rows(folder) if "loss" in row)
-    assert f"stopped at step {stopped} of 400" in errors and "--resume last" in errors
+    assert f"stopped at step {stopped} of 400" in errors and f"--resume {folder}/checkpoint-{stopped}" in errors
     assert (folder / f"checkpoint-{stopped}" / "trainer_state.json").is_file()
 
     end = 4 * (stopped // 4 + 2)  # whole generations

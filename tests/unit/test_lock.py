@@ -64,7 +64,7 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(
     def none(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "lockf", none)
+    monkeypatch.setattr(fcntl, "flock", none)
     with Lock() as lock:
         lock.take(tmp_path)
     assert "its file system has no locks" in capsys.readouterr().err
