@@ -26,15 +26,17 @@ class Experiment:
     """One run of a recipe in a folder that is thrown away. Use inside a job."""
 
     def __init__(self, recipe: Path, overrides: Iterable[str], folder: str, allow_code: bool = False) -> None:
+        from entropostat.lock import Lock
         from entropostat.recipe import load
         from entropostat.reward.registry import VERIFIERS
         from entropostat.reward.scoring import Scorer
-        from entropostat.trainers.run import prepare
+        from entropostat.trainers.run import prepare, training_config
 
         self.recipe = load(str(recipe), [*overrides, "name=run", f"output_dir={folder}"])
         verifiers = {t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward}
         self.scorer = Scorer(verifiers, allow_code=allow_code)
-        self.trainer, _ = prepare(self.recipe, self.scorer, None, "")
+        config = training_config(self.recipe, Path(folder))
+        self.trainer, _ = prepare(self.recipe, config, self.scorer, None, "", Lock())
         self.metrics = Path(folder) / "run" / "metrics.jsonl"
 
     def train(self) -> list[Line]:
@@ -45,7 +47,8 @@ class Experiment:
     def probe(self, seed: int | None = None, prefix: str = "") -> dict[str, float]:
         """The policy as it is on the recipe's held-out prompts, with samples of another seed, or made to begin with ``prefix``."""
         from entropostat.trainers.evaluate import choose
-        from entropostat.trainers.run import find_model, load_data, measurement
+        from entropostat.trainers.policy import find_model
+        from entropostat.trainers.run import load_data, measurement
 
         block, verify = self.recipe.evaluate, self.scorer.verify
         chosen = {

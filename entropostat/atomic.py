@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from entropostat.own_files import open_own
 
 PARTIAL = ".{}.partial"
 
@@ -23,6 +26,8 @@ def partial(final: Path) -> Path:
 def sweep(parent: Path) -> None:
     """Remove what a kill has left half written or half removed in ``parent``."""
     for left in parent.glob(PARTIAL.format("*")):
+        if left.is_symlink():
+            left.unlink()
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -39,6 +44,7 @@ def whole_folder(
 
     Of several processes that share the folder all call this, ``wait`` waits for all of them, and one ``lead``s: it
     begins, calls ``seal`` when all have written, and renames. Those with ``sync`` sync the files: one for each machine.
+    ``seal`` reads what is being synced at the same time.
     An exception inside leaves ``final`` as it was, removes what was written, and goes on.
     """
     staging = partial(final)
@@ -50,10 +56,14 @@ def whole_folder(
     try:
         yield folder
         wait()
-        if lead:
-            seal(folder)
+        with ThreadPoolExecutor(1) as pool:
+            written = sorted(folder.rglob("*")) if sync else []
+            syncing = pool.submit(sync_paths, written)
+            if lead:
+                seal(folder)
+            syncing.result()
         if sync:
-            sync_tree(folder)
+            sync_paths([*sorted(set(folder.rglob("*")) - set(written)), folder])
         wait()
         if lead:
             _take_place(folder, final)
@@ -90,7 +100,8 @@ def write_whole(file: Path, text: str) -> None:
     """Replace the content of ``file``: a reader, or a kill, finds the old one or the new one."""
     new = file.with_name(f".{file.name}.new")
     try:
-        with new.open("w") as stream:
+        new.unlink(missing_ok=True)
+        with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
@@ -100,11 +111,10 @@ def write_whole(file: Path, text: str) -> None:
         raise
 
 
-def sync_tree(folder: Path) -> None:
-    """Every file and folder in ``folder``, and itself, onto the disk."""
-    for path in sorted(folder.rglob("*")):
+def sync_paths(paths: Iterable[Path]) -> None:
+    """These files and folders onto the disk."""
+    for path in paths:
         sync_path(path)
-    sync_path(folder)
 
 
 def sync_path(path: Path) -> None:

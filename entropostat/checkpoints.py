@@ -1,54 +1,34 @@
-"""Which checkpoints a run has, and whether one is complete.
-
-Beside the trainer's own files a checkpoint holds ``checkpoint.json``: how many processes of which engine wrote it, and the
-size of every file. It comes last, so that a copy that was cut short, or a file that is missing, is known before it is loaded.
-"""
+"""Which checkpoints a run has, which of them are whole, and which one it goes on from."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from entropostat import manifest
 from entropostat.atomic import discard
+from entropostat.manifest import STATE, Damage, step
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.resume import changes
+from entropostat.recipe.errors import RecipeError
+from entropostat.recipe.resume import changes, fingerprint
 
-MANIFEST = "checkpoint.json"
-STATE = "trainer_state.json"
 NAME = re.compile(r"checkpoint-\d+")
+RECIPE = "recipe.yaml"
+
+Print = Callable[[int], str]
+"""The fingerprint of a run's recipe, for the step that it has reached."""
 
 
-def seal(folder: Path, **facts: Any) -> None:
-    """Write the manifest of a checkpoint to which nothing will be added."""
-    files = {str(f.relative_to(folder)): f.stat().st_size for f in sorted(folder.rglob("*")) if f.is_file()}
-    record = {**facts, "saved": time.time(), "files": files}
-    (folder / MANIFEST).write_text(json.dumps(record, indent=1) + "\n")
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    """{} where there is none, as in a checkpoint that another program wrote."""
+def damage(folder: Path, wanted: Print | None = None, deep: bool = True) -> str | None:
+    """Why this is no whole checkpoint of the run with the fingerprint ``wanted``, or None. Without ``deep`` no content is read."""
     try:
-        found = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def damage(folder: Path) -> str | None:
-    """Why this is no complete checkpoint, or None. Without a manifest only the trainer's own state is asked for."""
-    if not (folder / STATE).is_file():
-        return f"{STATE} is missing"
-    for name, size in manifest(folder).get("files", {}).items():
-        file = folder / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} of {size} bytes"
+        record = manifest.check(folder, deep)
+    except Damage as found:
+        return str(found)
+    if wanted is not None and record.recipe not in (None, wanted(record.step)):
+        return f"it was saved with another recipe or seed than {folder.parent / RECIPE}"
     return None
 
 
@@ -56,15 +36,16 @@ def check(recipe: Recipe, checkpoint: Path, world: int) -> None:
     """Raises ValueError, naming every difference, where ``recipe`` on ``world`` processes is not the run that ``checkpoint``
     belongs to. Says on the standard error what differs and may.
     """
-    wrong, before = [], manifest(checkpoint).get("world_size", world)
-    if before != world:
-        wrong.append(f"processes were {before} and are {world}")
-    file = checkpoint.parent / "recipe.yaml"
+    record = manifest.manifest(checkpoint)
+    wrong = [] if record.world_size == world else [f"processes were {record.world_size} and are {world}"]
+    file = checkpoint.parent / RECIPE
     if file.is_file():
-        found = changes(load(file), recipe, step(checkpoint))
+        found = changes(load(file), recipe, record.step)
         wrong += map(str, found.refused)
         if found.steered and not wrong:
             print(f"--resume: goes on with a change: {'; '.join(map(str, found.steered))}", file=sys.stderr)
+    elif record.recipe not in (None, fingerprint(recipe, record.step)):
+        wrong.append(f"the recipe or the seed was another, and there is no {file} to say what differs")
     if wrong:
         raise ValueError(
             f"--resume {checkpoint}: {'; '.join(wrong)}. A run goes on as it began: set that back, or start a new one "
@@ -72,45 +53,98 @@ def check(recipe: Recipe, checkpoint: Path, world: int) -> None:
         )
 
 
-def step(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
+def oldest_first(run: Path) -> list[Path]:
+    """The checkpoints of a run folder, damaged ones too, in the order in which training came by them.
+
+    That is by step, and by no clock. Where a run went on from an earlier step than its last, what that start has saved comes
+    after what was there.
+    """
+    found = [f for f in run.glob("checkpoint-*") if NAME.fullmatch(f.name) and f.is_dir()]
+    numbers = {folder: start(folder) for folder in found}
+    last = max(filter(None, numbers.values()), default=1)
+    return sorted(found, key=lambda folder: (numbers[folder] or last, step(folder)))
 
 
-def oldest_first(runs: Iterable[Path]) -> list[Path]:
-    """The checkpoints of these run folders in the order in which they were saved, damaged ones too."""
-    found = [f for run in runs for f in run.glob("checkpoint-*") if f.is_dir() and NAME.fullmatch(f.name)]
-    return sorted(found, key=lambda folder: (manifest(folder).get("saved", folder.stat().st_mtime), step(folder)))
+def start(folder: Path) -> int | None:
+    """Which start of its run has saved a checkpoint; None where its manifest cannot say."""
+    try:
+        return manifest.manifest(folder).start
+    except Damage:
+        return None
+
+
+def next_start(run: Path) -> int:
+    """The number of the start that goes on in ``run``."""
+    return 1 + max((start(folder) or 0 for folder in oldest_first(run)), default=0)
+
+
+def runs(recipe: Recipe) -> list[Path]:
+    """The folders of a recipe's runs, in the order in which they were begun: ``name``, ``name-2``, ``name-3``, ..."""
+    first = recipe.run_dir
+    numbered = re.compile(re.escape(first.name) + r"-(\d+)")
+    found = [(int(match[1]), f) for f in _listed(first.parent) if (match := numbered.fullmatch(f.name)) and f.is_dir()]
+    return [first, *(folder for _, folder in sorted(found))]
+
+
+def whole(run: Path, wanted: Print | None = None, deep: bool = True) -> tuple[Path | None, list[str]]:
+    """The newest whole checkpoint of a run folder, and a line for each newer one that is not."""
+    passed: list[str] = []
+    for folder in reversed(oldest_first(run)):
+        wrong = damage(folder, wanted, deep)
+        if wrong is None:
+            return folder, passed
+        passed.append(f"{folder}, which is not complete ({wrong})")
+    return None, passed
 
 
 def find(recipe: Recipe, resume: str | None) -> Path | None:
-    """The folder that ``--resume`` names; ``last``: the newest complete checkpoint of the recipe's runs; ``auto``: that, if any."""
+    """The folder that ``--resume`` names; ``last``: the newest whole checkpoint of the recipe's runs; ``auto``: that, if any."""
     if resume is None:
         return None
     if resume not in ("last", "auto"):
-        folder = Path(resume)
-        if not NAME.fullmatch(folder.name):
-            raise FileNotFoundError(f"--resume {resume}: no checkpoint there (one is named checkpoint-STEP)")
-        if (wrong := damage(folder)) is not None:
-            what = "not complete" if folder.is_dir() and (folder / STATE).is_file() else "no checkpoint there"
-            raise FileNotFoundError(f"--resume {resume}: {what} ({wrong})")
-        return folder
-    runs = [recipe.run_dir, *recipe.run_dir.parent.glob(f"{recipe.name}-[0-9]*")]
-    for folder in reversed(oldest_first(runs)):
-        wrong = damage(folder)
-        if wrong is None:
-            return folder
-        print(f"--resume {resume}: passing over {folder}, which is not complete ({wrong})", file=sys.stderr)
+        return _named(Path(resume))
+    for run in reversed(runs(recipe)):
+        found, passed = whole(run, _print(run))
+        for line in passed:
+            print(f"--resume {resume}: passing over {line}", file=sys.stderr)
+        if found is not None:
+            return found
     if resume == "auto":
         return None
-    raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no checkpoint")
+    raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no complete checkpoint")
 
 
 def rotate(run: Path, limit: int | None, keep: Iterable[Path]) -> None:
-    """Remove the oldest checkpoints of ``run`` beyond ``limit``, never one of ``keep``. No limit: none is removed."""
+    """Remove the oldest checkpoints of ``run`` beyond ``limit``, first those without a manifest, and never one of ``keep``. No
+    limit: none is removed.
+    """
     if not limit or limit < 0:
         return
     kept = {path.resolve() for path in keep}
-    saved = oldest_first([run])
+    saved = oldest_first(run)
     spare = [folder for folder in saved if folder.resolve() not in kept]
+    spare.sort(key=lambda folder: start(folder) is not None)
     for folder in spare[: max(len(saved) - max(limit, len(kept)), 0)]:
         discard(folder)
+
+
+def _named(folder: Path) -> Path:
+    if not NAME.fullmatch(folder.name):
+        raise FileNotFoundError(f"--resume {folder}: no checkpoint there (one is named checkpoint-STEP)")
+    if (wrong := damage(folder, _print(folder.parent))) is not None:
+        what = "not complete" if (folder / STATE).is_file() else "no checkpoint there"
+        raise FileNotFoundError(f"--resume {folder}: {what} ({wrong})")
+    return folder
+
+
+def _print(run: Path) -> Print | None:
+    """Of the recipe that lies in a run folder; None where there is none to go by."""
+    try:
+        recipe = load(run / RECIPE)
+    except (RecipeError, OSError):
+        return None
+    return lambda reached: fingerprint(recipe, reached)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,13 @@ from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter")
+ARCHIVE = re.compile(r"inline_container|PytorchStreamWriter|iostream error")
 """torch.save, where the disk took less than it wrote."""
+CODE = re.compile(r"GLOBAL ([\w.]+)")
+"""torch.load, of what it would have had to import."""
+DATA = "only numbers and text are loaded from one"
+RUST = re.compile(r"\(os error (\d+)\)")
+"""safetensors by an exception of its own, tokenizers by a plain one."""
 PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socket Timeout|heartbeat", re.IGNORECASE)
 NETWORK = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 """Packages by which the libraries reach the Hub and others; their exceptions are not all OSErrors."""
@@ -37,6 +43,9 @@ def reason(error: BaseException, folder: Path) -> str | None:
         if number in CLOSED:
             return f"cannot write {file}: {os.strerror(number)}; make it writable, or choose another output_dir"
     for each in chain:
+        if isinstance(each, pickle.UnpicklingError):
+            named = CODE.search(str(each))
+            return f"a file of the checkpoint {f'asks for {named[1]}' if named else 'cannot be read'}, and {DATA}"
         if type(each).__name__ == "OutOfMemoryError":
             return "out of GPU memory: lower trainer.per_device_train_batch_size and raise trainer.gradient_accumulation_steps"
         if isinstance(each, RuntimeError) and PEER.search(str(each)):
@@ -58,7 +67,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    found = RUST.search(str(error)) if type(error).__name__ in ("SafetensorError", "Exception") else None
     return int(found[1]) if found else None
 
 

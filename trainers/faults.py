@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import shlex
 import time
 import urllib.error
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
+from entropostat import checkpoints
 from entropostat.cli.launch import EXPECTED
 from entropostat.faults import reason
 from entropostat.recipe.arithmetic import visible_gpus
@@ -39,7 +41,10 @@ def faults_in_one_line(trainer: Any, command: str) -> Iterator[None]:
         if text is None or os.environ.get("ENTROPOSTAT_TRACEBACK"):
             raise
         at = "" if text.startswith("step ") else f"after step {trainer.state.global_step}: "
-        raise RunFault(f"{folder.name}: {at}{text}. {way_on(folder, command)}") from error
+        unread = isinstance(error, pickle.UnpicklingError)  # and no way on to name: it came from the newest checkpoint
+        raise RunFault(
+            f"{folder.name}: {text}" if unread else f"{folder.name}: {at}{text}. {way_on(folder, command)}"
+        ) from error
     finally:
         for callback in trainer.callback_handler.callbacks:
             if isinstance(callback, Progress):
@@ -47,11 +52,12 @@ def faults_in_one_line(trainer: Any, command: str) -> Iterator[None]:
 
 
 def way_on(folder: Path, command: str) -> str:
-    """What is left of the run, and ``command`` again from there. A checkpoint without the trainer's state is not whole."""
-    found = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
-    if not found:
+    """What is left of the run, and ``command`` again from there, with its overrides. Whole by its list of files: to read them
+    all would keep a large job from ending.
+    """
+    last, _ = checkpoints.whole(folder, deep=False)
+    if last is None:
         return "No checkpoint was saved"
-    last = max(found, key=lambda checkpoint: int(checkpoint.name.rpartition("-")[2]))
     words = shlex.split(command)
     if "--resume" in words:
         at = words.index("--resume")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,18 +18,10 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from entropostat.atomic import sync_path, write_whole
+from entropostat.own_files import open_own
 from entropostat.trainers.callbacks import saved_state
 
 PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepspeed", "datasets", "vllm", "peft")
-
-
-def new_run_folder(wanted: Path) -> Path:
-    """``wanted``, or ``wanted-2``, ``-3``, ... where a run already lies: no run is ever written over."""
-    folder, number = wanted, 2
-    while folder.exists() and any(folder.iterdir()):
-        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -53,13 +46,14 @@ class RowsFile(TrainerCallback, ExportableState):
     """A file of one JSON object a line, which a checkpoint knows to the byte: a resumed run goes on from there.
 
     Rows after it belong to steps that will be run again. Subclasses ``append``; each has its own name in the checkpoint.
+    A symbolic link is not followed.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def append(self, *rows: Mapping[str, Any]) -> None:
-        with self.file.open("a") as stream:
+        with os.fdopen(open_own(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a") as stream:
             stream.write("".join(json.dumps(row) + "\n" for row in rows))
 
     def state(self) -> dict[str, Any]:
@@ -69,14 +63,14 @@ class RowsFile(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"size": self.file.stat().st_size if self.file.exists() else 0}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero and self.file.exists():
-            os.truncate(self.file, self.end(state.global_step, saved_state(self, state).get("size")))
+        if state.is_world_process_zero and os.path.lexists(self.file):
+            with os.fdopen(open_own(self.file, os.O_RDWR), "r+b") as stream:
+                stream.truncate(self.end(stream.read(), state.global_step, saved_state(self, state).get("size")))
 
-    def end(self, step: int, size: int | None) -> int:
-        """Bytes of the file that are older than the checkpoint of ``step``. Where the file cannot be the one of which the
+    def end(self, content: bytes, step: int, size: int | None) -> int:
+        """Bytes of ``content`` that are older than the checkpoint of ``step``. Where the file cannot be the one of which the
         checkpoint knows the ``size``, the rows say how far they go; the last may have been cut short.
         """
-        content = self.file.read_bytes()
         if size is not None and size <= len(content) and (size == 0 or content[size - 1 : size] == b"\n"):
             return size
         end = 0
@@ -88,10 +82,18 @@ class RowsFile(TrainerCallback, ExportableState):
 
 
 class MetricsFile(RowsFile):
-    """Appends every logged row to metrics.jsonl as it comes, with its ``step``."""
+    """Appends every logged row to metrics.jsonl as it comes, with its ``step``.
+
+    It is the trainer's history too, which ``history_elsewhere`` keeps out of the checkpoints.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "metrics.jsonl")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if state.is_world_process_zero and state.global_step > 0 and self.file.exists():
+            state.log_history = [json.loads(line) for line in self.file.read_text().splitlines()]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs:
@@ -105,10 +107,19 @@ class HistogramsFile(RowsFile):
         super().__init__(folder / "histograms.jsonl")
         self.trainer = trainer
 
+    def state(self) -> dict[str, Any]:
+        """With the one that the next log is to write."""
+        found = super().state()
+        return {**found, "attributes": {**found["attributes"], "pending": self.trainer.monitored.histogram}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self.trainer.monitored.histogram = saved_state(self, state).get("pending")
+
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         found, self.trainer.monitored.histogram = self.trainer.monitored.histogram, None
         if state.is_world_process_zero and found is not None:
-            self.append(found)
+            self.append({name: found[name] for name in ("step", "key", "edges", "counts")})  # a checkpoint sorts them
 
 
 class CompletionsFile(RowsFile):
@@ -158,6 +169,19 @@ class CompletionsFile(RowsFile):
 def record_files(folder: Path, trainer: Any, completions: int) -> list[TrainerCallback]:
     """What writes the run's .jsonl files, ``completions`` of each generation among them."""
     return [MetricsFile(folder), HistogramsFile(folder, trainer), CompletionsFile(folder, completions, trainer)]
+
+
+@contextlib.contextmanager
+def history_elsewhere(trainer: Any) -> Iterator[None]:
+    """Inside, the state of a trainer whose rows go to metrics.jsonl is written without them: each checkpoint would repeat them."""
+    state = trainer.state
+    rows = state.log_history
+    if any(isinstance(callback, MetricsFile) for callback in trainer.callback_handler.callbacks):
+        state.log_history = []
+    try:
+        yield
+    finally:
+        state.log_history = rows
 
 
 def plain(value: Any) -> Any:

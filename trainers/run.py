@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import gather_object, set_seed
 from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
@@ -28,10 +28,12 @@ from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
 from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
@@ -40,14 +42,17 @@ from entropostat.trainers.alerts import notify
 from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
-from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line
+from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
 from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.models import load_model, load_tokenizer, model_path, vocabulary_size
+from entropostat.trainers.models import load_tokenizer, vocabulary_size
 from entropostat.trainers.packages import check_hub, check_packages
+from entropostat.trainers.policy import find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.progress import Progress
+from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.recipe_rewards import load_rewards, load_verifiers
-from entropostat.trainers.records import new_run_folder, record_files, write_run_file
+from entropostat.trainers.records import record_files, write_run_file
+from entropostat.trainers.run_folder import go_on_in, new_run_folder
 from entropostat.trainers.saving import check_engine, save_policy
 from entropostat.trainers.shards import engine, gathered
 from entropostat.trainers.stops import stop_tokens
@@ -61,31 +66,41 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells every try to reach the Hub
+    command = command or shlex.join(["entropostat", "train", str(recipe.path)])
+    with Lock() as lock:
+        return run_locked(recipe, allow_code, resume, command, lock)
+
+
+def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
+    """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        checkpoint = checkpoints.find(recipe, resume)
+        if lacking := list(missing(recipe)):
+            raise ImportError(str(lacking[0]))
+        config = training_config(recipe, Path(recipe.output_dir))
+        check_world(config.world_size)
+        checkpoint = on_all_ranks(checkpoints.find, recipe, resume)
         scorer = load_verifiers(recipe, allow_code)
-        trainer, evaluation = prepare(recipe, scorer, checkpoint, command)
+        trainer, evaluation = prepare(recipe, config, scorer, checkpoint, command, lock)
         if checkpoint:
-            check_engine(trainer, checkpoint)
-    with faults_in_one_line(trainer, command or f"entropostat train {recipe.path}"):
+            check_engine(trainer, checkpoint, allow_code)
+    with faults_in_one_line(trainer, command):
         try:
             with stop_on_signal(trainer):
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             scorer.close()
-        return finish(recipe, trainer, evaluation)
+        return finish(recipe, trainer, evaluation, command)
 
 
-def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: str) -> tuple[Any, Evaluation]:
+def prepare(
+    recipe: Recipe, config: GRPOConfig, scorer: Scorer, checkpoint: Path | None, command: str, lock: Lock
+) -> tuple[Any, Evaluation]:
     """The trainer with its callbacks, and the run folder with its first records."""
-    if lacking := list(missing(recipe)):
-        raise ImportError(str(lacking[0]))
     control = Control.build(recipe.objective)
-    config = training_config(recipe, Path(recipe.output_dir))
     check_packages(config)
-    check_world(config.world_size)
     if checkpoint:
         checkpoints.check(recipe, checkpoint, config.world_size)
+        on_all_ranks(go_on_in, checkpoint, lock)
     check_devices()
     check_hub(config)
     check_vllm_server(config)
@@ -97,7 +112,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     stop = stop_tokens(recipe.sampler.stop, tokenizer)
     load_rewards(recipe, scorer, pools, path, config)
-    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir)
+    folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir, lock)
     config.output_dir = str(folder)
     if config.process_index == 0:
         if note := os.environ.get(FOLDER_NOTE):
@@ -125,6 +140,7 @@ def prepare(recipe: Recipe, scorer: Scorer, checkpoint: Path | None, command: st
         tracking=recipe.tracking,
     )
     trainer.answer_keys = lambda: scorer.answers
+    trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
@@ -165,16 +181,6 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
 
 
-def on_all_ranks(function: Any, *args: Any) -> Any:
-    """Call on the main process and give every rank its result."""
-    from accelerate import PartialState
-
-    box = [function(*args) if PartialState().is_main_process else None]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(box)
-    return box[0]
-
-
 def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
     """The training and held-out sides of every source, and the evaluation sets by name."""
     load = lambda term: SOURCES.build(term.kind, term.options).load(recipe.folder)
@@ -194,40 +200,6 @@ def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
     return plan_order(
         pools.train, stages, prompts=generation, steps_per_generation=cycle, total_steps=total, seed=recipe.seed
     )
-
-
-def find_model(recipe: Recipe) -> str:
-    """Build, convert or just name the initial policy; the main process of each machine first, the others find it cached."""
-    block = recipe.model
-    package = (block.package.name, block.package.file) if block.package else None
-    return model_path(
-        path=block.path, build=block.build, package=package, held_out=recipe.data.held_out, seed=recipe.seed,
-        progress=pretraining_line,
-    )  # fmt: skip
-
-
-def pretraining_line(step: int, steps: int, loss: float) -> None:
-    if step % max(steps // 6, 1) == 0:
-        print(f"pre-training the quickstart policy: step {step}/{steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
-
-
-def load_policy(recipe: Recipe, path: str, sharded: bool = False) -> Any:
-    """``sharded``: by ZeRO-3, which gathers weights of one precision only, so that an adapter keeps the model's."""
-    block = recipe.model
-    how = {"dtype": block.dtype, "attn_implementation": block.attn_implementation, "revision": block.revision}
-    return load_model(path, **how, upcast=not sharded)
-
-
-def is_zero3(config: GRPOConfig) -> bool:
-    return config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3
-
-
-def peft_config(recipe: Recipe) -> Any:
-    if recipe.model.peft is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(task_type="CAUSAL_LM", **recipe.model.peft.model_dump())
 
 
 def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
@@ -277,7 +249,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
     return measure
 
 
-def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
+def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -> int:
     """Save the policy, write the summary, and print it."""
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
@@ -293,8 +265,9 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation) -> int:
         summary |= {**last, **evaluation.latest}
         write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         if stopped:
-            resume = shlex.join(["entropostat", "train", str(recipe.path), "--resume", "last"])
-            print(f"stopped at step {state.global_step} of {state.max_steps}; go on with: {resume}", file=sys.stderr)
+            print(
+                f"stopped at step {state.global_step} of {state.max_steps}. {way_on(folder, command)}", file=sys.stderr
+            )
     restart = on_all_ranks(stop_file)  # of a batch job, which starts again where the file is left
     trainer.accelerator.wait_for_everyone()
     if restart is not None and not stopped and trainer.accelerator.is_main_process:

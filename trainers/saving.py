@@ -8,7 +8,7 @@ and the removal of old checkpoints wait until the new one has its name.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,15 @@ from typing import Any
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from entropostat import checkpoints
+from entropostat import checkpoints, manifest
 from entropostat.atomic import sweep, whole_folder
 from entropostat.trainers.adapter import REFERENCE
 from entropostat.trainers.checkpoint import save_rank
+from entropostat.trainers.records import history_elsewhere
+from entropostat.trainers.restricted import restricted_loading
+
+PICKLED = ".metadata"
+"""Of FSDP's sharded form. All else is read by ``torch.load`` and safetensors."""
 
 
 class SavingMixin:
@@ -29,23 +34,36 @@ class SavingMixin:
     anchor: Any
     args: Any
     state: Any
+    fingerprint: Callable[[int], str | None]
+    """Of the recipe, for a step (recipe/resume.py)."""
+    start_number = 1
+    """How often the run has been started: of the main process only."""
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        with restricted_loading(self):
+            return super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
+
+    def _load_best_model(self, *args: Any, **kwargs: Any) -> None:
+        with restricted_loading(self):
+            super()._load_best_model(*args, **kwargs)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         run = Path(self._get_output_dir(trial=trial))  # type: ignore[attr-defined]
         final = run / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        facts = {"world_size": self.accelerator.num_processes, "engine": engine(self)}
+        facts = {"world_size": self.accelerator.num_processes, "engine": engine(self), "start": self.start_number}
+        facts |= {"recipe": self.fingerprint(self.state.global_step)}
         with whole_folder(
             final,
             wait=self.accelerator.wait_for_everyone,
             lead=self.args.should_save,
             sync=self.accelerator.is_local_main_process,
-            seal=lambda folder: checkpoints.seal(folder, **facts),
+            seal=lambda folder: manifest.seal(folder, **facts),
         ) as folder:
-            with written_to(self, folder.parent):
+            with written_to(self, folder.parent), history_elsewhere(self):
                 super()._save_checkpoint(model, trial)  # type: ignore[misc]
+                self._name_best(folder, final)
             save_rank(self, folder)
             self.anchor.save(folder)
-            self._name_best(folder, final)
         self._rotate(final)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(final))  # type: ignore[attr-defined]
@@ -60,6 +78,7 @@ class SavingMixin:
     def tidy(self, checkpoint: Path) -> None:
         """Before a run goes on from ``checkpoint``: finish what a kill has interrupted."""
         if self.args.should_save:
+            self.start_number = checkpoints.next_start(checkpoint.parent)
             sweep(checkpoint.parent)
         self._rotate(checkpoint)
 
@@ -107,12 +126,17 @@ def engine(trainer: Any) -> str:
     return "fsdp" if trainer.is_fsdp_enabled else "torch"
 
 
-def check_engine(trainer: Any, checkpoint: Path) -> None:
-    """Raises ValueError for a checkpoint that this run's engine cannot read."""
-    saved, now = checkpoints.manifest(checkpoint).get("engine"), engine(trainer)
-    if saved not in (None, now):
+def check_engine(trainer: Any, checkpoint: Path, allow_code: bool = False) -> None:
+    """Raises ValueError for a checkpoint that this run's engine cannot read, or not without ``allow_code``."""
+    saved, now = manifest.manifest(checkpoint).engine, engine(trainer)
+    if saved != now:
         names = {"torch": "single or ddp", "fsdp": "fsdp2", "zero3": "zero3 or zero3-offload"}
         raise ValueError(
             f"--resume {checkpoint}: launch.strategy is {names.get(now, now)} and was {names.get(saved, saved)}, whose "
             "optimizer state is cut in another way; set it back"
+        )
+    for file in () if allow_code else sorted(checkpoint.rglob(PICKLED)):
+        raise ValueError(
+            f"--resume {checkpoint}: torch unpickles {file.name} of {file.parent.name}, which can run code; "
+            "add --allow-code for a checkpoint of your own, or save with fsdp_state_dict_type FULL_STATE_DICT"
         )

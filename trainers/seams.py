@@ -81,6 +81,7 @@ class EntropyMixin(
         self._held = {}
         self._set_up_scalars()
         self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
+        self.fingerprint = lambda step: None
         self.generations = 0
         self._set_up_optimizer(optimizer or Optimizer())
         self.add_callback(ControlCallback(self))

@@ -4,13 +4,18 @@
 - So may a number of the objective, which acts from the next step on: ``Changes.steered``.
 - Everything else would make another run of it, or would silently have no effect, as a learning rate that the optimizer's
   saved state overrides: ``Changes.refused``.
+
+``fingerprint`` is the same for two recipes of which one may go on from the checkpoints of the other.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import xxhash
 
 from entropostat.catalog import load
 from entropostat.recipe.errors import show
@@ -70,26 +75,38 @@ def changes(before: Recipe, now: Recipe, step: int) -> Changes:
     refused: list[Change] = []
     steered: list[Change] = []
     for change in _differences(meaning(before, step), meaning(now, step), ""):
-        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (change.before, change.now))
+        numbers = _number(change.before) and _number(change.now)
         (steered if numbers and change.key.startswith("objective.") else refused).append(change)
     return Changes(tuple(refused), tuple(steered))
 
 
-def meaning(recipe: Recipe, step: int) -> dict[str, Any]:
-    """Nested plain values of all keys that are compared, whether the recipe states them or leaves them to a default."""
+def fingerprint(recipe: Recipe, step: int) -> str:
+    """Of all that a run which has reached ``step`` may not change, for the checkpoint's manifest.
+
+    What the recipe leaves to a default stays out: an option that a later release adds is no other recipe.
+    """
+    found = meaning(recipe, step, filled=False)
+    found["objective"] = _without_numbers(found["objective"])
+    return xxhash.xxh3_128_hexdigest(json.dumps(found, sort_keys=True, default=str).encode())
+
+
+def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
+    """Nested plain values of all keys that are compared: with ``filled``, also those that the recipe leaves to a default."""
     blocks = ("model", "data", "critic", "optimizer", "sampler", "shaping")
     found: dict[str, Any] = {"seed": recipe.seed}
-    found |= {name: getattr(recipe, name).model_dump() for name in blocks}
-    found["model"].pop("attn_implementation")
-    found["data"]["sources"] = {name: _term("sources", term) for name, term in recipe.sources.items()}
+    found |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
+    found["model"].pop("attn_implementation", None)
+    found["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     found["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":
         found.pop("critic")
-    found["reward"] = _terms("verifiers", recipe.reward)
+    found["reward"] = _terms("verifiers", recipe.reward, filled)
     slots = {slot: terms if isinstance(terms, list) else [terms] for slot, terms in recipe.objective.items()}
-    found["objective"] = {slot: _terms(slot, terms) for slot, terms in slots.items()}
+    found["objective"] = {slot: _terms(slot, terms, filled) for slot, terms in slots.items()}
     fields = [f for f in load().trainer[recipe.kind] if f.name not in NOT_IN_TRAINER | FREE_TRAINER]
-    found["trainer"] = {"kind": recipe.kind, **{f.name: recipe.trainer.get(f.name, f.default) for f in fields}}
+    stated = {f.name: recipe.trainer.get(f.name, f.default) for f in fields}
+    kept = {f.name: stated[f.name] for f in fields if filled or stated[f.name] != f.default}
+    found["trainer"] = {"kind": recipe.kind, **kept}
     return found
 
 
@@ -105,21 +122,34 @@ def reached(recipe: Recipe, step: int) -> list[tuple[str, int]] | None:
     return found
 
 
-def _terms(slot: str, terms: list[Term]) -> dict[str, Any]:
+def _terms(slot: str, terms: list[Term], filled: bool) -> dict[str, Any]:
     """By name; their order counts too, because it is the order in which they are applied."""
-    return {ORDER: [term.name for term in terms], **{term.name: _term(slot, term) for term in terms}}
+    return {ORDER: [term.name for term in terms], **{term.name: _term(slot, term, filled) for term in terms}}
 
 
-def _term(slot: str, term: Term) -> dict[str, Any]:
-    """Its kind and all its options, a controller as ``{kind: options}``."""
-    filled: dict[str, Any] = {KIND: term.kind}
+def _term(slot: str, term: Term, filled: bool) -> dict[str, Any]:
+    """Its kind and its options, a controller as ``{kind: options}``."""
+    found: dict[str, Any] = {KIND: term.kind}
     for field in load().terms[slot][term.kind].fields:
         value = term.options.get(field.name, field.default)
+        if not filled and value == field.default:
+            continue
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in load().terms["controllers"]:
             (kind, options), *_ = value.items()
-            value = {kind: _term("controllers", Term("", kind, options or {}))}
-        filled[field.name] = value
-    return filled
+            value = {kind: _term("controllers", Term("", kind, options or {}), filled)}
+        found[field.name] = value
+    return found
+
+
+def _without_numbers(value: Any) -> Any:
+    """What is left of the objective where its numbers may be steered."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_numbers(below) for key, below in value.items() if not _number(below)}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _differences(before: Any, now: Any, key: str) -> Iterator[Change]:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from support import tiny
 from transformers import Trainer, TrainerCallback
+from transformers import trainer as trainer_module
 
-from entropostat import checkpoints
+from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
 from entropostat.trainers import checkpoint as ranks
-from entropostat.trainers.records import CompletionsFile, MetricsFile
+from entropostat.trainers.records import CompletionsFile, HistogramsFile, MetricsFile
 from entropostat.trainers.saving import check_engine
 
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
@@ -42,6 +43,12 @@ def test_what_saving_relies_on() -> None:
     assert parameters(Trainer.get_batch_samples) == ["self", "epoch_iterator", "num_batches", "device"]
     source = inspect.getsource(Trainer._save_checkpoint)
     assert "run_dir = self._get_output_dir(trial=trial)" in source and "args.output_dir" not in source
+    # Where DeepSpeed's files are read, all of them within these two.
+    loading = "deepspeed_load_checkpoint("
+    assert loading in inspect.getsource(Trainer._prepare_for_training) and loading in inspect.getsource(
+        Trainer._load_best_model
+    )
+    assert inspect.getsource(trainer_module).count(loading) == 2
     source = inspect.getsource(Trainer._inner_training_loop)
     assert source.index("self._globalstep_last_logged =") < source.index("on_train_begin")
 
@@ -74,10 +81,10 @@ def test_a_checkpoint_is_named_when_it_is_whole_and_old_ones_go_after_that(path:
         (step, [f"checkpoint-{step}"]) for step in (1, 2, 3)
     ]
     assert all(damage is None for *_, damage in seen)
-    record = checkpoints.manifest(tmp_path / "checkpoint-3")
-    assert record["world_size"] == 1 and record["engine"] == "torch"
+    record = manifest.check(tmp_path / "checkpoint-3")
+    assert record.world_size == 1 and record.engine == "torch" and record.step == 3
     needed = {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
-    assert record["files"].keys() >= needed | {"rank0.safetensors", "rank0.json"}
+    assert record.files.keys() >= needed | {"rank0.safetensors", "rank0.json"}
     assert "_get_output_dir" not in vars(trainer) and "_push_from_checkpoint" not in vars(trainer)
 
 
@@ -172,6 +179,32 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
     assert texts[0] == texts[1] and {json.loads(line)["step"] for line in texts[1].splitlines()} == {3, 6}
     if step == 7:
         assert losses == 0, "no step of this call"
+
+
+def test_a_histogram_that_waits_for_its_log_goes_through_a_checkpoint(tmp_path: Path) -> None:
+    waiting = {"step": 9, "key": "entropy", "edges": [0.0, 1.0], "counts": [3]}
+    first = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=waiting)))
+    kept = json.loads(json.dumps({"HistogramsFile": first.state()}, sort_keys=True))
+    second = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=None)))
+    state = SimpleNamespace(stateful_callbacks=kept, global_step=9, is_world_process_zero=True)
+    written = []
+    for file in (first, second):
+        if file is second:
+            file.on_train_begin(None, state, None)
+        file.on_log(None, state, None)
+        written.append((tmp_path / "histograms.jsonl").read_bytes())
+        (tmp_path / "histograms.jsonl").unlink()
+    assert written[0] == written[1] != b""
+
+
+def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path: Path) -> None:
+    """What was logged is in metrics.jsonl, from which a resumed run has its history."""
+    trainer = recorded(make(path, tmp_path, max_steps=60, save_steps=30), tmp_path)
+    trainer.train()
+    sizes = [(tmp_path / f"checkpoint-{step}" / "trainer_state.json").stat().st_size for step in (30, 60)]
+    assert abs(sizes[1] - sizes[0]) < 300, "digits, and not rows"
+    assert len([row for row in trainer.state.log_history if "loss" in row]) == 60
+    assert json.loads((tmp_path / "checkpoint-60" / "trainer_state.json").read_text())["log_history"] == []
 
 
 def test_a_resume_finishes_what_a_kill_has_interrupted(path: str, tmp_path: Path, whole: Any) -> None:

@@ -8,7 +8,8 @@ attempt is `entropostat train --resume auto`. It dies
 - while it *save*s a checkpoint: before the n-th file operation of it,
 - by the *clock*: at a random moment of its life, set-up and end included, by the parent's hand.
 
-Where a run finishes it is compared with one that was never killed, and the next run begins.
+After every second kill that leaves two checkpoints a file of the newest is damaged as well, in one of five ways: the run falls
+back to the one before. Where a run finishes it is compared with one that was never killed, and the next run begins.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashing import CYCLE, KINDS, SAVE_EVERY, STEPS, Child, Kill, train
+from e2e.damaging import HARMS, harm
+
+from entropostat import checkpoints
 
 TIMED = (
     *("health/monitor_ms", "health/step_seconds", "step_time"),
@@ -160,24 +164,32 @@ def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     wanted = [KINDS[i % len(KINDS)] for i in range(kills)]
     rng.shuffle(wanted)
     hits: list[dict[str, Any]] = []
-    runs, repeated = 0, 0
+    harms: list[str] = []
+    runs, repeated, chances = 0, 0, 0
     while wanted:
         out = folder / f"killed-{runs}"
-        saved = begun = 0
+        saved = begun = lost = 0
         while True:
             plan = draw(rng, wanted[-1], whole, saved) if wanted else None
             ended = attempt(out, plan)
             start, again = ended.resumed, 0
             if start is not None:
                 assert start >= saved, f"checkpoint-{saved} was complete, and the run went on from {start}"
+                assert not lost or start < lost, f"checkpoint-{lost} was damaged, and the run went on from {start}"
                 again = max(begun - start, 0)
-                assert again <= SAVE_EVERY, f"{again} steps were run again"
+                assert again <= SAVE_EVERY * (2 if lost else 1), f"{again} steps were run again"
+                lost = 0
                 saved, begun = ended.saved, ended.begun
             repeated += again
             if not ended.killed:
                 break
             wanted.pop()
             hits.append({**asdict(ended), "repeated": again})
+            newest = newest_pair(out)
+            chances += newest is not None
+            if newest is not None and chances % 2:
+                harms.append(harm(newest[1], newest[0], HARMS[len(harms) % len(HARMS)], rng))
+                saved, lost = checkpoints.step(newest[0]), checkpoints.step(newest[1])
         found = content(out)
         for key, value in reference.items():
             assert found[key] == value, f"{key} of run {runs} differs: {first_difference(found[key], value)}"
@@ -185,6 +197,7 @@ def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         runs += 1
     return {
         "kills": len(hits),
+        "damaged": harms,
         "by_phase": {p: sum(hit["phase"] == p for hit in hits) for p in sorted({hit["phase"] for hit in hits})},
         "resumes": len(hits),
         "runs": runs,
@@ -193,6 +206,12 @@ def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         "hits": hits,
     }
+
+
+def newest_pair(out: Path) -> tuple[Path, Path] | None:
+    """The two newest checkpoints of the run, whole ones; None where there is no second to fall back to."""
+    kept = [folder for folder in checkpoints.oldest_first(out / "run") if checkpoints.damage(folder) is None]
+    return (kept[-2], kept[-1]) if len(kept) > 1 else None
 
 
 def first_difference(found: Any, wanted: Any) -> str:

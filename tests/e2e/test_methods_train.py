@@ -20,7 +20,8 @@ from entropostat import catalog
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.recipe import Recipe
-from entropostat.trainers.run import find_model, run_recipe
+from entropostat.trainers.policy import find_model
+from entropostat.trainers.run import run_recipe
 
 METHODS = sorted(path.stem for path in (RECIPES / "methods").glob("*.yaml"))
 STEPS = 8

@@ -87,7 +87,7 @@ def test_every_rank_exits_by_what_the_first_one_sees(tmp_path: Path, monkeypatch
         args=SimpleNamespace(output_dir=str(tmp_path)),
         accelerator=SimpleNamespace(is_main_process=False, wait_for_everyone=lambda: None),
     )
-    assert run.finish(recipe(tmp_path), trainer, None) == 0  # type: ignore[arg-type]
+    assert run.finish(recipe(tmp_path), trainer, None, "") == 0  # type: ignore[arg-type]
 
 
 def test_a_run_that_finishes_takes_the_request_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tmp_path: Path, cache: Pat
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors[-3000:]
     stopped = max(row["step"] for row in rows(folder) if "loss" in row)
-    assert f"stopped at step {stopped} of 400" in errors and "--resume last" in errors
+    assert f"stopped at step {stopped} of 400" in errors and f"--resume {folder}/checkpoint-{stopped}" in errors
     assert (folder / f"checkpoint-{stopped}" / "trainer_state.json").is_file()
 
     end = 4 * (stopped // 4 + 2)  # whole generations
@@ -117,9 +117,11 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tmp_path: Path, cache: Pat
     assert steps == list(range(1, max(steps) + 1)) and max(steps) >= end
 
 
-def test_a_run_is_never_written_over(tmp_path: Path, cache: Path) -> None:
-    from entropostat.trainers.records import new_run_folder
+def test_a_run_is_never_written_over(tmp_path: Path) -> None:
+    from entropostat.lock import Lock
+    from entropostat.trainers.run_folder import new_run_folder
 
-    first = new_run_folder(tmp_path / "run")
-    (first / "metrics.jsonl").write_text("{}")
-    assert new_run_folder(tmp_path / "run").name == "run-2"
+    with Lock() as first, Lock() as second:
+        folder = new_run_folder(tmp_path / "run", first)
+        (folder / "metrics.jsonl").write_text("{}")
+        assert new_run_folder(tmp_path / "run", second).name == "run-2"

@@ -6,6 +6,9 @@ from mutation.mutants import Mutant
 
 ATOMIC = ("tests/unit/test_atomic.py",)
 FOUND = ("tests/unit/test_checkpoints.py",)
+SEALED = ("tests/unit/test_manifest.py",)
+LOCKED = ("tests/unit/test_lock.py",)
+DATA = ("tests/security/test_forged_checkpoints.py",)
 LIVE = ("tests/contract/test_saving.py",)
 
 
@@ -16,7 +19,26 @@ def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> M
 
 SAVING = (
     fault("writes under the final name", "entropostat/atomic", "folder = staging / final.name", "folder = final", ATOMIC),
-    fault("syncs nothing", "entropostat/atomic", "            sync_tree(folder)\n", "            pass\n", ATOMIC),
+    fault("syncs nothing", "entropostat/atomic", "        sync_path(path)\n", "        pass\n", ATOMIC),
+    fault("follows a link on its way", "entropostat/atomic", "            left.unlink()", "            pass", LOCKED),
+    fault("writes through a link", "entropostat/atomic", "        new.unlink(missing_ok=True)\n        with os.fdopen", "        with os.fdopen", LOCKED),
+    fault("follows links", "entropostat/own_files", "flags | os.O_NOFOLLOW", "flags", LOCKED),
+    fault("takes any kind of file", "entropostat/own_files", "if entry.is_symlink() or not", "if not", LOCKED),
+    fault("leaves the lock to children", "entropostat/lock", "        os.register_at_fork(after_in_child=self.release)\n", "", LOCKED),
+    fault("locks nothing", "entropostat/lock", "    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "    pass\n", LOCKED),
+    fault("trusts sizes", "entropostat/manifest", "if (size := path.stat().st_size) != saved.bytes:", "if (size := path.stat().st_size) < 0:", FOUND),
+    fault("trusts names", "entropostat/manifest", "    if path is None:\n        raise Damage", "    if path is None:\n        return\n        raise Damage", SEALED),
+    fault("trusts content", "entropostat/manifest", "if found != record.files[name].xxh3_128:", "if False:", SEALED),
+    fault("trusts its manifest", "entropostat/manifest", "if _text(record) != text:", "if False:", SEALED),
+    fault("takes any step", "entropostat/manifest", "if record.step != step(folder):", "if False:", SEALED),
+    fault("takes what nobody saved", "entropostat/manifest", "    if saved is None:", "    if False:", SEALED),
+    fault("takes another run's", "entropostat/checkpoints", "if wanted is not None and record.recipe not in", "if False and record.recipe not in", SEALED),
+    fault("takes the oldest", "entropostat/checkpoints", "in reversed(oldest_first(run))", "in oldest_first(run)", FOUND),
+    fault("forgets where a run went back", "entropostat/checkpoints", "(numbers[folder] or last, step(folder))", "step(folder)", FOUND),
+    fault("takes the oldest run", "entropostat/checkpoints", "in reversed(runs(recipe))", "in runs(recipe)", FOUND),
+    fault("takes any number of processes", "entropostat/checkpoints", "[] if record.world_size == world else", "[] if True else", FOUND),
+    fault("loads code", "trainers/restricted", 'os.environ[FORCED] = "1"', 'os.environ[FORCED] = "0"', DATA),
+    fault("unpickles", "trainers/saving", "for file in () if allow_code else", "for file in () if True else", DATA),
     fault("forgets the folder above", "entropostat/atomic", "    sync_path(final.parent)\n", "", ATOMIC),
     fault("renames before all have written", "entropostat/atomic", "        yield folder\n        wait()", "        yield folder", ATOMIC),
     fault("keeps half a folder", "entropostat/atomic", "            shutil.rmtree(staging, ignore_errors=True)\n        raise", "            pass\n        raise", ATOMIC),
@@ -24,13 +46,8 @@ SAVING = (
     fault("sweeps nothing", "entropostat/atomic", "        shutil.rmtree(left, ignore_errors=True)", "        pass", ATOMIC),
     fault("removes under the name", "entropostat/atomic", "    folder.rename(gone / folder.name)\n", "    shutil.rmtree(folder)\n", ATOMIC),
     fault("writes over a file", "entropostat/atomic", 'new = file.with_name(f".{file.name}.new")', "new = file", ATOMIC),
-    fault("trusts sizes", "entropostat/checkpoints", "if file.stat().st_size != size:", "if False:", FOUND),
-    fault("trusts names", "entropostat/checkpoints", 'return f"{name} is missing"', "continue", FOUND),
-    fault("takes the oldest", "entropostat/checkpoints", "in reversed(oldest_first(runs))", "in oldest_first(runs)", FOUND),
-    fault("goes by the folder's time", "entropostat/checkpoints", 'manifest(folder).get("saved", folder.stat().st_mtime)', "folder.stat().st_mtime", FOUND),
     fault("removes the newest", "entropostat/checkpoints", "for folder in spare[:", "for folder in spare[::-1][:", FOUND),
     fault("removes the best", "entropostat/checkpoints", "if folder.resolve() not in kept]", "]", FOUND),
-    fault("takes any number of processes", "entropostat/checkpoints", "if before != world:", "if False:", FOUND),
     fault("refuses nothing", "entropostat/checkpoints", "wrong += map(str, found.refused)", "pass", FOUND),
     fault("steers in silence", "entropostat/checkpoints", "if found.steered and not wrong:", "if False:", FOUND),
     fault("compares what is said and not what is meant", "entropostat/recipe/resume", "recipe.trainer.get(f.name, f.default) for", "recipe.trainer.get(f.name) for", FOUND),
@@ -44,7 +61,7 @@ SAVING = (
     fault("leaves one too many", "trainers/saving", "        self._rotate(checkpoint)\n", "", LIVE),
     fault("leaves a half one", "trainers/saving", "            sweep(checkpoint.parent)", "            pass", LIVE),
     fault("trains beyond the end", "trainers/saving", "if self.state.global_step >= self.state.max_steps:", "if False:", LIVE),
-    fault("takes any engine", "trainers/saving", "if saved not in (None, now):", "if False:", LIVE),
+    fault("takes any engine", "trainers/saving", "if saved != now:", "if False:", LIVE),
     fault("forgets the loss", "trainers/checkpoint", 'trainer._tr_loss += saved["loss"]', "pass", LIVE),
     fault("counts the loss twice", "trainers/checkpoint", 'trainer._total_loss_scalar -= saved["loss"]', "pass", LIVE),
     fault("forgets the last log", "trainers/checkpoint", 'trainer._globalstep_last_logged = saved["logged"]', "pass", LIVE),
@@ -53,7 +70,9 @@ SAVING = (
     fault("forgets the rewards", "trainers/checkpoint", "trainer._logs[name][key].extend(found)", "pass", LIVE),
     fault("forgets its watches", "trainers/control", "self._watches[path].restore(kept)", "pass", LIVE),
     fault("logs as an evaluation", "trainers/control", "self.model.train()  # as", "pass  # as", LIVE),
-    fault("keeps later rows", "trainers/records", "os.truncate(self.file,", "(lambda *args: None)(self.file,", LIVE),
+    fault("keeps later rows", "trainers/records", "stream.truncate(", "(lambda *args: None)(", LIVE),
+    fault("repeats the history", "trainers/records", "        state.log_history = []\n", "        pass\n", LIVE),
+    fault("forgets a histogram", "trainers/records", 'saved_state(self, state).get("pending")', "None", LIVE),
     fault("shows completions twice", "trainers/records", 'saved_state(self, state).get("seen", -1)', "-1", LIVE),
     fault("keeps rows of the same step", "trainers/records", 'saved_state(self, state).get("size")', "None", LIVE),
 )  # fmt: skip

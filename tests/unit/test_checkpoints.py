@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from entropostat import checkpoints
+from entropostat import checkpoints, manifest
 from entropostat.recipe import Recipe, load
 
 PID = "entropostat:quickstart/pid-kl.yaml"
@@ -24,7 +23,7 @@ def saved(run: Path, step: int, **facts: Any) -> Path:
     (folder / "global_step").mkdir(parents=True)
     (folder / "trainer_state.json").write_text("{}")
     (folder / "global_step" / "shard.pt").write_bytes(b"12345678")
-    checkpoints.seal(folder, **{"world_size": 1, "engine": "torch", **facts})
+    manifest.seal(folder, **{"world_size": 1, "engine": "torch", **facts})
     return folder
 
 
@@ -42,16 +41,31 @@ def test_the_newest_complete_one_is_found_and_others_are_named(
     assert "checkpoint-6, which is not complete (global_step/shard.pt is missing)" in told
     (first / "trainer_state.json").unlink()
     assert checkpoints.find(recipe(tmp_path), "auto") is None
-    with pytest.raises(FileNotFoundError, match=r"--resume last: .*run holds no checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"--resume last: .*run holds no complete checkpoint"):
         checkpoints.find(recipe(tmp_path), "last")
 
 
-def test_newest_is_what_was_saved_last_in_any_run_of_the_recipe(tmp_path: Path) -> None:
-    saved(tmp_path / "run", 9)
-    newest = saved(tmp_path / "run-2", 6)  # begun anew, or gone on from an earlier one
-    saved(tmp_path / "run-other", 12)
-    os.utime(tmp_path / "run" / "checkpoint-9")  # a copy has the time of the copying
-    assert checkpoints.find(recipe(tmp_path), "auto") == newest
+def test_newest_is_by_step_in_the_run_that_was_begun_last_and_by_no_clock(tmp_path: Path) -> None:
+    for run, step in (("run", 30), ("run-2", 100), ("run-2", 12), ("run-10", 9), ("run-10", 11), ("run-other", 200)):
+        saved(tmp_path / run, step)
+    for age, (run, step) in enumerate((("run-10", 11), ("run-10", 9), ("run-2", 12), ("run-2", 100), ("run", 30))):
+        os.utime(tmp_path / run / f"checkpoint-{step}", (age, age))  # a copy has the time of the copying
+    found = []
+    while (folder := checkpoints.find(recipe(tmp_path), "auto")) is not None:
+        found.append((folder.parent.name, checkpoints.step(folder)))
+        (folder / "trainer_state.json").unlink()
+    assert found == [("run-10", 11), ("run-10", 9), ("run-2", 100), ("run-2", 12), ("run", 30)]
+
+
+def test_what_went_on_from_an_earlier_step_is_newer_than_the_steps_that_it_left(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for step in (3, 6, 9):
+        saved(run, step, start=1)
+    assert checkpoints.next_start(run) == 2
+    branch = saved(run, 4, start=2)
+    assert checkpoints.find(recipe(tmp_path), "auto") == branch
+    checkpoints.rotate(run, 2, [branch])
+    assert sorted(checkpoints.step(f) for f in run.iterdir()) == [4, 9]
 
 
 def test_a_folder_that_is_named_must_be_complete(tmp_path: Path) -> None:
@@ -68,12 +82,6 @@ def test_a_folder_that_is_named_must_be_complete(tmp_path: Path) -> None:
         checkpoints.find(recipe(tmp_path), str(tmp_path / "run"))
 
 
-def test_one_of_another_program_is_taken_at_its_word(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "run", 3)
-    (folder / checkpoints.MANIFEST).unlink()
-    assert checkpoints.find(recipe(tmp_path), "auto") == folder
-
-
 @pytest.mark.parametrize(
     ("limit", "kept"), [(None, [3, 6, 9, 12]), (0, [3, 6, 9, 12]), (1, [3, 12]), (2, [3, 12]), (3, [3, 9, 12])]
 )
@@ -81,6 +89,22 @@ def test_the_oldest_go_but_never_the_best_or_the_newest(tmp_path: Path, limit: i
     folders = [saved(tmp_path, step) for step in (3, 6, 9, 12)]
     checkpoints.rotate(tmp_path, limit, [folders[0], folders[-1]])
     assert sorted(checkpoints.step(f) for f in tmp_path.iterdir()) == kept
+
+
+def test_one_without_a_manifest_is_named_in_its_place_and_goes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    folders = [saved(run, step, start=2) for step in (3, 6, 9)]
+    for folder in folders[1:]:
+        (folder / manifest.MANIFEST).unlink()
+    assert checkpoints.find(recipe(tmp_path), "auto") == folders[0]
+    told = [line.split(" which")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"--resume auto: passing over {folder}," for folder in (folders[2], folders[1])]
+    newest = saved(run, 4, start=3)
+    assert checkpoints.oldest_first(run) == [folders[0], newest, *folders[1:]]
+    checkpoints.rotate(run, 2, [newest])
+    assert sorted(checkpoints.step(f) for f in run.iterdir()) == [3, 4]
 
 
 def begun(tmp_path: Path, step: int = 6, **facts: Any) -> Path:
@@ -154,11 +178,6 @@ def test_another_number_of_processes_is_refused(tmp_path: Path) -> None:
     checkpoints.check(recipe(tmp_path), folder, 2)
     with pytest.raises(ValueError, match="processes were 2 and are 1; seed was 0 and is 3"):
         checkpoints.check(recipe(tmp_path, "seed=3"), folder, 1)
-
-
-def test_the_manifest_names_every_file(tmp_path: Path) -> None:
-    record = json.loads((saved(tmp_path, 3) / checkpoints.MANIFEST).read_text())
-    assert record["files"] == {"trainer_state.json": 2, "global_step/shard.pt": 8} and record["world_size"] == 1
 
 
 def test_every_field_of_the_trainer_is_known_to_the_list_of_those_that_may_change() -> None:
