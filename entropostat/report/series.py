@@ -56,12 +56,10 @@ def columns(run: Run) -> dict[str, Column]:
     """Every number of the run by key. Where a step was logged twice, as by a job that was resumed, the later one counts."""
     found: dict[str, dict[int, float]] = {}
     for row in run.rows:
-        step = row.get("step")
-        if not isinstance(step, int | float) or not math.isfinite(step):
-            continue
+        step = row["step"]
         for key, value in row.items():
-            if key != "step" and isinstance(value, int | float) and math.isfinite(value):
-                found.setdefault(key, {})[int(step)] = float(value)
+            if value is not None and key != "step":
+                found.setdefault(key, {})[step] = float(value)
     return {key: _column(points) for key, points in found.items()}
 
 
