@@ -9,7 +9,10 @@ from typing import Any
 
 def dumps(value: Any, **options: Any) -> str:
     """``json.dumps`` with null in place of what is no finite number."""
-    return json.dumps(finite(value), allow_nan=False, **options)
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(finite(value), allow_nan=False, **options)
 
 
 def finite(value: Any) -> Any:

@@ -57,6 +57,8 @@ class Log:
         self.terms = frozenset(terms)
         """Names of the objective's terms, where known: a change of the recipe edits these and adds others."""
         self._columns: dict[str, tuple[array[float], array[float]]] = {}
+        self._named: dict[str, tuple[array[float], array[float]]] = {}
+        """The same by the key of a row."""
         self._seen: dict[str, Series] = {}
         self._middles: dict[tuple[str, str], list[str]] = {}
         self._sorted: list[str] = []
@@ -88,15 +90,17 @@ class Log:
         self._seen.clear()
         for key, given in row.items():
             value = math.nan if given is None else _number(given)
-            if value is None:
-                continue
-            for prefix in PREFIXES:
-                key = key.removeprefix(prefix)
-            column = self._columns.get(key)
-            if column is None:
-                column = self._columns[key] = (array("d"), array("d"))
-            column[0].append(step)
-            column[1].append(value)
+            if value is not None:
+                column = self._named.get(key) or self._column(key)
+                column[0].append(step)
+                column[1].append(value)
+
+    def _column(self, key: str) -> tuple[array[float], array[float]]:
+        name = key
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        self._named[key] = self._columns.setdefault(name, (array("d"), array("d")))
+        return self._named[key]
 
     def series(self, key: str) -> Series:
         found = self._seen.get(key)

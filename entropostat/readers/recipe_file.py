@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.readers.regular import content
-from entropostat.readers.values import name, plain
+from entropostat.readers.values import DEPTH, name, plain
 from entropostat.visible import visible
 
 LIMIT = 1 << 16
@@ -39,12 +39,21 @@ def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:
 
 def _parsed(text: str) -> Any:
     from ruamel.yaml import YAML
+    from ruamel.yaml.events import MappingEndEvent, MappingStartEvent, SequenceEndEvent, SequenceStartEvent
 
+    depth = 0
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        for event in YAML(typ="safe", pure=True).parse(text):  # deep text takes the square of its depth to load
+            depth += isinstance(event, SequenceStartEvent | MappingStartEvent)
+            depth -= isinstance(event, SequenceEndEvent | MappingEndEvent)
+            if depth > DEPTH:
+                break
+        else:
+            return YAML(typ="safe", pure=True).load(text)
     except Exception as error:  # noqa: BLE001  of a wrong date or a bare tag it raises whatever its code meets
         place = getattr(error, "problem_mark", None)
         raise ValueError(f"no YAML{f' (line {place.line + 1})' if place else ''}") from None
+    raise ValueError("nested too deep")
 
 
 def fingerprint(folder: Path, found: Mapping[str, Any]) -> str:

@@ -56,6 +56,7 @@ class Bounded(ThreadingHTTPServer):
     """A thread for each connection, so many at most, and none of them for ever."""
 
     daemon_threads = True
+    request_queue_size = THREADS
 
     def __init__(self, *args: Any) -> None:
         self._open: dict[Any, float] = {}
