@@ -108,7 +108,8 @@ def last_step(run: Path) -> tuple[int | None, int | None]:
             end = stream.seek(0, 2)
             for tail in TAILS:
                 stream.seek(max(0, end - tail))
-                for line in reversed(stream.read(tail).split(b"\n")):
+                lines = stream.read(tail).split(b"\n")
+                for line in reversed(lines):
                     row, _ = parsed(line)  # none: a line that is being written, or the end of a longer one
                     step = whole(row.get("step")) if row is not None else None
                     if step is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -17,6 +18,7 @@ from support.synthetic_runs import write_run
 from entropostat.__main__ import main
 from entropostat.cli.status import row, table
 from entropostat.slurm.queue import State
+from entropostat.strict_json import dumps
 
 UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 COMMANDS = (["report"], ["compare"], ["compare", "--json"], ["diagnose"], ["diagnose", "--json"])
@@ -50,18 +52,6 @@ def check_all(folder: Path) -> dict[str, tuple[int, str, str]]:
     (line,) = table([row(state)])
     assert not UNPRINTABLE.search(line) and "\n" not in line
     return found
-
-
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(damages())
-def test_no_damage_makes_a_traceback_or_another_json_or_moves_the_cursor(
-    tmp_path: Path, damage: dict[str, bytes | str]
-) -> None:
-    folder = tmp_path / "run-1"
-    build(folder, damage)
-    check_all(folder)
 
 
 @pytest.mark.parametrize("place", [*PLACES, "outside"])
@@ -245,3 +235,19 @@ def test_a_job_s_folder_of_other_shapes_has_no_step(tmp_path: Path) -> None:
     assert row(state)[-2] == "7"
     for comment in ("entropostat:\0", "entropostat:" + "x" * 9000, f"entropostat:{folder}/metrics.jsonl/x"):
         assert row(State("1", "RUNNING", "", "", "", "", "", comment))[-1] == "-"
+
+
+def test_no_number_that_json_lacks_is_written() -> None:
+    assert dumps({"a": [math.nan, (math.inf, 1.5)]}) == '{"a": [null, [null, 1.5]]}'
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(damages())
+def test_no_damage_makes_a_traceback_or_another_json_or_moves_the_cursor(
+    tmp_path: Path, damage: dict[str, bytes | str]
+) -> None:
+    folder = tmp_path / "run-1"
+    build(folder, damage)
+    check_all(folder)
