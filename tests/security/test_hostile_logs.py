@@ -20,6 +20,7 @@ from entropostat.cli.status import row, table
 from entropostat.slurm.queue import State
 from entropostat.strict_json import dumps
 
+pytestmark = pytest.mark.timeout(60)
 UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 COMMANDS = (["report"], ["compare"], ["compare", "--json"], ["diagnose"], ["diagnose", "--json"])
 

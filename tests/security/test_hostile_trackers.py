@@ -16,6 +16,7 @@ from support.hostile_runs import ESCAPE, ODD, called
 from entropostat.readers import read, read_all
 from entropostat.readers.wandb_file import BLOCK
 
+pytestmark = pytest.mark.timeout(60)
 TABLE = "CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n AS id, n AS run_id, n AS run_name, n AS step, n AS metrics FROM c"
 HOSTILE = {
