@@ -37,7 +37,7 @@ READERS = (
     fault("takes ² for a number", "diagnose/held_out", "k.isdecimal() and k.isascii()", "k.isdigit()"),
     fault("searches unsorted steps", "diagnose/log", "order = np.argsort(steps, kind=\"stable\")", "order = np.arange(len(steps))"),
     fault("looks through all keys each time", "diagnose/log", "if found is None:\n            size", "if True:\n            size"),
-    fault("reads a view", "readers/trackio_db", 'kind[0] != "table"', "False", TRACKERS),
+    fault("reads a view", "readers/trackio_db", 'kind[0] != "table" or not kind[1] or', "", TRACKERS),
     fault("reads a view of another case", "readers/trackio_db", "lower(name)", "name", TRACKERS),
     fault("reads for ever", "readers/trackio_db", "database.set_progress_handler(", "(lambda *words: None)(", TRACKERS),
     fault("dies of a row that is a list", "readers/trackio_db", "if isinstance(row, dict):", "if row is not None:", TRACKERS),

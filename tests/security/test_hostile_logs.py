@@ -238,6 +238,13 @@ def test_a_job_s_folder_of_other_shapes_has_no_step(tmp_path: Path) -> None:
         assert row(State("1", "RUNNING", "", "", "", "", "", comment))[-1] == "-"
 
 
+def test_deep_yaml_is_refused_before_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load it takes the square of its depth, where the stack is large enough to go on."""
+    folder = log(tmp_path, '{"step": 1, "entropy": 0.5}', recipe_yaml="[" * 3000)
+    monkeypatch.setattr("ruamel.yaml.YAML.load", lambda *words: pytest.fail("loaded"))
+    assert "recipe.yaml: nested too deep; the run is read without it" in called("compare", str(folder))[2]
+
+
 def test_no_number_that_json_lacks_is_written() -> None:
     assert dumps({"a": [math.nan, (math.inf, 1.5)]}) == '{"a": [null, [null, 1.5]]}'
 
