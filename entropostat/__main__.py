@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -30,6 +31,8 @@ OVERRIDE = re.compile(r"[A-Za-z_][\w.+-]*=")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the run or plan failed, 2 the recipe or the command line is wrong, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Unicode gets escapes instead of a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         return _unknown_command(words[0])

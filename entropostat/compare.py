@@ -6,7 +6,6 @@ test of the difference to the first column, paired by seed.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 from entropostat.groups import Group, grouped, paired_p
 from entropostat.readers.run_folder import Run, is_output
 from entropostat.requirement import Requirement
+from entropostat.strict_json import dumps
+from entropostat.visible import complain
 
 __all__ = ["run", "table"]
 
@@ -23,16 +24,23 @@ def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as
     """Exit code 0; 1 where a requirement does not hold; 2 where a folder holds no run or a requirement says nothing."""
     try:
         wanted = [Requirement.parse(text) for text in require]
-        groups = grouped(Run.read(Path(folder)) for folder in folders)
+        runs = [Run.read(Path(folder)) for folder in folders]
+        groups = grouped(runs)
         verdicts = [requirement.judge(groups) for requirement in wanted]
-    except (FileNotFoundError, ValueError) as error:
-        print(f"entropostat compare: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        complain("compare", error)
         return 2
-    print(json.dumps(as_plain(groups), indent=1) if as_json else table(groups))
+    for told in (line for one in runs for line in one.damage):
+        complain("compare", told)
+    print(dumps(as_plain(groups), indent=1) if as_json else table(groups))
     if png is not None:
         from entropostat.figure import draw
 
-        draw(groups, Path(png))
+        try:
+            draw(groups, Path(png))
+        except (OSError, ValueError) as error:
+            complain("compare", f"--png {png}: {error}")
+            return 2
         print(f"\npicture: {png}", file=sys.stderr if as_json else sys.stdout)
     for verdict in verdicts:
         print(verdict.text, file=sys.stderr if as_json else sys.stdout)
@@ -41,14 +49,16 @@ def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as
 
 def keys_of(groups: Sequence[Run | Group]) -> list[str]:
     """Metrics of the table: the training state, then the evaluation of each set in the order of logging."""
-    seen = {key: None for group in groups for row in group.rows for key in row if isinstance(row[key], int | float)}
+    seen = dict.fromkeys(key for group in groups for key in group.keys)
     wanted: list[str] = [key for key in ("entropy", "kl", "reward") if key in seen]
     wanted += [f"control/{knob}/output" for group in groups for knob in group.knobs]
-    sets = {key.split("/")[1]: None for key in seen if key.startswith("evaluate/")}
+    sets: dict[str, list[str]] = {}
+    for key in seen:
+        if key.startswith("evaluate/"):
+            sets.setdefault(key.split("/")[1], []).append(key)
     parts = ("pass@", "greedy", "reward/", "entropy", "share/", "accuracy/", "distinct", "mean_length")
-    for name in sets:
-        prefix = f"evaluate/{name}/"
-        wanted += [key for part in parts for key in seen if key.startswith(prefix + part)]
+    for name, mine in sets.items():
+        wanted += [key for part in parts for key in mine if key.startswith(f"evaluate/{name}/{part}")]
     return list(dict.fromkeys(wanted))
 
 

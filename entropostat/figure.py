@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # a name with two dollar signs is no formula
 from matplotlib import pyplot
 
 if TYPE_CHECKING:
@@ -16,15 +18,14 @@ if TYPE_CHECKING:
 
 COLOURS = ("#c0392b", "#1f77b4", "#2a9d5c", "#8e5bb5", "#d98c00")
 STYLES = ("-", "--", ":", "-.")
+TESTED = re.compile(r"/pass@([0-9]+)\Z")
 
 
 def draw(runs: list[Group], file: Path) -> None:
     """Write the comparison as PNG. Training curves are thin, or a band over the seeds, with a running median on top."""
-    sets = list(
-        dict.fromkeys(k.split("/")[1] for r in runs for row in r.rows for k in row if k.startswith("evaluate/"))
-    )
-    tested = {k for r in runs for row in r.rows for k in row if k.startswith("evaluate/") and "/pass@" in k}
-    sizes = sorted({int(k.rpartition("@")[2]) for k in tested})
+    keys = list(dict.fromkeys(key for run in runs for key in run.keys if key.startswith("evaluate/")))
+    sets = list(dict.fromkeys(key.split("/")[1] for key in keys))
+    sizes = sorted({int(found[1]) for key in keys if (found := TESTED.search(key))})
     most = f"pass@{sizes[-1]}" if sizes else "pass@1"
     figure, axes = pyplot.subplots(2, 4, figsize=(17, 7.6), constrained_layout=True)
     training(axes[0][0], runs, "entropy", "token entropy in training (nats)")
@@ -86,7 +87,7 @@ def held_out(axis: Any, runs: list[Group], sets: list[str], part: str, title: st
 
 def shares(axis: Any, runs: list[Group], sets: list[str]) -> None:
     """Mean token entropy hides the one decisive token: the share of a strategy does not."""
-    strategies = sorted({k.rpartition("/")[2] for r in runs for row in r.rows for k in row if "/share/" in k})
+    strategies = sorted({key.rpartition("/")[2] for run in runs for key in run.keys if "/share/" in key})
     if not strategies:
         axis.set_title("answers that differ, per prompt", fontsize=10)
         return held_out(axis, runs, sets, "distinct", "distinct completions per prompt, held out")

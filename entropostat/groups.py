@@ -7,7 +7,6 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from entropostat.readers.run_folder import Run
 
@@ -30,8 +29,8 @@ class Group:
         return sorted({knob for run in self.runs for knob in run.knobs})
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
-        return [row for run in self.runs for row in run.rows]
+    def keys(self) -> list[str]:
+        return list(dict.fromkeys(key for run in self.runs for key in run.keys))
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """(steps that every run has logged, means)."""
@@ -74,9 +73,9 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     sides: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         nth = 0
-        while any(other.seed == run.seed for other in sides.get((run.recipe, nth), [])):
+        while any(other.seed == run.seed for other in sides.get((run.fingerprint, nth), [])):
             nth += 1
-        sides.setdefault((run.recipe, nth), []).append(run)
+        sides.setdefault((run.fingerprint, nth), []).append(run)
     made = [sorted(found, key=lambda run: -1 if run.seed is None else run.seed) for found in sides.values()]
     return [Group(_name(found), tuple(found)) for found in made]
 

@@ -74,7 +74,7 @@ class Requirement:
 
     def _full(self, groups: Sequence[Group]) -> str:
         """The metric's key: as in metrics.jsonl, or as the table shows it, without ``evaluate/``."""
-        known = {key for group in groups for row in group.rows for key in row}
+        known = {key for group in groups for key in group.keys}
         for key in (self.key, f"evaluate/{self.key}"):
             if key in known:
                 return key

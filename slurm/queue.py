@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.readers.facts import facts
+from entropostat.readers.lines import parsed
+from entropostat.readers.regular import opened
+from entropostat.readers.values import whole
 from entropostat.recipe.errors import SetupError
 from entropostat.slurm.render import COMMENT
+from entropostat.visible import visible
 
 COLUMNS = {
     "JobArrayID": 64,
@@ -28,8 +32,8 @@ ACCOUNTS = ("JobID", "State", "Reason", "NodeList", "Elapsed", "ExitCode", "Comm
 """sacct's fields. Not every release counts restarts."""
 
 SEPARATOR = "\x1f"
-TAIL = 1 << 16
-"""Bytes at the end of metrics.jsonl that hold its last row."""
+TAILS = (1 << 16, 1 << 22)
+"""Bytes at the end of metrics.jsonl that hold its last row; the second where a row is longer than the first."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,14 @@ class State:
         if not self.comment.startswith(COMMENT):
             return None
         wanted = Path(f"{self.comment[len(COMMENT) :]}-{self.job}")
-        numbered = re.compile(re.escape(wanted.name) + r"-\d+")
-        folders = [wanted] if wanted.is_dir() else []
-        if wanted.parent.is_dir():
-            folders += [folder for folder in wanted.parent.iterdir() if numbered.fullmatch(folder.name)]
-        return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        numbered = re.compile(re.escape(wanted.name) + r"(-\d+)?")
+        try:
+            folders = [
+                folder for folder in wanted.parent.iterdir() if numbered.fullmatch(folder.name) and folder.is_dir()
+            ]
+            return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+        except (OSError, ValueError):  # not there, of another user, or a comment that is no path
+            return None
 
 
 def queued(job: str | None) -> list[State]:
@@ -69,7 +76,7 @@ def queued(job: str | None) -> list[State]:
     which = ["--me"] if job is None else [f"--jobs={job}"]
     done = call(["squeue", "--noheader", "--array", "--states=all", f"--Format={fields}", *which])
     if done.returncode and "Invalid job id" not in done.stderr:
-        raise SetupError(f"squeue: {' '.join(done.stderr.split())}")
+        raise SetupError(visible(f"squeue: {' '.join(done.stderr.split())}"))
     found = [_columns(line) for line in done.stdout.splitlines() if line.strip()]
     return [State(*values) for values in found if job is not None or values[-1].startswith(COMMENT)]
 
@@ -81,42 +88,48 @@ def past(job: str) -> list[State]:
          f"--format={','.join(ACCOUNTS)}", f"--jobs={job}"]
     )  # fmt: skip
     if done.returncode:
-        raise SetupError(f"job {job} is not in the queue, and sacct says: {' '.join(done.stderr.split())}")
+        said = visible(" ".join(done.stderr.split()))
+        raise SetupError(f"job {job} is not in the queue, and sacct says: {said}")
     found = []
     for line in filter(None, done.stdout.splitlines()):
-        number, state, reason, nodes, elapsed, exit_code, comment = line.split(SEPARATOR, len(ACCOUNTS) - 1)
+        values = line.split(SEPARATOR, len(ACCOUNTS) - 1)
+        if len(values) < len(ACCOUNTS):  # the rest of a comment with a line break
+            continue
+        number, state, reason, nodes, elapsed, exit_code, comment = values
         found.append(State(number, state, reason, nodes, elapsed, "", exit_code, comment))
     return found
 
 
 def last_step(run: Path) -> tuple[int | None, int | None]:
     """(last step in metrics.jsonl, steps in all), each None where it is not known."""
+    total = facts(run)[0].get("steps")
     try:
-        total = json.loads((run / "run.json").read_text())["steps"]
-    except (OSError, ValueError, KeyError):
-        total = None
-    try:
-        with (run / "metrics.jsonl").open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - TAIL))
-            lines = stream.read().splitlines()
-    except OSError:
-        return None, total
-    for line in reversed(lines):
-        try:
-            return int(json.loads(line)["step"]), total
-        except (ValueError, KeyError, TypeError):  # a line that is being written
-            continue
+        with opened(run / "metrics.jsonl", run) as stream:
+            end = stream.seek(0, 2)
+            for tail in TAILS:
+                stream.seek(max(0, end - tail))
+                lines = stream.read(tail).split(b"\n")
+                for line in reversed(lines):
+                    row, _ = parsed(line)  # none: a line that is being written, or the end of a longer one
+                    step = whole(row.get("step")) if row is not None else None
+                    if step is not None:
+                        return step, total
+    except (OSError, ValueError):
+        pass
     return None, total
 
 
 def call(words: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
     """One of Slurm's commands. Raises SetupError where it is missing or hangs."""
     try:
-        return subprocess.run(words, input=text, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            words, input=text, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60
+        )
     except FileNotFoundError:
         fix = ", or print the script by --dry-run" if words[0] == "sbatch" else ""
         raise SetupError(f"{words[0]} is not on this machine; use a login node of the cluster{fix}") from None
+    except OSError as error:
+        raise SetupError(f"{words[0]} cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise SetupError(f"{words[0]} did not answer for 60 s; is the controller up? (scontrol ping)") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -15,6 +14,8 @@ from transformers import TrainerCallback
 from entropostat.cli.diagnose import line
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.live import Live
+from entropostat.readers.damage import Damage
+from entropostat.readers.rows import metrics
 
 log = logging.getLogger(__name__)
 Alert = Callable[[str, str, str], None]
@@ -42,11 +43,7 @@ class Diagnosis(TrainerCallback):
         """A resumed run knows what it has told: its own metrics.jsonl up to the checkpoint."""
         if not state.is_world_process_zero or self.past is None or not self.past.is_file():
             return
-        for text in self.past.read_text().splitlines():
-            if text.endswith("}"):
-                row = json.loads(text)
-                if row.get("step", 0) <= state.global_step:
-                    self.live.log.add(row)
+        self.live.log.extend(row for row in metrics(self.past, Damage(self.past)) if row["step"] <= state.global_step)
         self.live.skip()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,13 @@ from typing import Any
 
 from entropostat.diagnose import Finding, Log, examine
 from entropostat.diagnose.live import Live
+from entropostat.readers.damage import Damage
+from entropostat.readers.lines import LONGEST, parsed
+from entropostat.readers.regular import opened
+from entropostat.readers.rows import MetricRows, Row
 from entropostat.readers.run_folder import Run
+from entropostat.strict_json import dumps
+from entropostat.visible import complain
 
 PAUSE = 2.0
 """Seconds between two looks at a file that grows."""
@@ -22,38 +26,17 @@ def run(folder: str, as_json: bool, live: bool) -> int:
     """Exit code 0 where nothing is found, 1 where something is, 2 where there is no run."""
     try:
         found = Run.read(Path(folder))
-    except (FileNotFoundError, json.JSONDecodeError, NotADirectoryError) as error:
-        print(f"entropostat diagnose: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        complain("diagnose", error)
         return 2
+    for told in found.damage:
+        complain("diagnose", told)
     if live:
-        return follow(Path(folder), as_json)
-    log = Log(vocabulary(Path(folder)), terms(Path(folder)))
-    log.extend(Log.ordered(found.rows))
+        return follow(Path(folder), found, as_json)
+    log = Log.of(found)
     findings = examine(log)
-    print(json.dumps(report(found.name, log, findings), indent=2) if as_json else text(found.name, log, findings))
+    print(dumps(report(found.name, log, findings), indent=2) if as_json else text(found.name, log, findings))
     return 1 if findings else 0
-
-
-def vocabulary(folder: Path) -> int | None:
-    """V of run.json, whose logarithm is the ceiling of the entropy; older runs do not say it."""
-    file = folder / "run.json"
-    try:
-        given = json.loads(file.read_text()).get("vocabulary") if file.is_file() else None
-    except (json.JSONDecodeError, AttributeError):
-        return None
-    return given if isinstance(given, int) and given > 1 else None
-
-
-def terms(folder: Path) -> list[str]:
-    """Names of the objective's terms, by the run's own recipe.yaml."""
-    from entropostat.recipe import load
-    from entropostat.recipe.errors import RecipeError
-
-    file = folder / "recipe.yaml"
-    try:
-        return [term.name for _, term in load(file).terms] if file.is_file() else []
-    except RecipeError:  # of another version: its log can be read nevertheless
-        return []
 
 
 def report(name: str, log: Log, findings: list[Finding]) -> dict[str, Any]:
@@ -81,27 +64,33 @@ def line(one: Finding) -> str:
     return f"{MARK[one.severity].strip()} step {one.steps[0]}: {one.rule}{about}: {one.evidence}; {one.cause}"
 
 
-def follow(folder: Path, as_json: bool) -> int:
+def follow(folder: Path, found: Run, as_json: bool) -> int:
     """Print each finding as it comes, until the run has its summary. The exit code is that of ``run``."""
-    live, any_found = Live(vocabulary(folder), terms(folder)), False
+    live, any_found = Live(found.vocabulary, found.terms), False
     for row in growing(folder):
         for one in live.look() if row is None else live.add(row):
             any_found = True
-            print(json.dumps(one.as_dict()) if as_json else line(one), flush=True)
+            print(dumps(one.as_dict()) if as_json else line(one), flush=True)
     return 1 if any_found else 0
 
 
-def growing(folder: Path) -> Iterator[dict[str, Any] | None]:
+def growing(folder: Path) -> Iterator[Row | None]:
     """Rows of metrics.jsonl as they are written; None where it is time to look. Ends when the run has ended."""
-    with (folder / "metrics.jsonl").open() as stream:
-        rest = ""
+    file = folder / "metrics.jsonl"
+    rows, place = MetricRows(Damage(file)), 0  # what was left out at the start has been told
+    with opened(file, folder) as stream:
+        rest: list[bytes] = []
         while True:
             ended = (folder / "summary.json").is_file()
-            for chunk in stream:
-                rest += chunk
-                if rest.endswith("}\n"):
-                    yield json.loads(rest)
-                    rest = ""
+            while piece := stream.readline(LONGEST):
+                rest.append(piece)
+                if piece.endswith(b"\n"):
+                    place += 1
+                    given, _ = parsed(b"".join(rest))
+                    row = None if given is None else rows.row(place, given)
+                    rest.clear()
+                    if row is not None:
+                        yield row
             yield None
             if ended:
                 return

@@ -3,40 +3,56 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from entropostat.atomic import write_whole
 from entropostat.report.page import page
 from entropostat.report.payload import payload, to_json
 from entropostat.report.record import records
 from entropostat.report.serve import HOST, Source, server
+from entropostat.visible import complain, visible
 
 
 def run(runs: list[str], out: str | None, watch: bool, port: int) -> int:
     """Exit code 0; 1 where the file cannot be written or the port is taken; 2 where a path holds no run."""
     paths = [Path(path) for path in runs]
-    title = " · ".join(Path(path).absolute().name for path in runs[:3]) + (
-        f" and {len(runs) - 3} more" if runs[3:] else ""
-    )
+    names = " · ".join(visible(Path(path).absolute().name) for path in runs[:3])
+    title = names + (f" and {len(runs) - 3} more" if runs[3:] else "")
+
+    told: set[str] = set()
 
     def data() -> str:
-        return to_json(payload(records(paths)))
+        found = records(paths)
+        for line in (line for record in found for line in record.damage):
+            if line not in told:
+                told.add(line)
+                complain("report", line)
+        return to_json(payload(found))
 
     try:
         if watch:
             return _watch(Source(paths, data), title, port)
         text = page(title, data())
-    except (FileNotFoundError, ValueError) as error:
-        print(f"entropostat report: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        complain("report", error)
         return 2
-    file = Path(out) if out is not None else beside(paths)
     try:
-        file.write_text(text, encoding="utf-8")
+        file = _written(text, paths, out)
     except OSError as error:
-        print(f"entropostat report: {file}: {error.strerror}; name another file by --out", file=sys.stderr)
+        complain("report", f"{out or beside(paths)}: {error.strerror}; name another file by --out")
         return 1
-    print(f"report: {file} ({len(text.encode()) / 1e6:.2f} MB)")
+    print(visible(f"report: {file} ({len(text.encode()) / 1e6:.2f} MB)"))
     return 0
+
+
+def _written(text: str, paths: list[Path], out: str | None) -> Path:
+    """A file that the user names is written as it is; the one beside the runs takes the place of a link of that name and does
+    not follow it."""
+    if out is not None:
+        Path(out).write_text(text, encoding="utf-8")
+        return Path(out)
+    write_whole(beside(paths), text)
+    return beside(paths)
 
 
 def beside(paths: list[Path]) -> Path:
@@ -51,7 +67,7 @@ def _watch(source: Source, title: str, port: int) -> int:
     try:
         made = server(source, lambda data: page(title, data, live=True), port)
     except OSError as error:
-        print(f"entropostat report: port {port}: {error.strerror}; --port 0 takes a free one", file=sys.stderr)
+        complain("report", f"port {port}: {error.strerror}; --port 0 takes a free one")
         return 1
     with made:
         print(f"report: http://{HOST}:{made.server_port}/ (Ctrl-C stops it)", flush=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.slurm.queue import State, last_step, past, queued
+from entropostat.visible import visible
 
 HEADER = ("job", "state", "reason", "nodes", "elapsed", "restarts", "exit", "step", "run")
 
@@ -34,7 +35,7 @@ def row(state: State) -> tuple[str, ...]:
     where = "" if folder is None else display(folder)
     known = ["" if text in ("None", "(null)", "None assigned") else text for text in (state.reason, state.nodes)]
     values = (state.job, state.state, *known, state.elapsed, state.restarts, state.exit_code, progress, where)
-    return tuple(value or "-" for value in values)
+    return tuple(visible(value) or "-" for value in values)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from entropostat.diagnose.log import Floats, Log
+
+WORD = re.compile(r"-?[A-Za-z_][\w.]*", re.ASCII)
 
 
 def _penalty(log: Log, term: str, options: str) -> str:
@@ -80,7 +84,13 @@ def _loop(knob: str, kind: str, options: Mapping[str, float]) -> str:
     slot, _, rest = knob.partition(".")
     term, _, field = rest.partition(".")
     text = ", ".join(f"{key}: {value:.3g}" for key, value in options.items())
+    slot, term, field = map(_word, (slot, term, field))
     return f"objective:\n  {slot}:\n    edit: {{{term}: {{{field}: {{{kind}: {{{text}}}}}}}}}\n"
+
+
+def _word(name: str) -> str:
+    """A name out of the log as YAML: it may hold anything, and the advice is put into a recipe."""
+    return name if WORD.fullmatch(name) else json.dumps(name)
 
 
 def _autopilot(log: Log, knob: str) -> bool:
@@ -115,7 +125,7 @@ def inert(log: Log, term: str) -> str:
             "objective:\n  weights:\n    edit: {clip_cov: {low: 0.0, high: 5.0, fraction: 2.0e-3}}\n"
         )
     slot = "weights" if log.has(f"forces/{term}/touched_up") and not log.has(f"forces/{term}/share") else "penalties"
-    return f"# It does nothing: take it out, or raise its coefficient.\nobjective:\n  {slot}:\n    -{term}: null\n"
+    return f"# It does nothing: take it out, or raise its coefficient.\nobjective:\n  {slot}:\n    {_word(f'-{term}')}: null\n"
 
 
 def dead_groups(solved: bool) -> str:

@@ -29,7 +29,7 @@ def evaluations(log: Log) -> list[Evaluations]:
         key.split("/")[1] for key in log.keys if key.startswith("evaluate/") and key.count("/") > 1
     ):
         right = log.series(f"evaluate/{name}/pass@1").finite
-        ks = [int(k) for k in log.middles(f"evaluate/{name}/pass@", "") if k.isdigit()]
+        ks = [int(k) for k in log.middles(f"evaluate/{name}/pass@", "") if k.isdecimal() and k.isascii()]
         many = log.series(f"evaluate/{name}/pass@{max(ks)}").finite if ks else right
         if len(right):
             found.append(Evaluations(name, right, many if len(many) == len(right) else right))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+LAST_CHARACTER = chr(sys.maxunicode)
 PREFIXES = ("train/",)
 """What trackers put before TRL's keys."""
 
@@ -54,7 +57,11 @@ class Log:
         self.terms = frozenset(terms)
         """Names of the objective's terms, where known: a change of the recipe edits these and adds others."""
         self._columns: dict[str, tuple[array[float], array[float]]] = {}
+        self._named: dict[str, tuple[array[float], array[float]]] = {}
+        """The same by the key of a row."""
         self._seen: dict[str, Series] = {}
+        self._middles: dict[tuple[str, str], list[str]] = {}
+        self._sorted: list[str] = []
         self.rows = 0
         self.last = 0.0
 
@@ -83,21 +90,23 @@ class Log:
         self._seen.clear()
         for key, given in row.items():
             value = math.nan if given is None else _number(given)
-            if value is None:
-                continue
-            for prefix in PREFIXES:
-                key = key.removeprefix(prefix)
-            column = self._columns.get(key)
-            if column is None:
-                column = self._columns[key] = (array("d"), array("d"))
-            column[0].append(step)
-            column[1].append(value)
+            if value is not None:
+                column = self._named.get(key) or self._column(key)
+                column[0].append(step)
+                column[1].append(value)
+
+    def _column(self, key: str) -> tuple[array[float], array[float]]:
+        name = key
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        self._named[key] = self._columns.setdefault(name, (array("d"), array("d")))
+        return self._named[key]
 
     def series(self, key: str) -> Series:
         found = self._seen.get(key)
         if found is None:
             column = self._columns.get(key)
-            found = EMPTY if column is None else Series(np.array(column[0]), np.array(column[1]))
+            found = EMPTY if column is None else _by_step(np.array(column[0]), np.array(column[1]))
             self._seen[key] = found
         return found
 
@@ -111,12 +120,16 @@ class Log:
 
     def middles(self, prefix: str, suffix: str) -> list[str]:
         """What stands between ``prefix`` and ``suffix`` in the keys of the run."""
-        size = len(prefix) + len(suffix)
-        return sorted(
-            key[len(prefix) : len(key) - len(suffix)]
-            for key in self._columns
-            if key.startswith(prefix) and key.endswith(suffix) and len(key) > size
-        )
+        if len(self._sorted) != len(self._columns):
+            self._sorted = sorted(self._columns)
+            self._middles.clear()
+        found = self._middles.get((prefix, suffix))
+        if found is None:
+            size = len(prefix) + len(suffix)
+            begin, end = (bisect_left(self._sorted, edge) for edge in (prefix, prefix + LAST_CHARACTER))
+            mine = [key for key in self._sorted[begin:end] if key.endswith(suffix) and len(key) > size]
+            found = self._middles[prefix, suffix] = sorted(key[len(prefix) : len(key) - len(suffix)] for key in mine)
+        return found
 
     def has(self, key: str) -> bool:
         return key in self._columns
@@ -124,6 +137,14 @@ class Log:
     @property
     def keys(self) -> Iterable[str]:
         return self._columns.keys()
+
+
+def _by_step(steps: Floats, values: Floats) -> Series:
+    """Rows of a run that is followed may come in another order; those of one step stay in theirs."""
+    if (steps[1:] >= steps[:-1]).all():
+        return Series(steps, values)
+    order = np.argsort(steps, kind="stable")
+    return Series(steps[order], values[order])
 
 
 def _number(value: Any) -> float | None:

@@ -68,9 +68,9 @@ def _pulls(share: Series, series: Series) -> np.ndarray:
 def _resting(log: Log, term: str, series: Series, size: int) -> np.ndarray:
     """A controlled coefficient that is 0 because nothing has to be done."""
     rest = np.zeros(len(series), bool)
-    for knob in log.middles("control/", "/output"):
-        if knob.split(".")[1:2] == [term]:
-            output = log.series(f"control/{knob}/output").finite
+    for slot in dict.fromkeys(knob.partition(".")[0] for knob in log.middles("control/", "/output")):
+        for field in log.middles(f"control/{slot}.{term}.", "/output"):
+            output = log.series(f"control/{slot}.{term}.{field}/output").finite
             rest |= np.abs(at(output, output.values, series.steps, 0.0)) <= NOTHING
     return mean(rest.astype(float), size) > 0
 

@@ -59,5 +59,16 @@ def table() -> tuple[Metric, ...]:
 @cache
 def find(key: str) -> Metric | None:
     """The metric that ``key`` of a run is: the declaration with the most literal text that fits, or None."""
-    fitting = [metric for metric in table() if metric.pattern.match(key)]
-    return max(fitting, key=lambda metric: len(re.sub(r"<[^>]+>", "", metric.key)), default=None)
+    exact, open_ = _by_form()
+    if key in exact:  # all of it is literal
+        return exact[key]
+    fitting = [(size, metric) for head, size, pattern, metric in open_ if key.startswith(head) and pattern.match(key)]
+    return max(fitting, key=lambda found: found[0], default=(0, None))[1]
+
+
+@cache
+def _by_form() -> tuple[dict[str, Metric], list[tuple[str, int, re.Pattern[str], Metric]]]:
+    """Metrics without a placeholder by key; of the others what is before it, the length of literal text, and the pattern."""
+    exact = {metric.key: metric for metric in reversed(table()) if "<" not in metric.key}
+    others = [metric for metric in table() if "<" in metric.key]
+    return exact, [(m.key.partition("<")[0], len(re.sub(r"<[^>]+>", "", m.key)), m.pattern, m) for m in others]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from json import JSONDecodeError
 from pathlib import Path
 
-from entropostat.readers.lines import json_lines
+from entropostat.readers.damage import Damage
 from entropostat.readers.run_folder import Run
 from entropostat.readers.tracked import as_logged
+from entropostat.visible import visible
 
-__all__ = ["json_lines", "read", "read_all"]
+__all__ = ["read", "read_all"]
 
 
 def read(path: Path) -> Run:
@@ -31,22 +31,17 @@ def read_all(path: Path) -> list[Run]:
     record = path if path.suffix == ".wandb" else next(iter(sorted(path.glob("run-*.wandb"))), None)
     if record is not None:
         return [_wandb(record)]
-    folder = path.parent if path.name == "metrics.jsonl" else path
-    try:
-        return [Run.read(folder)]
-    except JSONDecodeError as error:
-        raise ValueError(f"{folder / 'run.json'}: no JSON ({error})") from None
+    return [Run.read(path.parent if path.name == "metrics.jsonl" else path)]
 
 
 def _wandb(file: Path) -> Run:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
     from entropostat.readers.wandb_file import history
 
-    rows = as_logged(history(file))
+    damage = Damage(file)
+    rows = as_logged(history(file, damage))
     if not rows:
         raise ValueError(f"{file}: no logged row in it")
     folder = file.absolute().parents
     # RUN/wandb/offline-run-.../run-ID.wandb, where `train` wrote it.
     name = folder[2].name if len(folder) > 2 and folder[1].name == "wandb" else file.stem
-    return Run(name, rows, {})
+    return Run(visible(name), rows, {}, damage=damage.lines)

@@ -2,45 +2,88 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from entropostat.readers.lines import json_lines
-
-Row = dict[str, Any]
-
-INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
-"""Blocks of a recipe in which repetitions of one experiment may differ."""
+from entropostat.readers.damage import Damage
+from entropostat.readers.facts import facts
+from entropostat.readers.recipe_file import fingerprint, recipe, term_names
+from entropostat.readers.rows import Row, metrics
+from entropostat.visible import visible
 
 
 @dataclass(frozen=True)
 class Run:
+    """Made by a reader: its shape can be trusted, whatever the files held."""
+
     name: str
     rows: list[Row]
+    """By step; numbers, and None where nothing was measured."""
     stages: dict[str, int]
     """'0/easy' -> the step at which the stage begins."""
     seed: int | None = None
-    recipe: str = ""
-    """Fingerprint of the recipe without what is incidental: equal for runs that differ in their seed alone."""
+    fingerprint: str = ""
+    """Of the recipe without what is incidental: equal for runs that differ in their seed alone."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """run.json."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Resolved; empty where there is none."""
+    recipe_text: str = ""
+    damage: tuple[str, ...] = ()
+    """What was left out, a line a file."""
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises FileNotFoundError where ``folder`` is no run."""
+        """Raises FileNotFoundError where ``folder`` is no run, ValueError where its log cannot be read, each in one line."""
         file = folder / "metrics.jsonl"
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder}: no run there (metrics.jsonl is missing)")
-        facts = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {}
-        name = folder.absolute().name
-        return cls(name, json_lines(file), facts.get("stages", {}), facts.get("seed"), fingerprint(folder))
+        log = Damage(file)
+        try:
+            rows = metrics(file, log, folder)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{folder}: no run there (metrics.jsonl is missing)") from None
+        known, wrong = facts(folder)
+        text, given, unread = recipe(folder)
+        told = (*log.lines, *wrong, *unread)
+        mark = fingerprint(folder, given)
+        name = visible(folder.absolute().name)
+        return cls(name, rows, known.get("stages", {}), known.get("seed"), mark, known, given, text, told)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """V, whose logarithm is the ceiling of the entropy; older runs do not say it."""
+        return self.facts.get("vocabulary")
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the objective's terms."""
+        return term_names(self.recipe)
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[list[int], list[float]]]:
+        found: dict[str, tuple[list[int], list[float]]] = {}
+        for row in self.rows:
+            step = row["step"]
+            for key, value in row.items():
+                if value is not None:
+                    if key not in found:
+                        found[key] = ([], [])
+                    found[key][0].append(step)
+                    found[key][1].append(value)
+        found.pop("step", None)
+        return found
+
+    @property
+    def keys(self) -> list[str]:
+        """What was measured at least once, in the order of logging."""
+        return list(self._columns)
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
-        """(steps, values) of a metric, where it was logged."""
-        found = [(row["step"], row[key]) for row in self.rows if isinstance(row.get(key), int | float)]
-        return [step for step, _ in found], [value for _, value in found]
+        """(steps, values) of a metric, where it was measured."""
+        steps, values = self._columns.get(key, ((), ()))
+        return list(steps), list(values)
 
     def last(self, key: str) -> float | None:
         """The last value; of a per-step metric the mean of its last tenth, because single steps scatter."""
@@ -53,29 +96,8 @@ class Run:
     @property
     def knobs(self) -> list[str]:
         """Paths of the controlled fields."""
-        found = {key[len("control/") : -len("/output")] for row in self.rows for key in row if is_output(key)}
-        return sorted(found)
+        return sorted(key[len("control/") : -len("/output")] for key in self._columns if is_output(key))
 
 
 def is_output(key: str) -> bool:
     return key.startswith("control/") and key.endswith("/output")
-
-
-def resolved_recipe(folder: Path) -> Mapping[str, Any] | None:
-    """The recipe that the run was started with; None where the folder has none."""
-    file = folder / "recipe.yaml"
-    if not file.is_file():
-        return None
-    from ruamel.yaml import YAML
-
-    found = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else None
-
-
-def fingerprint(folder: Path) -> str:
-    """A run without a recipe is like no other: its folder stands for it."""
-    recipe = resolved_recipe(folder)
-    if recipe is None:
-        return str(folder)
-    kept = {key: value for key, value in recipe.items() if key not in INCIDENTAL}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from entropostat.metrics.trackers import STEP, logged_key
+from entropostat.readers import values
+from entropostat.readers.rows import Row, in_order
+from entropostat.readers.values import is_number, whole
 
 
-def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Rows with ``step`` and the keys of metrics.jsonl. wandb's own counter, ``_step``, counts rows and not optimizer steps,
     and TRL's profiling rows carry no step at all: they belong to the step before them. Only numbers stay: NaN, which trackio
     keeps as text, is null in metrics.jsonl.
     """
     given = list(rows)
     counted = any(STEP in row for row in given)
+    names: dict[str, str | None] = {}
     found, step = [], 0
     for row in given:
-        own = row.get(STEP) if counted else row.get("step", row.get("_step"))
-        step = int(own) if isinstance(own, int | float) else step
-        kept = {logged_key(key): value for key, value in row.items() if _is_logged(key, value)}
-        found.append({**kept, "step": step})
-    return found
+        own = whole(row.get(STEP) if counted else row.get("step", row.get("_step")))
+        step = step if own is None else own
+        made: Row = {"step": step}
+        for key, value in row.items():
+            if is_number(value):
+                if key not in names:
+                    names[key] = _logged(key)
+                name = names[key]
+                if name is not None:
+                    made[name] = value
+        found.append(made)
+    return in_order(found)
 
 
-def _is_logged(key: str, value: Any) -> bool:
-    return not key.startswith("_") and key != STEP and isinstance(value, int | float) and math.isfinite(value)
+def _logged(key: str) -> str | None:
+    """None for what is no metric."""
+    name = None if key.startswith("_") or key == STEP else values.name(logged_key(key))
+    return None if name == "step" else name

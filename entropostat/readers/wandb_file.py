@@ -15,10 +15,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from entropostat.readers.damage import Damage
+from entropostat.readers.regular import content
+
 MAGIC, START = b":W&B", 7
 BLOCK = 32768
 HEAD = struct.Struct("<IHB")
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+LIMIT = 1 << 32
+"""Bytes of a file."""
+
+
+ITEMS = {"history": "item", "summary": "update", "config": "update"}
 
 
 def read(path: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -27,39 +35,59 @@ def read(path: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
     Of ``history``, ``summary`` and ``config`` the content is their values, nested keys joined by slashes. Raises ValueError for
     a file that is none of wandb's.
     """
-    protobuf: Any = import_module("google.protobuf.json_format")  # neither of these has types
-    wandb: Any = import_module("wandb.proto.wandb_internal_pb2")
-    for data in _records(Path(path)):
-        record = wandb.Record()
-        try:
-            record.ParseFromString(data)
-        except import_module("google.protobuf.message").DecodeError as error:
-            raise ValueError(f"{path}: not of the wandb version that is installed ({error})") from error
-        kind = record.WhichOneof("record_type")
-        if kind is None:
-            continue
-        content = getattr(record, kind)
-        items = {"history": "item", "summary": "update", "config": "update"}.get(kind)
-        if items is None:
-            yield kind, protobuf.MessageToDict(content, preserving_proto_field_name=True)
+    protobuf: Any = import_module("google.protobuf.json_format")  # it has no types
+    for kind, record in _parsed(Path(path), Damage(Path(path))):
+        if kind in ITEMS:
+            yield kind, {_key(item): json.loads(item.value_json) for item in getattr(record, ITEMS[kind])}
         else:
-            yield kind, {_key(item): json.loads(item.value_json) for item in getattr(content, items)}
+            yield kind, protobuf.MessageToDict(record, preserving_proto_field_name=True)
 
 
-def history(path: Path | str) -> list[dict[str, Any]]:
-    """The logged rows in order, under the keys that wandb shows: ``train/entropy``, ``train/global_step``, ``_step``, ..."""
-    return [row for kind, row in read(path) if kind == "history"]
+def history(path: Path | str, damage: Damage | None = None) -> list[dict[str, Any]]:
+    """The logged rows in order, under the keys that wandb shows: ``train/entropy``, ``train/global_step``, ``_step``, ...
+
+    A value that is no JSON is left out. Raises as ``read`` does.
+    """
+    damage = Damage(Path(path)) if damage is None else damage
+    rows: list[dict[str, Any]] = []
+    for kind, record in _parsed(Path(path), damage):
+        if kind == "history":
+            row = {}
+            for item in record.item:
+                try:
+                    row[_key(item)] = json.loads(item.value_json)
+                except (ValueError, RecursionError):
+                    damage.value(len(rows) + 1, _key(item), "no JSON")
+            rows.append(row)
+    return rows
 
 
 def _key(item: Any) -> str:
     return "/".join(item.nested_key) or str(item.key)
 
 
-def _records(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
+def _parsed(path: Path, damage: Damage) -> Iterator[tuple[str, Any]]:
+    """(type, message)."""
+    wandb: Any = import_module("wandb.proto.wandb_internal_pb2")  # neither of these has types
+    failed: Any = import_module("google.protobuf.message").DecodeError
+    for data in _records(path, damage):
+        record = wandb.Record()
+        try:
+            record.ParseFromString(data)
+        except failed as error:
+            raise ValueError(f"{path}: not of the wandb version that is installed ({error})") from None
+        kind = record.WhichOneof("record_type")
+        if kind is not None:
+            yield kind, getattr(record, kind)
+
+
+def _records(path: Path, damage: Damage) -> Iterator[bytes]:
+    """What is behind a damaged chunk is read again from the next block on, as LevelDB does."""
+    data = content(path, LIMIT)
     if data[: len(MAGIC)] != MAGIC:
         raise ValueError(f"{path}: no wandb file (it begins with {data[:4]!r}, not {MAGIC!r})")
-    at, parts = START, b""
+    at, torn, count = START, 0, 0
+    parts: list[bytes] = []
     while at + HEAD.size <= len(data):
         left = BLOCK - at % BLOCK
         crc, length, kind = HEAD.unpack_from(data, at)
@@ -68,8 +96,18 @@ def _records(path: Path) -> Iterator[bytes]:
             continue
         chunk = data[at + HEAD.size : at + HEAD.size + length]
         if len(chunk) < length or zlib.crc32(bytes([kind]) + chunk) != crc:
-            return  # torn
+            torn, at, parts = torn or at, at + left, []
+            continue
         at += HEAD.size + length
-        parts = chunk if kind in (WHOLE, FIRST) else parts + chunk
+        if kind in (WHOLE, FIRST):
+            parts = []
+        elif not parts:  # the middle of a record whose beginning was damaged
+            continue
+        parts.append(chunk)
         if kind in (WHOLE, LAST):
-            yield parts
+            count += 1
+            if torn:  # at the end of a file it is what a kill cut short
+                damage.row(count, f"the chunk at byte {torn} is damaged; its block is left out")
+                torn = 0
+            yield b"".join(parts)
+            parts = []

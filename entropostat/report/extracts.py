@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from entropostat.readers.rows import Row
 
 COMPLETIONS = 300_000
 """Bytes of all completions together."""
@@ -17,15 +18,15 @@ COLUMNS = 200
 """Of a heat map."""
 
 
-def completions(runs: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
+def completions(runs: Sequence[list[Row]]) -> dict[str, Any]:
     """``rows``: completions of all runs, each with its ``run``; ``total``: how many were recorded. Where there are too many,
     every run gives as many bytes, from its last step and from steps spread evenly over the run.
     """
     rows: list[dict[str, Any]] = []
     for index, recorded in enumerate(runs):
-        by_step: dict[Any, list[dict[str, Any]]] = {}
+        by_step: dict[int, list[dict[str, Any]]] = {}
         for row in recorded:
-            by_step.setdefault(row.get("step"), []).append(_completion(index, row))
+            by_step.setdefault(row["step"], []).append(_completion(index, row))
         left = COMPLETIONS // max(len(runs), 1)
         kept = []
         for step in spread(list(by_step)):
@@ -33,7 +34,7 @@ def completions(runs: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
                 left -= len(json.dumps(row))
                 if left > 0:
                     kept.append(row)
-        rows += sorted(kept, key=lambda row: row["step"] if _is_number(row["step"]) else -1, reverse=True)
+        rows += sorted(kept, key=lambda row: row["step"], reverse=True)
     return {"rows": rows, "total": sum(map(len, runs))}
 
 
@@ -47,41 +48,31 @@ def spread(items: list[Any]) -> list[Any]:
     return [items[index] for index in dict.fromkeys(order)] if items else []
 
 
-def _completion(run: int, row: dict[str, Any]) -> dict[str, Any]:
-    kept = {"run": run, "step": row.get("step"), "rewards": row.get("rewards"), "advantage": row.get("advantage")}
-    kept["prompt"] = _text(row.get("prompt"))[:CHARACTERS]
-    tokens, entropies = row.get("tokens"), row.get("entropies")
-    if isinstance(tokens, list) and isinstance(entropies, list) and len(tokens) == len(entropies) > 0:
-        shown = [str(token) for token in tokens[:TOKENS]]
-        kept["entropies"] = [round(value, 2) if _is_number(value) else None for value in entropies[:TOKENS]]
-        kept |= {"tokens": shown, "cut": len(tokens) - len(shown)}
+def _completion(run: int, row: Row) -> dict[str, Any]:
+    kept = {"run": run, **{key: row[key] for key in ("step", "rewards", "advantage")}}
+    kept["prompt"] = row["prompt"][:CHARACTERS]
+    if "tokens" in row:
+        kept["tokens"] = row["tokens"][:TOKENS]
+        kept["entropies"] = [None if value is None else round(value, 2) for value in row["entropies"][:TOKENS]]
+        kept["cut"] = len(row["tokens"]) - len(kept["tokens"])
     else:
-        text = _text(row.get("completion"))
+        text = row["completion"]
         kept |= {"text": text[:CHARACTERS], "cut": len(text) - len(text[:CHARACTERS])}
     return kept
 
 
-def _text(value: Any) -> str:
-    """A string as it is, a chat as 'role: content' one below the other."""
-    if isinstance(value, list) and all(isinstance(message, dict) for message in value):
-        return "\n".join(f"{message.get('role', '')}: {message.get('content', '')}" for message in value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def heat_maps(recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def heat_maps(recorded: Sequence[Row]) -> list[dict[str, Any]]:
     """One for each key of histograms.jsonl: ``steps`` (C), ``edges`` (bins + 1) and ``shares`` (C, bins) in parts of 255.
 
     Histograms with other edges than the last one's are left out: their bins do not compare.
     """
-    keys = dict.fromkeys(str(row["key"]) for row in recorded if _is_histogram(row))
-    return [_heat_map(key, [row for row in recorded if _is_histogram(row) and row["key"] == key]) for key in keys]
+    by_key: dict[str, list[Row]] = {}
+    for row in recorded:
+        by_key.setdefault(row["key"], []).append(row)
+    return [_heat_map(key, rows) for key, rows in by_key.items()]
 
 
-def _heat_map(key: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _heat_map(key: str, rows: list[Row]) -> dict[str, Any]:
     edges = rows[-1]["edges"]
     rows = [row for row in rows if row["edges"] == edges]
     counts = np.array([row["counts"] for row in rows], dtype=float)
@@ -91,14 +82,8 @@ def _heat_map(key: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     top = float(shares.max()) or 1.0
     return {
         "key": key,
-        "steps": [int(rows[group[-1]]["step"]) for group in groups],
+        "steps": [rows[group[-1]]["step"] for group in groups],
         "edges": edges,
         "top": top,
         "shares": [[round(float(value) / top * 255) for value in column] for column in shares],
     }
-
-
-def _is_histogram(row: dict[str, Any]) -> bool:
-    edges, counts = row.get("edges"), row.get("counts")
-    sized = isinstance(edges, list) and isinstance(counts, list) and len(edges) == len(counts) + 1
-    return sized and bool(counts) and "key" in row and isinstance(row.get("step"), int)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from entropostat.report.record import Record
 from entropostat.report.series import Axes, Column, Grid, columns, pack
 from entropostat.report.tables import differences, ends, facts
 from entropostat.report.targets import ceiling, targets
+from entropostat.strict_json import dumps
 
 RECIPE = 60_000
 """Characters of a recipe's text at most."""
@@ -51,7 +51,7 @@ def _run(record: Record, found: dict[str, Column], families: list[tuple[str, str
         "last_step": max((int(column.steps[-1]) for column in found.values()), default=0),
         "heat_maps": heat_maps(record.histograms),
         "facts": facts(record),
-        "recipe": record.recipe_text[:RECIPE],
+        "recipe": record.run.recipe_text[:RECIPE],
         "findings": _findings(record),
     }
 
@@ -64,8 +64,6 @@ def _findings(record: Record) -> list[dict[str, Any]]:
 
 
 def to_json(data: dict[str, Any]) -> str:
-    """Safe within a ``<script>`` element: no completion can close it, and no line separator ends a JavaScript line. NaN and
-    infinity, which JSON has not, are an error here and were taken out before.
-    """
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, default=str)
+    """Safe within a ``<script>`` element: no completion can close it, and no line separator ends a JavaScript line."""
+    text = dumps(data, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

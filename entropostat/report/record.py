@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from entropostat.readers import json_lines, read_all
+from entropostat.readers import read_all
+from entropostat.readers.damage import Damage
+from entropostat.readers.recipe_file import INCIDENTAL
+from entropostat.readers.rows import Row, completions, histograms
 from entropostat.readers.run_folder import Run
-
-INCIDENTAL = ("seed", "name", "output_dir", "tracking", "launch", "slurm")
-"""Top-level keys in which the seeds of one recipe may differ."""
+from entropostat.readers.values import name, whole
+from entropostat.visible import visible
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,28 @@ class Record:
     label: str
     """The run's name, or with its parent folder where two are called the same."""
     run: Run
-    facts: dict[str, Any] = field(default_factory=dict)
-    """run.json."""
-    recipe_text: str = ""
-    completions: list[dict[str, Any]] = field(default_factory=list)
-    histograms: list[dict[str, Any]] = field(default_factory=list)
-
-    @cached_property
-    def recipe(self) -> dict[str, Any]:
-        """Resolved; empty where it is missing or no YAML."""
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        try:
-            found = YAML(typ="safe", pure=True).load(io.StringIO(self.recipe_text))
-        except YAMLError:
-            return {}
-        return found if isinstance(found, dict) else {}
+    completions: list[Row] = field(default_factory=list)
+    histograms: list[Row] = field(default_factory=list)
+    damage: tuple[str, ...] = ()
+    """What was left out, a line a file."""
 
     @property
-    def seed(self) -> Any:
-        return self.facts.get("seed", self.recipe.get("seed"))
+    def facts(self) -> Mapping[str, Any]:
+        return self.run.facts
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        return self.run.recipe
+
+    @property
+    def seed(self) -> int | None:
+        return whole(self.recipe.get("seed")) if self.run.seed is None else self.run.seed
 
     @property
     def family(self) -> tuple[str, str]:
         """Equal for the seeds of one recipe. A name alone is not enough: a sweep keeps it and changes a coefficient."""
-        name = self.recipe.get("name", self.facts.get("name", self.label))
         rest = {key: value for key, value in self.recipe.items() if key not in INCIDENTAL}
-        return str(name), json.dumps(rest, sort_keys=True, default=str)
+        return name(self.recipe.get("name")) or self.facts.get("name", self.label), json.dumps(rest, sort_keys=True)
 
 
 def records(paths: list[Path]) -> list[Record]:
@@ -70,18 +65,20 @@ def _at(path: Path) -> list[tuple[Record, str, str]]:
     """Each run, and what goes before and after its name where another one is called the same."""
     if path.suffix in (".db", ".wandb") or not (path.is_file() or (path / "metrics.jsonl").is_file()):
         kind = "trackio" if path.suffix == ".db" else "wandb"
-        return [(Record(run.name, run), "", f" ({kind})") for run in read_all(path)]
+        return [(Record(run.name, run, damage=run.damage), "", f" ({kind})") for run in read_all(path)]
     folder = path.absolute().parent if path.is_file() else path.absolute()
     (run,) = read_all(path)
-    recipe = folder / "recipe.yaml"
-    text = recipe.read_text(errors="replace") if recipe.is_file() else ""
-    extra = (json_lines(folder / "completions.jsonl"), json_lines(folder / "histograms.jsonl"))
-    return [(Record(run.name, run, _object(folder / "run.json"), text, *extra), f"{folder.parent.name}/", "")]
+    said, wrong = _rows(folder / "completions.jsonl", completions)
+    drawn, bad = _rows(folder / "histograms.jsonl", histograms)
+    return [(Record(run.name, run, said, drawn, (*run.damage, *wrong, *bad)), f"{visible(folder.parent.name)}/", "")]
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _rows(file: Path, read: Callable[[Path, Damage, Path], list[Row]]) -> tuple[list[Row], tuple[str, ...]]:
+    """(rows, damage); none where there is no such file."""
+    damage = Damage(file)
     try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return read(file, damage, file.parent), damage.lines
+    except FileNotFoundError:
+        return [], ()
+    except ValueError as error:
+        return [], (visible(f"{error}; the run is shown without it"),)

@@ -54,20 +54,13 @@ class Grid:
 
 def columns(run: Run) -> dict[str, Column]:
     """Every number of the run by key. Where a step was logged twice, as by a job that was resumed, the later one counts."""
-    found: dict[str, dict[int, float]] = {}
-    for row in run.rows:
-        step = row.get("step")
-        if not isinstance(step, int | float) or not math.isfinite(step):
-            continue
-        for key, value in row.items():
-            if key != "step" and isinstance(value, int | float) and math.isfinite(value):
-                found.setdefault(key, {})[int(step)] = float(value)
-    return {key: _column(points) for key, points in found.items()}
+    return {key: _column(*run.series(key)) for key in run.keys}
 
 
-def _column(points: dict[int, float]) -> Column:
-    order = sorted(points)
-    return Column(np.array(order, dtype=np.int64), np.array([points[step] for step in order]))
+def _column(given: list[int], numbers: list[float]) -> Column:
+    steps, values = np.array(given, dtype=np.int64), np.array(numbers, dtype=np.float64)
+    later = np.append(steps[1:] != steps[:-1], True)
+    return Column(steps[later], values[later])
 
 
 class Axes:

@@ -67,7 +67,7 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             named = options.get("name", name) if isinstance(options, dict) else name
             yield from flatten(options, f"{path}.{named}")
     else:
-        yield path, json.dumps(value, default=str) if not isinstance(value, str) else value
+        yield path, json.dumps(value) if not isinstance(value, str) else value
 
 
 def facts(record: Record) -> list[list[str]]:
@@ -75,8 +75,8 @@ def facts(record: Record) -> list[list[str]]:
     shown = {key: value for key, value in record.facts.items() if key not in HIDDEN_FACTS}
     rows = [[key, value if isinstance(value, str) else json.dumps(value)] for key, value in shown.items()]
     versions = record.facts.get("versions")
-    if isinstance(versions, dict):
-        rows.append(["versions", ", ".join(f"{name} {number}" for name, number in versions.items() if number)])
+    if versions:
+        rows.append(["versions", ", ".join(f"{name} {number}" for name, number in versions.items())])
     if "vocabulary" in record.facts:
         rows.append(["vocabulary", str(record.facts["vocabulary"])])
     if "command" in record.facts:

@@ -64,5 +64,5 @@ def _looks_like(knob: str, found: Mapping[str, Column]) -> str:
 
 def ceiling(record: Record) -> float | None:
     """ln V in nats: the entropy of a policy that knows nothing."""
-    size = record.facts.get("vocabulary")
-    return math.log(size) if isinstance(size, int | float) and size > 1 else None
+    size = record.run.vocabulary
+    return None if size is None else math.log(size)

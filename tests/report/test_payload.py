@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.synthetic_runs import HOSTILE, KNOB, write_run
 
 from entropostat.metrics import ROWS, Metric
+from entropostat.readers import rows
+from entropostat.readers.damage import Damage
+from entropostat.readers.rows import Row
 from entropostat.report.extracts import COMPLETIONS, completions, heat_maps, spread
 from entropostat.report.layout import layout
 from entropostat.report.page import page
@@ -94,8 +99,9 @@ def test_recipes_are_compared_by_the_names_of_terms_and_not_their_places() -> No
 
 
 def test_many_completions_are_cut_to_a_budget_that_covers_the_run() -> None:
-    rows = [{"step": step, "prompt": "p" * 500, "completion": "c" * 500} for step in range(1, 1001) for _ in range(2)]
-    found = completions([rows, rows[:10]])
+    said = {"prompt": "p" * 500, "completion": "c" * 500, "rewards": {}, "advantage": None}
+    many = [{"step": step, **said} for step in range(1, 1001) for _ in range(2)]
+    found = completions([many, many[:10]])
     assert found["total"] == 2010 and len(json.dumps(found["rows"])) < 1.1 * COMPLETIONS
     steps = {row["step"] for row in found["rows"] if row["run"] == 0}
     assert {1, 1000} <= steps and max(np.diff(sorted(steps))) < 100
@@ -103,16 +109,22 @@ def test_many_completions_are_cut_to_a_budget_that_covers_the_run() -> None:
     assert spread([]) == [] and spread([7]) == [7] and sorted(spread(list(range(9)))) == list(range(9))
 
 
-def test_a_completion_without_entropies_is_plain_text_and_a_chat_is_readable() -> None:
-    chat = [{"role": "user", "content": "2+3"}]
-    (plain,) = completions([[{"step": 1, "prompt": chat, "completion": "5", "tokens": ["5"], "entropies": []}]])["rows"]
+def read_back(read: Callable[[Path, Damage], list[Row]], file: Path, rows: list[dict[str, Any]]) -> list[Row]:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read(file, Damage(file))
+
+
+def test_a_completion_without_entropies_is_plain_text_and_a_chat_is_readable(tmp_path: Path) -> None:
+    row = {"prompt": [{"role": "user", "content": "2+3"}], "completion": "5", "tokens": ["5"], "entropies": []}
+    (plain,) = completions([read_back(rows.completions, tmp_path / "x", [{"step": 1, **row}])])["rows"]
     assert plain["prompt"] == "user: 2+3" and plain["text"] == "5" and "tokens" not in plain
 
 
-def test_a_heat_map_merges_steps_and_leaves_other_bins_out() -> None:
-    rows = [{"step": s, "key": "entropy", "edges": [0, 1, 2], "counts": [s, 400 - s]} for s in range(1, 401)]
-    rows.insert(0, {"step": 0, "key": "entropy", "edges": [0, 5, 9], "counts": [1, 1]})
-    (found,) = heat_maps([*rows, {"step": 401, "key": "entropy", "edges": [0, 1], "counts": [1, 2]}])
+def test_a_heat_map_merges_steps_and_leaves_other_bins_out(tmp_path: Path) -> None:
+    drawn = [{"step": s, "key": "entropy", "edges": [0, 1, 2], "counts": [s, 400 - s]} for s in range(1, 401)]
+    drawn.insert(0, {"step": 0, "key": "entropy", "edges": [0, 5, 9], "counts": [1, 1]})
+    drawn.append({"step": 401, "key": "entropy", "edges": [0, 1], "counts": [1, 2]})
+    (found,) = heat_maps(read_back(rows.histograms, tmp_path / "x", drawn))
     assert len(found["steps"]) == 200 and found["steps"][0] == 2 and found["steps"][-1] == 400
     first = found["shares"][0][0] / 255 * found["top"]
     assert first == pytest.approx((1 + 2) / 800, abs=0.003)

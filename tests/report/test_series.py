@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,12 +77,15 @@ def test_drawn_numbers_keep_five_digits_and_survive_the_largest() -> None:
     assert back[4] > 1e38 and back[5] < -1e38
 
 
-def test_of_a_step_that_was_logged_twice_the_later_row_counts() -> None:
+def test_of_a_step_that_was_logged_twice_the_later_row_counts(tmp_path: Path) -> None:
     rows = [{"step": 1, "a": 1.0}, {"step": 2, "a": 2.0}, {"step": 3, "a": 9.0}, {"step": 2, "a": 5.0, "b": True}]
     rows += [{"step": 4, "a": None}, {"step": 5, "a": float("inf")}, {"a": 7.0}, {"step": 6, "a": "text"}]
-    found = columns(Run("r", rows, {}))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = Run.read(tmp_path)
+    found = columns(run)
     assert [*zip(found["a"].steps, found["a"].values, strict=True)] == [(1, 1.0), (2, 5.0), (3, 9.0)]
-    assert list(found["b"].values) == [1.0]
+    assert "b" not in found  # true is no number
+    assert "1 row left out (the first in row 7: it has no step), 2 values left out" in run.damage[0]
 
 
 @pytest.mark.parametrize("steps", [[5], [5, 900_000]])
