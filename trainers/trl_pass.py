@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import LIMIT, TokenBatch
+from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.window import Window
@@ -29,9 +29,7 @@ class TRLPassMixin:
 
     objective: Objective
     accelerator: Any
-    args: Any
     model: Any
-    beta: float
     loss_type: str
     current_gradient_accumulation_steps: int
     _owns_reference: bool
@@ -59,21 +57,15 @@ class TRLPassMixin:
     def _logps_for_trl(self, logps: Tensor) -> Tensor:
         """(B, T) what TRL's loss reads as the policy's log-probs: others than ``logps`` where the policy loss is ours.
 
-        A far old log-prob would give TRL inf * 0, which is NaN. Only its own KL still needs the log-probs, and their ratio if
-        that corrects the KL: then as far as it is finite.
+        A far old log-prob would give TRL inf * 0, which is NaN. Nothing of TRL's needs the true ones: its own KL is refused beside
+        a loss of ours.
         """
         if self._armed is None or self.objective.loss.term.delegated:
             return logps
         inputs = self._armed["inputs"]
         inputs["advantages"] = torch.zeros_like(inputs["advantages"])
-        if self.beta == 0.0:
-            inputs.pop("old_per_token_logps", None)
-            return torch.zeros_like(logps)
-        if "old_per_token_logps" in inputs:
-            now, old = logps.detach(), inputs["old_per_token_logps"]
-            bounded = old.clamp(now - LIMIT, now + LIMIT)
-            inputs["old_per_token_logps"] = bounded if self.args.use_bias_correction_kl else now
-        return logps
+        inputs.pop("old_per_token_logps", None)
+        return torch.zeros_like(logps)
 
     # ------------------------------------------------------------------------------------------ what TRL has logged
 

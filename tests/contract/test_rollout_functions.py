@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -70,6 +71,7 @@ def test_images_and_a_second_rollout_are_refused_before_the_first_generation(
     rows, refused = ROWS[case]
     build = GRPOTrainer.__init__
 
+    @functools.wraps(build)
     def with_eyes(self: Any, *args: Any, **kwargs: Any) -> None:
         build(self, *args, **kwargs)
         self._is_vlm = True

@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from entropostat.__main__ import main
+from entropostat.recipe import packages as recipe_packages
 from entropostat.recipe.errors import FAULT_NOTE
 from entropostat.rl.advantages.grpo import GRPO
-from entropostat.trainers import run
+from entropostat.trainers import packages, run
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
@@ -198,6 +199,8 @@ def test_what_is_missing_is_named_before_anything_runs(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", "HF_HUB_OFFLINE" in environment)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for module in (recipe_packages, packages):  # as if vLLM were here
+        monkeypatch.setattr(module, "find_spec", lambda name: name)
     note = tmp_path / "note"
     monkeypatch.setenv(FAULT_NOTE, str(note))
     code, line = train(*words)

@@ -37,8 +37,6 @@ TRAINERS = (
     fault("keeps the rewards of the second rollout", "rollouts", "again, trainer._rewards_per_func = trainer._rewards_per_func, rewards", "again = rewards", EXTRA),
     fault("forgets the slices", "rollouts", "tokens / trainer.args.steps_per_generation", "tokens", EXTRA),
     fault("gives TRL the ratio", "trl_pass", 'inputs.pop("old', 'inputs.get("old', LOG),
-    fault("bounds no ratio of TRL's KL", "trl_pass", "old.clamp(now - LIMIT, now + LIMIT)", "old", LOG),
-    fault("corrects TRL's KL by nothing", "trl_pass", "bounded if self.args.use_bias_correction_kl else now", "now", LOG),
     fault("keeps TRL's clip shares", "trl_pass", 'if key.startswith("clip_ratio/")', "if False", LOG),
     fault("counts what a weight takes out", "trl_pass", "batch if weight is None else", "batch if True else", LOG),
     fault("forgets what TRL's policy loss lacks", "trl_pass", "added.item()", "0.0", LOG),

@@ -20,10 +20,12 @@ BASES = {
 
 BEST_ALONE = {"passk_best"}
 """In expectation several completions are the best, and then it does nothing."""
+SEVERAL_REWARDS = {"gdpo"}
+"""With one reward it is grpo's estimator (test_rl_gdpo)."""
 
 
 def test_every_base_estimator_is_known():
-    assert {*BASES, *BEST_ALONE} == {
+    assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS} == {
         kind for kind in ADVANTAGES.names() if not getattr(ADVANTAGES[kind], "reshapes", False)
     }
 
