@@ -106,7 +106,13 @@ def _bounded(size: float) -> float:
 
 
 def _variable(name: str) -> bool:
-    return len(name) <= 16 and name[0] != "_" and not hasattr(builtins, name) and not keyword.iskeyword(name)
+    return (
+        len(name) <= 16
+        and name not in FUNCTIONS
+        and name[0] != "_"
+        and not hasattr(builtins, name)
+        and not keyword.iskeyword(name)
+    )
 
 
 EVALUATED: dict[str, Callable[[str], bool]] = {

@@ -106,6 +106,9 @@ def _evaluating_nothing_else(tasks: set[str]) -> Iterator[None]:
     _Watched.scoring, _Watched.refused = not tasks & {*EVALUATED, *OWN_TEXT}, False
     try:
         yield
+    except PermissionError:
+        if not _Watched.refused:
+            raise
     finally:
         _Watched.scoring = False
     if _Watched.refused:
