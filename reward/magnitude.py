@@ -70,8 +70,10 @@ def _largest(text: str) -> float:
     return product
 
 
-def _group(text: str, at: int) -> str:
-    """The exponent that begins at ``at``: in its brackets, else up to what ends it."""
+def _group(text: str, at: int, follow: int = 2) -> str:
+    """The exponent that begins at ``at``: in its brackets, else up to what ends it. And with it what is a power of it in turn, as
+    ``9**9`` is in ``9**9**9``: two of those are one too many already.
+    """
     while at < len(text) and text[at] in " -+":
         at += 1
     if at < len(text) and text[at] in OPEN:
@@ -80,18 +82,18 @@ def _group(text: str, at: int) -> str:
             depth += (text[i] in OPEN) - (text[i] in CLOSE)
             if depth == 0:
                 rest = text[i + 1 :]
-                return text[at : i + 1] + (_chain(rest) if POWER.match(rest.lstrip()) else "")
+                return text[at : i + 1] + _chain(rest, follow)
         return text[at:]
     end = re.compile(r"[\w.\\]*").match(text, at)
     assert end is not None
     rest = text[end.end() :]
-    return end[0] + (_chain(rest) if POWER.match(rest.lstrip()) else "")
+    return end[0] + _chain(rest, follow)
 
 
-def _chain(rest: str) -> str:
-    """``9**9`` of ``9**9**9``, where powers follow each other without brackets."""
-    power = POWER.match(rest.lstrip())
-    return "" if power is None else power[0] + _group(rest.lstrip(), power.end())
+def _chain(rest: str, follow: int) -> str:
+    rest = rest.lstrip()
+    power = POWER.match(rest) if follow else None
+    return "" if power is None else power[0] + _group(rest, power.end(), follow - 1)
 
 
 def _group_before(text: str) -> str:
