@@ -32,7 +32,7 @@ def end_with(trainer: int) -> None:
     """A worker whose trainer is gone has nobody to enforce its time-out. The fork server ends when no process but itself is left
     that holds a pipe to it; with the workers' end closed that is when the trainer does, and they end with the server.
     """
-    pipe = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)  # type: ignore[attr-defined]
+    pipe = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
     if pipe is not None:
         os.close(pipe)
     if sys.platform == "linux":
@@ -59,7 +59,7 @@ def forget_environment() -> None:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     if sys.platform == "linux":
         strings = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
-        places = []
+        places: list[int] = []
         while strings and strings[len(places)]:
             places.append(strings[len(places)])
         os.environ.clear()
