@@ -29,20 +29,60 @@ class Outcome:
         return self.score is not None and self.score >= 1.0
 
 
-def judge(verifier: Verifier, completion: str, example: Example) -> Outcome:
-    """Run ``verifier``. Anything that it raises, and any score that is not a finite number, becomes an outcome with a
-    problem: a fault of a verifier costs one completion, never the run.
+LARGEST = 1e15
+"""Of a score and its weight. The trainer computes in float32: squares of larger ones overflow, and beside them small ones are lost."""
+LONGEST = 500
+"""Characters of a message."""
+
+
+def judge(verifier: Verifier, completion: str, example: Example, *, interrupts: bool = True) -> Outcome:
+    """Run ``verifier``. Anything that it raises, and any score that is no number that training can use, becomes an outcome with
+    a problem: a fault of a verifier costs one completion, never the run.
+
+    ``interrupts``: a KeyboardInterrupt is the user's, as it is in the trainer. In a worker it is the verifier's.
     """
     try:
         score = verifier.score(completion, example)
-        if score is not None and not isinstance(score, Real):
-            return Outcome(
-                problem="error", message=f"returned {type(score).__name__} {score!r:.60} instead of a number"
-            )
-        if score is not None and not math.isfinite(score):
-            return Outcome(problem="error", message=f"returned {score}")
+        why = unusable(score, verifier.weight)
+        if why is not None:
+            return Outcome(problem="error", message=why)
         answer = verifier.answer_key(completion, example)
         strategy = verifier.strategy(completion, example)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (user code may raise anything, and may call exit)
-        return Outcome(problem="error", message=f"{type(error).__name__}: {error}")
-    return Outcome(None if score is None else float(score), answer, strategy)
+        return Outcome(None if score is None else float(score), _text(answer), _text(strategy))
+    except KeyboardInterrupt as error:
+        if interrupts:
+            raise
+        return Outcome(problem="error", message=f"{type(error).__name__}: {said(error)}")
+    except BaseException as error:  # noqa: BLE001  (user code may raise anything, may call exit, and may cancel)
+        return Outcome(problem="error", message=f"{type(error).__name__}: {said(error)}")
+
+
+def unusable(score: object, weight: float) -> str | None:
+    """Why a score cannot be learned from."""
+    if score is None:
+        return None
+    if not isinstance(score, Real):
+        return f"returned {type(score).__name__} {said(score)!r:.60} instead of a number"
+    try:
+        number = float(score)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        return f"returned {said(score):.40}"
+    if abs(number) * max(1.0, abs(weight)) > LARGEST:
+        return f"returned {number:g}, which is beyond {LARGEST:g} (times its weight {weight:g}): float32 cannot learn from it; scale it down"
+    return None
+
+
+def said(thing: object) -> str:
+    """Text of anything at all: on one line, short, without what a terminal would obey. Its ``__str__`` may raise, too."""
+    try:
+        text = " ".join(str(thing)[: 4 * LONGEST].split())[:LONGEST]
+    except BaseException as error:  # noqa: BLE001
+        return f"(its text cannot be read: {type(error).__name__})"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _text(found: object) -> str | None:
+    """A plain string, which any process can read."""
+    return None if found is None else str(found)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from entropostat.data.example import Example, Message, Prompt
 from entropostat.recipe.errors import RunFault
-from entropostat.reward.judge import Outcome, judge
+from entropostat.reward.judge import Outcome, judge, unusable
 from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.workers import DIED, Workers
@@ -57,7 +56,8 @@ class Scorer:
         self._keys: dict[str, list[str | None]] = {}
         self._lost: Counter[str] = Counter()
         """Calls in a row, by verifier, of which every worker died."""
-        self._workers: Workers | None = None
+        self._workers: dict[bool, Workers] = {}
+        """By whether they are sealed: code of the user's is trusted, and runs in processes of its own."""
         self._worker_count = workers
 
     @property
@@ -92,10 +92,10 @@ class Scorer:
         """Verdicts of one verifier. Problems are counted, and the first of each verifier is logged."""
         verifier = self.verifiers[name]
         if verifier.learned:
-            outcomes = [_learned(score) for score in self._model(name)(completions, examples)]
+            outcomes = [_learned(score, verifier.weight) for score in self._model(name)(completions, examples)]
         else:
             jobs = [(verifier, content(c), e) for c, e in zip(completions, examples, strict=True)]
-            outcomes = self._pool().run(jobs) if verifier.isolated else [judge(*job) for job in jobs]
+            outcomes = self._pool(verifier).run(jobs) if verifier.isolated else [judge(*job) for job in jobs]
         for outcome, example in zip(outcomes, examples, strict=True):
             if outcome.problem is not None:
                 if not self.problems[name]:
@@ -122,7 +122,7 @@ class Scorer:
     def check(self) -> None:
         """Raises ImportError for a verifier whose code or library cannot be imported. Starts the workers."""
         for name, verifier in self.verifiers.items():
-            if verifier.isolated and (why := self._pool().prepare(verifier)):
+            if verifier.isolated and (why := self._pool(verifier).prepare(verifier)):
                 raise ImportError(f"reward.{name}: {why}")
 
     def verify(self, completions: Sequence[Completion], examples: Sequence[Example]) -> list[Outcome]:
@@ -136,9 +136,8 @@ class Scorer:
 
     def close(self) -> None:
         """End the worker processes; they start again if needed."""
-        if self._workers is not None:
-            self._workers.close()
-            self._workers = None
+        while self._workers:
+            self._workers.popitem()[1].close()
 
     def _model(self, name: str) -> Model:
         if name not in self.models:
@@ -147,11 +146,12 @@ class Scorer:
             )
         return self.models[name]
 
-    def _pool(self) -> Workers:
-        if self._workers is None:
-            isolated = [verifier for verifier in self.verifiers.values() if verifier.isolated]
-            self._workers = Workers(isolated, count=self._worker_count)
-        return self._workers
+    def _pool(self, verifier: Verifier) -> Workers:
+        sealed = verifier.user_code is None
+        if sealed not in self._workers:
+            alike = [v for v in self.verifiers.values() if v.isolated and (v.user_code is None) == sealed]
+            self._workers[sealed] = Workers(alike, count=self._worker_count, sealed=sealed)
+        return self._workers[sealed]
 
 
 class RewardFunction:
@@ -190,10 +190,9 @@ class RewardFunction:
         return [outcome.score for outcome in outcomes]
 
 
-def _learned(score: float | None) -> Outcome:
-    if score is not None and not math.isfinite(score):
-        return Outcome(problem="error", message=f"the model gave {score}")
-    return Outcome(score)
+def _learned(score: float | None, weight: float) -> Outcome:
+    why = unusable(score, weight)
+    return Outcome(score) if why is None else Outcome(problem="error", message=f"the model {why}")
 
 
 def examples_of(prompts: Sequence[Prompt], columns: Mapping[str, Any]) -> list[Example]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, TimeoutError  # not the built-in before Python 3.11
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
+from multiprocessing.synchronize import Event
+from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
 from entropostat.data.example import Example
-from entropostat.reward.judge import Outcome, judge
+from entropostat.recipe.errors import RunFault
+from entropostat.reward.confinement import allow_processor, be_silent, end_with, forget_environment, seal
+from entropostat.reward.judge import Outcome, judge, said
 from entropostat.reward.verifier import Verifier
 
 Job = tuple[Verifier, str, Example]
@@ -23,6 +28,8 @@ Job = tuple[Verifier, str, Example]
 MOST_WORKERS = 8
 GRACE = 15.0
 """Seconds on top of a time-out within which a hanging worker is surely dead and replaced."""
+START = 60.0
+"""Seconds until the first process runs our code."""
 IMPORTS = 300.0
 """Seconds that what a verifier imports may take."""
 DIED = "its worker process died"
@@ -38,8 +45,13 @@ class Workers:
     deadlock.
     """
 
-    def __init__(self, verifiers: Sequence[Verifier], count: int | None = None) -> None:
-        """What ``verifiers`` import is imported before the first job, outside its time-out, and only inside the workers."""
+    def __init__(self, verifiers: Sequence[Verifier], count: int | None = None, *, sealed: bool = True) -> None:
+        """What ``verifiers`` import is imported before the first job, outside its time-out, and only inside the workers.
+
+        ``sealed``: they judge text and need nothing else, so that they are confined. Code of the user's may need its environment,
+        files and the network, and is trusted with them.
+        """
+        self._sealed = sealed
         self.count = count or worker_count()
         self._verifiers = tuple(verifiers)
         self._context = _context(sorted({library for verifier in verifiers for library in verifier.libraries}))
@@ -77,11 +89,11 @@ class Workers:
             return []
         try:
             pool = self._pool()
-            futures = [pool.schedule(judge, args=job, timeout=job[0].timeout) for job in jobs]
+            futures = [pool.schedule(_judge, args=job, timeout=job[0].timeout) for job in jobs]
         except RuntimeError:  # broken since it was last used
             self._discard()
             pool = self._pool()
-            futures = [pool.schedule(judge, args=job, timeout=job[0].timeout) for job in jobs]
+            futures = [pool.schedule(_judge, args=job, timeout=job[0].timeout) for job in jobs]
         longest = sum(job[0].timeout + GRACE for job in jobs) / self.count + GRACE
         deadline = time.monotonic() + longest + max(job[0].timeout for job in jobs)
         outcomes = [_outcome(future, job[0], deadline) for future, job in zip(futures, jobs, strict=True)]
@@ -91,16 +103,31 @@ class Workers:
 
     def _pool(self) -> ProcessPool:
         if not self._pools:
-            self._pools.append(
-                ProcessPool(
-                    max_workers=self.count,
-                    max_tasks=RECYCLE_AFTER,
-                    context=self._context,
-                    initializer=_warm_up,
-                    initargs=[self._verifiers],
-                )
-            )
+            self._begin()
         return self._pools[0]
+
+    def _begin(self) -> None:
+        """Raises RunFault where no process gets as far as our own code: pebble would start one after the other for ever."""
+        if _unreadable_script():
+            raise RunFault(
+                "the training script is read from standard input, and the worker processes of the verifiers cannot read it again; save it in a file"
+            )
+        begun = self._context.Event()
+        pool = ProcessPool(
+            max_workers=self.count,
+            max_tasks=RECYCLE_AFTER,
+            context=self._context,
+            initializer=_warm_up,
+            initargs=[self._verifiers, None if self._sealed else dict(os.environ), os.getpid(), begun],
+        )
+        self._pools.append(pool)
+        pool.schedule(_nothing)
+        if not begun.wait(START):
+            self._discard()
+            raise RunFault(
+                f"no worker process of the verifiers has started within {START:g} s; "
+                "keep what the training script runs below `if __name__ == '__main__':`, and look at the errors above"
+            )
 
     def _discard(self) -> None:
         _stop(self._pools)
@@ -121,18 +148,44 @@ def _context(libraries: Sequence[str]) -> BaseContext:
     return context
 
 
-def _warm_up(verifiers: Sequence[Verifier]) -> None:
+def _unreadable_script() -> bool:
+    """Is the main module from a file that is none, as ``<stdin>`` is? Every new process would look for it."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is None and isinstance(file, str) and not Path(file).exists()
+
+
+def _nothing() -> None:
+    """Brings the pool to start."""
+
+
+def _warm_up(verifiers: Sequence[Verifier], environment: dict[str, str] | None, trainer: int, begun: Event) -> None:
+    """``environment``: the trainer's, which a fork server that began earlier has not; None for a worker that is to be sealed."""
+    end_with(trainer)
+    begun.set()
+    if environment is None:
+        be_silent()
+        forget_environment()
+    else:
+        os.environ.update(environment)
     for verifier in verifiers:
         # The verifier imports it again and there the failure is counted and shown; here it would end the pool.
-        with contextlib.suppress(Exception, SystemExit):
+        with contextlib.suppress(BaseException):
             verifier.prepare()
+    if environment is None:
+        seal()
+
+
+def _judge(verifier: Verifier, completion: str, example: Example) -> Outcome:
+    allow_processor(verifier.timeout + GRACE)
+    return judge(verifier, completion, example, interrupts=False)
 
 
 def _prepare(verifier: Verifier) -> str | None:
     try:
         verifier.prepare()
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (user code may raise anything, and may call exit)
-        return " ".join(str(error).split()) or type(error).__name__
+    except BaseException as error:  # noqa: BLE001  (user code may raise anything, and may call exit)
+        return said(error) or type(error).__name__
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from entropostat.data.example import Example
 from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
 from entropostat.reward.expressions import LAST, expression
+from entropostat.reward.magnitude import computable
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
 from entropostat.rl.registry import option
@@ -26,7 +27,7 @@ class MathVerify(Verifier):
     The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end of the text; a reference is read alike, and
     whole: ``3\\sqrt{13}`` is never its first number. What stands inside ``<think>`` is no answer, unless ``thinking: counts``: a
     policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
-    answer and would hide it. The worker's time-out applies instead.
+    answer and would hide it. The worker's time-out applies instead. A number too large to write out, such as 10^{999999999}, is no answer.
     """
 
     precision: int = option(6, low=0, high=15, doc="decimals to which floats are compared")
@@ -67,6 +68,8 @@ def _parse(text: str, boxed: bool) -> list[Any]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     found = expression(text, boxed)
+    if not computable(without_box(text)[-LAST:] if found is None else found):
+        return []
     if found is not None:
         # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
         return list(parse(f"\\boxed{{{found}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))

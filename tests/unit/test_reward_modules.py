@@ -125,4 +125,4 @@ def test_what_cannot_be_imported_is_one_line(tmp_path, code, said):
 def test_what_needs_no_worker_starts_none():
     scorer = Scorer({"number": VERIFIERS.build("numeric", {})})
     scorer.check()
-    assert scorer._workers is None
+    assert not scorer._workers
