@@ -23,8 +23,11 @@ from pathlib import Path
 from entropostat.lock import Lock
 lock = Lock()
 lock.take(Path(sys.argv[1]))
+started, starts = os.pipe()
 if os.fork() == 0:
+    os.write(starts, b".")  # its copy of the lock is closed by now
     time.sleep(60)
+os.read(started, 1)
 print(os.getpid(), flush=True)
 time.sleep(60)
 """
