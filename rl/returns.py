@@ -26,7 +26,8 @@ def discounted(x: Tensor, decay: float) -> Tensor:
 def whitened(x: Tensor, mask: Tensor, batch: TokenBatch) -> tuple[Tensor, Tensor]:
     """(B, T) ``x`` with mean 0 and deviation 1 over the tokens of ``mask`` on all ranks, 0 elsewhere; 0-dim deviation.
 
-    The deviation is NaN below two tokens. The unbiased variance, as verl and TRL take it. In float64: squares of a clamped divergence leave float32.
+    The deviation is NaN below two tokens. The unbiased variance, as verl and TRL take it. In float64: squares of a clamped
+    divergence leave float32.
     """
     wide = x.double()
     centred = torch.where(mask, wide - masked_mean(wide, mask, batch.reducer), 0.0)

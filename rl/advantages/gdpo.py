@@ -58,5 +58,5 @@ class GDPO:
         spread = nan_std(total)
         advantages = (total - torch.nanmean(total)) / (spread + self.epsilon)
         there = ~mean.squeeze(1).isnan()
-        flat = ((std == 0) & there).sum() / there.sum().clamp(min=1)
-        return torch.nan_to_num(advantages[mine], nan=0.0), {"std": torch.nan_to_num(spread, nan=0.0), "flat": flat}
+        flat = ((std == 0) & there).sum() / there.sum()
+        return torch.nan_to_num(advantages[mine], nan=0.0), {"std": spread, "flat": flat}

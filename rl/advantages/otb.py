@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
 from entropostat.rl.returns import scored_tokens
@@ -31,7 +32,9 @@ TINY = 1e-12
     rollout_needs=("rewards", "old_logps", "sum_p2"),
     clock="rollout",
     reference="verl compute_optimal_token_baseline_advantage",
-    provides={"tail": "Share of tokens that only one completion of its prompt reaches: they learn nothing."},
+    provides={
+        "tail": "Share of tokens, of completions with a reward, that no other of their prompt reaches: they learn nothing."
+    },
 )
 @dataclass(frozen=True)
 class OTB:
@@ -58,7 +61,7 @@ class OTB:
         mine = torch.stack([x[valid].double() for x in columns], dim=1)
         every = batch.reducer.gather(mine)
         if not len(every):
-            return torch.zeros_like(rewards), batch.means(tail=torch.zeros_like(rewards))
+            return torch.zeros_like(rewards), {"tail": Mean.over(rewards, valid)}
         width = every[:, 1].max() + 1
         cells, at = torch.unique(every[:, 0] * width + every[:, 1], return_inverse=True)
         total, weighted, count = every.new_zeros(len(cells), 3).index_add(0, at, every[:, 2:]).unbind(1)
@@ -67,4 +70,6 @@ class OTB:
         alone = count[at] <= 1
         found = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
         advantages = torch.zeros_like(rewards).masked_scatter(valid, found.to(rewards.dtype))
-        return advantages, batch.means(tail=torch.zeros_like(valid).masked_scatter(valid, alone))
+        return advantages, {
+            "tail": Mean.over(torch.zeros_like(rewards).masked_scatter(valid, alone.to(rewards.dtype)), valid)
+        }

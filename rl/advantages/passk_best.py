@@ -45,5 +45,5 @@ class PassKBest:
         if self.scale == "group":
             gap = torch.where(gap > 0, gap / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon), 0.0)
         advantages = torch.zeros_like(rewards).scatter(1, at, gap)
-        decided = (gap > 0).to(rewards.dtype).mean()
+        decided = (gap > 0).sum() / known.isfinite().any(1).sum()
         return advantages[place[:, 0], place[:, 1]][mine], {"decided": decided}

@@ -73,10 +73,8 @@ class SIREN:
         rows, _ = self.selected(batch)
         own = [rows.sum(), batch.valid.sum(), batch.valid.any(1).sum()]
         total, tokens, count = batch.reducer.sum(torch.stack([x.to(rows.dtype) for x in own])).unbind()
-        return {
-            "slope": 2 * self.coef * (total / count - self.anchor),
-            "density": count / tokens,
-        }  # NaN without a token
+        slope = 2 * self.coef * (total / count - self.anchor)  # NaN without a token, as density is
+        return {"slope": slope, "density": count / tokens}
 
     def __call__(self, batch: TokenBatch) -> Output:
         rows, kept = self.selected(batch)

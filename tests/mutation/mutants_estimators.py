@@ -13,6 +13,7 @@ RL_HANDMADE = (
     "tests/unit/test_rl_estimators.py",
     "tests/theory/test_theory_estimators.py",
     "tests/unit/test_rl_gdpo.py",
+    "tests/unit/test_rl_measured.py",
 )
 
 
@@ -124,6 +125,9 @@ ESTIMATORS = (
     estimator("passk_best", "always divides", 'if self.scale == "group":', "if True:"),
     estimator("passk_best", "gives the lonely infinity", "torch.where(second.isfinite(), best - second, 0.0)", "best - second"),
     estimator("passk_best", "is undone by the unscored", "rewards.nan_to_num(nan=-torch.inf)", "rewards.nan_to_num(nan=torch.inf)"),
+    estimator("otb", "counts tokens without a reward", "masked_scatter(valid, alone.to(rewards.dtype)), valid)", "masked_scatter(valid, alone.to(rewards.dtype)), batch.mask)"),
+    estimator("passk_best", "counts prompts without a reward", "(gap > 0).sum() / known.isfinite().any(1).sum()", "(gap > 0).double().mean()"),
+    estimator("gdpo", "takes nothing for 0", "/ there.sum()\n", "/ there.sum().clamp(min=1)\n"),
     estimator("gdpo", "takes all ranks", "advantages[mine]", "advantages"),
     estimator("gdpo", "forgets its weights", "each * torch.tensor(weights,", "each * torch.ones(len(weights),"),
     estimator("gdpo", "centres no group", "(grouped - mean)", "grouped"),

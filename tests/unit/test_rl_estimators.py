@@ -50,6 +50,9 @@ def test_the_baseline_of_a_token_is_weighted_by_what_each_completion_has_summed_
     want[2, 2] = 2 - second  # its second token: the hole before it takes no place and adds no weight
     same(found, want, 1e-6)
     assert metrics["tail"] == pytest.approx(1 / 11)
+    unscored = batch.rewards.index_fill(0, torch.tensor([3, 4, 5]), torch.nan)  # all of the second prompt
+    counted = int(batch.valid[:3].sum())
+    assert ADVANTAGES.build("otb", {})(batch.set(rewards=unscored))[1]["tail"] == pytest.approx(1 / counted)
 
 
 def test_the_whole_generation_is_white_and_a_token_further_from_the_end_is_discounted():

@@ -91,6 +91,31 @@ def test_rows_that_are_masked_whole_change_no_metric(setting):
             assert found[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
 
 
+APPLIED = {"dcpo/alpha", "entropic/alpha"}
+"""Numbers that were applied, and measure nothing."""
+CUT = "gae/truncated"
+"""A share of completions, scored or not, masked or not."""
+
+
+@pytest.mark.parametrize("setting", ADVANTAGE, ids=label)
+def test_a_generation_without_a_token_or_a_score_has_nothing_to_tell(setting):
+    batch = batch_of(5)
+    batch = batch.set(mask=torch.zeros_like(batch.mask), rewards=torch.full_like(batch.rewards, torch.nan))
+    found = merged(objective(setting).rollout(batch).metrics, LOCAL)
+    assert all(math.isnan(value) for key, value in found.items() if key not in {*APPLIED, CUT}), found
+
+
+@pytest.mark.parametrize("setting", ADVANTAGE, ids=label)
+def test_a_prompt_that_nothing_could_score_changes_no_metric(setting):
+    o, batch, kept = objective(setting), batch_of(5, rows=ROWS), torch.arange(ROWS - 2)
+    last = torch.arange(ROWS - 2, ROWS)  # a group of two
+    batch = batch.set(mask=batch.mask.index_fill(0, last, 0.0), rewards=batch.rewards.index_fill(0, last, torch.nan))
+    found, without = (merged(o.rollout(b).metrics, LOCAL) for b in (batch, rows_of(batch, kept)))
+    assert {k: v for k, v in found.items() if k != CUT} == {
+        k: pytest.approx(v, rel=1e-9, abs=1e-12, nan_ok=True) for k, v in without.items() if k != CUT
+    }
+
+
 def test_a_mean_of_parts_is_that_of_their_tokens_and_an_empty_part_has_no_say():
     one, two = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([5.0])
     none = Mean.over(torch.ones(2), torch.zeros(2))
