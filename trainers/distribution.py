@@ -14,20 +14,20 @@ log = logging.getLogger(__name__)
 
 
 class DistributionMixin(RewardModelMixin):
-    """Part of EntropyMixin. Takes ``dropout``, that key of a recipe's ``model`` block."""
+    """Behind EntropyMixin, which gives every argument by name. Takes ``dropout``, that key of a recipe's ``model`` block."""
 
     accelerator: Any
     args: Any
     model: Any
     ref_model: Any
 
-    def __init__(self, *args: Any, dropout: Literal["off", "keep"] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, dropout: Literal["off", "keep"] | None = None, **kwargs: Any) -> None:
         self.dropout = dropout or Model.model_fields["dropout"].default
         if self.dropout not in ("off", "keep"):
             raise ValueError(f"dropout: {dropout!r} is neither 'off' nor 'keep'")
-        if self.dropout == "keep" and getattr(kwargs.get("args"), "disable_dropout", False):
+        if self.dropout == "keep" and kwargs["args"].disable_dropout:
             raise ValueError("dropout: 'keep' and disable_dropout: true contradict each other; leave one of them out")
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         for model in self._models():
             count_from_first_token(model)
         found = self.turn_dropout_off()

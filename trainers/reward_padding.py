@@ -55,7 +55,7 @@ def _inside(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class RewardModelMixin:
-    """Part of EntropyMixin: reward models that are given to the trainer itself, as GRPOTrainer takes them.
+    """Behind EntropyMixin, which gives every argument by name: reward models that the trainer itself is given.
 
     TRL gives them their tokenizer's padding token in place of their own.
     """
@@ -63,12 +63,12 @@ class RewardModelMixin:
     accelerator: Any
     reward_funcs: list[Any]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        given = kwargs.get("reward_funcs", args[1] if len(args) > 1 else None)
+    def __init__(self, **kwargs: Any) -> None:
+        given = kwargs.get("reward_funcs")
         given = given if isinstance(given, list) else [given]
-        revision = (getattr(kwargs.get("args"), "model_init_kwargs", None) or {}).get("revision")
+        revision = (kwargs["args"].model_init_kwargs or {}).get("revision")
         pads = [configured_pad(model, revision) for model in given]
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         for model, pad in zip(self.reward_funcs, pads, strict=False):  # environments bring further rewards
             if isinstance(found := unwrapped(self.accelerator, model), PreTrainedModel):
                 score_as_alone(found.train(False), pad)

@@ -15,13 +15,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from support.at_step import at_step
 
 from entropostat.__main__ import main
 from entropostat.recipe import packages as recipe_packages
 from entropostat.recipe.errors import FAULT_NOTE
 from entropostat.rl.advantages.grpo import GRPO
-from entropostat.trainers import packages, run
+from entropostat.trainers import packages
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
@@ -50,24 +50,6 @@ def train(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tu
         return code, said.strip().splitlines()[-1]
 
     return call
-
-
-def at_step(step: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
-    """Call ``act`` when step ``step`` begins, in the next run."""
-
-    class Act(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step + 1 == step:
-                act()
-
-    prepare = run.prepare
-
-    def prepared(*args: Any) -> Any:
-        trainer, evaluation = prepare(*args)
-        trainer.add_callback(Act())
-        return trainer, evaluation
-
-    patch.setattr(run, "prepare", prepared)
 
 
 @pytest.fixture

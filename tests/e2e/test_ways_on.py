@@ -9,12 +9,11 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import TrainerCallback
+from support.at_step import at_step
 
 from entropostat import manifest
 from entropostat.__main__ import main
@@ -45,22 +44,6 @@ def sealed(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / manifest.STATE).write_text("{}")
     manifest.seal(folder, world_size=1, engine="torch")
-
-
-def at_step(step: int, act: Callable[[], Any], patch: pytest.MonkeyPatch) -> None:
-    class Act(TrainerCallback):
-        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step + 1 == step:
-                act()
-
-    prepare = run.prepare
-
-    def prepared(*args: Any) -> Any:
-        trainer, evaluation = prepare(*args)
-        trainer.add_callback(Act())
-        return trainer, evaluation
-
-    patch.setattr(run, "prepare", prepared)
 
 
 def by_signal(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,21 +41,9 @@ def multiply(a: int, b: int) -> int:
     return a * b
 
 
+@functools.wraps(multiply)
 async def async_multiply(a: int, b: int) -> int:
-    """
-    Multiplies two integers.
-
-    Args:
-        a: The first integer.
-        b: The second integer.
-
-    Returns:
-        The product.
-    """
-    return a * b
-
-
-async_multiply.__name__ = "multiply"
+    return multiply(a, b)
 
 
 class Counter:
