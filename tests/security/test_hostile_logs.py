@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from support.synthetic_runs import write_run
 
 from entropostat.__main__ import main
 from entropostat.cli.status import row, table
+from entropostat.readers.damage import Damage
+from entropostat.readers.lines import json_lines
+from entropostat.readers.values import plain
 from entropostat.slurm.queue import State
 from entropostat.strict_json import dumps
 
@@ -157,12 +161,34 @@ def test_twenty_thousand_metrics_take_eight_seconds_at_most(tmp_path: Path) -> N
 
 
 def test_a_picture_of_hostile_names_is_drawn(tmp_path: Path) -> None:
-    values = {f"evaluate/${name}$/pass@{name}": 0.5 for name in ("\\frac", "_", "²", "x" * 200, "7")}
+    names = ("\\frac", "_", "²", "x" * 200, "7")
+    values = {f"evaluate/${name}$/pass@{k}": 0.5 for name in names for k in (name, 1)}
     folder = log(tmp_path, *(json.dumps({"step": s, "entropy": 3e38, "kl": 1e-300, **values}) for s in (0, 4294967295)))
     assert main(["compare", str(folder), "--png", str(tmp_path / "x.png")]) == 0
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
     code, _, err = called("compare", str(folder), "--png", str(tmp_path / "x.nonsense"))
     assert code == 2 and "x.nonsense" in err.splitlines()[-1] and len(err.splitlines()) == 2
+
+
+def test_a_log_that_grows_while_it_is_read_comes_to_an_end(tmp_path: Path) -> None:
+    folder, seen = log(tmp_path, *('{"step": 1}' for _ in range(3))), []
+    with (folder / "metrics.jsonl").open("a") as writer:
+        for place, _ in islice(json_lines(folder / "metrics.jsonl", Damage(folder)), 20):
+            seen.append(place)
+            writer.write('{"step": 2}\n')
+            writer.flush()
+    assert seen == [1, 2, 3]
+
+
+def test_what_unfolds_to_more_than_a_file_could_hold_is_refused() -> None:
+    row = [0] * 300
+    assert len(plain([row] * 100)) == 100
+    with pytest.raises(ValueError, match="more than 50000 values"):
+        plain([row] * 300)
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="nested too deep"):
+        plain(endless)
 
 
 def test_a_report_takes_the_place_of_a_link_and_does_not_follow_it(tmp_path: Path) -> None:
