@@ -49,7 +49,7 @@ def judge(verifier: Verifier, completion: str, example: Example, *, interrupts: 
         answer = verifier.answer_key(completion, example)
         strategy = verifier.strategy(completion, example)
         return Outcome(None if score is None else float(score), _text(answer), _text(strategy))
-    except BaseException as error:
+    except BaseException as error:  # user code may raise anything, may call exit, and may cancel
         if interrupts and isinstance(error, KeyboardInterrupt):
             raise
         return Outcome(problem="error", message=f"{type(error).__name__}: {said(error)}")

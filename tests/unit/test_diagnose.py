@@ -411,3 +411,11 @@ def test_a_run_that_has_come_to_solve_everything_is_not_called_constant():
 
 def test_a_verifier_that_is_always_right_beside_one_that_is_not_is_healthy():
     assert rules(rewarded(100, **{"rewards/format/mean": 1.0, "rewards/format/std": 0.0})) == {}
+
+
+def test_rows_that_come_out_of_order_are_read_by_step_and_those_of_one_step_as_they_came():
+    log = Log()
+    for step, value in ((1, 0.1), (5, 0.5), (3, 0.3), (5, 0.6), (2, 0.2)):
+        log.add({"step": step, "entropy": value})
+    found = log.series("entropy")
+    assert found.steps.tolist() == [1, 2, 3, 5, 5] and found.values.tolist() == [0.1, 0.2, 0.3, 0.5, 0.6]
