@@ -74,7 +74,7 @@ def times(size: Size, pairs: int, note: Any) -> dict[str, Any]:
     trainers = {name: build(name == "ours", size, steps, Tracking()) for name in ("stock", "stock again", "ours")}
     watches = {"stock": Stopwatch(trainers["stock"], "log")}
     trainers["ours"].add_callback(MetricsFile(Path(tempfile.mkdtemp(prefix="overhead-log-"))))
-    watches["ours"] = Stopwatch(trainers["ours"], "log", "close_window", "_note_loss")
+    watches["ours"] = Stopwatch(trainers["ours"], "log", "close_window", "monitors.note_loss")
     for name, trainer in trainers.items():
         replay(trainer, slices, ours=name == "ours")
     loops = {name: Turns(trainer, watches.get(name)) for name, trainer in trainers.items()}

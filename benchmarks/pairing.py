@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import torch
@@ -119,13 +120,15 @@ def ratio(times: list[float], base: list[float], resamples: int = 2000, seed: in
 
 
 class Stopwatch:
-    """Seconds spent in one method of a trainer, per optimizer step."""
+    """Seconds spent in methods of a trainer and of its parts, per optimizer step."""
 
     def __init__(self, trainer: GRPOTrainer, *methods: str) -> None:
         self._now = 0.0
         self.seconds: list[float] = []
         for method in methods:
-            setattr(trainer, method, self._timed(getattr(trainer, method)))
+            *owners, name = method.split(".")
+            owner = reduce(getattr, owners, trainer)
+            setattr(owner, name, self._timed(getattr(owner, name)))
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:

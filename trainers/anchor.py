@@ -17,13 +17,12 @@ import torch
 from accelerate.utils import is_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
 from entropostat.rl.control import Control
 from entropostat.rl.penalties.kl_ref import KLRef
+from entropostat.rl.reduce import Reducer
 from entropostat.trainers.adapter import REFERENCE
-from entropostat.trainers.callbacks import saved_state
+from entropostat.trainers.memory import Remembering
 from entropostat.trainers.shards import cut, refresh, share, whole
 
 log = logging.getLogger(__name__)
@@ -43,16 +42,16 @@ def rule(control: Control) -> KLRef | None:
     return term if term is not None and term.reference != "initial" else None
 
 
-def attach_anchor(trainer: Any) -> AnchorCallback:
+def attach_anchor(trainer: Any, control: Control, reducer: Reducer) -> AnchorCallback:
     """Raises ValueError where the reference cannot move, or would be moved twice."""
-    term = rule(trainer.thermostat)
+    term = rule(control)
     if term is not None:
         name = f"objective.penalties.kl_ref.reference: {term.reference}"
         if trainer.args.sync_ref_model:
             raise ValueError(f"{name} and sync_ref_model: true both move the reference; set sync_ref_model to false")
         if trainer.is_fsdp_enabled:
             raise ValueError(f"{name} cannot move a reference that FSDP holds; use ddp or a zero stage, or `initial`")
-    anchor = AnchorCallback(trainer, term)
+    anchor = AnchorCallback(trainer, term, reducer)
     trainer.add_callback(anchor)
     return anchor
 
@@ -65,11 +64,11 @@ def score(logs: Mapping[str, Any]) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
-class AnchorCallback(TrainerCallback, ExportableState):
+class AnchorCallback(Remembering):
     """Moves the reference, and keeps it and its counters in the checkpoint. Without a ``term`` it only says so there."""
 
-    def __init__(self, trainer: Any, term: KLRef | None) -> None:
-        self.trainer, self.term = trainer, term
+    def __init__(self, trainer: Any, term: KLRef | None, reducer: Reducer) -> None:
+        self.trainer, self.term, self.reducer = trainer, term, reducer
         self.initial_share, self.resets, self.age, self.stale = 1.0, 0, 0, 0
         self.best: float | None = None
         self._averages: dict[str, Tensor] = {}
@@ -89,7 +88,7 @@ class AnchorCallback(TrainerCallback, ExportableState):
         # A new adapter is drawn at random: without the fork, rollouts would be others than with `initial`.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             model.add_adapter(REFERENCE, model.peft_config[model.active_adapter])
-        self.trainer.turn_dropout_off()  # which the new adapter has anew
+        self.trainer.distribution.turn_dropout_off(self.trainer)  # which the new adapter has anew
         for _, policy, reference in self.pairs():
             reference.data.copy_(policy.data)
 
@@ -167,10 +166,13 @@ class AnchorCallback(TrainerCallback, ExportableState):
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
-    def state(self) -> dict[str, Any]:
-        kind = self.term.reference if self.term else "initial"
-        kept = ("initial_share", "resets", "age", "stale", "best")
-        return {"args": {}, "attributes": {"reference": kind, **{name: getattr(self, name) for name in kept}}}
+    @property
+    def kind(self) -> str:
+        return self.term.reference if self.term else "initial"
+
+    def kept(self) -> dict[str, Any]:
+        names = ("initial_share", "resets", "age", "stale", "best")
+        return {"reference": self.kind, **{name: getattr(self, name) for name in names}}
 
     def save(self, folder: Path) -> None:
         """Into the checkpoint ``folder``: gathered on all ranks, written by the main one."""
@@ -178,21 +180,18 @@ class AnchorCallback(TrainerCallback, ExportableState):
             return
         main, tensors = self.trainer.accelerator.is_main_process, {}
         for name, _, reference in self.pairs():
-            tensor = whole(reference, self._averages.get(name, share(reference)), self.trainer._reducer)
+            tensor = whole(reference, self._averages.get(name, share(reference)), self.reducer)
             if main:
                 tensors[name] = tensor.detach().cpu().contiguous().clone()
         if main:
             save_file(tensors, folder / FILE)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 0:
-            return
-        self.restore(saved_state(self, state), Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE)
-
     @torch.no_grad()
-    def restore(self, saved: Mapping[str, Any], file: Path) -> None:
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
         """Continue from a checkpoint. One of another kind of reference says nothing of this run's."""
-        before, now = saved.get("reference", "initial"), self.state()["attributes"]["reference"]
+        if checkpoint is None:
+            return
+        before, now = kept.get("reference", "initial"), self.kind
         if before != now:
             log.warning(
                 f"this checkpoint was saved with kl_ref.reference: {before}, and this run has {now}: its reference "
@@ -201,7 +200,7 @@ class AnchorCallback(TrainerCallback, ExportableState):
             return
         if self.term is None:
             return
-        tensors = load_file(file)
+        tensors = load_file(checkpoint / FILE)
         for name, _, reference in self.pairs():
             part = cut(reference, tensors[name], self.trainer.accelerator.process_index)
             target = share(reference)
@@ -210,6 +209,6 @@ class AnchorCallback(TrainerCallback, ExportableState):
             if mean is not target:
                 target.copy_(mean)
             refresh(reference)
-        for key, value in saved.items():
+        for key, value in kept.items():
             if key != "reference":
                 setattr(self, key, value)

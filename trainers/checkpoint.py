@@ -45,7 +45,7 @@ def save_rank(trainer: Any, folder: Path) -> None:
         "metrics": {mode: dict(values) for mode, values in trainer._metrics.items()},
     }
     if trainer.accelerator.is_main_process:
-        plain |= {"completions": completions(trainer._logs), "shown": trainer.shown_tokens()}
+        plain |= {"completions": completions(trainer._logs), "shown": trainer.monitors.shown_tokens()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, tensors_file)
     plain_file.write_text(json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x)))
@@ -75,7 +75,7 @@ def restore_rank(trainer: Any, folder: Path) -> bool:
     for mode, values in saved["metrics"].items():
         for key, found in values.items():
             trainer._metrics[mode][key] = list(found)
-    trainer.show_again(saved.get("shown", []))
+    trainer.monitors.show_again(saved.get("shown", []))
     for name, kept in saved.get("completions", {}).items():
         for key, found in kept.items() if name in NAMED else ():
             trainer._logs[name][key].extend(found)

@@ -13,8 +13,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from entropostat.recipe.errors import nearest, show
 from entropostat.recipe.owned import IDLE, OF_TRLS_LOSS, OWNED, REFUSED
-from entropostat.recipe.signals import REFERENCE, SIGNALS
 from entropostat.rl.control import Control
+from entropostat.rl.signals import REFERENCE, SIGNALS
 from entropostat.trainers.decoding import check_generation_kwargs
 from entropostat.trainers.packages import check_packages
 

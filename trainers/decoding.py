@@ -16,7 +16,6 @@ from transformers import GenerationConfig
 from entropostat.recipe.errors import show
 from entropostat.recipe.generation_keys import TRANSFORMERS
 from entropostat.recipe.generation_rules import BIAS, ENDS, Backend, backend, biasing, evaluated, given, unworkable
-from entropostat.trainers.rollouts import check_rollouts
 from entropostat.trainers.stops import stop_tokens, together
 from entropostat.trainers.vocabulary import innermost
 
@@ -42,58 +41,49 @@ def check_generation_kwargs(args: Any) -> None:
             raise ValueError(f"generation_kwargs.{name}: {said}")
 
 
-class DecodingMixin:
-    """Before GRPOTrainer in the bases. Takes ``stop``, that key of a recipe's sampler block.
+def settle_decoding(trainer: Any, stop: Sequence[int | str]) -> dict[str, Any]:
+    """Once TRL has read its arguments. ``stop``: that key of a recipe's sampler block; ``eos_token_id`` in
+    ``generation_kwargs``, for vLLM ``stop_token_ids``, says the same: each of them is one more end.
 
-    ``eos_token_id`` in ``generation_kwargs``, for vLLM ``stop_token_ids``, says the same: each of them is one more end.
+    Returns fields of a GenerationConfig that evaluation applies, because training does.
     """
+    by, values = backend(vars(trainer.args)), given(trainer.args.generation_kwargs)
+    _end_at(trainer, stop, values)
+    own = innermost(trainer.model).generation_config
+    if by == "transformers":
+        _settle_inherited(trainer, own)
+    inherited = own if by == "transformers" else None
+    in_force = values if by == "vllm" else _in_force(trainer.generation_config, inherited)
+    bias = {name: in_force[name] for name in biasing(in_force, by)}
+    if trainer.accelerator.is_main_process:
+        _warn(bias, values, own, by)
+    return _evaluable(bias, trainer.model.config.get_text_config().vocab_size) if by == "vllm" else bias
 
-    args: Any
-    model: Any
-    accelerator: Any
-    use_vllm: bool
-    vllm_generation: Any
-    generation_config: GenerationConfig
-    generation_kwargs: dict[str, Any]
-    _tokenizer: Any
 
-    def __init__(self, *args: Any, stop: Sequence[int | str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        check_rollouts(self)
-        by, values = backend(vars(self.args)), given(self.args.generation_kwargs)
-        self._end_at(stop, values)
-        own = innermost(self.model).generation_config
-        if by == "transformers":
-            self._settle_inherited(own)
-        in_force = values if by == "vllm" else _in_force(self.generation_config, own if by == "transformers" else None)
-        bias = {name: in_force[name] for name in biasing(in_force, by)}
-        self.decoding = _evaluable(bias, self.model.config.get_text_config().vocab_size) if by == "vllm" else bias
-        """Fields of a GenerationConfig that evaluation applies, because training does."""
-        if self.accelerator.is_main_process:
-            _warn(bias, values, own, by)
+def _end_at(trainer: Any, stop: Sequence[int | str], values: Mapping[str, Any]) -> None:
+    """One list of ends for generation, masks, truncation and the penalty for not ending."""
+    tokenizer = trainer._tokenizer
+    own = [i for i in trainer.eos_token_ids if i is not None]
+    asked = [stop_tokens(values.get(name), tokenizer, f"generation_kwargs.{name}") for name in ENDS]
+    trainer.eos_token_ids = together(own, *asked, stop_tokens(stop, tokenizer))
+    if trainer.use_vllm:  # which knows what the files of the model say, and nothing else
+        passed = {name: value for name, value in values.items() if name not in (*ENDS, "temperature")}
+        trainer.vllm_generation.generation_kwargs = {**passed, "stop_token_ids": trainer.eos_token_ids}
+    else:
+        trainer.generation_config.eos_token_id = trainer.generation_kwargs["eos_token_id"] = trainer.eos_token_ids
 
-    def _end_at(self, stop: Sequence[int | str], values: Mapping[str, Any]) -> None:
-        """One list of ends for generation, masks, truncation and the penalty for not ending."""
-        own = [i for i in self.eos_token_ids if i is not None]
-        asked = [stop_tokens(values.get(name), self._tokenizer, f"generation_kwargs.{name}") for name in ENDS]
-        self.eos_token_ids = together(own, *asked, stop_tokens(stop, self._tokenizer))
-        if self.use_vllm:  # which knows what the files of the model say, and nothing else
-            passed = {name: value for name, value in values.items() if name not in (*ENDS, "temperature")}
-            self.vllm_generation.generation_kwargs = {**passed, "stop_token_ids": self.eos_token_ids}
-        else:
-            self.generation_config.eos_token_id = self.generation_kwargs["eos_token_id"] = self.eos_token_ids
 
-    def _settle_inherited(self, own: GenerationConfig) -> None:
-        """min_p off; ValueError for a key of the model's that would end the run at its first generation."""
-        for name, key in TRANSFORMERS.items():
-            value = getattr(own, name, None)
-            if getattr(self.generation_config, name, None) is not None or not key.acts(value):
-                continue
-            if name == "min_p":
-                self.generation_config.min_p = self.generation_kwargs["min_p"] = 0.0
-            elif key.kind == "breaks" or name in ("stop_strings", "num_return_sequences"):
-                why = f"use {key.why} and take it out" if key.kind in ("stop", "elsewhere") else key.why
-                raise ValueError(f"the model's generation_config.{name} cannot stand (value {show(value)}): {why}")
+def _settle_inherited(trainer: Any, own: GenerationConfig) -> None:
+    """min_p off; ValueError for a key of the model's that would end the run at its first generation."""
+    for name, key in TRANSFORMERS.items():
+        value = getattr(own, name, None)
+        if getattr(trainer.generation_config, name, None) is not None or not key.acts(value):
+            continue
+        if name == "min_p":
+            trainer.generation_config.min_p = trainer.generation_kwargs["min_p"] = 0.0
+        elif key.kind == "breaks" or name in ("stop_strings", "num_return_sequences"):
+            why = f"use {key.why} and take it out" if key.kind in ("stop", "elsewhere") else key.why
+            raise ValueError(f"the model's generation_config.{name} cannot stand (value {show(value)}): {why}")
 
 
 def _in_force(ours: GenerationConfig, own: GenerationConfig | None) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
-from transformers.trainer_callback import ExportableState
+from transformers import Trainer
 
-from entropostat.trainers.callbacks import saved_state
+from entropostat.trainers.memory import Remembering
 
 
-class Evaluation(TrainerCallback, ExportableState):
+class Evaluation(Remembering):
     """Calls ``measure`` and logs its metrics to all trackers, past TRL's own averaging of training metrics.
 
     A checkpoint holds the last result, so that a run which is resumed at the step of an evaluation does not repeat it.
@@ -22,14 +22,17 @@ class Evaluation(TrainerCallback, ExportableState):
         self._last = -1
         self.latest: dict[str, float] = {}
 
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"last": self._last, "latest": self.latest}}
+    def kept(self) -> dict[str, Any]:
+        return {"last": self._last, "latest": self.latest}
+
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        if kept:
+            self._last, self.latest = kept["last"], dict(kept["latest"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
         if state.global_step == 0:
             self.run(state)
-        elif saved := saved_state(self, state):
-            self._last, self.latest = saved["last"], dict(saved["latest"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.every and state.global_step % self.every == 0:

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from entropostat.recipe.blocks import StepRadius
 from entropostat.rl.radius import Readout, change_spread, step_ratio, step_scale
-from entropostat.trainers.callbacks import saved_state
+from entropostat.rl.reduce import Reducer
+from entropostat.trainers.memory import Remembering
 from entropostat.trainers.normaliser import completion_mask
 from entropostat.trainers.scoring import score_tokens
 from entropostat.trainers.vocabulary import innermost, logit_head
@@ -36,7 +36,7 @@ SLACK = 1.1
 """A shortened step is short enough within a tenth of the target."""
 
 
-class StepGovernor(TrainerCallback, ExportableState):
+class StepGovernor(Remembering):
     """Keeps the optimizer's steps inside the safe radius.
 
     Inert while ``radius/r``, of the step that the optimizer wants, stays below the target, which at usual learning rates is
@@ -44,12 +44,12 @@ class StepGovernor(TrainerCallback, ExportableState):
     learning rate is too high. 0 means that a step led to weights that are not numbers, and was not made.
     """
 
-    def __init__(self, trainer: Any, settings: StepRadius) -> None:
+    def __init__(self, trainer: Any, settings: StepRadius, reducer: Reducer) -> None:
         if trainer.is_fsdp_enabled:
             raise ValueError(
                 "optimizer.step_radius: FSDP is not supported; use ddp or a zero strategy, or leave it out"
             )
-        self.trainer, self.settings = trainer, settings
+        self.trainer, self.settings, self.reducer = trainer, settings, reducer
         self.shortens = not trainer.is_deepspeed_enabled
         self.model: Any = innermost(trainer.model)
         self.head = logit_head(self.model.config, trainer.temperature)
@@ -66,14 +66,17 @@ class StepGovernor(TrainerCallback, ExportableState):
 
     # ------------------------------------------------------------------------------------------ before the step
 
-    def watch(self, inputs: dict[str, Any]) -> None:
-        """Before the loss of every micro-batch. The last of a window is the one that is measured."""
+    def watch(self, inputs: dict[str, Any], penalised: bool) -> None:
+        """Before the loss of every micro-batch. The last of a window is the one that is measured.
+
+        ``penalised``: the loss has parts beside the advantages, and every token enters it.
+        """
         trainer = self.trainer
         if not trainer.model.training or not trainer.accelerator.sync_gradients:
             return
         self._due = trainer.state.global_step % self.settings.every == 0
         if self._due:
-            self._inputs, self._chosen = inputs, self.counted(inputs)
+            self._inputs, self._chosen = inputs, self.counted(inputs, penalised)
             if not self.shortens:
                 self._remember()
         self._rates = [group["lr"] for group in trainer.optimizer.param_groups]
@@ -83,13 +86,13 @@ class StepGovernor(TrainerCallback, ExportableState):
         for group in trainer.optimizer.param_groups:
             group["lr"] *= self._foreseen
 
-    def counted(self, inputs: dict[str, Any]) -> Tensor:
+    def counted(self, inputs: dict[str, Any], penalised: bool) -> Tensor:
         """(B, T) bool: the tokens that enter the loss, or all completion tokens where there are none on any rank."""
         valid = completion_mask(inputs).bool()
         advantages = inputs["advantages"]
         moving = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
-        chosen = valid if self.trainer.objective.penalties else valid & (moving != 0)
-        return chosen if float(self.trainer._reducer.sum(chosen.sum().float())) else valid
+        chosen = valid if penalised else valid & (moving != 0)
+        return chosen if float(self.reducer.sum(chosen.sum().float())) else valid
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._due and self.shortens:
@@ -153,7 +156,7 @@ class StepGovernor(TrainerCallback, ExportableState):
         now = self.readout()
         with self._gathered():
             spread = change_spread(self._before, now, self.head)
-        return float(step_ratio(spread, self.settings.statistic, self.settings.quantile, self.trainer._reducer))
+        return float(step_ratio(spread, self.settings.statistic, self.settings.quantile, self.reducer))
 
     # ------------------------------------------------------------------------------------------ the model
 
@@ -182,9 +185,8 @@ class StepGovernor(TrainerCallback, ExportableState):
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"rate": self.rate}}
+    def kept(self) -> dict[str, Any]:
+        return {"rate": self.rate}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if saved := saved_state(self, state):
-            self.rate = saved["rate"]
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        self.rate = kept.get("rate", self.rate)

@@ -12,7 +12,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,12 +24,14 @@ from entropostat.rl.diagnostics import entropy, text
 from entropostat.rl.diagnostics.forces import fields, force, pulls, touched
 from entropostat.rl.diagnostics.learning import solving
 from entropostat.rl.diagnostics.trust import trust
+from entropostat.rl.objective import Objective, Part
 from entropostat.rl.reduce import Reducer
-from entropostat.trainers.monitor_report import Memory, of_generation, of_step
+from entropostat.rl.signal_sums import SOLVED
+from entropostat.rl.window import Closed, Window
+from entropostat.trainers.loss_pass import LossPass
+from entropostat.trainers.monitor_report import Memory, Parts, of_generation, of_step
 from entropostat.trainers.normaliser import aggregate
-from entropostat.trainers.rollouts import log_advantages
-from entropostat.trainers.signals import SOLVED
-from entropostat.trainers.window import Window
+from entropostat.trainers.trl_log import log_advantages, note
 
 OLD_ENTROPY, RIGHT = "entropostat/old_entropy", "entropostat/right"
 """(B, T) and (B,) in TRL's buffer."""
@@ -61,39 +63,40 @@ class Shown:
         ]
 
 
-class MonitorMixin:
-    """Part of EntropyMixin. Takes ``tracking``, that block of a recipe."""
+class Columns(NamedTuple):
+    """(B,) float64 each: what all ranks must know of each completion."""
 
-    thermostat: Any
-    objective: Any
-    accelerator: Any
-    model: Any
-    state: Any
-    generations: int
-    _reducer: Reducer
-    _window: Window
-    _metrics: dict[str, Any]
-    _unshaped: Tensor | None
+    group: Tensor
+    right: Tensor
+    fingerprint: Tensor
+    tokens: Tensor
+    """Sums over the tokens of the completion of 1, A, log pi and A log pi."""
+    advantage: Tensor
+    logp: Tensor
+    product: Tensor
 
-    def __init__(self, *args: Any, tracking: Tracking | None = None, **kwargs: Any) -> None:
-        self._tracking = tracking or Tracking()
+
+class Monitors:
+    """Look at a trainer's generations and steps. ``window`` carries their sums."""
+
+    def __init__(self, trainer: Any, settings: Tracking, window: Window, reducer: Reducer) -> None:
+        self.trainer, self.settings, self.window, self.reducer = trainer, settings, window, reducer
+        self.memory = Memory(math.log(trainer.model.config.get_text_config().vocab_size))
         self._spent = 0.0
         self._closed: float | None = None
         self._shown: Shown | None = None
         self._kept: list[Any] = []
         self._unscored: list[TokenBatch] = []
         """Micro-batches of an exactly on-policy window, whose covariance waits for the means over all of them."""
-        self._parts: tuple[list[str], list[str]] = ([], [])
-        super().__init__(*args, **kwargs)
-        self.monitored = Memory(math.log(self.model.config.get_text_config().vocab_size))
+        self._parts = Parts()
 
     @property
     def _monitoring(self) -> bool:
-        return self._tracking.monitor_every > 0 and self.model.training
+        return self.settings.monitor_every > 0 and self.trainer.model.training
 
     def _watching(self, generation: int) -> bool:
         """Whether the steps of this generation are monitored."""
-        return self._monitoring and generation % self._tracking.monitor_every == 0
+        return self._monitoring and generation % self.settings.monitor_every == 0
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
@@ -103,38 +106,40 @@ class MonitorMixin:
 
     # ------------------------------------------------------------------------------------------ once per generation
 
-    def _note_generation(self, output: dict[str, Any], batch: TokenBatch) -> None:
-        """Of ``batch``, whose advantages are those that train, and of its text in TRL's ``output``, to which keys are added."""
+    def note_generation(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
+        """Of ``batch``, whose advantages are those that train and whose rewards are unshaped, and of its text in TRL's
+        ``output``, to which keys are added."""
+        own = bool(objective.advantages)
         if not self._monitoring:
-            log_advantages(self, output["advantages"])
+            log_advantages(self.trainer, output["advantages"], own)
             return
         with self._timed(), torch.no_grad():
-            rewards = batch.rewards if self._unshaped is None else self._unshaped
+            rewards = batch.require("rewards")
             right = torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))
-            rows = self._rows(output["completion_ids"], batch, right)
-        found = log_advantages(self, output["advantages"], rows)
-        assert found is not None
+            columns = self._columns(output["completion_ids"], batch, right)
+        rows = log_advantages(self.trainer, output["advantages"], own, columns)
+        assert rows is not None
         with self._timed(), torch.no_grad():
-            self._note_groups(found.cpu(), batch)
-            self._window.pool("text", text.repetition(output["completion_ids"], batch.valid))
+            self._note_groups(Columns(*rows.cpu().unbind(1)), batch)
+            self.window.pool("text", text.repetition(output["completion_ids"], batch.valid))
             if "sampling_per_token_logps" in output and batch.old_logps is not None:
                 gap = (batch.old_logps - output["sampling_per_token_logps"]).abs()
                 known = batch.valid & gap.isfinite()
-                self._window.pool("sampler", torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()]))
-            if self._tracking.completions and self.accelerator.is_main_process:
-                self._shown = Shown(output, batch, self._tracking.completions)
+                self.window.pool("sampler", torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()]))
+            if self.settings.completions and self.trainer.accelerator.is_main_process:
+                self._shown = Shown(output, batch, self.settings.completions)
             if batch.old_entropy is not None:
                 self._note_entropy(batch.old_entropy, batch.valid, right)
-            sampler = self.objective.sampler
+            sampler = objective.sampler
             if sampler is None or not sampler.term.replaces:  # rows that others will replace are not theirs
                 output[RIGHT] = right
                 if batch.old_entropy is not None:
                     output[OLD_ENTROPY] = batch.old_entropy
 
-    def _rows(self, ids: Tensor, batch: TokenBatch, right: Tensor) -> Tensor:
-        """(B, 7) float64: what all ranks must know of each completion."""
+    def _columns(self, ids: Tensor, batch: TokenBatch, right: Tensor) -> Tensor:
+        """(B, 7) float64, in the order of ``Columns``."""
         groups = batch.require("uids") if batch.groups is None else batch.groups
-        columns = [groups, right, text.fingerprints(ids, batch.valid), *self._products(batch)]
+        columns = Columns(groups, right, text.fingerprints(ids, batch.valid), *self._products(batch))
         return torch.stack([x.double() for x in columns], dim=1)
 
     def _products(self, batch: TokenBatch) -> Tensor:
@@ -143,22 +148,22 @@ class MonitorMixin:
         values = torch.stack([torch.ones_like(logp), a.to(logp.dtype), logp, a * logp])
         return torch.where(batch.valid, values, 0.0).sum(2)
 
-    def _note_groups(self, rows: Tensor, batch: TokenBatch) -> None:
-        """(N, 7) of all ranks."""
-        groups, right, prints = rows[:, 0], rows[:, 1], rows[:, 2]
-        found = {f"learning/{key}": value for key, value in solving(right, groups).items()}
-        found["text/distinct"] = text.distinct(prints, groups)
-        count, a, logp, both = rows[:, 3:].sum(0).tolist()
+    def _note_groups(self, every: Columns, batch: TokenBatch) -> None:
+        """``every`` (N,) has the completions of all ranks, ``batch`` those of this one."""
+        told = {f"learning/{key}": value for key, value in solving(every.right, every.group).items()}
+        told["text/distinct"] = text.distinct(every.fingerprint, every.group)
+        sums = torch.stack([every.tokens, every.advantage, every.logp, every.product]).sum(1)
+        count, a, logp, both = sums.tolist()
         if batch.old_logps is not None and count:
-            found["forces/covariance/mean"] = both / count - a / count * logp / count
+            told["forces/covariance/mean"] = both / count - a / count * logp / count
             centred = (batch.token_advantages - a / count) * (batch.old_logps.clamp(min=-1e4) - logp / count)
-            self._window.peak("covariance", torch.where(batch.valid, centred, -torch.inf).amax().double().reshape(1))
-        self._log(found)
+            self.window.peak("covariance", torch.where(batch.valid, centred, -torch.inf).amax().double().reshape(1))
+        self._log(told)
 
     def _note_entropy(self, values: Tensor, valid: Tensor, right: Tensor) -> None:
-        self._window.pool("histogram", entropy.counts(values, valid, self.monitored.ceiling))
-        self._window.pool("position", entropy.by_position(values, valid))
-        self._window.pool("outcome", entropy.by_outcome(values, valid, right))
+        self.window.pool("histogram", entropy.counts(values, valid, self.memory.ceiling))
+        self.window.pool("position", entropy.by_position(values, valid))
+        self.window.pool("outcome", entropy.by_outcome(values, valid, right))
 
     def shown_tokens(self) -> list[tuple[list[int], list[float | None]]]:
         """Of the first completions of this rank's newest generation: token ids, and entropies in nats."""
@@ -170,16 +175,16 @@ class MonitorMixin:
 
     # ------------------------------------------------------------------------------------------ in each optimizer step
 
-    def _note_loss(self, loss: Tensor, inputs: dict[str, Any], armed: dict[str, Any]) -> None:
-        """Of one micro-batch, before our terms are added to TRL's ``loss``. ``armed`` has our parts and the weights."""
+    def note_loss(self, loss: Tensor, inputs: dict[str, Any], passed: LossPass, objective: Objective) -> None:
+        """Of one micro-batch, before our terms are added to TRL's ``loss``. ``passed`` has our parts and the weights."""
         if not self._monitoring:
             return
         with self._timed():
-            watching = self._watching(self.generations - 1)
+            watching = self._watching(passed.batch.generation - 1)
             first = RIGHT in inputs and OLD_ENTROPY not in inputs  # nobody has scored this generation before
             if not (watching or first):
                 return
-            batch: TokenBatch = armed["batch"].set(stats={})
+            batch = passed.batch.set(stats={})
             plain = batch.detached()
             if first:
                 self._note_entropy(plain.require("entropy"), batch.valid, inputs[RIGHT])
@@ -190,71 +195,71 @@ class MonitorMixin:
             if not watching:
                 return
             if batch.old_logps is not None:
-                term = self.objective.loss.term
+                term = objective.loss.term
                 bounded = None if term.holds == "nothing" else term.bounded(plain)
                 level = getattr(term, "importance_sampling_level", term.info.name)
                 sums, ends = trust(plain, bounded, level in ("sequence", "gspo"))
-                self._window.pool("trust", sums)
-                self._window.peak("ratio", ends)
+                self.window.pool("trust", sums)
+                self.window.peak("ratio", ends)
             if OLD_ENTROPY in inputs:
                 change = torch.where(batch.valid, plain.require("entropy") - inputs[OLD_ENTROPY], 0.0)
-                self._window.pool("realised", change.sum().double())
-            self._note_forces(loss, inputs, armed, batch)
+                self.window.pool("realised", change.sum().double())
+            self._note_forces(loss, inputs, passed, objective.loss)
 
-    def _note_forces(self, loss: Tensor, inputs: dict[str, Any], armed: dict[str, Any], batch: TokenBatch) -> None:
-        at, name = fields(batch), self.objective.loss.name
-        found = {name: pulls(loss, at)} if self.objective.loss.term.delegated else {}
-        moved = {key: weight != 1 for key, weight in armed["each"].items()}
+    def _note_forces(self, loss: Tensor, inputs: dict[str, Any], passed: LossPass, policy: Part) -> None:
+        batch, name = passed.batch.set(stats={}), policy.name
+        at = fields(batch)
+        pull = {name: pulls(loss, at)} if policy.term.delegated else {}
+        moved = {key: weight != 1 for key, weight in passed.each.items()}
         share: Tensor | None = None
-        for key, part in armed["parts"].items():
+        for key, part in passed.parts.items():
             if part.dim() and share is None:
                 unit = torch.zeros_like(batch.logps).detach().requires_grad_()
-                (share,) = torch.autograd.grad(aggregate(self, unit, inputs, batch.require("tokens")), unit)
-            found[key] = pulls(part, at, share if part.dim() else None)
+                (share,) = torch.autograd.grad(aggregate(self.trainer, unit, inputs, batch.require("tokens")), unit)
+            pull[key] = pulls(part, at, share if part.dim() else None)
             if part.dim() and key != name:
-                own = [value for field, value in found[key].items() if field != "extra"]
+                own = [value for field, value in pull[key].items() if field != "extra"]
                 moved[key] = torch.stack(own).ne(0).any(0) if own else torch.zeros_like(batch.valid)
-        self._parts = list(found), list(moved)
-        self._window.pool("forces", torch.stack([force(pull, batch) for pull in found.values()]))
+        self._parts = Parts(tuple(pull), tuple(moved))
+        self.window.pool("forces", torch.stack([force(each, batch) for each in pull.values()]))
         if moved:
-            self._window.pool("touched", touched(list(moved.values()), batch))
+            self.window.pool("touched", touched(list(moved.values()), batch))
 
     # ------------------------------------------------------------------------------------------ when the window closes
 
-    def close_window(self, applied: bool) -> bool:
+    def before_close(self) -> None:
+        """What only the whole window shows, while it can still be pooled."""
         if self._unscored and self._monitoring:
             with self._timed():
                 self._note_covariance()
-        stop: bool = super().close_window(applied)  # type: ignore[misc]
-        if not self._tracking.monitor_every:
-            return stop
+
+    def after_close(self, closed: Closed, generation: int) -> None:
+        """Log what the window carried, and what it cost. ``generation``: the number of the newest."""
+        if not self.settings.monitor_every:
+            return
         with self._timed():
-            window, world = self._window, getattr(self.accelerator, "num_processes", 1)
-            found = of_generation(window, self.monitored, self.state.global_step)
-            found |= of_step(window, self.monitored, self._parts, world, self.generations - 1)
-            self._log(found)
+            world = self.trainer.accelerator.num_processes
+            self._log(of_generation(closed, self.memory, self.trainer.state.global_step))
+            self._log(of_step(closed, self.memory, self._parts, world, generation))
         now = time.perf_counter()
         times = {"health/monitor_ms": 1000 * self._spent}
         if self._closed is not None:
             times["health/step_seconds"] = now - self._closed
         self._log(times)
         self._spent, self._closed = 0.0, now
-        return stop
 
     def _note_covariance(self) -> None:
         """Of a window that is a whole generation, on-policy. Ranks must agree on the means first: one collective of its own."""
         batches, self._unscored = self._unscored, []
         flat = {name: [getattr(b, name)[b.valid] for b in batches] for name in ("logps", "token_advantages")}
         logps, advantages = (torch.cat(values).unsqueeze(0) for values in flat.values())
-        whole = TokenBatch(logps, torch.ones_like(logps), advantages, reducer=self._reducer)
+        whole = TokenBatch(logps, torch.ones_like(logps), advantages, reducer=self.reducer)
         products = token_covariance(whole)
         top = products.amax() if products.numel() else products.new_tensor(-torch.inf)
-        self._window.pool(
+        self.window.pool(
             "covariance", torch.stack([products.sum().double(), products.new_tensor(products.numel()).double()])
         )
-        self._window.peak("covariance", top.double().reshape(1))
+        self.window.peak("covariance", top.double().reshape(1))
 
-    def _log(self, found: dict[str, float]) -> None:
-        for key, value in found.items():
-            if math.isfinite(value):
-                self._metrics["train"][key].append(value)
+    def _log(self, values: dict[str, float]) -> None:
+        note(self.trainer, {key: value for key, value in values.items() if math.isfinite(value)}, mode="train")

@@ -18,12 +18,11 @@ from typing import Any
 
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
 from entropostat.recipe.blocks import Faults
 from entropostat.recipe.errors import RunFault
-from entropostat.trainers.callbacks import saved_state
+from entropostat.trainers.loss_pass import LossPass
+from entropostat.trainers.memory import Remembering
 from entropostat.trainers.suspects import GRADIENT, Finding, Seen, first, write_dump
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ DUMPS = 2
 """Steps of a run whose inputs are written, besides the one that stops it."""
 
 
-class NonFiniteGuard(TrainerCallback, ExportableState):
+class NonFiniteGuard(Remembering):
     """Counts the steps that were skipped because of a number that is none, and says which part was at fault.
 
     It stops the run when ``max_nonfinite`` of its steps were skipped, however far apart: raises RunFault on every rank, before
@@ -51,9 +50,9 @@ class NonFiniteGuard(TrainerCallback, ExportableState):
         """The micro-batches of the window."""
         self._bad = False
 
-    def watch(self, loss: Tensor, inputs: dict[str, Any], armed: dict[str, Any]) -> Tensor:
+    def watch(self, loss: Tensor, inputs: dict[str, Any], passed: LossPass) -> Tensor:
         """Keep what a micro-batch consists of until its step is made. The loss, times NaN if it is not finite."""
-        self._seen.append(Seen.of(inputs, armed))
+        self._seen.append(Seen.of(inputs, passed))
         one = loss.detach() * 0 + 1
         return loss * one
 
@@ -99,7 +98,7 @@ class NonFiniteGuard(TrainerCallback, ExportableState):
 
     def _dump(self, file: Path, step: int, found: Finding, seen: list[Seen]) -> None:
         facts = {"step": step, "rank": found.rank, "micro_batch": found.micro_batch, "term": found.term}
-        facts |= {"generation": self.trainer.generations, "seed": self.trainer.args.seed, "skipped": self.count}
+        facts |= {"generation": seen[0].generation, "seed": self.trainer.args.seed, "skipped": self.count}
         try:
             write_dump(file, facts, seen if found.term == GRADIENT else [seen[found.micro_batch]])
         except OSError as error:  # a record of a fault is not worth the run
@@ -115,24 +114,8 @@ class NonFiniteGuard(TrainerCallback, ExportableState):
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": {"count": self.count}}
+    def kept(self) -> dict[str, Any]:
+        return {"count": self.count}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.count = saved_state(self, state).get("count", 0)
-
-
-class GuardMixin:
-    """Part of EntropyMixin. Takes ``faults``, that block of a recipe."""
-
-    _grad_norm: float
-
-    def __init__(self, *args: Any, faults: Faults | None = None, **kwargs: Any) -> None:
-        self.guard = NonFiniteGuard(self, faults or Faults())
-        super().__init__(*args, **kwargs)
-        self.add_callback(self.guard)  # type: ignore[attr-defined]
-
-    def _get_grad_norm(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        norm = super()._get_grad_norm(model, *args, **kwargs)  # type: ignore[misc]
-        self.guard.judge(model, self._grad_norm)
-        return norm
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        self.count = kept.get("count", 0)

@@ -18,6 +18,7 @@ either name. Weights of three dimensions (experts in one tensor) stay with AdamW
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,9 +27,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from entropostat.recipe.blocks import Muon
-from entropostat.recipe.blocks import Optimizer as OptimizerBlock
 from entropostat.trainers.critic_heads import Critic
-from entropostat.trainers.governor import StepGovernor
 
 
 def hidden_matrices(model: Any) -> list[Tensor]:
@@ -98,69 +97,52 @@ def deepspeed_section(args: Any, muon: Muon) -> dict[str, Any]:
     return {"type": "Muon", "params": params | {"muon_lr": muon.learning_rate or args.learning_rate}}
 
 
-class OptimizerMixin:
-    """Part of EntropyMixin: the recipe's ``optimizer`` block."""
+def set_up_muon(trainer: Any, muon: Muon) -> None:
+    """Before the optimizer exists: DeepSpeed reads its own from its configuration. Raises ValueError for what cannot be had."""
+    if trainer.optimizer is not None:
+        raise ValueError("optimizer.muon and optimizers= both say which optimizer; give one of them")
+    if trainer.is_fsdp_enabled:
+        raise ValueError("optimizer.muon: FSDP splits the matrices that Muon needs whole; use ddp or a zero strategy")
+    if trainer.is_deepspeed_enabled:
+        config = trainer.accelerator.state.deepspeed_plugin.deepspeed_config
+        config["optimizer"] = deepspeed_section(trainer.args, muon)
+        # Muon needs whole gradients where they are reduced.
+        config.setdefault("zero_optimization", {})["reduce_scatter"] = False
+        check_names(trainer.model)
 
-    args: Any
-    model: Any
-    optimizer: Any
-    accelerator: Any
-    is_deepspeed_enabled: bool
-    is_fsdp_enabled: bool
-    _muon: Muon | None
-    _governor: StepGovernor | None
 
-    def _set_up_optimizer(self, block: OptimizerBlock) -> None:
-        """Before the optimizer exists: DeepSpeed reads its own from its configuration."""
-        self._muon = block.muon
-        self._governor = None if block.step_radius is None else StepGovernor(self, block.step_radius)
-        if self._governor is not None:
-            self.add_callback(self._governor)  # type: ignore[attr-defined]
-        if self._muon is None:
-            return
-        if self.optimizer is not None:
-            raise ValueError("optimizer.muon and optimizers= both say which optimizer; give one of them")
-        if self.is_fsdp_enabled:
-            raise ValueError(
-                "optimizer.muon: FSDP splits the matrices that Muon needs whole; use ddp or a zero strategy"
-            )
-        if self.is_deepspeed_enabled:
-            config = self.accelerator.state.deepspeed_plugin.deepspeed_config
-            config["optimizer"] = deepspeed_section(self.args, self._muon)
-            # Muon needs whole gradients where they are reduced.
-            config.setdefault("zero_optimization", {})["reduce_scatter"] = False
-            self._check_names()
+def create_muon(trainer: Any, muon: Muon, apart: Sequence[dict[str, Any]] = ()) -> None:
+    """In the place of the trainer's own optimizer, where it has none yet. ``apart``: groups of parameters for AdamW."""
+    theirs = {p for group in apart for p in group["params"]}
+    if isinstance(trainer.optimizer, DummyOptim):
+        mine = [p for p in trainer.model.parameters() if p not in theirs]
+        trainer.optimizer.params = [*decay_groups(trainer, mine), *apart]
+    elif trainer.optimizer is None:
+        matrices = hidden_matrices(trainer.model)
+        rest = set(trainer.model.parameters()) - set(matrices) - theirs
+        args = trainer.args
+        options = {"lr": muon.learning_rate or args.learning_rate, "weight_decay": args.weight_decay}
+        options |= {"momentum": muon.momentum, "adjust_lr_fn": muon.adjust}
+        adamw = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+        others = decay_groups(trainer, [p for p in trainer.model.parameters() if p in rest])
+        trainer.optimizer = MuonAdamW(matrices, [*others, *apart], options, adamw)
 
-    def create_optimizer(self, model: Any = None) -> Any:
-        if self._muon is not None and isinstance(self.optimizer, DummyOptim):
-            self.optimizer.params = self._decay_groups(list(self.model.parameters()))
-        elif self._muon is not None and self.optimizer is None:
-            matrices = hidden_matrices(self.model)
-            rest = set(self.model.parameters()) - set(matrices)
-            args, muon = self.args, self._muon
-            options = {"lr": muon.learning_rate or args.learning_rate, "weight_decay": args.weight_decay}
-            options |= {"momentum": muon.momentum, "adjust_lr_fn": muon.adjust}
-            adamw = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
-            others = self._decay_groups([p for p in self.model.parameters() if p in rest])
-            self.optimizer = MuonAdamW(matrices, others, options, adamw)
-        return super().create_optimizer(model)  # type: ignore[misc]
 
-    def _decay_groups(self, parameters: list[Tensor]) -> list[dict[str, Any]]:
-        """Those of ``parameters`` that train, with weight decay where the trainer's own optimizer has it."""
-        names = set(self.get_decay_parameter_names(self.model))  # type: ignore[attr-defined]
-        decayed = {p for name, p in self.model.named_parameters() if name in names}
-        trained = [p for p in parameters if p.requires_grad]
-        return [
-            {"params": [p for p in trained if p in decayed], "weight_decay": self.args.weight_decay},
-            {"params": [p for p in trained if p not in decayed], "weight_decay": 0.0},
-        ]
+def decay_groups(trainer: Any, parameters: list[Tensor]) -> list[dict[str, Any]]:
+    """Those of ``parameters`` that train, with weight decay where the trainer's own optimizer has it."""
+    names = set(trainer.get_decay_parameter_names(trainer.model))
+    decayed = {p for name, p in trainer.model.named_parameters() if name in names}
+    trained = [p for p in parameters if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p in decayed], "weight_decay": trainer.args.weight_decay},
+        {"params": [p for p in trained if p not in decayed], "weight_decay": 0.0},
+    ]
 
-    def _check_names(self) -> None:
-        """DeepSpeed tells embeddings and head by their names. Raises where that takes another weight than we mean."""
-        mine = set(hidden_matrices(self.model))
-        for name, p in self.model.named_parameters():
-            theirs = dimensions(p) >= 2 and not any(word in name.lower() for word in ("embed", "lm_head"))
-            if p.requires_grad and theirs != (p in mine):
-                raise ValueError(
-                    f"optimizer.muon: DeepSpeed would take {name} for {'a' if theirs else 'no'} hidden matrix"
-                )
+
+def check_names(model: Any) -> None:
+    """DeepSpeed tells embeddings and head by their names. Raises where that takes another weight than we mean."""
+    mine = set(hidden_matrices(model))
+    for name, p in model.named_parameters():
+        theirs = dimensions(p) >= 2 and not any(word in name.lower() for word in ("embed", "lm_head"))
+        if p.requires_grad and theirs != (p in mine):
+            raise ValueError(f"optimizer.muon: DeepSpeed would take {name} for {'a' if theirs else 'no'} hidden matrix")

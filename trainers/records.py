@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
 from entropostat.atomic import sync_path, write_whole
 from entropostat.own_files import open_own
-from entropostat.trainers.callbacks import saved_state
+from entropostat.trainers.memory import Remembering
+from entropostat.trainers.monitor_report import Memory
 
 PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepspeed", "datasets", "vllm", "peft")
 
@@ -42,7 +42,7 @@ def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
     write_whole(folder / "run.json", json.dumps(record, indent=2) + "\n")
 
 
-class RowsFile(TrainerCallback, ExportableState):
+class RowsFile(Remembering):
     """A file of one JSON object a line, which a checkpoint knows to the byte: a resumed run goes on from there.
 
     Rows after it belong to steps that will be run again. Subclasses ``append``; each has its own name in the checkpoint.
@@ -51,21 +51,27 @@ class RowsFile(TrainerCallback, ExportableState):
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.size: int | None = None
+        """Bytes of the file when the checkpoint was written from which the run goes on."""
 
     def append(self, *rows: Mapping[str, Any]) -> None:
         with os.fdopen(open_own(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "a") as stream:
             stream.write("".join(json.dumps(row) + "\n" for row in rows))
 
-    def state(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """On the disk up to here, or a power cut could leave less than the checkpoint says."""
         if self.file.exists():
             sync_path(self.file)
-        return {"args": {}, "attributes": {"size": self.file.stat().st_size if self.file.exists() else 0}}
+        return {"size": self.file.stat().st_size if self.file.exists() else 0}
+
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        self.size = kept.get("size")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
         if state.is_world_process_zero and os.path.lexists(self.file):
             with os.fdopen(open_own(self.file, os.O_RDWR), "r+b") as stream:
-                stream.truncate(self.end(stream.read(), state.global_step, saved_state(self, state).get("size")))
+                stream.truncate(self.end(stream.read(), state.global_step, self.size))
 
     def end(self, content: bytes, step: int, size: int | None) -> int:
         """Bytes of ``content`` that are older than the checkpoint of ``step``. Where the file cannot be the one of which the
@@ -103,23 +109,22 @@ class MetricsFile(RowsFile):
 class HistogramsFile(RowsFile):
     """Appends the histogram of each generation's entropies to histograms.jsonl: step, key, edges in nats, and counts."""
 
-    def __init__(self, folder: Path, trainer: Any) -> None:
+    def __init__(self, folder: Path, memory: Memory) -> None:
         super().__init__(folder / "histograms.jsonl")
-        self.trainer = trainer
+        self.memory = memory
 
-    def state(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """With the one that the next log is to write."""
-        found = super().state()
-        return {**found, "attributes": {**found["attributes"], "pending": self.trainer.monitored.histogram}}
+        return {**super().kept(), "pending": self.memory.histogram}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_train_begin(args, state, control, **kwargs)
-        self.trainer.monitored.histogram = saved_state(self, state).get("pending")
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        super().restore(kept, checkpoint)
+        self.memory.histogram = kept.get("pending")
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        found, self.trainer.monitored.histogram = self.trainer.monitored.histogram, None
-        if state.is_world_process_zero and found is not None:
-            self.append({name: found[name] for name in ("step", "key", "edges", "counts")})  # a checkpoint sorts them
+        pending, self.memory.histogram = self.memory.histogram, None
+        if state.is_world_process_zero and pending is not None:
+            self.append({name: pending[name] for name in ("step", "key", "edges", "counts")})  # a checkpoint sorts them
 
 
 class CompletionsFile(RowsFile):
@@ -135,13 +140,12 @@ class CompletionsFile(RowsFile):
         self._text: dict[int, str] = {}
         """Tokens that were decoded before."""
 
-    def state(self) -> dict[str, Any]:
-        found = super().state()
-        return {**found, "attributes": {**found["attributes"], "seen": self._seen}}
+    def kept(self) -> dict[str, Any]:
+        return {**super().kept(), "seen": self._seen}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_train_begin(args, state, control, **kwargs)
-        self._seen = saved_state(self, state).get("seen", -1)
+    def restore(self, kept: dict[str, Any], checkpoint: Path | None) -> None:
+        super().restore(kept, checkpoint)
+        self._seen = kept.get("seen", -1)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = self.trainer._logs
@@ -149,7 +153,7 @@ class CompletionsFile(RowsFile):
             return
         self._seen = self.trainer.generations
         rows = zip(list(logs["prompt"])[: self.count], list(logs["completion"])[: self.count], strict=False)
-        shown = self.trainer.shown_tokens()
+        shown = self.trainer.monitors.shown_tokens()
         for index, (prompt, completion) in enumerate(rows):
             rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
             advantage = plain(logs["advantages"][index])
@@ -168,7 +172,11 @@ class CompletionsFile(RowsFile):
 
 def record_files(folder: Path, trainer: Any, completions: int) -> list[TrainerCallback]:
     """What writes the run's .jsonl files, ``completions`` of each generation among them."""
-    return [MetricsFile(folder), HistogramsFile(folder, trainer), CompletionsFile(folder, completions, trainer)]
+    return [
+        MetricsFile(folder),
+        HistogramsFile(folder, trainer.monitors.memory),
+        CompletionsFile(folder, completions, trainer),
+    ]
 
 
 @contextlib.contextmanager

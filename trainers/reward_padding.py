@@ -8,6 +8,7 @@ token that the head has learned to read. A model that knows no padding token get
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -54,23 +55,19 @@ def _inside(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return ids.clamp(min=0), *rest
 
 
-class RewardModelMixin:
-    """Behind EntropyMixin, which gives every argument by name: reward models that the trainer itself is given.
+class OwnPadding:
+    """Reward models that the trainer itself is given: TRL gives them their tokenizer's padding token in place of their own."""
 
-    TRL gives them their tokenizer's padding token in place of their own.
-    """
-
-    accelerator: Any
-    reward_funcs: list[Any]
-
-    def __init__(self, **kwargs: Any) -> None:
-        given = kwargs.get("reward_funcs")
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        """``named``: the trainer's arguments, before it has read them."""
+        given = named.get("reward_funcs")
         given = given if isinstance(given, list) else [given]
-        revision = (kwargs["args"].model_init_kwargs or {}).get("revision")
-        pads = [configured_pad(model, revision) for model in given]
-        super().__init__(**kwargs)
-        for model, pad in zip(self.reward_funcs, pads, strict=False):  # environments bring further rewards
-            if isinstance(found := unwrapped(self.accelerator, model), PreTrainedModel):
+        revision = (named["args"].model_init_kwargs or {}).get("revision")
+        self._pads = [configured_pad(model, revision) for model in given]
+
+    def settle(self, trainer: Any) -> None:
+        for model, pad in zip(trainer.reward_funcs, self._pads, strict=False):  # environments bring further rewards
+            if isinstance(found := unwrapped(trainer.accelerator, model), PreTrainedModel):
                 score_as_alone(found.train(False), pad)
 
 

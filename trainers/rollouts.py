@@ -1,4 +1,4 @@
-"""What a generation means to TRL's logs, and the part of it that a term samples for itself."""
+"""The part of a generation that a term samples for itself, and what the rest of one says of its completions."""
 
 from __future__ import annotations
 
@@ -8,36 +8,18 @@ from typing import Any
 import torch
 
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.objective import Objective, Part
 from entropostat.trainers import extra
 from entropostat.trainers.normaliser import completion_mask
 from entropostat.trainers.sampling import resample
 from entropostat.trainers.scoring import VISION, score_tokens
+from entropostat.trainers.trl_log import note
 
 AGAIN = "completions with images cannot be sampled a second time"
 
 
-def log_advantages(trainer: Any, advantages: torch.Tensor, beside: torch.Tensor | None = None) -> torch.Tensor | None:
-    """The completions table must show the advantages that train, not those that TRL computed.
-
-    ``beside`` (B, K) float64 travels in the same collective: what it has of the completions of all ranks comes back, (N, K).
-    """
-    own = bool(trainer.objective.advantages)
-    if not own and beside is None:
-        return None
-    rows = (advantages if advantages.dim() == 1 else advantages.mean(1)).unsqueeze(1)
-    rows = rows if beside is None else torch.cat([rows.double(), beside], dim=1)
-    rows = trainer.accelerator.gather(rows) if trainer.accelerator.num_processes > 1 else rows
-    if own:
-        logged, values = trainer._logs["advantages"], rows[:, 0].tolist()
-        for _ in range(min(len(values), len(logged))):
-            logged.pop()
-        logged.extend(values)
-    return rows[:, 1:]
-
-
-def check_rollouts(trainer: Any) -> None:
+def check_rollouts(trainer: Any, template: Objective) -> None:
     """Raises ValueError where the objective asks for completions that cannot be had."""
-    template = trainer.thermostat.template
     part = template.sampler
     if trainer.rollout_func is not None and (part is not None or template.scalar("temperature") is not None):
         key = "scalars.temperature" if part is None else f"penalties.{part.name}"
@@ -58,12 +40,16 @@ def _has_images(dataset: Any) -> bool:
 
 
 def extra_rollouts(
-    trainer: Any, generate: Callable[[Any], dict[str, Any]], inputs: Any, output: dict[str, Any], batch: TokenBatch
+    trainer: Any,
+    part: Part | None,
+    generate: Callable[[Any], dict[str, Any]],
+    inputs: Any,
+    output: dict[str, Any],
+    batch: TokenBatch,
 ) -> dict[str, Any]:
-    """Buffer keys that the objective's sampler adds or, where it replaces rows, changes; {} without one."""
-    part = trainer.objective.sampler
+    """Buffer keys that ``part``, the sampler of the objective, adds or, where it replaces rows, changes; {} without one."""
     at = None if part is None else part.term.request(batch)
-    if at is None:
+    if part is None or at is None:
         return {}
     if any(key in output for key in VISION):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}")
@@ -73,8 +59,7 @@ def extra_rollouts(
     mask = completion_mask(found)
     own = _extra_batch(trainer, again, found, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))
-    for key, value in metrics.items():
-        trainer._metrics["train"][f"{part.name}/{key}"].append(value.item())
+    note(trainer, {key: value.item() for key, value in metrics.items()}, f"{part.name}/", "train")
     if part.term.replaces:
         return _replaced(trainer, output, found, weights)
     if not bool(batch.reducer.sum(weights.sum()) > 0):
@@ -91,7 +76,7 @@ def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], ba
     return TokenBatch(
         logps=mask.float() * 0,
         mask=mask,
-        rewards=trainer.shaped_rewards(per_func, found, again=True),
+        rewards=trainer.shaper.shape(per_func, found, again=True),
         groups=(uids // trainer.num_generations)[mine],
         uids=uids[mine],
         reducer=batch.reducer,

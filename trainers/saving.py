@@ -8,7 +8,7 @@ and the removal of old checkpoints wait until the new one has its name.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,81 +19,71 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from entropostat import checkpoints, manifest
 from entropostat.atomic import sweep, whole_folder
 from entropostat.trainers.adapter import REFERENCE
-from entropostat.trainers.checkpoint import save_rank
 from entropostat.trainers.records import history_elsewhere
-from entropostat.trainers.restricted import restricted_loading
 
 PICKLED = ".metadata"
 """Of FSDP's sharded form. All else is read by ``torch.load`` and safetensors."""
 
 
-class SavingMixin:
-    """Part of EntropyMixin."""
+class Saving:
+    """Where a trainer's checkpoints are written, under what seal, and which of them stay."""
 
-    accelerator: Any
-    anchor: Any
-    args: Any
-    state: Any
-    fingerprint: Callable[[int], str | None]
-    """Of the recipe, for a step (recipe/resume.py)."""
-    start_number = 1
-    """How often the run has been started: of the main process only."""
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.start_number = 1
+        """How often the run has been started: of the main process only."""
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        with restricted_loading(self):
-            return super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
-
-    def _load_best_model(self, *args: Any, **kwargs: Any) -> None:
-        with restricted_loading(self):
-            super()._load_best_model(*args, **kwargs)  # type: ignore[misc]
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run = Path(self._get_output_dir(trial=trial))  # type: ignore[attr-defined]
-        final = run / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        facts = {"world_size": self.accelerator.num_processes, "engine": engine(self), "start": self.start_number}
-        facts |= {"recipe": self.fingerprint(self.state.global_step)}
+    @contextmanager
+    def sealed(self, trial: Any, recipe: str | None) -> Iterator[Path]:
+        """A folder that bears the checkpoint's name, and a seal on all that is in it, only when all is written. Afterwards
+        those that are too many go, and it is uploaded where that is asked for. ``recipe``: the fingerprint of one.
+        """
+        trainer = self.trainer
+        run = Path(trainer._get_output_dir(trial=trial))
+        final = run / f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
+        facts = {"world_size": trainer.accelerator.num_processes, "engine": engine(trainer)}
+        facts |= {"start": self.start_number, "recipe": recipe}
         with whole_folder(
             final,
-            wait=self.accelerator.wait_for_everyone,
-            lead=self.args.should_save,
-            sync=self.accelerator.is_local_main_process,
+            wait=trainer.accelerator.wait_for_everyone,
+            lead=trainer.args.should_save,
+            sync=trainer.accelerator.is_local_main_process,
             seal=lambda folder: manifest.seal(folder, **facts),
         ) as folder:
-            with written_to(self, folder.parent), history_elsewhere(self):
-                super()._save_checkpoint(model, trial)  # type: ignore[misc]
-                self._name_best(folder, final)
-            save_rank(self, folder)
-            self.anchor.save(folder)
+            yield folder
         self._rotate(final)
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(final))  # type: ignore[attr-defined]
+        if trainer.args.push_to_hub:
+            trainer._push_from_checkpoint(str(final))
+
+    @contextmanager
+    def writing(self, folder: Path, trial: Any) -> Iterator[None]:
+        """Inside, the trainer's own method writes its files into ``folder``."""
+        final = Path(self.trainer._get_output_dir(trial=trial)) / folder.name
+        with written_to(self.trainer, folder.parent), history_elsewhere(self.trainer):
+            yield
+            self._name_best(folder, final)
 
     def _rotate(self, newest: Path) -> None:
         """Remove the checkpoints that are too many."""
-        best = self.state.best_model_checkpoint
-        if self.args.should_save:
+        best, args = self.trainer.state.best_model_checkpoint, self.trainer.args
+        if args.should_save:
             keep = [newest, *([Path(best)] if best else [])]
-            checkpoints.rotate(newest.parent, self.args.save_total_limit, keep)
+            checkpoints.rotate(newest.parent, args.save_total_limit, keep)
 
     def tidy(self, checkpoint: Path) -> None:
         """Before a run goes on from ``checkpoint``: finish what a kill has interrupted."""
-        if self.args.should_save:
+        if self.trainer.args.should_save:
             self.start_number = checkpoints.next_start(checkpoint.parent)
             sweep(checkpoint.parent)
         self._rotate(checkpoint)
 
     def _name_best(self, folder: Path, final: Path) -> None:
         """The trainer's state names the best checkpoint: by the name that it will bear."""
-        if self.state.best_model_checkpoint == str(folder):
-            self.state.best_model_checkpoint = str(final)
-            if self.args.should_save:
-                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """Nothing more for a run that is resumed from its last step: transformers would train one step beyond it."""
-        if self.state.global_step >= self.state.max_steps:
-            return [], None
-        return super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
+        state, args = self.trainer.state, self.trainer.args
+        if state.best_model_checkpoint == str(folder):
+            state.best_model_checkpoint = str(final)
+            if args.should_save:
+                state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
 
 @contextmanager

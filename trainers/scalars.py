@@ -11,64 +11,61 @@ from entropostat.trainers.sampling import temperature
 from entropostat.trainers.vocabulary import innermost, logit_head
 
 
-class ScalarsMixin:
-    """Part of EntropyMixin. ``_held`` keeps the temperature of the generation that is in use."""
+class Scalars:
+    """Applies the ``scalars`` of an objective to a trainer. A temperature holds for a generation, and scoring goes by it."""
 
-    objective: Objective
-    _held: dict[str, float]
-    model: Any
-    ref_model: Any
-    temperature: float
-    accelerator: Any
-    optimizer: Any
-    lr_scheduler: Any
-    _scoring: bool = False
-
-    def _set_up_scalars(self) -> None:
+    def __init__(self, trainer: Any, objective: Objective) -> None:
         """Raises ValueError for a head whose logits are not proportional to the hidden states."""
-        if self.objective.scalar("temperature") is None:
+        self.trainer = trainer
+        self.temperature: float | None = None
+        """Of the generation that is in use, where the objective has one."""
+        self._scoring = False
+        if objective.scalar("temperature") is None:
             return
-        policy = innermost(self.model)
+        policy = innermost(trainer.model)
         if policy.get_output_embeddings().bias is not None or logit_head(policy.config, 1.0).softcap is not None:
             raise ValueError(
                 f"objective.scalars.temperature: the head of {type(policy).__name__} has a bias or a soft cap, and its "
                 "temperature is fixed at the start. Set sampler.temperature instead."
             )
         models = [policy]
-        if self.ref_model is not None:
-            models.append(self.accelerator.unwrap_model(self.ref_model))
+        if trainer.ref_model is not None:
+            models.append(trainer.accelerator.unwrap_model(trainer.ref_model))
         for model in models:
             model.base_model.register_forward_hook(self._cool)
 
     def _cool(self, module: Any, inputs: Any, output: Any) -> Any:
         """Scale the last hidden states: without a bias, that divides the logits, and TRL's head needs no other."""
         if self._scoring:
-            output.last_hidden_state = output.last_hidden_state * (self.temperature / self._held["temperature"])
+            assert self.temperature is not None
+            output.last_hidden_state = output.last_hidden_state * (self.trainer.temperature / self.temperature)
         return output
 
     @contextlib.contextmanager
-    def _sampling_anew(self) -> Iterator[None]:
+    def sampling_anew(self, objective: Objective) -> Iterator[None]:
         """A generation at the temperature of this moment; it holds until the next one."""
-        term = self.objective.scalar("temperature")
-        if term is None or not self.model.training:
+        term = objective.scalar("temperature")
+        if term is None or not self.trainer.model.training:
             yield
             return
-        self._held["temperature"] = term.value
-        with temperature(self, term.value):
+        self.temperature = term.value
+        with temperature(self.trainer, term.value):
             yield
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """Score as the generation was sampled."""
-        self._scoring = self.model.training and "temperature" in self._held
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Inside, forwards score as the generation was sampled."""
+        self._scoring = self.trainer.model.training and self.temperature is not None
         try:
-            return super()._get_per_token_logps_and_entropies(*args, **kwargs)  # type: ignore[misc]
+            yield
         finally:
             self._scoring = False
 
-    def scale_learning_rate(self) -> None:
+    def scale_learning_rate(self, objective: Objective) -> None:
         """The scheduler's rate times our factor, for the step to come."""
-        term = self.objective.scalar("learning_rate")
+        term = objective.scalar("learning_rate")
         if term is None:
             return
-        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+        scheduled = self.trainer.lr_scheduler.get_last_lr()
+        for group, rate in zip(self.trainer.optimizer.param_groups, scheduled, strict=True):
             group["lr"] = rate * term.scale

@@ -12,56 +12,54 @@ import torch
 from torch import Tensor
 
 from entropostat.recipe.blocks import Shaping
-from entropostat.rl.batch import TokenBatch
+from entropostat.rl.control import Control
 from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.reduce import Reducer
 from entropostat.trainers.rollouts import truncated, weighted_rewards
+from entropostat.trainers.trl_log import note
 
 
-class ShapingMixin:
-    """Part of EntropyMixin. Takes ``shaping``, that block of a recipe."""
+def check_shaping(shaping: Shaping, control: Control) -> None:
+    """Raises ValueError where the advantages would not see what the block does."""
+    if shaping.active and not control.template.advantages:
+        raise ValueError("shaping: TRL's own advantages would not see it; give the objective one, such as grpo")
+    if shaping.active and "reward_parts" in control.template.rollout_needs:
+        raise ValueError("shaping: changes the sum of the rewards, and gdpo normalises each by itself; leave one out")
 
-    thermostat: Any
-    accelerator: Any
-    model: Any
-    _reducer: Any
-    _metrics: dict[str, Any]
 
-    def __init__(self, *args: Any, shaping: Shaping | None = None, **kwargs: Any) -> None:
-        self.shaping = shaping or Shaping()
-        if self.shaping.active and not self.thermostat.template.advantages:
-            raise ValueError("shaping: TRL's own advantages would not see it; give the objective one, such as grpo")
-        if self.shaping.active and "reward_parts" in self.thermostat.template.rollout_needs:
-            raise ValueError(
-                "shaping: changes the sum of the rewards, and gdpo normalises each by itself; leave one out"
-            )
+class RewardShaper:
+    """Rewards of a generation as its advantages will see them. Remembers the moments of all rewards of the run."""
+
+    def __init__(self, trainer: Any, settings: Shaping, reducer: Reducer) -> None:
+        self.trainer, self.settings, self.reducer = trainer, settings, reducer
         self.moments = RunningMoments()
         """Of every reward of the run, on all ranks: each rank is given all of them, so that no two differ."""
-        self._unshaped: Tensor | None = None
-        super().__init__(*args, **kwargs)
+        self.unshaped: Tensor | None = None
+        """(B,) of this rank's newest generation, NaN where nothing could score one."""
 
-    def shaped_rewards(self, per_func: Tensor, output: dict[str, Any], again: bool = False) -> Tensor:
+    def shape(self, per_func: Tensor, output: dict[str, Any], again: bool = False) -> Tensor:
         """(B,) rewards of this rank's completions; NaN where nothing could score one.
 
         ``per_func`` (N, F) holds the scores of all ranks. With ``again``, for a second generation at one point of training,
         nothing is counted or logged.
         """
-        rewards = weighted_rewards(self, per_func)
+        rewards = weighted_rewards(self.trainer, per_func)
         rows = output["completion_ids"].size(0)
-        mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
+        mine = slice(self.trainer.accelerator.process_index * rows, (self.trainer.accelerator.process_index + 1) * rows)
         if not again:
-            self._unshaped = rewards[mine]
-        if not self.shaping.active:
+            self.unshaped = rewards[mine]
+        if not self.settings.active:
             return rewards[mine]
-        training = self.model.training and not again
-        if training and self.shaping.normalise:
+        training = self.trainer.model.training and not again
+        if training and self.settings.normalise:
             self.moments = self.moments.update(rewards)
-        shaped = self.moments.normalise(rewards) if self.shaping.normalise else rewards
+        shaped = self.moments.normalise(rewards) if self.settings.normalise else rewards
         clipped = torch.zeros_like(shaped, dtype=torch.bool)
-        if self.shaping.clip is not None:
-            clipped = shaped.abs() > self.shaping.clip
-            shaped = shaped.clamp(-self.shaping.clip, self.shaping.clip)
-        cut = truncated(self, output)
-        local = shaped[mine] - (self.shaping.missing_eos_penalty or 0.0) * cut
+        if self.settings.clip is not None:
+            clipped = shaped.abs() > self.settings.clip
+            shaped = shaped.clamp(-self.settings.clip, self.settings.clip)
+        cut = truncated(self.trainer, output)
+        local = shaped[mine] - (self.settings.missing_eos_penalty or 0.0) * cut
         if training:
             self._log_shaping(rewards[mine], local, clipped[mine], cut)
         return local
@@ -70,10 +68,12 @@ class ShapingMixin:
         """Means over the completions of all ranks that have a reward; nothing where none has."""
         scored = ~raw.isnan()
         values = [raw.nan_to_num(), shaped.nan_to_num(), clipped & scored, cut & scored, scored]
-        *sums, count = self._reducer.sum(torch.stack([x.double().sum() for x in values])).tolist()
+        *sums, count = self.reducer.sum(torch.stack([x.double().sum() for x in values])).tolist()
         if count:
-            for name, total in zip(("raw", "shaped", "clipped", "missing_eos"), sums, strict=True):
-                self._metrics["train"][f"shaping/{name}"].append(total / count)
-
-    def _measure(self, batch: TokenBatch, ref_entropy: Tensor | None) -> None:
-        super()._measure(batch.set(rewards=self._unshaped), ref_entropy)  # type: ignore[misc]
+            names = ("raw", "shaped", "clipped", "missing_eos")
+            note(
+                self.trainer,
+                {name: total / count for name, total in zip(names, sums, strict=True)},
+                "shaping/",
+                "train",
+            )

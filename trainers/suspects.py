@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from entropostat.trainers.loss_pass import LossPass
 from entropostat.trainers.normaliser import completion_mask
 
 GRADIENT = "gradient"
@@ -51,17 +52,17 @@ class Seen:
     """(B,), (B, T), (B, T, K) or 0-dim."""
     kept: Mapping[str, Tensor]
     """What else is needed to do the step again."""
+    generation: int
 
     @classmethod
-    def of(cls, inputs: Mapping[str, Any], armed: Mapping[str, Any]) -> Seen:
-        """``armed`` holds the token batch of the loss, its weights, and the ``suspects``, parts of the loss by name."""
-        batch = armed["batch"]
+    def of(cls, inputs: Mapping[str, Any], passed: LossPass) -> Seen:
+        batch = passed.batch
         values: dict[str, Tensor | None] = {name: inputs.get(key) for key, name in BUFFERED.items()}
         values |= {"advantages": batch.advantages, "logps": batch.logps, "entropy": batch.entropy}
-        values |= {"weights": armed["weight"], **armed["suspects"]}
+        values |= {"weights": passed.weight, **passed.suspects}
         present = {name: value.detach() for name, value in values.items() if value is not None}
         kept = {name: inputs[name] for name in KEPT if isinstance(inputs.get(name), Tensor)}
-        return cls(completion_mask(inputs), present, kept)
+        return cls(completion_mask(inputs), present, kept, batch.generation)
 
     def suspect(self) -> str | None:
         """The first part that is not finite where the mask is 1, or else anywhere."""

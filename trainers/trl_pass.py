@@ -16,108 +16,112 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
-from entropostat.trainers.window import Window
+from entropostat.rl.window import Closed, Window
+from entropostat.trainers.loss_pass import LossPass, micro_batches
+from entropostat.trainers.token_means import TokenMeans
+from entropostat.trainers.trl_log import note
 
 SUMMED = ("dapo", "cispo", "vespo")
 """TRL's loss types whose logged ``policy_loss`` is already shared out over the accumulated micro-batches."""
 
 
-class TRLPassMixin:
-    """Part of EntropyMixin."""
+class TRLPass:
+    """What TRL's loss is told of a step, and what becomes of its numbers."""
 
-    objective: Objective
-    accelerator: Any
-    model: Any
-    loss_type: str
-    current_gradient_accumulation_steps: int
-    _owns_reference: bool
-    _armed: dict[str, Any] | None
-    _metrics: dict[str, Any]
-    _reducer: Reducer
-    _window: Window
+    def __init__(self, trainer: Any, loss: Any, owns_reference: bool, window: Window, reducer: Reducer) -> None:
+        """``owns_reference``: the objective compares with the reference itself, and TRL's own KL is off."""
+        self.trainer, self.owns_reference, self.window, self.reducer = trainer, owns_reference, window, reducer
+        told = loss.delegated, trainer.importance_sampling_level == "sequence"
+        self._means = {mode: TokenMeans(*told) for mode in ("train", "eval")}
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.trainer.model.training else "eval"
 
     @contextlib.contextmanager
-    def _trl_scalars(self) -> Iterator[None]:
-        """TRL's own KL off where ours replaces it, and its clip range at this step's values; restored afterwards."""
-        term = self.objective.loss.term
-        wanted = {"beta": 0.0} if self._owns_reference else {}
-        if term.delegated:
-            wanted |= {"epsilon_low": term.epsilon, "epsilon_high": term.high}
-        before = {name: getattr(self, name) for name in wanted}
+    def told(self, loss: Any) -> Iterator[None]:
+        """Inside, TRL's own KL is off where ours replaces it, its clip range is at this step's values, and what it logs of
+        a micro-batch's tokens is kept apart, to be weighted by them."""
+        wanted = {"beta": 0.0} if self.owns_reference else {}
+        if loss.delegated:
+            wanted |= {"epsilon_low": loss.epsilon, "epsilon_high": loss.high}
+        before = {name: getattr(self.trainer, name) for name in wanted}
         for name, value in wanted.items():
-            setattr(self, name, value)
+            setattr(self.trainer, name, value)
         try:
-            yield
+            with self._means[self._mode].taking(self.trainer._metrics[self._mode]):
+                yield
         finally:
             for name, value in before.items():
-                setattr(self, name, value)
+                setattr(self.trainer, name, value)
 
-    def _logps_for_trl(self, logps: Tensor) -> Tensor:
+    def seen(self, logps: Tensor, loss: Any, passed: LossPass | None) -> Tensor:
         """(B, T) what TRL's loss reads as the policy's log-probs: others than ``logps`` where the policy loss is ours.
 
         A far old log-prob would give TRL inf * 0, which is NaN. Nothing of TRL's needs the true ones: its own KL is refused beside
         a loss of ours.
         """
-        if self._armed is None or self.objective.loss.term.delegated:
+        if passed is None or loss.delegated:
             return logps
-        inputs = self._armed["inputs"]
-        inputs["advantages"] = torch.zeros_like(inputs["advantages"])
-        inputs.pop("old_per_token_logps", None)
+        passed.inputs["advantages"] = torch.zeros_like(passed.inputs["advantages"])
+        passed.inputs.pop("old_per_token_logps", None)
         return torch.zeros_like(logps)
 
     # ------------------------------------------------------------------------------------------ what TRL has logged
 
-    def _amend_log(self, armed: dict[str, Any], extra: Tensor | None) -> None:
+    def amend_log(self, loss: Any, passed: LossPass, extra: Tensor | None) -> None:
         """After TRL's pass, and before the next: its numbers of a loss that it did not compute.
 
         ``extra`` is what we add to its loss: part of the loss without the bonus of TRL's own, which is its ``policy_loss``.
         """
-        training = self.model.training
-        logged = self._metrics["train" if training else "eval"]
+        trainer, training = self.trainer, self.trainer.model.training
+        logged = trainer._metrics[self._mode]
         if extra is not None and logged.get("policy_loss"):
-            steps = self.current_gradient_accumulation_steps if training and self.loss_type not in SUMMED else 1.0
-            added = self._reducer.sum(extra.detach().double() * steps) / self.accelerator.num_processes
+            steps = micro_batches(trainer) if trainer.loss_type not in SUMMED else 1.0
+            added = self.reducer.sum(extra.detach().double() * steps) / trainer.accelerator.num_processes
             logged["policy_loss"][-1] += added.item()
-        term = self.objective.loss.term
-        if term.delegated:
-            return
+        if not loss.delegated:
+            self._amend_clipped(loss, passed, logged)
+        if not training:
+            self._means["eval"].so_far(logged, float(self.reducer.sum(passed.batch.count)))
+
+    def _amend_clipped(self, loss: Any, passed: LossPass, logged: dict[str, list[float]]) -> None:
         for key in [key for key in logged if key.startswith("clip_ratio/")]:
             logged[key].pop()
             if not logged[key]:
                 del logged[key]
-        if term.holds == "nothing":
+        if loss.holds == "nothing":
             return
-        batch, weight = armed["batch"].detached(), armed["weight"]
+        batch, weight = passed.batch.detached(), passed.weight
         seen = batch if weight is None else batch.set(advantages=batch.token_advantages * weight)  # as TRL sees its own
-        sums, ends = clipped(batch, *term.bounded(seen))
-        if training:
-            self._window.pool("clipped", sums)
-            self._window.peak("clipped", ends)
+        sums, ends = clipped(batch, *loss.bounded(seen))
+        if self.trainer.model.training:
+            self.window.pool("clipped", sums)
+            self.window.peak("clipped", ends)
         else:
-            ends = self._reducer.gather(ends.unsqueeze(0)).amax(0)
-            self._log_clipped("eval", self._reducer.sum(sums).tolist(), ends.tolist())
+            ends = self.reducer.gather(ends.unsqueeze(0)).amax(0)
+            note(self.trainer, clip_shares(loss, self.reducer.sum(sums).tolist(), ends.tolist()))
 
-    def close_window(self, applied: bool) -> bool:
-        stop: bool = super().close_window(applied)  # type: ignore[misc]
-        if "clipped" in self._window.pooled:
-            self._log_clipped("train", self._window.pooled["clipped"], self._window.peaked["clipped"])
-        return stop
+    def token_means(self, closed: Closed) -> dict[str, float]:
+        """TRL's means over tokens, of the whole window."""
+        return self._means["train"].told(closed.counts)
 
-    def _log_clipped(self, mode: str, sums: list[float], ends: list[float]) -> None:
-        """Under TRL's names for the loss that is ours. NaN where no completion has a token."""
-        low, high, count = sums[0], sums[1], sums[2] or math.nan
-        ends = ends if sums[2] else [math.nan, math.nan]
-        if self.objective.loss.term.holds == "weight":
-            found = {"cispo_clip_ratio": high / count}
-        else:
-            means = {"low_mean": low / count, "high_mean": high / count, "region_mean": (low + high) / count}
-            found = {
-                f"clip_ratio/{key}": value for key, value in {**means, "low_min": -ends[0], "high_max": ends[1]}.items()
-            }
-        for key, value in found.items():
-            self._metrics[mode][key].append(value)
+    def clip_shares(self, loss: Any, closed: Closed) -> dict[str, float]:
+        """Those of a loss that is ours; {} of TRL's."""
+        return (
+            clip_shares(loss, closed.pooled["clipped"], closed.peaked["clipped"]) if "clipped" in closed.pooled else {}
+        )
+
+
+def clip_shares(loss: Any, sums: list[float], ends: list[float]) -> dict[str, float]:
+    """Under TRL's names for the loss that is ours. NaN where no completion has a token."""
+    low, high, count = sums[0], sums[1], sums[2] or math.nan
+    ends = ends if sums[2] else [math.nan, math.nan]
+    if loss.holds == "weight":
+        return {"cispo_clip_ratio": high / count}
+    means = {"low_mean": low / count, "high_mean": high / count, "region_mean": (low + high) / count}
+    return {f"clip_ratio/{key}": value for key, value in {**means, "low_min": -ends[0], "high_max": ends[1]}.items()}
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
+from entropostat.rl.objective import Objective
 from entropostat.rl.vocab import CONSTANT, VocabStats, packed, unpacked, vocab_statistics
 from entropostat.rl.vocab_soft import SoftLabels
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.rl.vocab_tiles import Head
+from entropostat.trainers.extra import Joined
 from entropostat.trainers.tap import ForwardTap
 
 LSE = "lse at "
@@ -140,6 +142,34 @@ class VocabularyTap(ForwardTap):
             return vocab_statistics(
                 hidden, head.weight, labels, wanted, bias=head.bias, head=self.head, gather=gather, soft=soft
             )
+
+
+class Vocabulary:
+    """The tap of a trainer whose objective may want none, and then has none."""
+
+    def __init__(self, trainer: Any, objective: Objective) -> None:
+        asks = objective.vocabulary(objective.needs | objective.rollout_needs) is not None
+        self._tap = VocabularyTap(innermost(trainer.model), trainer.temperature) if asks else None
+
+    def counting(
+        self, objective: Objective, needs: frozenset[str], inputs: Mapping[str, Any] | None = None
+    ) -> AbstractContextManager[None]:
+        """Inside, scored tokens come with the statistics of the vocabulary, if ``needs`` names any."""
+        wanted = objective.vocabulary(needs)
+        if self._tap is None or wanted is None:
+            return nullcontext()
+        return self._tap.armed(wanted, Packed.among(inputs or {}) if wanted.soft else None)
+
+    def take(self, length: int) -> dict[str, Any]:
+        """TokenBatch fields of the last ``length`` positions, of all forward passes since the last taking."""
+        return {} if self._tap is None else self._tap.take(length)
+
+    def ordinary(self, joined: Joined) -> dict[str, Any]:
+        """The same without the extra rows of a forward pass."""
+        fields = self.take(joined.length)
+        lse = {t: joined.ordinary(x) for t, x in fields.pop("lse", {}).items()}
+        rows = {name: joined.ordinary(x) for name, x in fields.items()}
+        return {**rows, "lse": lse} if lse else rows
 
 
 def innermost(model: Any) -> PreTrainedModel:

@@ -10,9 +10,9 @@ from entropostat.catalog import TermInfo, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
-from entropostat.recipe.signals import OLD_ENTROPY, REFERENCE
 from entropostat.recipe.terms import Term
 from entropostat.rl.needs import SCORED, Need, read
+from entropostat.rl.signals import OLD_ENTROPY, REFERENCE
 
 
 @dataclass(frozen=True)

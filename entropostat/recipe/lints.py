@@ -22,9 +22,9 @@ from entropostat.recipe.facts import corrected_sampler, held_by_loss, info, knob
 from entropostat.recipe.generation_rules import BIAS
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
-from entropostat.recipe.signals import SIGNALS
 from entropostat.rl.controllers.follow import broken
 from entropostat.rl.registry import CONTROLLERS
+from entropostat.rl.signals import SIGNALS
 
 LEVELS: tuple[Literal["error", "warning", "note"], ...] = ("error", "warning", "note")
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")

@@ -108,9 +108,9 @@ def test_the_critic_beside_an_adapter_is_taken_over(path: str, tmp_path: Path) -
     first.train()
     first.save_model(str(tmp_path))
     second = trainer_of(str(tmp_path), objective, EntropyPPOTrainer)
-    mine, other = first._values.critic.state_dict(), second._values.critic.state_dict()
+    mine, other = first.critic.tap.critic.state_dict(), second.critic.tap.critic.state_dict()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
-    fresh = trainer_of(path, objective, EntropyPPOTrainer)._values.critic.state_dict()
+    fresh = trainer_of(path, objective, EntropyPPOTrainer).critic.tap.critic.state_dict()
     assert any(not torch.equal(mine[name], fresh[name]) for name in mine)
 
 

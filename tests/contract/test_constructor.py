@@ -269,11 +269,11 @@ def given_optimizer(path: str, scheduler: Any, **changes: Any) -> Any:
 def test_the_critic_joins_an_optimizer_that_is_given(path: str, scheduled: bool) -> None:
     schedule = (lambda optimizer: LambdaLR(optimizer, half)) if scheduled else None
     trainer, optimizer = given_optimizer(path, schedule)
-    before = [p.detach().clone() for p in trainer._values.critic.parameters()]
+    before = [p.detach().clone() for p in trainer.critic.tap.critic.parameters()]
     trainer.train()
     policy, critic = optimizer.param_groups
-    assert set(critic["params"]) == set(trainer._values.critic.parameters()) and critic["weight_decay"] == 0.0
-    assert all(not torch.equal(a, b) for a, b in zip(before, trainer._values.critic.parameters(), strict=True))
+    assert set(critic["params"]) == set(trainer.critic.tap.critic.parameters()) and critic["weight_decay"] == 0.0
+    assert all(not torch.equal(a, b) for a, b in zip(before, trainer.critic.tap.critic.parameters(), strict=True))
     factor = half(3) if scheduled else 1.0
     assert (policy["lr"], critic["lr"]) == pytest.approx((0.1 * factor, 0.03 * factor))
     assert trainer.state.global_step == 3

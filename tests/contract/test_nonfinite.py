@@ -40,7 +40,7 @@ class Watch(TrainerCallback):
         tensors = [*trainer.model.parameters()]
         tensors += [r for _, _, r in trainer.anchor.pairs()] if trainer.anchor.moves else []
         tensors += [v for s in trainer.optimizer.state.values() for v in s.values() if isinstance(v, Tensor)]
-        return [trainer.control_state, trainer.lr_scheduler.get_last_lr(), *(t.detach().clone() for t in tensors)]
+        return [trainer.thermostat.state, trainer.lr_scheduler.get_last_lr(), *(t.detach().clone() for t in tensors)]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.before = self.look()

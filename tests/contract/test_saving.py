@@ -183,14 +183,14 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
 
 def test_a_histogram_that_waits_for_its_log_goes_through_a_checkpoint(tmp_path: Path) -> None:
     waiting = {"step": 9, "key": "entropy", "edges": [0.0, 1.0], "counts": [3]}
-    first = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=waiting)))
+    first = HistogramsFile(tmp_path, SimpleNamespace(histogram=waiting))
     kept = json.loads(json.dumps({"HistogramsFile": first.state()}, sort_keys=True))
-    second = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=None)))
+    second = HistogramsFile(tmp_path, SimpleNamespace(histogram=None))
     state = SimpleNamespace(stateful_callbacks=kept, global_step=9, is_world_process_zero=True)
     written = []
     for file in (first, second):
         if file is second:
-            file.on_train_begin(None, state, None)
+            file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
         file.on_log(None, state, None)
         written.append((tmp_path / "histograms.jsonl").read_bytes())
         (tmp_path / "histograms.jsonl").unlink()
@@ -224,8 +224,8 @@ def test_a_watch_does_not_say_again_what_it_has_said(path: str, tmp_path: Path, 
     shutil.copytree(whole.folder, tmp_path / "again")
     trainer = make(path, tmp_path / "again", logging_steps=3)
     trainer.train(resume_from_checkpoint=str(tmp_path / "again" / "checkpoint-4"))
-    assert kept[1]["since"] == 4 and trainer._watches == whole.trainer._watches
-    assert trainer._watches[kept[0]].since == 7
+    assert kept[1]["since"] == 4 and trainer.thermostat.watches == whole.trainer.thermostat.watches
+    assert trainer.thermostat.watches[kept[0]].since == 7
 
     watch, state = Watch("entropy", since=49, side=1.0), {"saturated": 1.0, "error": 1.0}
     assert len(watch.look(state)) == 1

@@ -74,7 +74,7 @@ def test_a_generation_keeps_its_temperature_until_it_is_spent(path: str) -> None
 
     class Watch(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            held.append(trainer._held["temperature"])
+            held.append(trainer.scalars.temperature)
 
     trainer.add_callback(Watch())
     trainer.train()

@@ -9,8 +9,8 @@ import pytest
 from peft import LoraConfig
 from support import tiny
 
-from entropostat.recipe.signals import SIGNALS
 from entropostat.rl.control import Control
+from entropostat.rl.signals import SIGNALS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 

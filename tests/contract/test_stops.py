@@ -143,8 +143,8 @@ def test_values_and_returns_follow_the_end(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_penalty_for_not_ending_spares_what_ended_by_a_stop_token(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("grpo", stop=[A, B], shaping=Shaping(missing_eos_penalty=5.0))
-    rewards, shape = [], trainer.shaped_rewards
-    monkeypatch.setattr(trainer, "shaped_rewards", lambda *a, **k: rewards.append(shape(*a, **k)) or rewards[-1])
+    rewards, shape = [], trainer.shaper.shape
+    monkeypatch.setattr(trainer.shaper, "shape", lambda *a, **k: rewards.append(shape(*a, **k)) or rewards[-1])
     _, outputs = watched(trainer, monkeypatch)
     for found, output in zip(rewards, outputs, strict=True):
         last = [ids[m.bool()][-1] for ids, m in zip(output["completion_ids"], output["completion_mask"], strict=True)]

@@ -15,8 +15,8 @@ from transformers import set_seed
 from trl import GRPOTrainer
 
 from entropostat.rl.registry import LOSSES
+from entropostat.rl.window import Window
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.window import Window
 
 RUN: dict[str, Any] = {
     "max_steps": 4, "steps_per_generation": 4, "learning_rate": 3e-2, "eval_strategy": "steps", "eval_steps": 3,
@@ -141,7 +141,7 @@ def test_the_shares_are_of_all_tokens_of_a_window(path: str, kind: str) -> None:
     spec = tiny.objective(loss={kind: options})
     trainer = make(path, EntropyGRPOTrainer, objective=spec, gradient_accumulation_steps=2, eval_strategy="no")
     seen: list[Any] = []
-    trainer._tap, tap = lambda *args: (tap(*args), seen.append(trainer._armed["batch"].detached())), trainer._tap
+    trainer._tap, tap = lambda *args: (tap(*args), seen.append(args[0].batch.detached())), trainer._tap
     logged = [row for row in rows(trainer) if "loss" in row]
     assert len(seen) == 8 and len(logged) == 4
     for step, row in enumerate(logged):
@@ -211,7 +211,7 @@ def prepared(request: Any, path: str) -> tuple[Any, dict[str, Any]]:
 
 def gradient(trainer: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     trainer.model.zero_grad()
-    trainer._window = Window()
+    trainer.thermostat.window = Window()
     loss = trainer._compute_loss(trainer.model, dict(inputs))
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])

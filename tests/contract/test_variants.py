@@ -16,6 +16,7 @@ from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.facts import extra_forwards
 from entropostat.trainers import seams
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.loss_pass import LossPass
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}, {"high_entropy": {"fraction": 0.5}}],
@@ -61,9 +62,9 @@ def test_bf16_autocast_keeps_statistics_in_float32(path: str) -> None:
     seen = []
     tap = trainer._tap
 
-    def watch(logps: torch.Tensor, entropy: torch.Tensor) -> None:
+    def watch(passed: LossPass, logps: torch.Tensor, entropy: torch.Tensor, *extra: Any) -> None:
         seen.append((logps.dtype, entropy.dtype))
-        tap(logps, entropy)
+        tap(passed, logps, entropy, *extra)
 
     trainer._tap = watch
     found = rows(trainer)
@@ -133,9 +134,9 @@ def test_an_evaluation_moves_no_controller(path: str) -> None:
         objective=spec,
     )
     rows(trainer)
-    before, generations = dict(trainer.control_state), trainer.generations
+    before, generations = dict(trainer.thermostat.state), trainer.generations
     trainer.evaluate()
-    assert trainer.control_state == before and trainer.generations == generations
+    assert trainer.thermostat.state == before and trainer.generations == generations
 
 
 def test_answer_keys_reach_the_terms(path: str) -> None:

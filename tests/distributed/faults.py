@@ -35,7 +35,7 @@ class Watch(TrainerCallback):
         tensors = [share(p) for p in self.trainer.model.parameters()]
         states = self.trainer.optimizer.state.values()
         tensors += [v for state in states for v in state.values() if isinstance(v, torch.Tensor)]
-        return [self.trainer.control_state, *(t.detach().clone() for t in tensors)]
+        return [self.trainer.thermostat.state, *(t.detach().clone() for t in tensors)]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.before = self.look()

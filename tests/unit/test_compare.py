@@ -92,7 +92,8 @@ def test_a_sparkline_spans_from_zero_to_the_maximum() -> None:
 def test_a_resumed_run_continues_its_file_from_the_checkpoint(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path)
     file.file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    file.on_train_begin(None, SimpleNamespace(is_world_process_zero=True, global_step=2, stateful_callbacks={}), None)
+    state = SimpleNamespace(is_world_process_zero=True, global_step=2, stateful_callbacks={})
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     file.on_log(None, SimpleNamespace(is_world_process_zero=True, global_step=3), None, {"loss": float("nan")})
     assert [json.loads(line) for line in file.file.read_text().splitlines()] == [
         {"step": 1},

@@ -17,11 +17,11 @@ from entropostat.recipe import Recipe, facts
 from entropostat.recipe import load as load_recipe
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.signals import RUN
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
+from entropostat.rl.signals import RUN
 from entropostat.scaling import run as scaling
 from entropostat.scaling.presets import PRESETS
 

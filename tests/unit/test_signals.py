@@ -8,11 +8,11 @@ import pytest
 import torch
 from unit.rl_support import batch_of, on_ranks, rows_of
 
-from entropostat.recipe.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
 from entropostat.rl.bounds import beyond
 from entropostat.rl.reduce import LOCAL
-from entropostat.trainers.signals import rollout_signals, velocity
-from entropostat.trainers.window import Window
+from entropostat.rl.signal_sums import rollout_signals, velocity
+from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.window import Window
 
 ALL = frozenset(SIGNALS)
 
@@ -28,7 +28,7 @@ def closed(batches, reducer=LOCAL):
     window = Window(ALL)
     for batch in batches:
         window.add(batch, {}, Clip())
-    return window.close(reducer, False)[0]
+    return window.close(reducer).signals
 
 
 def test_a_window_measures_all_that_is_declared_for_it():

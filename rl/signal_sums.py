@@ -1,4 +1,4 @@
-"""What controllers read, measured. entropostat/recipe/signals.py says what each is."""
+"""How what controllers read is measured; signals.py says what each is."""
 
 from __future__ import annotations
 

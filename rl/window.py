@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -13,8 +14,8 @@ from torch import Tensor
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.bounds import Bounded, Holds
 from entropostat.rl.measured import Ledger, in_place
-from entropostat.rl.reduce import Reducer, world_of
-from entropostat.trainers.signals import extremes, token_sums
+from entropostat.rl.reduce import LOCAL, Reducer, world_of
+from entropostat.rl.signal_sums import extremes, token_sums
 
 
 class Bounding(Protocol):
@@ -26,8 +27,24 @@ class Bounding(Protocol):
     def bounded(self, batch: TokenBatch) -> Bounded: ...
 
 
+@dataclass(frozen=True)
+class Closed:
+    """What a window has measured, equal on every rank; NaN where it had nothing to measure."""
+
+    signals: dict[str, float]
+    metrics: dict[str, float]
+    """Of the terms."""
+    stop: bool
+    """Whether any rank asks to stop."""
+    tokens: float
+    counts: list[float]
+    """Tokens of each micro-batch, over all ranks; ``tokens`` is their sum."""
+    pooled: dict[str, list[float]]
+    peaked: dict[str, list[float]]
+
+
 class Window:
-    """Accumulates 0-dim tensors without a device synchronisation until the window closes."""
+    """Accumulates 0-dim tensors without a device synchronisation until it closes, and begins anew."""
 
     def __init__(self, wanted: frozenset[str] = frozenset()) -> None:
         self._wanted = wanted
@@ -37,13 +54,6 @@ class Window:
         self._ledger = Ledger()
         self._pools: dict[str, Tensor] = {}
         self._peaks: dict[str, Tensor] = {}
-        self.signals: dict[str, float] = {}
-        """Of the window that closed last, like the next four; NaN where it had nothing to measure."""
-        self.tokens = 0.0
-        self.counts: list[float] = []
-        """Tokens of each micro-batch, over all ranks; ``tokens`` is their sum."""
-        self.pooled: dict[str, list[float]] = {}
-        self.peaked: dict[str, list[float]] = {}
 
     def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor], loss: Bounding | None = None) -> None:
         """One micro-batch: its token sums for the signals, and the metrics of its terms. ``loss`` says what it clips."""
@@ -64,8 +74,8 @@ class Window:
         before = self._peaks.get(name)
         self._peaks[name] = values if before is None else torch.maximum(before, values)
 
-    def close(self, reducer: Reducer, stop: bool) -> tuple[dict[str, float], dict[str, float], bool]:
-        """(signals, metrics, whether any rank asks to stop), equal on every rank: one collective and one copy."""
+    def close(self, reducer: Reducer = LOCAL, stop: bool = False) -> Closed:
+        """One collective and one copy. ``stop``: whether this rank asks to."""
         names, sums = self._names, self._sums
         self._names, self._sums = (), []
         columns = [torch.tensor([float(stop)], dtype=torch.float64, device=sums[0].device if sums else None)]
@@ -79,21 +89,23 @@ class Window:
         columns += [in_place(values, reducer).flatten() for values in peaks.values()]
         numbers = iter(reducer.sum(torch.cat(columns)).tolist())
         asked = next(numbers)
-        found = dict(zip(names, islice(numbers, len(names)), strict=True))
-        self.counts = list(islice(numbers, len(sums)))
+        totals = dict(zip(names, islice(numbers, len(names)), strict=True))
+        counts = list(islice(numbers, len(sums)))
         metrics = self._ledger.read(numbers, world)
-        self.pooled = {name: list(islice(numbers, values.numel())) for name, values in pools.items()}
-        self.peaked = {name: [max(islice(numbers, world)) for _ in values] for name, values in peaks.items()}
-        self.tokens, rows = found.pop("tokens", 0.0), found.pop("rows", 0.0)
-        self.signals = {
-            name: quotient(total, rows if name == "entropy_seq" else self.tokens) for name, total in found.items()
-        }
+        pooled = {name: list(islice(numbers, values.numel())) for name, values in pools.items()}
+        peaked = {name: [max(islice(numbers, world)) for _ in values] for name, values in peaks.items()}
+        tokens, rows = totals.pop("tokens", 0.0), totals.pop("rows", 0.0)
+        signals = {name: quotient(total, rows if name == "entropy_seq" else tokens) for name, total in totals.items()}
         if self._extremes:
-            largest = reducer.gather(torch.stack(self._extremes)).amax(0).exp().tolist()
-            ends = (largest[0], 1 / largest[1]) if self.tokens else (math.nan, math.nan)
-            self.signals |= dict(zip(("ratio_max", "ratio_min"), ends, strict=True))
+            signals |= _ratios(self._extremes, reducer, tokens)
             self._extremes = []
-        return self.signals, metrics, asked > 0
+        return Closed(signals, metrics, asked > 0, tokens, counts, pooled, peaked)
+
+
+def _ratios(extremes: list[Tensor], reducer: Reducer, tokens: float) -> dict[str, float]:
+    largest = reducer.gather(torch.stack(extremes)).amax(0).exp().tolist()
+    ends = (largest[0], 1 / largest[1]) if tokens else (math.nan, math.nan)
+    return dict(zip(("ratio_max", "ratio_min"), ends, strict=True))
 
 
 def quotient(total: float, count: float) -> float:
