@@ -5,7 +5,7 @@ It knows no trainer, no files and no process groups; an engine, whichever it is,
     thermostat.note_generation(batch)                        once per generation: signals that hold until the next
     thermostat.window.add(batch, metrics, objective.loss.term)   once per micro-batch, after its loss
     closed = thermostat.window.close(reducer, stop)          once per optimizer step: one collective
-    thermostat.update(closed, run)                           where the step was applied
+    thermostat.update(closed, step, steps, grad_norm)        where the step was applied
     thermostat.report()                                      what to log of the loops
 
 ``thermostat.objective`` is the one to train with until the next update. All ranks see the same numbers, and so reach the same
@@ -64,8 +64,9 @@ class Thermostat:
             self.held |= velocity(self.held, measured["reward"])
         return {name: self.held[name] for name in wanted - {"reward", "reward_std"}}
 
-    def update(self, closed: Closed, run: Mapping[str, float]) -> None:
-        """Move the controllers by one applied step. ``run`` are the signals of that group, such as the norm of the gradient."""
+    def update(self, closed: Closed, step: int, steps: int, grad_norm: float = math.nan) -> None:
+        """Move the controllers by one applied step, the ``step``-th of ``steps``. ``grad_norm``: before clipping."""
+        run = {"step": float(step), "progress": step / max(steps, 1), "grad_norm": grad_norm}
         self.state = self.control.update(self.state, {**closed.signals, **closed.metrics, **run, **self.held})
         self._set_objective()
 

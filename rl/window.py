@@ -57,8 +57,10 @@ class Window:
 
     def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor], loss: Bounding | None = None) -> None:
         """One micro-batch: its token sums for the signals, and the metrics of its terms. ``loss`` says what it clips."""
-        asked = "clip_fraction" in self._wanted and loss is not None and loss.holds != "nothing"
-        self._names, sums = token_sums(batch, self._wanted, loss.bounded(batch) if asked else None)
+        bounded = None
+        if "clip_fraction" in self._wanted and loss is not None and loss.holds != "nothing":
+            bounded = loss.bounded(batch)
+        self._names, sums = token_sums(batch, self._wanted, bounded)
         if self._wanted & {"ratio_max", "ratio_min"}:
             self._extremes.append(extremes(batch))
         self._sums.append(sums)

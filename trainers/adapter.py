@@ -44,14 +44,14 @@ def open_adapter(adapter: Adapter, open_base: Callable[[], PreTrainedModel], *, 
         raise ValueError(
             f"model.path: the adapter {adapter.folder} does not fit its base {adapter.base}: {said}"
         ) from error
-    model.opened_from = str(adapter.folder)
+    model.opened_from = str(adapter.folder)  # type: ignore[assignment]  # no module, but text
     return model
 
 
 def fit_vocabulary(base: PreTrainedModel, adapter: Adapter) -> None:
     """Tokens that were added before the adapter was trained: it brings the embeddings, and the base must have their size."""
     file = adapter.folder / ADAPTER_SAFE_WEIGHTS_NAME
-    table = base.get_input_embeddings()
+    table: Any = base.get_input_embeddings()
     name = next(name for name, module in base.named_modules() if module is table)
     if not file.is_file():
         return

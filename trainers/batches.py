@@ -21,7 +21,7 @@ def of_generation(
     fields: Mapping[str, Any],
 ) -> TokenBatch:
     """This rank's share of TRL's ``output``. ``rewards`` (B,) are shaped; ``fields`` are those that somebody else knows."""
-    per_func, answers, mask = trainer._rewards_per_func, trainer.answer_keys(), completion_mask(dict(output))
+    per_func, answers, mask = trainer._rewards_per_func, trainer.answer_keys(), completion_mask(output)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval

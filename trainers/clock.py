@@ -8,7 +8,7 @@ from typing import Any
 
 from entropostat.rl.normaliser import RunningMoments
 from entropostat.trainers.checkpoint import restore_rank
-from entropostat.trainers.config import too_few
+from entropostat.trainers.config import prompts_per_generation, too_few
 from entropostat.trainers.interrupt import stop_file
 from entropostat.trainers.memory import Remembering
 
@@ -57,5 +57,5 @@ class ControlCallback(Remembering):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A stream of prompts has no length that could be checked before."""
         if state.global_step == 0 < state.max_steps and not self.trainer.stop_requested:
-            asked = args.generation_batch_size // args.num_generations
-            raise ValueError(f"train_dataset: no step was made, its prompts {too_few(asked)}")
+            asked = too_few(prompts_per_generation(args))
+            raise ValueError(f"train_dataset: no step was made, its prompts {asked}")

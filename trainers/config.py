@@ -90,7 +90,7 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
     check_generation_kwargs(args)
     if problems := list(without_effect(args, control)):
         raise ValueError("\n".join(problems))
-    if args.num_generations < kind.smallest_group:
+    if args.num_generations is not None and args.num_generations < kind.smallest_group:
         raise ValueError(
             f"num_generations: {args.num_generations} completion per prompt has nothing to be compared with; use at least "
             f"{kind.smallest_group}, or a critic (EntropyPPOTrainer)"
@@ -114,9 +114,14 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
 
 def check_prompts(dataset: Any, args: GRPOConfig) -> None:
     """TRL's sampler leaves out what fills no generation: of fewer prompts it would make no step at all, and say nothing."""
-    asked = args.generation_batch_size // args.num_generations
+    asked = prompts_per_generation(args)
     if isinstance(dataset, Sized) and len(dataset) < asked:
         raise ValueError(f"train_dataset: {len(dataset)} prompts {too_few(asked)}")
+
+
+def prompts_per_generation(args: Any) -> int:
+    asked: int = args.generation_batch_size // args.num_generations
+    return asked
 
 
 def too_few(asked: int) -> str:

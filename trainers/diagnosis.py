@@ -16,10 +16,11 @@ from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.live import Live
 from entropostat.readers.damage import Damage
 from entropostat.readers.rows import metrics
+from entropostat.trainers.alerts import Level
 
 log = logging.getLogger(__name__)
-Alert = Callable[[str, str, str], None]
-"""(title, text, level), level being info, warning or critical."""
+Alert = Callable[[str, str, Level], None]
+"""(title, text, level)"""
 
 
 class Diagnosis(TrainerCallback):

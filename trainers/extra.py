@@ -7,7 +7,7 @@ advantages and normalisers know the ordinary rows only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def buffered(found: Mapping[str, Any], weights: Tensor, rows: int, tokens: Tenso
     """Keys for TRL's buffer of ``rows`` rows: the completions of non-zero weight on the first places, the others empty."""
     chosen = weights.nonzero()[:, 0]
     fields = {name: found[name] for name in FIELDS}
-    fields |= {"loss_mask": completion_mask(dict(found)), "weights": weights}
+    fields |= {"loss_mask": completion_mask(found), "weights": weights}
     places = {}
     for name, value in fields.items():
         places[KEY + name] = value.new_zeros((rows, *value.shape[1:]))
@@ -50,6 +50,12 @@ class Joined:
         cut = ids.size(1) - keep
         self.ids = joined(ids[:, :cut], ids[:, cut:], mine["prompt_ids"], mine["completion_ids"], pad)
         self.attention = joined(attention[:, :cut], attention[:, cut:], mine["prompt_mask"], mine["completion_mask"], 0)
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any], args: Sequence[Any], pad: int) -> Joined:
+        """``args`` are TRL's to its forward pass: ids, attention, and how many columns are completions."""
+        ids, attention, keep, *_ = args
+        return cls(inputs, ids, attention, keep, pad)
 
     def ordinary(self, values: Tensor) -> Tensor:
         """(B + E, T') -> (B, T): what TRL asked for."""

@@ -36,6 +36,11 @@ SLACK = 1.1
 """A shortened step is short enough within a tenth of the target."""
 
 
+def make_governor(trainer: Any, settings: StepRadius | None, reducer: Reducer) -> StepGovernor | None:
+    """None where the recipe asks for none."""
+    return None if settings is None else StepGovernor(trainer, settings, reducer)
+
+
 class StepGovernor(Remembering):
     """Keeps the optimizer's steps inside the safe radius.
 

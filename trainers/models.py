@@ -159,7 +159,7 @@ def find_packaged(name: str, file: str) -> Path:
 def _convert(weights: Path, folder: Path) -> None:
     """Write the model and tokenizer in ``weights`` to ``folder`` in the usual format."""
     try:
-        import gguf  # type: ignore[import-untyped]  # noqa: F401  (transformers reads GGUF through it)
+        import gguf  # noqa: F401  (transformers reads GGUF through it)
     except ImportError as error:
         raise ImportError("model.package needs the GGUF reader: pip install gguf") from error
     options: dict[str, Any] = {"gguf_file": weights.name, "trust_remote_code": False}

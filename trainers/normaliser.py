@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,14 +16,16 @@ def aggregate(trainer: Any, x: Tensor, inputs: dict[str, Any], tokens: Tensor) -
     """
     mask = completion_mask(inputs)
     training = trainer.model.training
-    steps = trainer.current_gradient_accumulation_steps if training else 1.0
+    steps: float = trainer.current_gradient_accumulation_steps if training else 1.0
     kind = trainer.loss_type
     if kind in ("grpo", "sapo"):
-        return ((x * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / steps
+        rows: Tensor = (x * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)
+        return rows.mean() / steps
     if kind == "bnpo":
         return (x * mask).sum() / mask.sum().clamp(min=1.0) / steps
     if kind == "dr_grpo":
-        return (x * mask).sum() / (x.size(0) * trainer.max_completion_length) / steps
+        places: int = x.size(0) * trainer.max_completion_length
+        return (x * mask).sum() / places / steps
     if kind in ("dapo", "cispo", "vespo"):
         return (x * mask).sum() / (tokens * steps)
     if kind == "luspo":
@@ -32,11 +35,11 @@ def aggregate(trainer: Any, x: Tensor, inputs: dict[str, Any], tokens: Tensor) -
 
 def tokens_per_micro_batch(trainer: Any, inputs: dict[str, Any]) -> Tensor:
     """0-dim: the tokens of the generation batch, shared out evenly over ranks and micro-batches."""
-    tokens = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
+    tokens: Tensor = inputs["num_items_in_batch"].clamp(min=1.0) / trainer.accelerator.num_processes
     return tokens / trainer.args.steps_per_generation if trainer.model.training else tokens
 
 
-def completion_mask(inputs: dict[str, Any]) -> Tensor:
+def completion_mask(inputs: Mapping[str, Any]) -> Tensor:
     """(B, T) 1 on tokens that the policy produced: padding and tool output are 0."""
     mask: Tensor = inputs["completion_mask"]
     return mask if "tool_mask" not in inputs else mask * inputs["tool_mask"]

@@ -29,7 +29,11 @@ def pretraining_line(step: int, steps: int, loss: float) -> None:
 def load_policy(recipe: Recipe, path: str, sharded: bool = False) -> Any:
     """``sharded``: by ZeRO-3, which gathers weights of one precision only, so that an adapter keeps the model's."""
     block = recipe.model
-    how = {"dtype": block.dtype, "attn_implementation": block.attn_implementation, "revision": block.revision}
+    how: dict[str, Any] = {
+        "dtype": block.dtype,
+        "attn_implementation": block.attn_implementation,
+        "revision": block.revision,
+    }
     return load_model(path, **how, upcast=not sharded)
 
 

@@ -122,7 +122,8 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
     trainer = make_trainer(block, job["policy"], tokenizer, noisy(pairs, block.noise, block.seed or 0), test, folder)
     trainer.train()
     found = trainer.evaluate()
-    trainer.model.save_pretrained(folder)
+    model: Any = trainer.model
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     report = {"pairs": len(pairs), "tested": len(test), "accuracy": found["eval_accuracy"]}
     (folder / REPORT).write_text(json.dumps(report) + "\n")
@@ -152,7 +153,7 @@ def collect(
         outcomes = scorer.score("judge", texts, [example for example in part for _ in range(block.draws)])
         for index, example in enumerate(part):
             rows = range(index * block.draws, (index + 1) * block.draws)
-            scored = [(outcomes[i].score, texts[i]) for i in rows if outcomes[i].score is not None]
+            scored = [(score, texts[i]) for i in rows if (score := outcomes[i].score) is not None]
             if not scored:
                 continue
             best, worst = max(scored, key=lambda pair: pair[0]), min(scored, key=lambda pair: pair[0])

@@ -165,7 +165,8 @@ def pretrain(
                 progress(step + 1, block.steps, loss)
     finally:
         torch.set_num_threads(threads)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def backward(model: Any, ids: Tensor, labels: Tensor, lengths: Tensor) -> float:

@@ -38,7 +38,7 @@ def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, conf
     for term in recipe.reward:
         if term.options.get("build") is not None:
             assert judge is not None
-            tokens = config.max_completion_length
+            tokens = config.max_completion_length or 0
             options, stop = term.options["build"], recipe.sampler.stop
             paths[term.name] = build_reward(options, policy, asked, judge, tokens, recipe.seed, stop)
         elif term.kind == "model":

@@ -26,7 +26,7 @@ PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepsp
 
 def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
     """run.json: versions, seeds and the machine's shape. Nothing from the environment, which may hold secrets."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)

@@ -18,7 +18,8 @@ class AccelerateReducer:
         self.world: int = accelerator.num_processes
 
     def sum(self, x: Tensor) -> Tensor:
-        return self.accelerator.reduce(x, reduction="sum")
+        total: Tensor = self.accelerator.reduce(x, reduction="sum")
+        return total
 
     def gather(self, x: Tensor) -> Tensor:
         sizes = self.accelerator.gather(torch.tensor([x.shape[0]], device=self.accelerator.device))

@@ -42,7 +42,7 @@ class Classifier:
         rows = [self.encode(text, whole) for text, whole in texts]
         self.truncated = sum(len(row) > self.limit for row in rows)
         # By the tokenizer, which keeps the special token in front that an encoder's head reads.
-        cut = {"truncation": True, "max_length": self.limit}
+        cut: dict[str, Any] = {"truncation": True, "max_length": self.limit}
         rows = [
             self.encode(*text, **cut) if len(row) > self.limit else row for text, row in zip(texts, rows, strict=True)
         ]

@@ -33,7 +33,7 @@ def check_rollouts(trainer: Any, template: Objective) -> None:
 
 def _has_images(dataset: Any) -> bool:
     """By its first row: a column of images, or a prompt whose messages hold one."""
-    row = next(iter(dataset), {})
+    row: dict[str, Any] = next(iter(dataset), {})
     messages = row["prompt"] if isinstance(row.get("prompt"), list) else []
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
     return bool({"image", "images"} & set(row)) or any(part["type"] == "image" for part in parts)
@@ -86,7 +86,7 @@ def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], ba
 def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
     """(N,) over all ranks; as in TRL, NaN where no reward function could score the completion, whatever its weight."""
     weights = trainer.reward_weights.to(per_func.device).unsqueeze(0)
-    rewards = (per_func * weights).nansum(dim=1)
+    rewards: torch.Tensor = (per_func * weights).nansum(dim=1)
     rewards[torch.isnan(per_func).all(dim=1)] = torch.nan
     return rewards
 

@@ -39,6 +39,7 @@ from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
 from entropostat.train import FOLDER_NOTE
 from entropostat.trainers.alerts import notify
+from entropostat.trainers.config import prompts_per_generation
 from entropostat.trainers.diagnosis import Diagnosis
 from entropostat.trainers.evaluate import EvaluateSettings, evaluate
 from entropostat.trainers.evaluation import Evaluation
@@ -193,12 +194,17 @@ def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
 
 def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
     """The prompts in the order of training."""
-    generation = config.generation_batch_size // config.num_generations
-    cycle = Fraction(config.steps_per_generation * config.num_iterations, config.gradient_accumulation_steps)
+    slices = config.steps_per_generation or config.gradient_accumulation_steps
+    cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
     stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
     total = config.max_steps if config.max_steps > 0 else None
     return plan_order(
-        pools.train, stages, prompts=generation, steps_per_generation=cycle, total_steps=total, seed=recipe.seed
+        pools.train,
+        stages,
+        prompts=prompts_per_generation(config),
+        steps_per_generation=cycle,
+        total_steps=total,
+        seed=recipe.seed,
     )
 
 
@@ -217,7 +223,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         stop=tuple(trainer.eos_token_ids),
         decoding=trainer.decoding,
     )
-    reference = None if trainer.anchor.moves else trainer.ref_model
+    reference: Any = None if trainer.anchor.moves else trainer.ref_model
     if block.reference and reference is None:
         reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
 

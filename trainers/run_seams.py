@@ -9,6 +9,7 @@ from typing import Any
 
 from entropostat.recipe.blocks import Muon
 from entropostat.trainers.anchor import AnchorCallback
+from entropostat.trainers.below import Below
 from entropostat.trainers.checkpoint import save_rank
 from entropostat.trainers.critic_owner import CriticOwner
 from entropostat.trainers.optimizers import create_muon
@@ -16,7 +17,7 @@ from entropostat.trainers.restricted import restricted_loading
 from entropostat.trainers.saving import Saving
 
 
-class RunSeams:
+class RunSeams(Below):
     """Put before GRPOTrainer in the bases, behind EntropyMixin, which makes the owners."""
 
     anchor: AnchorCallback
@@ -24,13 +25,11 @@ class RunSeams:
     saving: Saving
     muon: Muon | None
     fingerprint: Callable[[int], str | None]
-    state: Any
-    args: Any
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.muon is not None:
             create_muon(self, self.muon, () if self.critic is None else [self.critic.group()])
-        optimizer = super().create_optimizer(model)  # type: ignore[misc]
+        optimizer = super().create_optimizer(model)
         if self.muon is None and self.critic is not None:
             self.critic.set_apart(optimizer)
         return optimizer
@@ -38,27 +37,27 @@ class RunSeams:
     def save_model(self, output_dir: str | None = None, *args: Any, **kwargs: Any) -> None:
         """The policy as TRL saves it, and a critic beside it in a file of its own."""
         with nullcontext() if self.critic is None else self.critic.tap.apart():
-            super().save_model(output_dir, *args, **kwargs)  # type: ignore[misc]
+            super().save_model(output_dir, *args, **kwargs)
         if self.critic is not None:
-            self.critic.save(Path(output_dir or self.args.output_dir))
+            self.critic.save(Path(output_dir or str(self.args.output_dir)))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.saving.sealed(trial, self.fingerprint(self.state.global_step)) as folder:
             with self.saving.writing(folder, trial):
-                super()._save_checkpoint(model, trial)  # type: ignore[misc]
+                super()._save_checkpoint(model, trial)
             save_rank(self, folder)
             self.anchor.save(folder)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         with restricted_loading(self):
-            return super()._prepare_for_training(*args, **kwargs)  # type: ignore[misc]
+            return super()._prepare_for_training(*args, **kwargs)
 
     def _load_best_model(self, *args: Any, **kwargs: Any) -> None:
         with restricted_loading(self):
-            super()._load_best_model(*args, **kwargs)  # type: ignore[misc]
+            super()._load_best_model(*args, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and self.critic is not None:
             self.critic.load(Path(checkpoint))
 
@@ -66,4 +65,4 @@ class RunSeams:
         """Nothing more for a run that is resumed from its last step: transformers would train one step beyond it."""
         if self.state.global_step >= self.state.max_steps:
             return [], None
-        return super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
+        return super().get_batch_samples(*args, **kwargs)

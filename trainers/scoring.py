@@ -1,7 +1,9 @@
-"""Old log-probs of a generation that TRL did not score itself."""
+"""How a generation is scored: by TRL's forwards, or by one of ours where it makes none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import add_fused_lm_head
 
+from entropostat.rl.needs import SCORED
 from entropostat.trainers.adapter import REFERENCE
 
 VISION = (
@@ -25,6 +28,53 @@ VISION = (
     "image_position_ids",
 )
 """What a vision-language model's forward takes besides ids and masks, by TRL's names."""
+
+
+class Scoring:
+    """What the forwards of a generation leave while it is being scored: the policy's by turns, and the reference's entropies."""
+
+    def __init__(self, trainer: Any, reads_reference: bool) -> None:
+        """``reads_reference``: the entropies of the reference are asked for."""
+        self.trainer = trainer
+        self.ref_entropy: Tensor | None = scoring_entropies(trainer) if reads_reference else None
+        """(N, T) of the last generation, nats; stays None where nobody asks."""
+        self._forwards: list[dict[str, Tensor]] | None = None
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Around one generation."""
+        self._forwards = []
+        try:
+            yield
+        finally:
+            self._forwards = None
+
+    @property
+    def on(self) -> bool:
+        return self._forwards is not None
+
+    def wants_entropy(self, model: Any) -> bool:
+        """Of a forward of ``model`` that TRL asks for log-probs only: the fused head computes it anyway."""
+        return self.on and not (self.ref_entropy is None and scores_reference(self.trainer, model))
+
+    def keep(self, model: Any, entropy: Tensor, statistics: dict[str, Any]) -> None:
+        if scores_reference(self.trainer, model):
+            self.ref_entropy = entropy if self.ref_entropy is not None else None
+        elif self._forwards is not None:
+            self._forwards.append({"old_entropy": entropy, **statistics})
+
+    def complete(self, output: dict[str, Any], needs: frozenset[str]) -> tuple[Tensor | None, dict[str, Any]]:
+        """Old log-probs of TRL's ``output``, and the other batch fields of the forward that they come from. Scores it once
+        more where ``needs`` names a field that no forward has given."""
+        forwards = self._forwards
+        assert forwards is not None, "outside of collecting()"
+        old_logps = output.get("old_per_token_logps")
+        fields = forwards[0] if old_logps is not None and forwards else {}
+        have = {*fields, *(() if old_logps is None else ("old_logps",))}
+        if (needs & SCORED) - have:
+            old_logps = score_tokens(self.trainer, output)
+            fields = forwards[-1]
+        return old_logps, fields
 
 
 def scores_reference(trainer: Any, model: Any) -> bool:
@@ -59,7 +109,7 @@ def score_tokens(trainer: Any, output: dict[str, Any]) -> Tensor:
     size = args.per_device_train_batch_size if trainer.model.training else args.per_device_eval_batch_size
     extra = {key: output[key] for key in VISION if key in output}
     with torch.no_grad(), disable_gradient_checkpointing(trainer.model, args.gradient_checkpointing_kwargs):
-        logps, *_ = trainer._get_per_token_logps_and_entropies(
+        logps: Tensor = trainer._get_per_token_logps_and_entropies(
             trainer.model,
             ids,
             attention,
@@ -67,5 +117,5 @@ def score_tokens(trainer: Any, output: dict[str, Any]) -> Tensor:
             batch_size=size,
             compute_entropy=True,
             **extra,
-        )
+        )[0]
     return logps

@@ -3,13 +3,9 @@
 Every override of TRL's is here, and calls super() once. It hands over to the owners that the head of the class lists, in an
 order that stands in plain sight; no owner reaches for another through the trainer. Nothing of TRL is copied.
 
-    _generate_and_score_completions   rollout phase: rewards, old log-probs and entropies -> advantages and statistics
-    _calculate_rewards                keeps the gathered rewards, and looks at the first ones
-    _get_per_token_logps_and_entropies  the tap: after the forward pass, before TRL reads the advantages
-    _compute_loss                     TRL's scalars for this step around super(), then our additive terms
-    close_window                      ours, after each optimizer step: what was measured moves the controllers
-
-Weights ride on TRL's (B, T) advantages, which it reads after the forward pass.
+    _generate_and_score_completions, _calculate_rewards   a generation: rewards, old log-probs -> advantages, statistics
+    _get_per_token_logps_and_entropies, _compute_loss     a micro-batch: the tap between forward and loss, additive terms
+    _get_grad_norm, close_window                          a step: judged, measured, and the controllers moved
 """
 
 from __future__ import annotations
@@ -26,12 +22,12 @@ from entropostat.recipe.blocks import Faults, Optimizer, Shaping
 from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.rl.measured import merged
-from entropostat.rl.needs import SCORED
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
 from entropostat.trainers import batches
 from entropostat.trainers.anchor import AnchorCallback, attach_anchor
+from entropostat.trainers.below import Below
 from entropostat.trainers.buffer import KEY, packed, unpacked
 from entropostat.trainers.clock import ControlCallback
 from entropostat.trainers.config import GRPO, arguments, check_supported, needs_reference
@@ -41,7 +37,7 @@ from entropostat.trainers.distribution import Distribution
 from entropostat.trainers.extra import KEY as EXTRA_KEY
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.first_scores import check_first_scores
-from entropostat.trainers.governor import StepGovernor
+from entropostat.trainers.governor import StepGovernor, make_governor
 from entropostat.trainers.loss_pass import LossPass, additive_terms
 from entropostat.trainers.monitors import Monitors
 from entropostat.trainers.nonfinite import NonFiniteGuard
@@ -51,7 +47,7 @@ from entropostat.trainers.reducer import make_reducer
 from entropostat.trainers.rollouts import check_rollouts, extra_rollouts
 from entropostat.trainers.saving import Saving
 from entropostat.trainers.scalars import Scalars
-from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
+from entropostat.trainers.scoring import Scoring
 from entropostat.trainers.shaping import RewardShaper, check_shaping
 from entropostat.trainers.trl_log import note
 from entropostat.trainers.trl_pass import TRLPass
@@ -60,7 +56,7 @@ from entropostat.trainers.vocabulary import Vocabulary
 log = logging.getLogger(__name__)
 
 
-class EntropyMixin:
+class EntropyMixin(Below):
     """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and blocks of a recipe."""
 
     kind = GRPO
@@ -71,6 +67,8 @@ class EntropyMixin:
     """One distribution for all forwards of a model."""
     shaper: RewardShaper
     """Rewards before any advantage is computed."""
+    scoring: Scoring
+    """Old log-probs and entropies of a generation."""
     vocabulary: Vocabulary
     """Statistics of the whole distribution, of the forwards that are made anyway."""
     trl_pass: TRLPass
@@ -92,6 +90,9 @@ class EntropyMixin:
     saving: Saving
     """Checkpoints that are whole or not there."""
 
+    _passing: LossPass | None = None
+    """The micro-batch whose loss is being computed."""
+
     def __init__(
         self,
         *args: Any,
@@ -111,12 +112,6 @@ class EntropyMixin:
         check_shaping(shaping, control)
         self.thermostat = Thermostat(control)
         self.distribution = Distribution(dropout, named)
-        self._passing: LossPass | None = None
-        """The micro-batch whose loss is being computed."""
-        self._scored: list[dict[str, Tensor]] | None = None
-        """What the tap saw of the generation that is being scored."""
-        self._ref_entropy: Tensor | None = None
-        """Of the last generation; stays None where no controller reads it."""
         super().__init__(**named)
         check_rollouts(self, template)
         self.decoding = settle_decoding(self, stop)
@@ -130,13 +125,10 @@ class EntropyMixin:
         self.guard = NonFiniteGuard(self, faults or Faults())
         self.scalars = Scalars(self, self.objective)
         self.saving = Saving(self)
-        if self.thermostat.reads_reference_entropy:
-            self._ref_entropy = scoring_entropies(self)
-        self.muon, self.radius = optimizer.muon, None
-        if optimizer.step_radius is not None:
-            self.radius = StepGovernor(self, optimizer.step_radius, reducer)
-        if optimizer.muon is not None:
-            set_up_muon(self, optimizer.muon)
+        self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
+        self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
+        if self.muon is not None:
+            set_up_muon(self, self.muon)
         # Whoever owns the run sets these three.
         self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
@@ -150,7 +142,7 @@ class EntropyMixin:
         self.anchor = attach_anchor(self, control, reducer)
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> Objective:  # type: ignore[override]  # transformers has one of a search
         """At the knob values of this step."""
         return self.thermostat.objective
 
@@ -163,17 +155,13 @@ class EntropyMixin:
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        self._scored = []
-        try:
-            taps = self.vocabulary.counting(self.objective, self._rollout_needs)
-            with self._with_values(), taps, self.scalars.sampling_anew(self.objective):
-                output = super()._generate_and_score_completions(*args, **kwargs)
-                batch = self._rollout_batch(output)
-        finally:
-            self._scored = None
+        taps = self.vocabulary.counting(self.objective, self._rollout_needs)
+        with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
+            output = super()._generate_and_score_completions(*args, **kwargs)
+            batch = self._rollout_batch(output)
         self._score(output, batch)
         if self.model.training:
-            signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self._ref_entropy)
+            signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self.scoring.ref_entropy)
             note(self, signals, "signal/")
             generate, inputs = super()._generate_and_score_completions, args[0] if args else kwargs["inputs"]
             output |= extra_rollouts(self, self.objective.sampler, generate, inputs, output, batch)
@@ -186,12 +174,7 @@ class EntropyMixin:
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
         rewards = self.shaper.shape(self._rewards_per_func, output)
-        old_logps = output.get("old_per_token_logps")
-        scored = self._scored[0] if old_logps is not None and self._scored else {}
-        have = {*scored, *(() if old_logps is None else ("old_logps",))}
-        if (self._rollout_needs & SCORED) - have:
-            old_logps = score_tokens(self, output)
-            scored = self._scored[-1]
+        old_logps, scored = self.scoring.complete(output, self._rollout_needs)
         batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
         return batch if self.critic is None else self.critic.keep_values(output, batch)
 
@@ -222,24 +205,19 @@ class EntropyMixin:
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         joined, passed = None, self._passing
-        collecting = self._scored is not None
-        reference = collecting and scores_reference(self, model)
-        if collecting and not (reference and self._ref_entropy is None):
-            kwargs["compute_entropy"] = True  # the fused head computes it anyway
+        if self.scoring.wants_entropy(model):
+            kwargs["compute_entropy"] = True
         if passed is not None and f"{EXTRA_KEY}weights" in passed.inputs:
-            joined = Joined(passed.inputs, *args[:3], self._tokenizer.pad_token_id)
+            joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
             args = joined.ids, joined.attention, joined.length, *args[3:]
         with self.scalars.scoring():
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if (
-            self._scored is not None
-        ):  # what the taps hold goes either way: with its adapter off the policy is its own reference
+            self.scoring.on
+        ):  # what the taps hold is taken of a reference, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))
             statistics |= {} if self.critic is None else self.critic.take(logps.size(1))
-            if reference:
-                self._ref_entropy = entropy
-            else:
-                self._scored.append({"old_entropy": entropy, **statistics})
+            self.scoring.keep(model, entropy, statistics)
         extra = None
         if joined is not None:
             extra = joined.extra(logps, entropy)
@@ -256,7 +234,7 @@ class EntropyMixin:
         if self.critic is not None:
             passed.values = self.critic.take_values(logps.size(1), joined)
         statistics = self.vocabulary.take(logps.size(1)) if joined is None else self.vocabulary.ordinary(joined)
-        passed.stats = unpacked(inputs)
+        passed.stats |= unpacked(inputs)
         fields = {**self._constants(), **statistics}
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
@@ -309,16 +287,12 @@ class EntropyMixin:
         self.monitors.before_close()
         closed = thermostat.window.close(self._reducer, self.stop_requested)
         told = self.trl_pass.token_means(closed) | closed.metrics | {"health/trained_tokens": closed.tokens}
-        if self.trl_pass.owns_reference and "kl" in closed.signals:
-            told["kl"] = closed.signals["kl"]
-        note(self, told, mode="train")
+        note(self, told | self.trl_pass.own_kl(closed), mode="train")
         if applied:
-            done = self.state.global_step
-            run = {"step": float(done), "progress": done / max(self.state.max_steps, 1), "grad_norm": self._grad_norm}
-            thermostat.update(closed, run)
+            thermostat.update(closed, self.state.global_step, self.state.max_steps, self._grad_norm)
             for knob, problem in thermostat.problems():
                 if self.accelerator.is_main_process:
-                    log.warning("step %d, %s: %s", done, knob, problem)
+                    log.warning("step %d, %s: %s", self.state.global_step, knob, problem)
         note(self, thermostat.report(), "control/", "train")
         self.scalars.scale_learning_rate(self.objective)
         note(self, self.trl_pass.clip_shares(loss, closed), mode="train")

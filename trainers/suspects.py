@@ -52,7 +52,7 @@ class Seen:
     """(B,), (B, T), (B, T, K) or 0-dim."""
     kept: Mapping[str, Tensor]
     """What else is needed to do the step again."""
-    generation: int
+    generation: int = 0
 
     @classmethod
     def of(cls, inputs: Mapping[str, Any], passed: LossPass) -> Seen:
@@ -107,5 +107,5 @@ def write_dump(file: Path, facts: Mapping[str, Any], seen: Sequence[Seen]) -> No
 
 def _entries(seen: Sequence[Seen]) -> Iterator[tuple[str, Tensor, Tensor]]:
     for index, micro in enumerate(seen):
-        for name, value in (micro.kept | micro.values).items():
+        for name, value in {**micro.kept, **micro.values}.items():
             yield f"{index}/{name}", value, micro.faulty(value, masked=False)

@@ -107,6 +107,10 @@ class TRLPass:
         """TRL's means over tokens, of the whole window."""
         return self._means["train"].told(closed.counts)
 
+    def own_kl(self, closed: Closed) -> dict[str, float]:
+        """Under TRL's name, where its own KL is off."""
+        return {"kl": closed.signals["kl"]} if self.owns_reference and "kl" in closed.signals else {}
+
     def clip_shares(self, loss: Any, closed: Closed) -> dict[str, float]:
         """Those of a loss that is ours; {} of TRL's."""
         return (

@@ -19,9 +19,9 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput, maybe_gather_lm_head_ctx
 
 from entropostat.rl.objective import Objective
-from entropostat.rl.vocab import CONSTANT, VocabStats, packed, unpacked, vocab_statistics
+from entropostat.rl.vocab import VocabStats, packed, unpacked, vocab_statistics
 from entropostat.rl.vocab_soft import SoftLabels
-from entropostat.rl.vocab_sums import Wanted
+from entropostat.rl.vocab_sums import CONSTANT, Wanted
 from entropostat.rl.vocab_tiles import Head
 from entropostat.trainers.extra import Joined
 from entropostat.trainers.tap import ForwardTap
@@ -174,4 +174,5 @@ class Vocabulary:
 
 def innermost(model: Any) -> PreTrainedModel:
     """The model that TRL has patched: below the adapters."""
-    return model.get_base_model() if is_peft_model(model) else model
+    inner: PreTrainedModel = model.get_base_model() if is_peft_model(model) else model
+    return inner

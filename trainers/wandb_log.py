@@ -68,7 +68,7 @@ class WandbLog(WandbCallback):
         self._histograms()
         self._completions(state, last=False)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Everything is written before the process goes on: the next run in it must not add to this one."""
         super().on_train_end(args, state, control, **kwargs)
         if state.is_world_process_zero and self._wandb.run is not None:

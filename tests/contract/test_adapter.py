@@ -80,7 +80,6 @@ def test_the_base_is_something_else_than_the_policy(path: str) -> None:
     """Or the test above would say nothing."""
     trainer = trainer_of(path, tiny.objective(penalties=[KL]))
     output = trainer._generate_and_score_completions([{"prompt": "1+1="}] * 4)
-    trainer._scored = []
     own = score_tokens(trainer, output)
     with trainer.model.disable_adapter():
         other = score_tokens(trainer, output)
