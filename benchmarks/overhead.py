@@ -32,7 +32,7 @@ from pairing import Stopwatch, Turns, alternate, ratio, record, replay
 from subjects import BETA, LONG, SMALL, TERMS, TINY, Size, build, saved
 
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.trainers.records import MetricsFile
+from entropostat.trainers.records.files import MetricsFile
 
 HERE = Path(__file__).resolve()
 WARM_UP = 5

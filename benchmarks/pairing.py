@@ -18,7 +18,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from entropostat.trainers.buffer import KEY
+from entropostat.trainers.trl.buffer import KEY
 
 NEVER = 10**9
 PATIENCE = 300.0

@@ -45,8 +45,8 @@ def exact() -> list[dict[str, Any]]:
     from entropostat.recipe.blocks import Critic
     from entropostat.scaling.presets import PRESETS
     from entropostat.scaling.states import optimizer, value_heads
-    from entropostat.trainers.critic_heads import ValueHeads
-    from entropostat.trainers.optimizers import MuonAdamW, hidden_matrices
+    from entropostat.trainers.model.critic_heads import ValueHeads
+    from entropostat.trainers.optim.muon import MuonAdamW, hidden_matrices
 
     rows = []
     for family in FAMILIES:

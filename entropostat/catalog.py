@@ -92,7 +92,7 @@ def build() -> Catalog:
     """Read the catalog from the code itself."""
     from trl.trainer.grpo_config import GRPOConfig
 
-    from entropostat.trainers.ppo_config import PPOConfig
+    from entropostat.trainers.trl.ppo_config import PPOConfig
 
     terms = {
         slot: {name: _term(slot, name, registry[name]) for name in registry.names()}

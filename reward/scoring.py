@@ -142,7 +142,7 @@ class Scorer:
     def _model(self, name: str) -> Model:
         if name not in self.models:
             raise RuntimeError(
-                f"reward.{name}: no model is loaded; call entropostat.trainers.reward_model.attach first"
+                f"reward.{name}: no model is loaded; call entropostat.trainers.build.reward_model.attach first"
             )
         return self.models[name]
 

@@ -21,7 +21,7 @@ from entropostat.cli.launch import EXPECTED
 from entropostat.faults import reason
 from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.errors import RunFault
-from entropostat.trainers.progress import Progress
+from entropostat.trainers.records.progress import Progress
 
 AGAIN = 2.0
 """Seconds between two knocks at the vLLM server."""

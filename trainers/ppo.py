@@ -12,12 +12,12 @@ from accelerate.utils import is_peft_model
 
 from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.control import Control
-from entropostat.trainers.config import by_name
-from entropostat.trainers.critic_owner import CriticOwner
+from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.objective import as_control
-from entropostat.trainers.optimizers import check_names
-from entropostat.trainers.ppo_config import PPO
+from entropostat.trainers.optim.muon import check_names
+from entropostat.trainers.trl.config import by_name
+from entropostat.trainers.trl.ppo_config import PPO
 
 
 class EntropyPPOTrainer(EntropyGRPOTrainer):

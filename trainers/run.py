@@ -38,26 +38,26 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
 from entropostat.train import FOLDER_NOTE
-from entropostat.trainers.alerts import notify
-from entropostat.trainers.config import prompts_per_generation
-from entropostat.trainers.diagnosis import Diagnosis
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
-from entropostat.trainers.evaluation import Evaluation
+from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
+from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
+from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
+from entropostat.trainers.evaluation.callback import Evaluation
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
-from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.models import load_tokenizer, vocabulary_size
+from entropostat.trainers.model.shards import engine, gathered
 from entropostat.trainers.packages import check_hub, check_packages
-from entropostat.trainers.policy import find_model, is_zero3, load_policy, peft_config
-from entropostat.trainers.progress import Progress
 from entropostat.trainers.ranks import on_all_ranks
-from entropostat.trainers.recipe_rewards import load_rewards, load_verifiers
-from entropostat.trainers.records import record_files, write_run_file
-from entropostat.trainers.run_folder import go_on_in, new_run_folder
-from entropostat.trainers.saving import check_engine, save_policy
-from entropostat.trainers.shards import engine, gathered
-from entropostat.trainers.stops import stop_tokens
-from entropostat.trainers.tracking import attach_trackers
+from entropostat.trainers.records.files import record_files, write_run_file
+from entropostat.trainers.records.progress import Progress
+from entropostat.trainers.records.trackers import attach_trackers
+from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
+from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
+from entropostat.trainers.state.saving import check_engine, save_policy
+from entropostat.trainers.trl.config import prompts_per_generation
+from entropostat.trainers.trl.stops import stop_tokens
+from entropostat.trainers.watch.alerts import notify
+from entropostat.trainers.watch.diagnosis import Diagnosis
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:

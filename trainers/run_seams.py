@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.recipe.blocks import Muon
-from entropostat.trainers.anchor import AnchorCallback
-from entropostat.trainers.below import Below
-from entropostat.trainers.checkpoint import save_rank
-from entropostat.trainers.critic_owner import CriticOwner
-from entropostat.trainers.optimizers import create_muon
-from entropostat.trainers.restricted import restricted_loading
-from entropostat.trainers.saving import Saving
+from entropostat.trainers.critic import CriticOwner
+from entropostat.trainers.optim.muon import create_muon
+from entropostat.trainers.records.files import history_elsewhere
+from entropostat.trainers.state.anchor import AnchorCallback
+from entropostat.trainers.state.rank_state import save_rank
+from entropostat.trainers.state.restricted import restricted_loading
+from entropostat.trainers.state.saving import Saving
+from entropostat.trainers.trl.below import Below
 
 
 class RunSeams(Below):
@@ -43,7 +44,7 @@ class RunSeams(Below):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.saving.sealed(trial, self.fingerprint(self.state.global_step)) as folder:
-            with self.saving.writing(folder, trial):
+            with history_elsewhere(self), self.saving.writing(folder, trial):
                 super()._save_checkpoint(model, trial)
             save_rank(self, folder)
             self.anchor.save(folder)

@@ -25,33 +25,33 @@ from entropostat.rl.measured import merged
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
-from entropostat.trainers import batches
-from entropostat.trainers.anchor import AnchorCallback, attach_anchor
-from entropostat.trainers.below import Below
-from entropostat.trainers.buffer import KEY, packed, unpacked
-from entropostat.trainers.clock import ControlCallback
-from entropostat.trainers.config import GRPO, arguments, check_supported, needs_reference
-from entropostat.trainers.critic_owner import CriticOwner
-from entropostat.trainers.decoding import settle_decoding
-from entropostat.trainers.distribution import Distribution
-from entropostat.trainers.extra import KEY as EXTRA_KEY
-from entropostat.trainers.extra import Joined
-from entropostat.trainers.first_scores import check_first_scores
-from entropostat.trainers.governor import StepGovernor, make_governor
-from entropostat.trainers.loss_pass import LossPass, additive_terms
-from entropostat.trainers.monitors import Monitors
-from entropostat.trainers.nonfinite import NonFiniteGuard
+from entropostat.trainers.control.clock import ControlCallback
+from entropostat.trainers.control.scalars import Scalars
+from entropostat.trainers.critic import CriticOwner
+from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
-from entropostat.trainers.optimizers import set_up_muon
-from entropostat.trainers.reducer import make_reducer
-from entropostat.trainers.rollouts import check_rollouts, extra_rollouts
-from entropostat.trainers.saving import Saving
-from entropostat.trainers.scalars import Scalars
-from entropostat.trainers.scoring import Scoring
-from entropostat.trainers.shaping import RewardShaper, check_shaping
-from entropostat.trainers.trl_log import note
-from entropostat.trainers.trl_pass import TRLPass
-from entropostat.trainers.vocabulary import Vocabulary
+from entropostat.trainers.optim.muon import set_up_muon
+from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
+from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
+from entropostat.trainers.rollout.extra import Joined
+from entropostat.trainers.rollout.first_scores import check_first_scores
+from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
+from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
+from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
+from entropostat.trainers.state.saving import Saving
+from entropostat.trainers.trl import batches
+from entropostat.trainers.trl.below import Below
+from entropostat.trainers.trl.buffer import KEY, packed, unpacked
+from entropostat.trainers.trl.config import GRPO, arguments, check_supported, needs_reference
+from entropostat.trainers.trl.decoding import settle_decoding
+from entropostat.trainers.trl.log import note
+from entropostat.trainers.trl.loss_pass import LossPass, additive_terms
+from entropostat.trainers.trl.own_loss import TRLPass
+from entropostat.trainers.trl.reducer import make_reducer
+from entropostat.trainers.trl.scoring import Scoring
+from entropostat.trainers.watch.monitors import Monitors
+from entropostat.trainers.watch.nonfinite import NonFiniteGuard
 
 log = logging.getLogger(__name__)
 
@@ -233,9 +233,9 @@ class EntropyMixin(Below):
         inputs = passed.inputs
         if self.critic is not None:
             passed.values = self.critic.take_values(logps.size(1), joined)
-        statistics = self.vocabulary.take(logps.size(1)) if joined is None else self.vocabulary.ordinary(joined)
+        where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
+        fields = {**self._constants(), **self.vocabulary.take(*where)}
         passed.stats |= unpacked(inputs)
-        fields = {**self._constants(), **statistics}
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
         passed.metrics |= metrics

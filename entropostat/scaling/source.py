@@ -47,7 +47,7 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
 
 
 def built(block: Build) -> Shape:
-    """trainers/pretrain.py makes a Qwen3 with as many key as query heads and a tied head."""
+    """trainers/build/pretrain.py makes a Qwen3 with as many key as query heads and a tied head."""
     return Shape(
         hidden=block.hidden,
         layers=block.layers,

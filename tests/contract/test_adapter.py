@@ -13,10 +13,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from support import tiny
 
+from entropostat.trainers.build.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.scoring import score_tokens
+from entropostat.trainers.trl.scoring import score_tokens
 
 
 def adapted(folder: Path, base: str, **config: Any) -> str:

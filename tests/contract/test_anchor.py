@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 
 from entropostat.metrics.trust import METRICS
 from entropostat.rl.reduce import LOCAL
-from entropostat.trainers.anchor import AnchorCallback, attach_anchor, score
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor, score
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 

@@ -79,7 +79,7 @@ def test_no_config_is_built_before_the_objective_is_known_to_be_right(
     def built(*_: Any, **__: Any) -> Any:
         raise AssertionError("a config was built")
 
-    monkeypatch.setattr("entropostat.trainers.config.default_config", built)
+    monkeypatch.setattr("entropostat.trainers.trl.config.default_config", built)
     for cls in (EntropyGRPOTrainer, EntropyPPOTrainer):
         with pytest.raises(ValueError, match=r"^objective: null is no objective"):
             cls(path, tiny.digits)

@@ -10,8 +10,8 @@ import torch
 from support import tiny
 from trl import GRPOTrainer
 
-from entropostat.trainers.extra import KEY, Joined
-from entropostat.trainers.sampling import resample, whole_groups
+from entropostat.trainers.rollout.extra import KEY, Joined
+from entropostat.trainers.trl.sampling import resample, whole_groups
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Optimizer, StepRadius
 from entropostat.rl.reduce import LOCAL
-from entropostat.trainers.governor import ROUNDS, SLACK, StepGovernor
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.optim.step_radius import ROUNDS, SLACK, StepGovernor
 
 
 @pytest.fixture(scope="module")

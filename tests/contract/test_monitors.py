@@ -14,10 +14,10 @@ from support import tiny
 from transformers import set_seed
 
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.trainers import monitors
-from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.records import record_files
+from entropostat.trainers.records.files import record_files
+from entropostat.trainers.watch import monitors
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],

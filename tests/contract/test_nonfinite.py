@@ -145,7 +145,7 @@ def test_nothing_moves_and_the_run_goes_on(path: str, case: str, monkeypatch: py
 
 
 def test_a_critic_is_told_from_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from entropostat.trainers import critic_owner
+    from entropostat.trainers import critic as critic_owner
 
     trainer = tiny.ppo(tiny.model(), Critic(), max_steps=3)
     watch = Watch(trainer)
@@ -213,7 +213,7 @@ def test_an_anchor_and_a_step_radius_stay_too(path: str, monkeypatch: pytest.Mon
 def test_a_full_dump_keeps_to_its_size_and_says_what_it_left_out(
     path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from entropostat.trainers import suspects
+    from entropostat.trainers.watch import suspects
 
     monkeypatch.setattr(suspects, "MOST_BYTES", 200)
     mask = torch.ones(2, 3)
@@ -228,7 +228,7 @@ def test_a_full_dump_keeps_to_its_size_and_says_what_it_left_out(
 
 
 def test_what_lies_under_the_mask_is_suspected_last() -> None:
-    from entropostat.trainers.suspects import Seen
+    from entropostat.trainers.watch.suspects import Seen
 
     mask = torch.tensor([[1, 0], [1, 1]])
     padding = torch.tensor([[0.0, torch.nan], [0.0, 0.0]])

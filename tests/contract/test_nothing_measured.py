@@ -15,8 +15,8 @@ from support import tiny
 from entropostat.diagnose import examine
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.window import Window
-from entropostat.trainers.loss_pass import LossPass
-from entropostat.trainers.records import MetricsFile
+from entropostat.trainers.records.files import MetricsFile
+from entropostat.trainers.trl.loss_pass import LossPass
 
 LOOP = {"pid": {"signal": "entropy", "target": 0.5, "effect": "raises", "smoothing": 0.0, "ki": 0.01, "high": 1.0}}
 

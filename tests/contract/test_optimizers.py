@@ -15,7 +15,7 @@ from torch import nn
 
 from entropostat.recipe.blocks import Muon, Optimizer
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.optimizers import MuonAdamW, check_names, deepspeed_section, hidden_matrices, set_up_muon
+from entropostat.trainers.optim.muon import MuonAdamW, check_names, deepspeed_section, hidden_matrices, set_up_muon
 
 HIDDEN = {f"{part}_proj.weight" for part in ("q", "k", "v", "o", "gate", "up", "down")}
 

@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlavaConfig
 from trl import GRPOTrainer
 
 from entropostat.recipe.blocks import Critic
-from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.positions import position_ids, threshold
+from entropostat.trainers.model.positions import position_ids, threshold
 from entropostat.trainers.ppo import EntropyPPOTrainer
 
 FAMILIES = tuple(families.FAMILIES)

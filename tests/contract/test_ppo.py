@@ -16,13 +16,13 @@ from trl import GRPOConfig
 from entropostat.metrics.learning import METRICS
 from entropostat.recipe.blocks import Critic
 from entropostat.rl.batch import TokenBatch
-from entropostat.trainers.critic import NAME
-from entropostat.trainers.critic_heads import ValueHeads
-from entropostat.trainers.critic_owner import judged
+from entropostat.trainers.critic import judged
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.loss_pass import LossPass
+from entropostat.trainers.model.critic_heads import ValueHeads
+from entropostat.trainers.model.critic_tap import NAME
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.ppo_config import PPOConfig
+from entropostat.trainers.trl.loss_pass import LossPass
+from entropostat.trainers.trl.ppo_config import PPOConfig
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 GAE = {"advantages": [{"gae": {}}]}

@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, Trainer
 from trl.generation.vllm_generation import VLLMGeneration
 
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
-from entropostat.trainers.critic import FILE, NAME, without_critic
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.model.critic_tap import FILE, NAME, without_critic
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 

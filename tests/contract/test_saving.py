@@ -16,9 +16,9 @@ from transformers import trainer as trainer_module
 
 from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
-from entropostat.trainers import checkpoint as ranks
-from entropostat.trainers.records import CompletionsFile, HistogramsFile, MetricsFile
-from entropostat.trainers.saving import check_engine
+from entropostat.trainers.records.files import CompletionsFile, HistogramsFile, MetricsFile
+from entropostat.trainers.state import rank_state as ranks
+from entropostat.trainers.state.saving import check_engine
 
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
 """At its bound from the first step on."""

@@ -11,7 +11,7 @@ import torch
 from support import tiny
 from trl import GRPOTrainer
 
-from entropostat.trainers.loss_pass import LossPass
+from entropostat.trainers.trl.loss_pass import LossPass
 
 TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 

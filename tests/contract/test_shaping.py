@@ -16,8 +16,8 @@ from entropostat.recipe.blocks import Shaping
 from entropostat.rl.normaliser import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollouts import truncated
-from entropostat.trainers.shaping import RewardShaper
+from entropostat.trainers.rollout.rollouts import truncated
+from entropostat.trainers.rollout.shaping import RewardShaper
 
 SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""

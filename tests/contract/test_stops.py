@@ -14,11 +14,11 @@ from entropostat.data.example import Example
 from entropostat.recipe.blocks import Shaping
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
-from entropostat.trainers.entropy import completion_entropy
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation.entropy import completion_entropy
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.rollouts import truncated
+from entropostat.trainers.rollout.rollouts import truncated
 
 EOS, PAD, LENGTH = 1, 0, 16
 A, B = tiny.tokenizer().convert_tokens_to_ids(["7", "="])

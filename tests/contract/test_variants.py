@@ -16,7 +16,7 @@ from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.facts import extra_forwards
 from entropostat.trainers import seams
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.loss_pass import LossPass
+from entropostat.trainers.trl.loss_pass import LossPass
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}, {"high_entropy": {"fraction": 0.5}}],

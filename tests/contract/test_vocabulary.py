@@ -19,8 +19,8 @@ from trl.trainer import add_fused_lm_head
 
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.loss_pass import LossPass
-from entropostat.trainers.vocabulary import VocabularyTap
+from entropostat.trainers.model.vocabulary import VocabularyTap
+from entropostat.trainers.trl.loss_pass import LossPass
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,

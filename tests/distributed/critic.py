@@ -9,7 +9,7 @@ import replay
 import torch
 
 from entropostat.recipe.blocks import Critic
-from entropostat.trainers.critic_owner import VALUES
+from entropostat.trainers.critic import VALUES
 from entropostat.trainers.ppo import EntropyPPOTrainer
 
 GAE: dict[str, Any] = {"advantages": [{"gae": {"kl_coef": 0.3, "gamma": 0.98}}]}

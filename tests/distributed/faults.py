@@ -15,7 +15,7 @@ from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.rl.penalties.kl_ref import KLRef
-from entropostat.trainers.shards import share
+from entropostat.trainers.model.shards import share
 
 CASES = {
     "a penalty of rank 1": (1, lambda value: value * torch.nan),

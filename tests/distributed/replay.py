@@ -24,8 +24,8 @@ from transformers import TrainerCallback
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.needs import STATISTICS
-from entropostat.trainers import extra
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.rollout import extra
 
 SEQUENCES, LENGTH, GROUP, STEPS = 16, 6, 4, 3
 ALL = {

@@ -22,8 +22,8 @@ from entropostat.recipe.blocks import Shaping
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.objective import Objective
+from entropostat.trainers.build.reward_model import attach
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.reward_model import attach
 
 TEXTS = ["1+1=2", "3*3", "", "0" * 12]
 

@@ -20,7 +20,7 @@ from entropostat import catalog
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.recipe import Recipe
-from entropostat.trainers.policy import find_model
+from entropostat.trainers.build.policy import find_model
 from entropostat.trainers.run import run_recipe
 
 METHODS = sorted(path.stem for path in (RECIPES / "methods").glob("*.yaml"))

@@ -15,8 +15,8 @@ import pytest
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
 from entropostat.trainers import callbacks, run
-from entropostat.trainers.interrupt import STOP_FILE, stop_on_signal
 from entropostat.trainers.run import run_recipe
+from entropostat.trainers.state.interrupt import STOP_FILE, stop_on_signal
 
 SHORT = [
     "model.build.steps=20",

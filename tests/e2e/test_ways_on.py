@@ -20,7 +20,7 @@ from entropostat.__main__ import main
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.trainers import run
-from entropostat.trainers.interrupt import STOP_FILE
+from entropostat.trainers.state.interrupt import STOP_FILE
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [

@@ -7,7 +7,7 @@ from mutation.mutants import Mutant
 OWN = ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")
 
 
-def fault(name: str, old: str, new: str, file: str = "trainers/anchor.py") -> Mutant:
+def fault(name: str, old: str, new: str, file: str = "trainers/state/anchor.py") -> Mutant:
     folder, _, file = file.partition("/")
     return Mutant(f"anchor {name}", file, old, new, OWN, folder)
 

@@ -16,8 +16,8 @@ from support import ranks, tiny
 
 from entropostat import manifest
 from entropostat.faults import reason
-from entropostat.trainers.restricted import FORBIDDEN, FORCED, restricted_loading
-from entropostat.trainers.saving import PICKLED, check_engine
+from entropostat.trainers.state.restricted import FORBIDDEN, FORCED, restricted_loading
+from entropostat.trainers.state.saving import PICKLED, check_engine
 
 UNREAD = "training_args.bin"
 """Saved for people; no resume opens it."""

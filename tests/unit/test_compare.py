@@ -13,8 +13,8 @@ from entropostat.figure import draw, smoothed
 from entropostat.groups import grouped
 from entropostat.readers.run_folder import Run
 from entropostat.sparkline import sparkline
-from entropostat.trainers.progress import Progress
-from entropostat.trainers.records import MetricsFile, plain
+from entropostat.trainers.records.files import MetricsFile, plain
+from entropostat.trainers.records.progress import Progress
 
 PNG = b"\x89PNG"
 

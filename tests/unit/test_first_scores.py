@@ -15,7 +15,7 @@ from entropostat.reward.scoring import Scorer
 from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.numeric import Numeric
-from entropostat.trainers.first_scores import check_first_scores
+from entropostat.trainers.rollout.first_scores import check_first_scores
 
 
 class Says(Verifier):

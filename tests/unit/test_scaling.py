@@ -26,7 +26,7 @@ from entropostat.scaling.memory import memory
 from entropostat.scaling.presets import PRESETS, named
 from entropostat.scaling.run import Run, of_recipe
 from entropostat.scaling.shape import UnknownShape, from_config
-from entropostat.trainers.pretrain import make_model, make_tokenizer
+from entropostat.trainers.build.pretrain import make_model, make_tokenizer
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEVEN = str(RECIPES / "models" / "qwen2.5-7b-grpo.yaml")

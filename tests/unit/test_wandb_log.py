@@ -12,8 +12,9 @@ import wandb
 
 from entropostat.dashboard.workspace import COMPLETIONS, HISTOGRAM
 from entropostat.readers.wandb_file import BLOCK, history, read
-from entropostat.trainers import alerts, tracking
-from entropostat.trainers.wandb_log import WandbLog
+from entropostat.trainers.records import trackers as tracking
+from entropostat.trainers.records.wandb_log import WandbLog
+from entropostat.trainers.watch import alerts
 
 ARGS = SimpleNamespace(run_name="trial", output_dir="trial", logging_steps=1, to_dict=dict)
 MODEL = SimpleNamespace(num_parameters=lambda: 1)
