@@ -20,7 +20,9 @@ from entropostat.rl.thermostat import Thermostat
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "plain_loop.py"
 PID = {"pid": {"signal": "entropy", "target": 1.0, "effect": "raises", "ki": 0.1, "high": 1.0}}
-VELOCITY = {"pid": {"signal": "reward_velocity", "target": 0.0, "effect": "raises", "ki": 0.1, "high": 1.0}}
+VELOCITY = {
+    "pid": {"signal": "reward_velocity", "target": 0.0, "error": "absolute", "effect": "raises", "ki": 0.1, "high": 1.0}
+}
 
 
 def thermostat(*coefs: Any) -> Thermostat:
@@ -44,17 +46,15 @@ def test_a_plain_loop_is_held_at_its_target_without_any_trainer() -> None:
         "print(json.dumps([plain_loop.train(0.0), plain_loop.train(plain_loop.PID)]))\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     plain, held = json.loads(ran.stdout)
     assert plain[-1][0] < 0.05
     late = [entropy for entropy, _, _ in held[-30:]]
     assert sum(late) / len(late) == pytest.approx(1.0, abs=0.1) and max(abs(h - 1) for h in late) < 0.25
     assert len({bonus for *_, bonus in held}) > 50
-
-
-def test_the_example_stays_short() -> None:
-    assert len(EXAMPLE.read_text().splitlines()) <= 80
 
 
 def test_it_goes_on_from_its_state_as_if_it_had_not_stopped() -> None:
