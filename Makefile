@@ -44,7 +44,7 @@ docs: setup  ## regenerate schema, catalogue, method pages and the tables of met
 	$(PYTHON) -m entropostat dashboard metrics --write docs/dashboard.md
 
 bench: setup  ## measure the overhead over a stock trainer
-	$(PYTHON) benchmarks/overhead.py
+	$(PYTHON) -m benchmarks.cost.overhead
 
 clean:  ## remove the virtual environment and the runs
 	rm -rf .venv runs
