@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from entropostat.faults import RunFault
 from entropostat.recipe.blocks import Faults
-from entropostat.recipe.errors import RunFault
 from entropostat.trainers.callbacks import saved_state
 from entropostat.trainers.suspects import GRADIENT, Finding, Seen, first, write_dump
 

@@ -14,8 +14,8 @@ from support import tiny
 from torch import Tensor
 from transformers import TrainerCallback
 
+from entropostat.faults import RunFault
 from entropostat.recipe.blocks import Critic, Faults
-from entropostat.recipe.errors import RunFault
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.rl.penalties.entropy_bonus import EntropyBonus
 from entropostat.rl.penalties.kl_ref import KLRef

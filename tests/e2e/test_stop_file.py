@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from entropostat.environment import STOP_FILE
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
 from entropostat.trainers import callbacks, run
-from entropostat.trainers.interrupt import STOP_FILE, stop_on_signal
+from entropostat.trainers.interrupt import stop_on_signal
 from entropostat.trainers.run import run_recipe
 
 SHORT = [
