@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections import Counter
 from pathlib import Path
 
@@ -59,3 +60,19 @@ def test_every_benchmark_and_every_page_of_results_is_in_the_index() -> None:
         assert f"`{file.name}`" in text or (script and re.search(rf"`{file.stem}[ `]", text)), file.relative_to(ROOT)
     for page in (ROOT / "benchmarks" / "results").rglob("*.md"):
         assert f"({page.relative_to(INDEX.parent)})" in text, f"no link to {page.relative_to(ROOT)}"
+
+
+def test_every_folder_of_code_is_on_the_page_of_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for top in ("rl", "trainers", "entropostat"):
+        for folder in (ROOT / top).iterdir():
+            if folder.is_dir() and not folder.is_symlink() and any(folder.glob("*.py")):
+                assert re.search(rf"`({top}/)?{folder.name}/", text), (
+                    f"{top}/{folder.name}/ is not in docs/architecture.md"
+                )
+
+
+def test_the_drawing_is_what_its_script_draws() -> None:
+    images = ROOT / "docs" / "images"
+    drawing = runpy.run_path(str(images / "architecture.py"))["drawing"]
+    assert drawing() == (images / "architecture.svg").read_text(), "run: make docs"

@@ -67,7 +67,8 @@ def quoted(cell: str) -> tuple[str, ...]:
 
 @cache
 def rooms() -> tuple[Room, ...]:
-    rows = re.findall(r"^\| (`.*)\|$", PAGE.read_text().partition("## Rooms")[2], re.MULTILINE)
+    table = PAGE.read_text().partition("## Rooms")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*)\|$", table, re.MULTILINE)
     cells = [[cell.strip() for cell in row.split("|")] for row in rows]
     return tuple(
         Room(quoted(name), quoted(imports), imports.startswith("everything"), libraries)
