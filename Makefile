@@ -38,13 +38,14 @@ lint: setup  ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-docs: setup  ## regenerate schema, catalogue, method pages and the tables of metrics
+docs: setup  ## regenerate schema, catalogue, method pages, the tables of metrics and the drawing
 	$(PYTHON) -m entropostat schema --write
 	$(PYTHON) -m entropostat methods --write docs/methods
 	$(PYTHON) -m entropostat dashboard metrics --write docs/dashboard.md
+	$(PYTHON) docs/images/architecture.py
 
 bench: setup  ## measure the overhead over a stock trainer
-	$(PYTHON) benchmarks/overhead.py
+	$(PYTHON) -m benchmarks.cost.overhead
 
 clean:  ## remove the virtual environment and the runs
 	rm -rf .venv runs

@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         from entropostat.data.example import DataError
-        from entropostat.recipe.errors import RecipeError, RunFault, SetupError, note_fault
+        from entropostat.faults import RunFault, SetupError, note_fault
+        from entropostat.recipe.errors import RecipeError
 
         if not isinstance(error, (RecipeError, DataError, SetupError, RunFault)):
             raise

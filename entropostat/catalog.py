@@ -13,7 +13,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -88,25 +88,24 @@ def registries() -> dict[str, Registry]:
     return {**REGISTRIES, "sources": SOURCES, "verifiers": VERIFIERS}
 
 
-def build() -> Catalog:
-    """Read the catalog from the code itself."""
-    from trl.trainer.grpo_config import GRPOConfig
+def build(configs: Mapping[str, type[Any]]) -> Catalog:
+    """Read the catalog from the code itself; ``configs`` are those of the trainer kinds, TRL's dataclasses."""
+    return Catalog(terms(), {kind: _trainer(config) for kind, config in configs.items()})
 
-    from entropostat.trainers.trl.ppo_config import PPOConfig
 
-    terms = {
+def terms() -> dict[str, dict[str, TermInfo]]:
+    """Every registered term, plug-ins' included."""
+    return {
         slot: {name: _term(slot, name, registry[name]) for name in registry.names()}
         for slot, registry in registries().items()
     }
-    return Catalog(terms, {"grpo": _trainer(GRPOConfig), "ppo": _trainer(PPOConfig)})
 
 
 @lru_cache(maxsize=1)
 def load() -> Catalog:
-    """The committed catalog; read from the code instead where a plug-in adds terms to it."""
-    if entry_points(group=PLUGIN_GROUP):
-        return build()
-    return from_json(FILE.read_text(encoding="utf-8"))
+    """The committed catalog; where a plug-in adds terms, they are read from the code instead."""
+    committed = from_json(FILE.read_text(encoding="utf-8"))
+    return replace(committed, terms=terms()) if entry_points(group=PLUGIN_GROUP) else committed
 
 
 def to_json(catalog: Catalog) -> str:

@@ -10,11 +10,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from entropostat.environment import FOLDER_NOTE
 from entropostat.recipe import load
 from entropostat.recipe.arithmetic import visible_gpus
-
-FOLDER_NOTE = "ENTROPOSTAT_FOLDER_NOTE"
-"""Environment variable: the file into which a run writes where its folder is."""
 
 
 def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str | None) -> int:

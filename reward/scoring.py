@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from entropostat.data.example import Example, Message, Prompt
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.judge import Outcome, judge, unusable
 from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier

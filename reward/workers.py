@@ -18,7 +18,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from entropostat.data.example import Example
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.confinement import allow_processor, be_silent, end_with, forget_environment, seal
 from entropostat.reward.judge import Outcome, judge, said
 from entropostat.reward.verifier import Verifier

@@ -28,16 +28,16 @@ from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.environment import FOLDER_NOTE
+from entropostat.faults import in_one_line
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
-from entropostat.recipe.errors import in_one_line
 from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
-from entropostat.train import FOLDER_NOTE
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
 from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.diagnose import Finding, Log, examine
+from entropostat.diagnose.finding import MARK, line
 from entropostat.diagnose.live import Live
 from entropostat.readers.damage import Damage
 from entropostat.readers.lines import LONGEST, parsed
@@ -19,7 +20,6 @@ from entropostat.visible import complain
 
 PAUSE = 2.0
 """Seconds between two looks at a file that grows."""
-MARK = {"critical": "!!", "warning": "! ", "info": "  "}
 
 
 def run(folder: str, as_json: bool, live: bool) -> int:
@@ -56,12 +56,6 @@ def text(name: str, log: Log, findings: list[Finding]) -> str:
         lines = one.advice.rstrip().splitlines()
         parts.append("   change    " + ("\n" + " " * 13).join(lines))
     return "\n".join(parts)
-
-
-def line(one: Finding) -> str:
-    """A finding in one line, for the terminal of a run."""
-    about = f" ({one.subject})" if one.subject else ""
-    return f"{MARK[one.severity].strip()} step {one.steps[0]}: {one.rule}{about}: {one.evidence}; {one.cause}"
 
 
 def follow(folder: Path, found: Run, as_json: bool) -> int:

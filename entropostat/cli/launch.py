@@ -11,15 +11,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from entropostat.environment import EXPECTED, FAULT_NOTE
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.lints import lints
 from entropostat.recipe.packages import missing, missing_engine
-
-EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
-"""Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
 
 MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip", "MASTER_PORT": "--main_process_port"}
 """Read from the environment where a run spans machines; a batch system sets them."""

@@ -15,7 +15,9 @@ def run(write: bool) -> int:
     if not write:
         print(to_json(), end="")
         return 0
-    catalog.FILE.write_text(catalog.to_json(catalog.build()), encoding="utf-8")
+    from entropostat.trainers.kinds import CONFIGS
+
+    catalog.FILE.write_text(catalog.to_json(catalog.build(CONFIGS)), encoding="utf-8")
     catalog.load.cache_clear()
     FILE.write_text(to_json(), encoding="utf-8")
     print(f"wrote {display(catalog.FILE)} and {display(FILE)}")

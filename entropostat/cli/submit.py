@@ -8,9 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from entropostat.faults import SetupError
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, SetupError, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, display, fail
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints import lints
 from entropostat.slurm.job import job, problems, settled

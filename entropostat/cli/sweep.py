@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.faults import SetupError
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.recipe.lints import lints
 from entropostat.sweep import Axis, Point, expand, parse_seeds
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.faults import LOST, reason
-
 COMMAND_LINE = "command line"
-FAULT_NOTE = "ENTROPOSTAT_FAULT_NOTE"
-"""Environment variable: the file into which a process of `launch` writes why it ends, for its parent to say last."""
 
 
 @dataclass(frozen=True)
@@ -46,40 +40,6 @@ class RecipeError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-class SetupError(Exception):
-    """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
-
-
-class RunFault(Exception):
-    """A run that could not go on, though its recipe is right: what broke, in one line."""
-
-
-@contextlib.contextmanager
-def in_one_line(name: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where.
-
-    ``folder`` is where it would write.
-    """
-    try:
-        yield
-    except Exception as error:
-        found = reason(error, folder)
-        plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError, LookupError))
-        if os.environ.get("ENTROPOSTAT_TRACEBACK") or (found is None and not plain):
-            raise
-        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        text = found or " ".join(said.split())
-        raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
-
-
-def note_fault(text: str) -> None:
-    """Leave ``text`` for the `launch` that started this process, if one did and nothing lies there yet."""
-    named = os.environ.get(FAULT_NOTE)
-    if named and LOST not in text:
-        with contextlib.suppress(OSError), Path(named).open("x") as stream:
-            stream.write(text)
 
 
 def fail(origin: Origin, key: str, message: str) -> RecipeError:

@@ -28,7 +28,7 @@ takes the jump of the proportional part, so that the demand goes on from where i
 way back.) A ramp is no jump (target.py).
 
 The bounds are narrow on purpose. On a policy that was learning, a constant gain of 0.7 or a constant bonus of 0.08 destroyed what
-it could do, a gain of 0.4 cost some of it, a bonus of 0.04 nothing (benchmarks/results/tracking-policy.md). With gain_max 0.4 and
+it could do, a gain of 0.4 cost some of it, a bonus of 0.04 nothing (benchmarks/results/holding/policy.md). With gain_max 0.4 and
 less smoothing one run in ten broke, with the gains that are the defaults none; beside an anchor a bonus within 0.2 did no harm
 (tracking-anchor.md). An exact toy takes more: widen them only where you have seen that the reward stands it. Across a change of prompts
 let it only lift, by gain_min and bonus_low of 0: to press entropy down where nothing is learned yet lost a run in ten (switch.md).

@@ -14,8 +14,8 @@ from support import tiny
 from torch import Tensor
 from transformers import TrainerCallback
 
+from entropostat.faults import RunFault
 from entropostat.recipe.blocks import Critic, Faults
-from entropostat.recipe.errors import RunFault
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.rl.penalties.entropy_bonus import EntropyBonus
 from entropostat.rl.penalties.kl_ref import KLRef
@@ -145,7 +145,7 @@ def test_nothing_moves_and_the_run_goes_on(path: str, case: str, monkeypatch: py
 
 
 def test_a_critic_is_told_from_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from entropostat.trainers import critic as critic_owner
+    from entropostat.trainers.model import critic_tap as critic_owner
 
     trainer = tiny.ppo(tiny.model(), Critic(), max_steps=3)
     watch = Watch(trainer)

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from support.at_step import at_step
 
 from entropostat.__main__ import main
+from entropostat.environment import FAULT_NOTE
 from entropostat.recipe import packages as recipe_packages
-from entropostat.recipe.errors import FAULT_NOTE
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.trainers import packages
 

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from entropostat.data.example import Example
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.judge import Outcome
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.silence import Silence

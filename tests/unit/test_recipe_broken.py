@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from entropostat import catalog
 from entropostat.recipe import RecipeError, load
 
 GOOD = """\
@@ -190,8 +191,8 @@ BROKEN = {
     "two controllers on one field": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {}, step: {}}}]}\n"),
         (
-            "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (adaptive_kl, aer, autopilot, constant, "
-            "entropic, follow, pid, pid_lagrangian, preview, safe, safe_asymmetric, schedule, step), not pid, step"
+            "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller "
+            f"({', '.join(sorted(catalog.load().terms['controllers']))}), not pid, step"
         ),
     ),
     "unknown key of a controller": (

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.scoring import RewardFunction
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-STOP_FILE = "ENTROPOSTAT_STOP_FILE"
-"""Set by the batch script (slurm/render.py): once the file appears, the job ends soon and is to be started again."""
+from entropostat.environment import STOP_FILE
 
 
 def stop_file() -> Path | None:

@@ -11,8 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from entropostat.cli.diagnose import line
-from entropostat.diagnose.finding import Finding
+from entropostat.diagnose.finding import Finding, line
 from entropostat.diagnose.live import Live
 from entropostat.readers.damage import Damage
 from entropostat.readers.rows import metrics

@@ -19,8 +19,8 @@ from typing import Any
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from entropostat.faults import RunFault
 from entropostat.recipe.blocks import Faults
-from entropostat.recipe.errors import RunFault
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.trl.loss_pass import LossPass
 from entropostat.trainers.watch.suspects import GRADIENT, Finding, Seen, first, write_dump
