@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from entropostat.rl.needs import Condition, Need
-from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry
+from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
+from entropostat.rl.term import Advantage, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")
@@ -80,7 +81,7 @@ class Catalog:
     trainer: Mapping[str, tuple[FieldInfo, ...]]
 
 
-def registries() -> dict[str, Registry]:
+def registries() -> dict[str, Registry[Any]]:
     """Every registry that a recipe draws on, by slot. Imports no term yet."""
     from entropostat.data.registry import SOURCES
     from entropostat.reward.registry import VERIFIERS
@@ -90,14 +91,14 @@ def registries() -> dict[str, Registry]:
 
 def build() -> Catalog:
     """Read the catalog from the code itself."""
-    from trl.trainer.grpo_config import GRPOConfig
-
-    from entropostat.trainers.ppo_config import PPOConfig
-
     terms = {
         slot: {name: _term(slot, name, registry[name]) for name in registry.names()}
         for slot, registry in registries().items()
     }
+    from trl.trainer.grpo_config import GRPOConfig
+
+    from entropostat.trainers.ppo_config import PPOConfig
+
     return Catalog(terms, {"grpo": _trainer(GRPOConfig), "ppo": _trainer(PPOConfig)})
 
 
@@ -105,7 +106,12 @@ def build() -> Catalog:
 def load() -> Catalog:
     """The committed catalog; read from the code instead where a plug-in adds terms to it."""
     if entry_points(group=PLUGIN_GROUP):
-        return build()
+        try:
+            return build()
+        except TermError as error:
+            from entropostat.recipe.errors import SetupError  # which reads this catalog
+
+            raise SetupError(str(error)) from error
     return from_json(FILE.read_text(encoding="utf-8"))
 
 
@@ -139,8 +145,8 @@ def _read_field(entry: dict[str, Any]) -> FieldInfo:
     return FieldInfo(**{**entry, "choices": choices, "only": _read_conditions(entry["only"])})
 
 
-def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
-    info = getattr(cls, "info")  # noqa: B009  (set by the registry, unknown to the class)
+def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
+    info = cls.info
     doc = inspect.getdoc(cls) or ""
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
     hints = typing.get_type_hints(cls)
@@ -157,9 +163,9 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
         rollout_needs=info.rollout_needs,
         provides=dict(info.provides),
         fields=tuple(fields),
-        tokenwise=bool(getattr(cls, "tokenwise", False)),
-        reshapes=bool(getattr(cls, "reshapes", False)),
-        holds=holds if isinstance(holds := getattr(cls, "holds", "nothing"), str) else "nothing",
+        tokenwise=issubclass(cls, Advantage) and cls.tokenwise,
+        reshapes=issubclass(cls, Advantage) and cls.reshapes,
+        holds=holds if issubclass(cls, Loss) and isinstance(holds := cls.holds, str) else "nothing",
     )
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-Scope = Literal["micro", "ranks", "rollout"]
-SCOPES = ("micro", "ranks", "rollout")
-"""micro: this micro-batch on this rank. ranks: this micro-step on all ranks. rollout: the whole generation."""
 
 
 class Reducer(Protocol):

@@ -192,8 +192,7 @@ class MonitorMixin:
             if batch.old_logps is not None:
                 term = self.objective.loss.term
                 bounded = None if term.holds == "nothing" else term.bounded(plain)
-                level = getattr(term, "importance_sampling_level", term.info.name)
-                sums, ends = trust(plain, bounded, level in ("sequence", "gspo"))
+                sums, ends = trust(plain, bounded, term.by_sequence)
                 self._window.pool("trust", sums)
                 self._window.peak("ratio", ends)
             if OLD_ENTROPY in inputs:

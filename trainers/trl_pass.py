@@ -44,7 +44,7 @@ class TRLPassMixin:
         term = self.objective.loss.term
         wanted = {"beta": 0.0} if self._owns_reference else {}
         if term.delegated:
-            wanted |= {"epsilon_low": term.epsilon, "epsilon_high": term.high}
+            wanted |= dict(zip(("epsilon_low", "epsilon_high"), term.clip_range, strict=True))
         before = {name: getattr(self, name) for name in wanted}
         for name, value in wanted.items():
             setattr(self, name, value)

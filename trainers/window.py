@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.bounds import Bounded, Holds
+from entropostat.rl.bounds import Bounded
 from entropostat.rl.measured import Ledger, in_place
 from entropostat.rl.reduce import Reducer, world_of
+from entropostat.rl.term import Holds
 from entropostat.trainers.signals import extremes, token_sums
 
 

@@ -18,6 +18,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -28,7 +29,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     reference="verl compute_grpo_outcome_advantage with norm_adv_by_std_in_grpo=False, compute_gpg_outcome_advantage",
 )
 @dataclass(frozen=True)
-class DrGRPO:
+class DrGRPO(Advantage):
     """Reward minus the mean of its prompt group; equals ``grpo`` with ``scale: none``.
 
     Without the std, groups with little spread (nearly solved, nearly hopeless) do not get their noise amplified.

@@ -31,6 +31,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.needs import unless
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.returns import discounted, scored_tokens, whitened
+from entropostat.rl.term import CriticAdvantage
 
 
 @ADVANTAGES.register(
@@ -48,7 +49,7 @@ from entropostat.rl.returns import discounted, scored_tokens, whitened
     },
 )
 @dataclass(frozen=True)
-class GAE:
+class GAE(CriticAdvantage):
     """Advantages of tokens from a critic: the base estimator of PPO.
 
     ``lam: 1`` is the return minus the value: no bias, all the noise of the completion. ``lam: 0`` looks one token ahead and

@@ -18,6 +18,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups, nan_std
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -32,7 +33,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     },
 )
 @dataclass(frozen=True)
-class GDPO:
+class GDPO(Advantage):
     """Rewards of several verifiers on one scale each: a rare or small one is not drowned by a large one.
 
     In the sum that ``grpo`` normalises, two completions with the same total are equal however they came by it. With one reward

@@ -15,6 +15,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -25,7 +26,7 @@ from entropostat.rl.registry import ADVANTAGES
     reference="verl compute_opo_outcome_advantage",
 )
 @dataclass(frozen=True)
-class OPO:
+class OPO(Advantage):
     """Reward minus the length-weighted mean of its prompt group, without a standard deviation.
 
     ``dr_grpo`` where all completions are equally long. The completion itself is in the baseline, so the gradient is shorter than

@@ -21,6 +21,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
 from entropostat.rl.returns import scored_tokens
+from entropostat.rl.term import Advantage
 
 TINY = 1e-12
 """Sums of weights below this are those of a certain policy."""
@@ -37,7 +38,7 @@ TINY = 1e-12
     },
 )
 @dataclass(frozen=True)
-class OTB:
+class OTB(Advantage):
     """Reward minus a mean of the group that changes from token to token.
 
     Costs a pass over the vocabulary per generation. Completions that took unlikely tokens so far weigh more in it. Inert where

@@ -21,6 +21,7 @@ from torch import Tensor
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -32,7 +33,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     provides={"pass_at_k": "Unbiased pass@k of the generation, mean over prompts."},
 )
 @dataclass(frozen=True)
-class PassK:
+class PassK(Advantage):
     """Train for at least one right completion in k, instead of for the mean.
 
     Inert where no completion of a group is right, and where fewer than k are wrong: pass@k of that prompt is already 1.

@@ -14,6 +14,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -24,7 +25,7 @@ from entropostat.rl.registry import ADVANTAGES
     reference="verl compute_rloo_outcome_advantage",
 )
 @dataclass(frozen=True)
-class RLOO:
+class RLOO(Advantage):
     """Reward minus the mean reward of the other members of its prompt group.
 
     An unbiased baseline: K/(K-1) times ``dr_grpo``. A group with one scorable member gives 0.

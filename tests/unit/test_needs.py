@@ -22,6 +22,7 @@ from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
+from entropostat.rl.term import Scalar
 from entropostat.scaling import run as scaling
 from entropostat.scaling.presets import PRESETS
 
@@ -56,7 +57,7 @@ def recipe_of(setting: Setting, *more: str) -> Recipe:
     slot, kind, options = setting
     term = {kind: options}
     if slot == "advantages":
-        given: Any = [{"grpo": {}}, term] if getattr(REGISTRIES[slot][kind], "reshapes", False) else [term]
+        given: Any = [{"grpo": {}}, term] if REGISTRIES[slot][kind].reshapes else [term]
     else:
         given = term if slot == "loss" else [term]
     return load_recipe(PLAIN, [f"objective.{slot}={json.dumps(given)}", *more])
@@ -176,7 +177,7 @@ def test_a_need_holds_where_all_its_conditions_do():
 
 
 @dataclass(frozen=True)
-class Sized:
+class Sized(Scalar):
     kind: str = option("x", choices=("x", "y"))
     size: float = option(1.0)
 
@@ -190,7 +191,7 @@ class Sized:
     ],
 )
 def test_a_condition_that_cannot_be_decided_from_a_recipe_is_refused_at_registration(need, message):
-    registry = Registry("things", "none")
+    registry = Registry("things", "none", Scalar)
     with pytest.raises(ValueError, match=message):
         registry.register("thing", paper="none", rollout_needs=[need])(Sized)
 
