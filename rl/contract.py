@@ -53,12 +53,12 @@ ASIDE = "; a helper of its own begins with an underscore"
 
 def _missing(cls: type[Any], contracts: list[type[Any]], held: set[str]) -> list[str]:
     """Abstract methods, and attributes that a contract names without a value, where nothing before it gives one."""
-    found = set(cls.__abstractmethods__)
+    missing = set(cls.__abstractmethods__)
     for k in contracts:
         before = cls.__mro__[: cls.__mro__.index(k)]
         bare = set(inspect.get_annotations(k)) - set(vars(k)) - held
-        found |= {name for name in bare if not any(name in vars(b) for b in before)}
-    return sorted(found - held)
+        missing |= {name for name in bare if not any(name in vars(b) for b in before)}
+    return sorted(missing - held)
 
 
 def _form(name: str, own: list[type[Any]], contracts: list[type[Any]], held: set[str]) -> Iterator[str]:

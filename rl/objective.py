@@ -129,8 +129,8 @@ class Objective:
     @property
     def sampler(self) -> Part[SamplingPenalty] | None:
         """The part that asks for completions of its own; at most one does."""
-        found = ((part.name, part.term) for part in self.penalties)
-        return next((Part(name, term) for name, term in found if isinstance(term, SamplingPenalty)), None)
+        penalties = ((part.name, part.term) for part in self.penalties)
+        return next((Part(name, term) for name, term in penalties if isinstance(term, SamplingPenalty)), None)
 
     def vocabulary(self, names: frozenset[str]) -> Wanted | None:
         """What a pass over the vocabulary must give where the batch fields ``names`` are read; None if nothing."""

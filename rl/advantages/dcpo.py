@@ -100,8 +100,8 @@ class DCPO(Advantage):
         advantages = torch.where(batch.valid, (1 - alpha) * base + alpha * reinforced, 0.0)
         t = torch.where(hot, entropy.new_tensor(self.t_high), entropy.new_tensor(self.t_low))
         t = torch.where(entropy.isnan(), torch.nan, t)
-        found = {"alpha": alpha, "temperature": t, "rate": rate, "entropy": entropy}
-        return advantages, {**found, **batch.means(bounded=bounded)}
+        metrics = {"alpha": alpha, "temperature": t, "rate": rate, "entropy": entropy}
+        return advantages, {**metrics, **batch.means(bounded=bounded)}
 
     def _virtual_ratio(self, batch: TokenBatch, t: float) -> Tensor:
         """(B, T) pi^T / pi of the tokens; 1 where the mask is 0."""

@@ -109,8 +109,8 @@ class GAE(CriticAdvantage):
         following = torch.where(goes_on, after, torch.nn.functional.pad(state[:, 1:], (0, 1)))
         final = torch.where(last, batch.require("rewards").unsqueeze(1), 0.0)
         delta = final + paid.gather(1, order) + self.gamma * following - state
-        found = torch.zeros_like(delta).scatter(1, order, discounted(delta, self.gamma * self.lam))
-        return torch.where(scored, found + own, 0.0), torch.where(scored, found, 0.0) + states
+        summed = torch.zeros_like(delta).scatter(1, order, discounted(delta, self.gamma * self.lam))
+        return torch.where(scored, summed + own, 0.0), torch.where(scored, summed, 0.0) + states
 
     def _divergence(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T) x, the divergence of a token as the states before it see it, and what its own choice pays beside that."""

@@ -69,8 +69,8 @@ class OTB(Advantage):
         baseline = weighted / total.clamp(min=TINY)
         at = torch.searchsorted(cells, mine[:, 0] * width + mine[:, 1])
         alone = count[at] <= 1
-        found = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
-        advantages = torch.zeros_like(rewards).masked_scatter(valid, found.to(rewards.dtype))
+        excess = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
+        advantages = torch.zeros_like(rewards).masked_scatter(valid, excess.to(rewards.dtype))
         return advantages, {
             "tail": Mean.over(torch.zeros_like(rewards).masked_scatter(valid, alone.to(rewards.dtype)), valid)
         }

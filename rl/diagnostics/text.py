@@ -38,8 +38,8 @@ def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
 
 def fingerprints(ids: Tensor, valid: Tensor) -> Tensor:
     """(B,) float64 hash of each completion's valid tokens and their places: 52 bits, which float64 holds exactly."""
-    found = (torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)).sum(1)
-    return (found.bitwise_right_shift(12) & ((1 << 52) - 1)).double()
+    hashes = (torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)).sum(1)
+    return (hashes.bitwise_right_shift(12) & ((1 << 52) - 1)).double()
 
 
 def distinct(prints: Tensor, groups: Tensor) -> float:

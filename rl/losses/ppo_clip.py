@@ -62,9 +62,9 @@ class PPOClip(Surrogate):
         a, ratio = batch.token_advantages, self._ratio(batch)
         free, clipped = -a * ratio, -a * ratio.clamp(*self.clip)
         loss = torch.maximum(free, clipped)
-        found = {"clip_fraction": clipped > free}
+        cut = {"clip_fraction": clipped > free}
         if self.dual is not None:
             capped = (a < 0) & (loss > -a * self.dual)
             loss = torch.where(a < 0, torch.minimum(loss, -a * self.dual), loss)
-            found["dual_fraction"] = capped
-        return loss, batch.means(**found)
+            cut["dual_fraction"] = capped
+        return loss, batch.means(**cut)

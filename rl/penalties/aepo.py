@@ -107,9 +107,9 @@ class AEPO(SamplingPenalty):
         }
         return chosen.to(extra.logps.dtype), metrics
 
-    def _allowed(self, found: int, entropy: float) -> int:
-        """``reference``: rows to replace, of those that were found."""
-        count = min(self.samples, found)
+    def _allowed(self, waiting: int, entropy: float) -> int:
+        """``reference``: rows to replace, of those that wait for a place."""
+        count = min(self.samples, waiting)
         return count if self._temperature(entropy) == self.t_high else count // 2
 
     def __call__(self, batch: TokenBatch) -> Output:

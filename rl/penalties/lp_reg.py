@@ -114,11 +114,11 @@ class LpReg(TokenPenalty):
     def _candidates(self, batch: TokenBatch) -> Tensor:
         """(B, T) bool: the rare tokens of the scope, and of the sign that is regularised."""
         a = batch.token_advantages
-        found = torch.zeros_like(batch.valid)
+        rare = torch.zeros_like(batch.valid)
         for share, side in ((self.rho, batch.valid & (a < 0)), (self.rho_pos, batch.valid & (a > 0))):
             if share > 0:
-                found = found | self._rare(batch, side, share)
-        return found
+                rare = rare | self._rare(batch, side, share)
+        return rare
 
     def _rare(self, batch: TokenBatch, side: Tensor, share: float) -> Tensor:
         if self.rule == "paper":

@@ -172,7 +172,7 @@ SAFE = (
 OF_WATCH = ("tests/unit/test_rl_watch.py",)
 WATCHES = (
     fault("watch", "warns at once", "elif self.since >= PATIENCE:", "elif self.since >= 1:", OF_WATCH),
-    fault("watch", "repeats itself", "self.told |= set(found)", "pass", OF_WATCH),
+    fault("watch", "repeats itself", "self.told |= set(problems)", "pass", OF_WATCH),
     fault("watch", "never forgets", "self.told -= {cause", "self.told -= {None", OF_WATCH),
     fault("watch", "is deaf to an alarm", 'if state.get("alarm"):', "if False:", OF_WATCH),
     fault("watch", "takes one bound for two", "if self.side and side != self.side:", "if self.side:", OF_WATCH),
