@@ -40,9 +40,10 @@ class DrGRPO(Advantage):
     )
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         advantages = rewards - torch.nanmean(rewards, dim=1, keepdim=True)
         if self.rescale:
             given = rewards.nan_to_num() != 0
             advantages = advantages * (~rewards.isnan()).sum() / given.sum().clamp(min=1)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

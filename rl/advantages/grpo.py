@@ -42,7 +42,8 @@ class GRPO(Advantage):
         return self.scale
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         mean = torch.nanmean(rewards, dim=1, keepdim=True)
         std = nan_std(rewards, dim=1)
         advantages = rewards - mean
@@ -50,5 +51,5 @@ class GRPO(Advantage):
             advantages = advantages / (std.unsqueeze(1) + self.epsilon)
         elif self.scale == "batch":
             advantages = advantages / (nan_std(rewards) + self.epsilon)
-        flat = advantages[place[:, 0], place[:, 1]][mine]
+        flat = groups.own(advantages)
         return torch.nan_to_num(flat, nan=0.0), {"std": torch.nanmean(std)}

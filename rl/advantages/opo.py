@@ -34,10 +34,11 @@ class OPO(Advantage):
     """
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
-        lengths, _, _ = all_groups(batch.valid.sum(1).to(rewards.dtype), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
+        lengths = all_groups(batch.valid.sum(1).to(rewards.dtype), batch.groups, batch.reducer).matrix
         weights = torch.where(rewards.isnan(), 0.0, lengths)
         centred = rewards - torch.nanmean(rewards, dim=1, keepdim=True)  # equal rewards are then exactly 0
         total = (weights * centred.nan_to_num()).sum(1, keepdim=True)
         advantages = centred - total / weights.sum(1, keepdim=True).clamp(min=1)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

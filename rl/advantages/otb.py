@@ -52,8 +52,8 @@ class OTB(Advantage):
         chance = batch.require("old_logps").exp()
         size = torch.where(valid, 1 - 2 * chance + batch.require("sum_p2"), 0.0).clamp(min=0)
         weight = size.cumsum(1).double()
-        matrix, row, own = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
-        centred = (matrix - torch.nanmean(matrix, dim=1, keepdim=True))[row[:, 0], row[:, 1]][own]
+        prompts = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        centred = prompts.own(prompts.matrix - torch.nanmean(prompts.matrix, dim=1, keepdim=True))
         rewards = torch.where(valid, centred.unsqueeze(1), 0.0)
         # Groups may straddle ranks whose completions are padded to other widths: gather tokens, not rows.
         groups = torch.zeros_like(valid[:, 0]).long() if batch.groups is None else batch.groups
@@ -63,11 +63,13 @@ class OTB(Advantage):
         every = batch.reducer.gather(mine)
         if not len(every):
             return torch.zeros_like(rewards), {"tail": Mean.over(rewards, valid)}
-        width = every[:, 1].max() + 1
-        cells, at = torch.unique(every[:, 0] * width + every[:, 1], return_inverse=True)
+        group, position, *_ = every.unbind(1)
+        width = position.max() + 1
+        cells, at = torch.unique(group * width + position, return_inverse=True)
         total, weighted, count = every.new_zeros(len(cells), 3).index_add(0, at, every[:, 2:]).unbind(1)
         baseline = weighted / total.clamp(min=TINY)
-        at = torch.searchsorted(cells, mine[:, 0] * width + mine[:, 1])
+        group, position, *_ = mine.unbind(1)
+        at = torch.searchsorted(cells, group * width + position)
         alone = count[at] <= 1
         excess = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
         advantages = torch.zeros_like(rewards).masked_scatter(valid, excess.to(rewards.dtype))

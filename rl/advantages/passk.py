@@ -45,7 +45,8 @@ class PassK(Advantage):
     epsilon: float = option(1e-6, above=0.0, fixed=True, doc="added to the standard deviation (released code 1e-6)")
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         scored = ~torch.isnan(rewards)
         right = scored & (rewards >= self.threshold)
         n = scored.sum(1).to(torch.float64)
@@ -60,7 +61,7 @@ class PassK(Advantage):
         flat = torch.where(scored & (c > 0).unsqueeze(1), flat, 0.0)
         present = n > 0
         pass_at_k = torch.where(present, 1 - failed, 0.0).sum() / present.sum()
-        return flat[place[:, 0], place[:, 1]][mine].to(rewards.dtype), {"pass_at_k": pass_at_k}
+        return groups.own(flat).to(rewards.dtype), {"pass_at_k": pass_at_k}
 
 
 def _subsets(m: Tensor, k: Tensor, n: Tensor) -> Tensor:

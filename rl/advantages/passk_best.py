@@ -42,7 +42,8 @@ class PassKBest(Advantage):
         return self.scale
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         known = rewards.nan_to_num(nan=-torch.inf)
         best, at = known.max(1, keepdim=True)
         second = known.scatter(1, at, -torch.inf).amax(1, keepdim=True)
@@ -51,4 +52,4 @@ class PassKBest(Advantage):
             gap = torch.where(gap > 0, gap / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon), 0.0)
         advantages = torch.zeros_like(rewards).scatter(1, at, gap)
         decided = (gap > 0).sum() / known.isfinite().any(1).sum()
-        return advantages[place[:, 0], place[:, 1]][mine], {"decided": decided}
+        return groups.own(advantages), {"decided": decided}

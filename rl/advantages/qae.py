@@ -42,7 +42,8 @@ class QAE(Advantage):
         return self.scale
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         scored = ~torch.isnan(rewards)
         # The rounding must not lift 0.6 * 5 above 3.
         rank = torch.ceil(self.quantile * scored.sum(1, keepdim=True).double() - 1e-9).long() - 1
@@ -52,4 +53,4 @@ class QAE(Advantage):
             advantages = advantages / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon)
         advantages = torch.nan_to_num(advantages, nan=0.0)
         zero = (advantages[scored] == 0).float().sum() / scored.sum()
-        return advantages[place[:, 0], place[:, 1]][mine], {"zero": zero}
+        return groups.own(advantages), {"zero": zero}

@@ -51,8 +51,8 @@ class ReinforcePP(Advantage):
     def __call__(self, batch: TokenBatch) -> Output:
         rewards = batch.require("rewards")
         if self.baseline == "group":
-            matrix, place, mine = all_groups(rewards, batch.groups, batch.reducer)
-            rewards = (matrix - torch.nanmean(matrix, dim=1, keepdim=True))[place[:, 0], place[:, 1]][mine]
+            groups = all_groups(rewards, batch.groups, batch.reducer)
+            rewards = groups.own(groups.matrix - torch.nanmean(groups.matrix, dim=1, keepdim=True))
         later = batch.valid.flip(1).cumsum(1).flip(1) - 1
         scored = scored_tokens(batch)
         returns = torch.where(scored, rewards.unsqueeze(1) * self.gamma ** later.to(rewards.dtype), 0.0)

@@ -32,9 +32,10 @@ class RLOO(Advantage):
     """
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         count = (~torch.isnan(rewards)).sum(1, keepdim=True)
         total = torch.nansum(rewards, dim=1, keepdim=True)
         advantages = (count * rewards - total) / (count - 1).clamp(min=1)
         advantages = torch.where(count > 1, advantages, 0.0)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

@@ -47,7 +47,7 @@ def distinct(prints: Tensor, groups: Tensor) -> float:
 
     (N,) hashes and group ids of all ranks. 1: all differ. 1 / G: a group of G says one thing.
     """
-    ordered = group_matrix(prints, groups)[0].sort(1).values  # NaN, which pads, sorts to the end
+    ordered = group_matrix(prints, groups).matrix.sort(1).values  # NaN, which pads, sorts to the end
     size = (~ordered.isnan()).sum(1)
     changes = (ordered[:, 1:] > ordered[:, :-1]).sum(1)  # false against NaN
     share = ((changes + 1) / size)[size > 1]

@@ -85,12 +85,16 @@ class EntropyTilt(Weight):
         x = (y / sigma.clamp(min=1e-12)).clamp(-1.0, 1.0)
         count = tokens.clamp(min=1).double()
         node_sums = batch.reducer.sum(on_nodes(x, torch.stack([a.abs(), a.square(), dh]).double())) / count
-        full = [self._mean_dh(node_sums, self._bounded(node_sums, node_sums.new_tensor(gain))) for gain in (FULL, -FULL)]
+        full = [
+            self._mean_dh(node_sums, self._bounded(node_sums, node_sums.new_tensor(gain))) for gain in (FULL, -FULL)
+        ]
         return {
             "x": x,
             "dh": dh,
             "entropy": entropy,
-            "sums": node_sums.expand(x.size(0), *node_sums.shape),  # the buffer holds one entry per sequence, or scalars
+            "sums": node_sums.expand(
+                x.size(0), *node_sums.shape
+            ),  # the buffer holds one entry per sequence, or scalars
             "size": size / tokens,
             "authority": torch.where(tokens > 0, (full[0] - full[1]) / 2, torch.nan),
         }
