@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -13,13 +15,16 @@ from unit.control_support import BUILT
 from unit.rl_support import ALL, batch_of, label, objective, rollout_view, total
 
 from entropostat.catalog import from_json, load, to_json
+from entropostat.readers.recipe_file import INCIDENTAL
 from entropostat.recipe import Recipe, facts
 from entropostat.recipe import load as load_recipe
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
+from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.signals import RUN
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.loss_types import CLIPPED, TYPES
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
 from entropostat.rl.term import Scalar
@@ -213,3 +218,32 @@ def conditions() -> Iterator[tuple[str, Need]]:
 def test_every_declared_field_is_one_of_the_batch():
     known = {f.name for f in fields(TokenBatch)}
     assert not [(name, need) for name, need in conditions() if not known.issuperset(need.fields)]
+
+
+def literals(source: str) -> Iterator[frozenset[str]]:
+    """Every tuple, list, set or Literal of nothing but names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            names = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+            if len(names) == len(node.elts):
+                yield frozenset(names)
+
+
+@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL], ids=" ".join)
+def test_what_plan_reader_and_trainer_share_is_written_down_once(table):
+    root = Path(__file__).parents[2]
+    files = [file for room in ("rl", "trainers", "entropostat", "reward") for file in (root / room).rglob("*.py")]
+    found = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_plan_and_trainer_say_the_same_of_what_each_of_trls_losses_holds(kind):
+    recipe = recipe_of(("loss", "trl", {"type": kind}))
+    assert facts.held_by_loss(recipe) == Control.build(recipe.objective).template.loss.term.holds
+
+
+@pytest.mark.parametrize("kind", REGISTRIES["loss"].names())
+def test_plan_and_trainer_say_the_same_of_what_a_loss_holds(kind):
+    recipe = recipe_of(("loss", kind, {}))
+    assert facts.held_by_loss(recipe) == Control.build(recipe.objective).template.loss.term.holds
