@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import fields
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args
 
 from entropostat.rl.spelling import unknown
+from entropostat.rl.term import SCOPES, Holds, Loss, Scoped
 
 SPECIAL = ("__call__", "__post_init__")
 """Of the names that Python gives a meaning to, those that a term may define."""
@@ -44,7 +45,7 @@ def _problems(cls: type[Any], base: type[Any]) -> Iterator[str]:
         yield f"has no `{name}`" + (f", only `{close[0]}`" if close else f", which {base.__name__} asks for")
     for name in sorted(mine & known):
         yield from _form(name, own, contracts, held)
-    if problem := cls._contradiction():
+    if problem := _of_scope(cls) or _of_bounds(cls) or cls._contradiction():
         yield problem
 
 
@@ -82,3 +83,28 @@ def _stated(k: type[Any]) -> set[str]:
 
 def _public(name: str) -> bool:
     return not name.startswith("_")
+
+
+def _of_scope(cls: type[Any]) -> str | None:
+    """Who prepares says over what, and the other way round."""
+    if not issubclass(cls, Scoped):
+        return None
+    option = {f.name: f for f in fields(cls)}.get("scope")
+    says = option is not None or cls.prepared is not Scoped.prepared or cls.scope != "never"
+    if says is (cls.prepare is Scoped.prepare):
+        return "has a `scope` and no `prepare`" if says else "has `prepare` and no `scope`, which says when that runs"
+    offered = () if option is None else option.metadata.get("choices", (option.default,))
+    odd = [x for x in offered if x not in SCOPES]
+    return f"has the `scope` {odd[0]!r}, which is none of {', '.join(SCOPES)}" if odd else None
+
+
+def _of_bounds(cls: type[Any]) -> str | None:
+    """Who holds something says which tokens, and the other way round."""
+    if not issubclass(cls, Loss):
+        return None
+    if isinstance(held := cls.holds, str) and held not in get_args(Holds):
+        return f"has `holds` {held!r}, which is none of {', '.join(get_args(Holds))}"
+    tells = cls.bounded is not Loss.bounded
+    if tells is (held != "nothing"):
+        return None
+    return "has `bounded` without `holds`" if tells else "has `holds` without `bounded`"

@@ -160,18 +160,6 @@ class Scoped(BatchTerm):
         """
         return {}
 
-    @classmethod
-    def _contradiction(cls) -> str | None:
-        option = {f.name: f for f in fields(cls)}.get("scope")
-        says = option is not None or cls.prepared is not Scoped.prepared or cls.scope != "never"
-        if says is (cls.prepare is Scoped.prepare):
-            return (
-                "has a `scope` and no `prepare`" if says else "has `prepare` and no `scope`, which says when that runs"
-            )
-        offered = () if option is None else option.metadata.get("choices", (option.default,))
-        odd = [x for x in offered if x not in SCOPES]
-        return f"has the `scope` {odd[0]!r}, which is none of {', '.join(SCOPES)}" if odd else None
-
 
 class Weight(Scoped):
     """(B, T) >= 0, applied after the ratio clip to the policy loss and to no penalty. Detached by whoever calls."""
@@ -237,6 +225,7 @@ class Loss(BatchTerm):
     """Something that depends on the log-probs counts as a constant: the gradient is not that of the value."""
     type: str
     """TRL's loss_type whose normaliser averages the tokens: an option."""
+    holds: Holds = "nothing"
 
     @property
     def aggregation(self) -> str:
@@ -254,21 +243,9 @@ class Loss(BatchTerm):
         """
         return None
 
-    @property
-    def holds(self) -> Holds:
-        return "nothing"
-
     def bounded(self, batch: TokenBatch) -> Bounded:
         """The tokens, or sequences, at a bound of this loss. Asked only where it ``holds`` something."""
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
-
-    @classmethod
-    def _contradiction(cls) -> str | None:
-        if isinstance(held := cls.holds, str) and held not in get_args(Holds):
-            return f"has `holds` {held!r}, which is none of {', '.join(get_args(Holds))}"
-        if (cls.holds is Loss.holds) is (cls.bounded is Loss.bounded):
-            return None
-        return "has `holds` without `bounded`" if cls.bounded is Loss.bounded else "has `bounded` without `holds`"
 
 
 class Surrogate(Loss):
