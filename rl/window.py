@@ -6,25 +6,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.bounds import Bounded, Holds
 from entropostat.rl.measured import Ledger, in_place
 from entropostat.rl.reduce import LOCAL, Reducer, world_of
 from entropostat.rl.signal_sums import extremes, token_sums
-
-
-class Bounding(Protocol):
-    """A policy loss, as far as its bounds go."""
-
-    @property
-    def holds(self) -> Holds: ...
-
-    def bounded(self, batch: TokenBatch) -> Bounded: ...
+from entropostat.rl.term import Loss
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class Window:
         self._pools: dict[str, Tensor] = {}
         self._peaks: dict[str, Tensor] = {}
 
-    def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor], loss: Bounding | None = None) -> None:
+    def add(self, batch: TokenBatch, metrics: Mapping[str, Tensor], loss: Loss | None = None) -> None:
         """One micro-batch: its token sums for the signals, and the metrics of its terms. ``loss`` says what it clips."""
         bounded = None
         if "clip_fraction" in self._wanted and loss is not None and loss.holds != "nothing":

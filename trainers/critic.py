@@ -22,6 +22,7 @@ from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.critic import combine, value_loss
 from entropostat.rl.objective import Objective
+from entropostat.rl.term import CriticAdvantage
 from entropostat.trainers.model.adapter import opened_from
 from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
 from entropostat.trainers.model.vocabulary import innermost
@@ -80,7 +81,9 @@ class CriticOwner:
         return batch.set(old_values=self.combined(output[VALUES]), truncated=truncated(self.trainer, output))
 
     def keep_returns(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
-        _, output[RETURNS] = objective.advantages[0].term.estimate(batch)
+        first = objective.advantages[0].term
+        assert isinstance(first, CriticAdvantage)
+        _, output[RETURNS] = first.estimate(batch)
         trainer = self.trainer
         # A critic's advantages need no spread within a group.
         trainer._metrics["train" if trainer.model.training else "eval"].pop("frac_reward_zero_std", None)

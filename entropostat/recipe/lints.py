@@ -22,13 +22,13 @@ from entropostat.recipe.facts import corrected_sampler, held_by_loss, info, knob
 from entropostat.recipe.generation_rules import BIAS
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
-from entropostat.rl.controllers.follow import broken
+from entropostat.rl.controllers.autopilot import Autopilot
+from entropostat.rl.controllers.follow import Follow, broken
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import CONTROLLERS
 from entropostat.rl.signals import SIGNALS
 
 LEVELS: tuple[Literal["error", "warning", "note"], ...] = ("error", "warning", "note")
-CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-"""TRL's loss types whose ratio is clipped to a range around 1."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +233,9 @@ def followers(case: Case) -> Iterator[Lint]:
     built = {path: CONTROLLERS.build(knob.controller, knob.options) for path, knob in found.items()}
     for path, problem in broken(built):
         yield Lint("error", f"objective.{path}", problem, "a knob is called slot.term.field")
-    used = {(c.knob, c.key) for path, c in built.items() if found[path].controller == "follow"}
+    used = {(c.knob, c.key) for c in built.values() if isinstance(c, Follow)}
     for path, controller in built.items():
-        if found[path].controller == "autopilot" and controller.bonus_gain and (path, "rest") not in used:
+        if isinstance(controller, Autopilot) and controller.bonus_gain and (path, "rest") not in used:
             yield Lint(
                 "warning",
                 f"objective.{path}",

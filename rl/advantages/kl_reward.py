@@ -29,6 +29,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -44,7 +45,7 @@ from entropostat.rl.reshaping import advantages_before
     },
 )
 @dataclass(frozen=True)
-class KLReward:
+class KLReward(Advantage):
     """Pull the policy towards a frozen reference through the advantages: each token pays for itself and for what follows.
 
     Reshapes the advantages before it. Costs one reference model and one forward

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -47,15 +47,15 @@ class CISPO(Surrogate):
     stops_gradient = True
     holds = "weight"
 
-    def ratio(self, batch: TokenBatch) -> Tensor:
+    def _ratio(self, batch: TokenBatch) -> Tensor:
         """(B, T), a constant."""
         return batch.log_ratio.detach().clamp(-self.clamp, self.clamp).exp()
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        return beyond(batch, self.ratio(batch), 1 - self.epsilon, 1 + self.epsilon_high)
+        return beyond(batch, self._ratio(batch), 1 - self.epsilon, 1 + self.epsilon_high)
 
     def __call__(self, batch: TokenBatch) -> Output:
-        ratio = self.ratio(batch)
+        ratio = self._ratio(batch)
         weight = ratio.clamp(1 - self.epsilon, 1 + self.epsilon_high)
         logps = batch.difference(batch.logps.new_zeros(()), self.floor)
         return -weight * batch.token_advantages * logps, batch.means(clip_fraction=weight != ratio)

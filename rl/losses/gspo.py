@@ -20,10 +20,10 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -51,6 +51,7 @@ class GSPO(Surrogate):
 
     stops_gradient = True
     holds = "ratio"
+    by_sequence = True
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         ratio = row_mean(batch.log_ratio, batch).clamp(max=self.clamp).exp()

@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.registry import SCALARS, option
+from entropostat.rl.term import Scalar
 
 
 @SCALARS.register("temperature", paper="Ackley 1985", clock="rollout")
 @dataclass(frozen=True)
-class Temperature:
+class Temperature(Scalar):
     """Sample hotter or cooler as the run goes; takes the place of ``sampler.temperature``.
 
     Raises the entropy of what is sampled at once and that of the policy not at all: a hot sampler shows the policy more

@@ -34,9 +34,9 @@ ANCHOR = (
     fault("takes over another kind", "if before != now:", "if False:"),
     fault("draws for its adapter", 'with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):', "if True:"),
     fault("starts at another adapter", "reference.data.copy_(policy.data)", "pass"),
-    fault("takes any two", "if len({term.movement for term in terms.values()}) > 1:", "if False:"),
+    fault("takes any two", "if len({movement(term) for term in terms.values()}) > 1:", "if False:"),
     fault("lets TRL move it too", "if trainer.args.sync_ref_model:", "if False:"),
     fault("lets FSDP pass", "if trainer.is_fsdp_enabled:", "if False:"),
-    fault("compares what nothing reads", "reset * self.every", "self.every", TERM),
+    fault("compares what nothing reads", "reset * term.every", "term.every", TERM),
     fault("waits for ever", 'if self.reference == "reset" and not (self.every or self.patience):', "if False:", TERM),
 )  # fmt: skip

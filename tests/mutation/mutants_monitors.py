@@ -31,7 +31,7 @@ MONITORS = (
     fault("counts masked tokens", "entropy", "torch.where(valid, place, BINS)", "place"),
     fault("sees an even histogram", "entropy", "share.pow(1 / 3)", "share.pow(1 / 2)"),
     fault("takes the lower token", "entropy", "low + (rank - math.floor(rank)) * (high - low)", "low"),
-    fault("counts what is below", "entropy", "sum(found[index + 1 :])", "sum(found[:index])"),
+    fault("counts what is below", "entropy", "sum(histogram[index + 1 :])", "sum(histogram[:index])"),
     fault("sums masked entropies by place", "entropy", "torch.where(valid, index * DECILES // length.clamp(min=1), DECILES)", "(index * DECILES // length.clamp(min=1)).clamp(0, DECILES)"),
     fault("counts places from the padding", "entropy", "valid.sum(1, keepdim=True)\n", "torch.full_like(valid.sum(1, keepdim=True), valid.size(1))\n"),
     fault("sums masked entropies by outcome", "entropy", "torch.where(valid, entropy.detach(), 0.0).sum(1), valid", "entropy.detach().sum(1), valid"),

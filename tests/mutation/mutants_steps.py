@@ -23,7 +23,7 @@ SPREAD = tuple(
         ("forgets the head", "head or Head(), size", "Head(), size"),
         ("takes one head for both", "x.weight, x.bias, head", "old.weight, old.bias, head"),
         ("stays on its rank", "reducer.gather(torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf))", "torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf)"),
-        ("lets NaN through", "torch.nan_to_num(found, nan=torch.inf, posinf=torch.inf) / math.pi", "found / math.pi"),
+        ("lets NaN through", "torch.nan_to_num(reduced, nan=torch.inf, posinf=torch.inf) / math.pi", "reduced / math.pi"),
         ("forgets pi", "posinf=torch.inf) / math.pi", "posinf=torch.inf)"),
         ("always takes the largest", 'if statistic == "max" else', "if True else"),
         ("lengthens a short step", "1.0 if ratio <= target else target / ratio", "target / max(ratio, 1e-9)"),

@@ -15,7 +15,7 @@ from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.trainers.build.pretrain import make_model, make_tokenizer
-from entropostat.trainers.evaluation.callback import entropy as entropy_module
+from entropostat.trainers.evaluation import entropy as entropy_module
 from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.evaluation.generation import completion_mask
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate, pass_at_k

@@ -17,11 +17,13 @@ from entropostat.rl.registry import (
     REGISTRIES,
     WEIGHTS,
     Registry,
+    TermError,
     check,
     option,
     out_of_range,
-    unknown,
 )
+from entropostat.rl.spelling import unknown
+from entropostat.rl.term import Scalar
 
 PID = {"pid": {"signal": "entropy", "target": 1.0, "ki": 0.5, "high": 5.0}}
 
@@ -195,17 +197,17 @@ def test_ranges_are_inclusive_or_exclusive_as_declared():
 
 
 def test_a_registration_must_be_a_dataclass_and_unique():
-    mine = Registry("weights", "entropostat.rl.weights")
-    with pytest.raises(TypeError, match="Plain must be a dataclass to be registered as weights/plain"):
+    mine = Registry("scalars", "entropostat.rl.scalars", Scalar)
+    with pytest.raises(TermError, match="scalars/plain: Plain must be a frozen dataclass"):
         mine.register("plain", paper="arXiv:0000.00000")(type("Plain", (), {}))
 
     @dataclass(frozen=True)
-    class Term:
+    class Rate(Scalar):
         pass
 
-    mine.register("a", paper="arXiv:0000.00000")(Term)
-    with pytest.raises(ValueError, match="weights/a is registered twice"):
-        mine.register("a", paper="arXiv:0000.00000")(Term)
+    mine.register("a", paper="arXiv:0000.00000")(Rate)
+    with pytest.raises(TermError, match="scalars/a is registered twice"):
+        mine.register("a", paper="arXiv:0000.00000")(Rate)
 
 
 def test_every_registry_lists_its_terms():

@@ -12,7 +12,7 @@ import wandb
 
 from entropostat.dashboard.workspace import COMPLETIONS, HISTOGRAM
 from entropostat.readers.wandb_file import BLOCK, history, read
-from entropostat.trainers.records.files import trackers as tracking
+from entropostat.trainers.records import trackers as tracking
 from entropostat.trainers.records.wandb_log import WandbLog
 from entropostat.trainers.watch import alerts
 

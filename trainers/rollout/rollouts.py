@@ -9,6 +9,7 @@ import torch
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective, Part
+from entropostat.rl.term import SamplingPenalty
 from entropostat.trainers.rollout import extra
 from entropostat.trainers.trl.aggregation import completion_mask
 from entropostat.trainers.trl.log import note
@@ -41,7 +42,7 @@ def _has_images(dataset: Any) -> bool:
 
 def extra_rollouts(
     trainer: Any,
-    part: Part | None,
+    part: Part[SamplingPenalty] | None,
     generate: Callable[[Any], dict[str, Any]],
     inputs: Any,
     output: dict[str, Any],

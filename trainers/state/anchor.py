@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from entropostat.rl.control import Control
-from entropostat.rl.penalties.kl_ref import KLRef
+from entropostat.rl.penalties.kl_ref import KLRef, movement
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.model.adapter import REFERENCE
 from entropostat.trainers.model.shards import cut, refresh, share, whole
@@ -33,7 +33,7 @@ FILE = "anchor.safetensors"
 def rule(control: Control) -> KLRef | None:
     """The term that says how the reference moves, or None if no term does. Raises ValueError for two of them."""
     terms = {part.name: part.term for part in control.template.penalties if isinstance(part.term, KLRef)}
-    if len({term.movement for term in terms.values()}) > 1:
+    if len({movement(term) for term in terms.values()}) > 1:
         raise ValueError(
             f"objective.penalties: {' and '.join(terms)} move the reference differently, and there is one reference; "
             "give them the same `reference`"

@@ -36,13 +36,13 @@ def owned_fields(control: Control) -> dict[str, Any]:
     if needs_reference(control):
         fields["beta"] = REFERENCE_BETA
     if loss.delegated:
-        fields |= {name: getattr(loss, name) for name in OF_TRLS_LOSS}
-    if objective.advantages and hasattr(objective.advantages[0].term, "scale"):
-        # Ours replace TRL's advantages; the same scaling keeps its logged std and zero-std share meaningful.
-        fields["scale_rewards"] = objective.advantages[0].term.scale
+        fields |= {name: objective.loss.options[name] for name in OF_TRLS_LOSS}
     if objective.advantages:
         first = objective.advantages[0].term
-        fields["multi_objective_aggregation"] = getattr(first, "multi_objective_aggregation", "sum_then_normalize")
+        fields["multi_objective_aggregation"] = first.multi_objective_aggregation
+        if first.scale_rewards is not None:
+            # Ours replace TRL's advantages; the same scaling keeps its logged std and zero-std share meaningful.
+            fields["scale_rewards"] = first.scale_rewards
     return fields
 
 
@@ -101,10 +101,10 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
             f"vllm_importance_sampling_correction: true would undo the temperature of the rows that "
             f"objective.penalties.{sampler.name} puts in. Set it to false, or the term's `reference` to false."
         )
-    for part in control.template.parts:
-        if getattr(part.term, "sampling_temperature", args.temperature) != args.temperature:
+    for part in control.template.advantages:
+        if part.term.assumed_temperature not in (None, args.temperature):
             raise ValueError(
-                f"objective: {part.name}.sampling_temperature {part.term.sampling_temperature:g} is not the trainer's "
+                f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
                 f"temperature, {args.temperature:g}: write that"
             )
     for name, value in owned_fields(control).items():
@@ -169,7 +169,7 @@ def spelling(name: str, control: Control) -> str:
         ("objective.loss.trl.", objective.loss, use.rpartition(".")[2]),
         ("objective.advantages.grpo.", next(iter(objective.advantages), None), "scale"),
     ):
-        if use.startswith(place) and part is not None and hasattr(part.term, option):
+        if use.startswith(place) and part is not None and option in part.options:
             return use.replace(place, f"{place.rpartition('.')[0].rpartition('.')[0]}.{part.name}.")
     return use
 
@@ -178,7 +178,7 @@ def check_supported(control: Control) -> None:
     """Refuse the combinations that would train something else than what the recipe says. Raises ValueError."""
     objective = control.template
     first = next(iter(objective.advantages), None)
-    if first is not None and getattr(first.term, "reshapes", False):
+    if first is not None and first.term.reshapes:
         raise ValueError(
             f"objective.advantages.{first.name}: reshapes the advantages of the term before it, and there is none; put a "
             "base estimator first, such as grpo"
@@ -205,7 +205,7 @@ def check_supported(control: Control) -> None:
                 "Set it to false, or keep this term alone."
             )
     loss = objective.loss.term
-    if loss.delegated and loss.importance_sampling_level == "sequence" and objective.weights:
+    if loss.delegated and loss.by_sequence and objective.weights:
         raise ValueError(
             f"objective.loss.trl.importance_sampling_level: 'sequence' with the token weight "
             f"{objective.weights[0].name!r}: one ratio per sequence leaves every token the same gradient, weight 0 "

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.reduce import Reducer
+from entropostat.rl.term import Delegated, Loss
 from entropostat.rl.window import Closed, Window
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
@@ -29,7 +30,7 @@ SUMMED = ("dapo", "cispo", "vespo")
 class TRLPass:
     """What TRL's loss is told of a step, and what becomes of its numbers."""
 
-    def __init__(self, trainer: Any, loss: Any, owns_reference: bool, window: Window, reducer: Reducer) -> None:
+    def __init__(self, trainer: Any, loss: Loss, owns_reference: bool, window: Window, reducer: Reducer) -> None:
         """``owns_reference``: the objective compares with the reference itself, and TRL's own KL is off."""
         self.trainer, self.owns_reference, self.window, self.reducer = trainer, owns_reference, window, reducer
         told = loss.delegated, trainer.importance_sampling_level == "sequence"
@@ -40,12 +41,12 @@ class TRLPass:
         return "train" if self.trainer.model.training else "eval"
 
     @contextlib.contextmanager
-    def told(self, loss: Any) -> Iterator[None]:
+    def told(self, loss: Loss) -> Iterator[None]:
         """Inside, TRL's own KL is off where ours replaces it, its clip range is at this step's values, and what it logs of
         a micro-batch's tokens is kept apart, to be weighted by them."""
         wanted = {"beta": 0.0} if self.owns_reference else {}
-        if loss.delegated:
-            wanted |= {"epsilon_low": loss.epsilon, "epsilon_high": loss.high}
+        if isinstance(loss, Delegated):
+            wanted |= dict(zip(("epsilon_low", "epsilon_high"), loss.clip_range, strict=True))
         before = {name: getattr(self.trainer, name) for name in wanted}
         for name, value in wanted.items():
             setattr(self.trainer, name, value)
@@ -56,7 +57,7 @@ class TRLPass:
             for name, value in before.items():
                 setattr(self.trainer, name, value)
 
-    def seen(self, logps: Tensor, loss: Any, passed: LossPass | None) -> Tensor:
+    def seen(self, logps: Tensor, loss: Loss, passed: LossPass | None) -> Tensor:
         """(B, T) what TRL's loss reads as the policy's log-probs: others than ``logps`` where the policy loss is ours.
 
         A far old log-prob would give TRL inf * 0, which is NaN. Nothing of TRL's needs the true ones: its own KL is refused beside
@@ -70,7 +71,7 @@ class TRLPass:
 
     # ------------------------------------------------------------------------------------------ what TRL has logged
 
-    def amend_log(self, loss: Any, passed: LossPass, extra: Tensor | None) -> None:
+    def amend_log(self, loss: Loss, passed: LossPass, extra: Tensor | None) -> None:
         """After TRL's pass, and before the next: its numbers of a loss that it did not compute.
 
         ``extra`` is what we add to its loss: part of the loss without the bonus of TRL's own, which is its ``policy_loss``.
@@ -86,7 +87,7 @@ class TRLPass:
         if not training:
             self._means["eval"].so_far(logged, float(self.reducer.sum(passed.batch.count)))
 
-    def _amend_clipped(self, loss: Any, passed: LossPass, logged: dict[str, list[float]]) -> None:
+    def _amend_clipped(self, loss: Loss, passed: LossPass, logged: dict[str, list[float]]) -> None:
         for key in [key for key in logged if key.startswith("clip_ratio/")]:
             logged[key].pop()
             if not logged[key]:
@@ -111,14 +112,14 @@ class TRLPass:
         """Under TRL's name, where its own KL is off."""
         return {"kl": closed.signals["kl"]} if self.owns_reference and "kl" in closed.signals else {}
 
-    def clip_shares(self, loss: Any, closed: Closed) -> dict[str, float]:
+    def clip_shares(self, loss: Loss, closed: Closed) -> dict[str, float]:
         """Those of a loss that is ours; {} of TRL's."""
         return (
             clip_shares(loss, closed.pooled["clipped"], closed.peaked["clipped"]) if "clipped" in closed.pooled else {}
         )
 
 
-def clip_shares(loss: Any, sums: list[float], ends: list[float]) -> dict[str, float]:
+def clip_shares(loss: Loss, sums: list[float], ends: list[float]) -> dict[str, float]:
     """Under TRL's names for the loss that is ours. NaN where no completion has a token."""
     low, high, count = sums[0], sums[1], sums[2] or math.nan
     ends = ends if sums[2] else [math.nan, math.nan]

@@ -27,6 +27,7 @@ from entropostat.rl.diagnostics.trust import trust
 from entropostat.rl.objective import Objective, Part
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.signal_sums import SOLVED
+from entropostat.rl.term import Loss
 from entropostat.rl.window import Closed, Window
 from entropostat.trainers.trl.aggregation import aggregate
 from entropostat.trainers.trl.log import log_advantages, note
@@ -197,8 +198,7 @@ class Monitors:
             if batch.old_logps is not None:
                 term = objective.loss.term
                 bounded = None if term.holds == "nothing" else term.bounded(plain)
-                level = getattr(term, "importance_sampling_level", term.info.name)
-                sums, ends = trust(plain, bounded, level in ("sequence", "gspo"))
+                sums, ends = trust(plain, bounded, term.by_sequence)
                 self.window.pool("trust", sums)
                 self.window.peak("ratio", ends)
             if OLD_ENTROPY in inputs:
@@ -206,7 +206,7 @@ class Monitors:
                 self.window.pool("realised", change.sum().double())
             self._note_forces(loss, inputs, passed, objective.loss)
 
-    def _note_forces(self, loss: Tensor, inputs: dict[str, Any], passed: LossPass, policy: Part) -> None:
+    def _note_forces(self, loss: Tensor, inputs: dict[str, Any], passed: LossPass, policy: Part[Loss]) -> None:
         batch, name = passed.batch.set(stats={}), policy.name
         at = fields(batch)
         pull = {name: pulls(loss, at)} if policy.term.delegated else {}

@@ -8,13 +8,13 @@ from random import Random
 
 from entropostat.data import chain
 from entropostat.data.example import Example, identifier
-from entropostat.data.registry import SOURCES
+from entropostat.data.registry import SOURCES, Source
 from entropostat.rl.registry import option
 
 
 @SOURCES.register("chain", paper="entropostat")
 @dataclass(frozen=True)
-class Chain:
+class Chain(Source):
     """Chains of + and * on one-digit numbers, modulo a small number: ``2*8+6`` is 2 modulo 10.
 
     The completion is either the answer, ``=2``, or the working, ``:2*8=6+6=2``. Prompts are distinct; there are only

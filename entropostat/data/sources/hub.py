@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entropostat.data.example import DataError, Example
-from entropostat.data.registry import SOURCES
+from entropostat.data.registry import SOURCES, Source
 from entropostat.data.rows import to_example
 from entropostat.rl.registry import option
 
 
 @SOURCES.register("hub", paper="entropostat")
 @dataclass(frozen=True)
-class Hub:
+class Hub(Source):
     """A split of a Hugging Face dataset: a name on the Hub, a folder of data files, or a folder from ``save_to_disk``.
 
     GSM8K, for one: ``{hub: {path: openai/gsm8k, name: main, prompt: question, answer_regex: "#### (.+)"}}``.

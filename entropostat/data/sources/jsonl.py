@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.data.example import DataError, Example
-from entropostat.data.registry import SOURCES
+from entropostat.data.registry import SOURCES, Source
 from entropostat.data.rows import to_example
 from entropostat.rl.registry import option
 
 
 @SOURCES.register("jsonl", paper="entropostat")
 @dataclass(frozen=True)
-class Jsonl:
+class Jsonl(Source):
     """A local file with one JSON object a line. A prompt is a text or a list of chat messages."""
 
     path: str = option(doc="file, relative to the recipe's folder or the working directory")

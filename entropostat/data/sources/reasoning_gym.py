@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.data.example import DataError, Example, identifier
-from entropostat.data.registry import SOURCES
-from entropostat.rl.registry import option, unknown
+from entropostat.data.registry import SOURCES, Source
+from entropostat.rl.registry import option
+from entropostat.rl.spelling import unknown
 
 HASHED = (
     "isomorphic_strings",
@@ -25,7 +26,7 @@ unless they all have one PYTHONHASHSEED."""
 
 @SOURCES.register("reasoning_gym", paper="https://arxiv.org/abs/2505.24760")
 @dataclass(frozen=True)
-class ReasoningGym:
+class ReasoningGym(Source):
     """A task of reasoning-gym by name. Nothing is downloaded: a task is a generator.
 
     The scorer may need the generator's own objects (tuples, dates, integer keys), which JSON would not keep. So an
