@@ -1,4 +1,4 @@
-"""PPO on the wrapped GRPO trainer: `gae` for the advantages, and a critic inside the policy's forward (critic_owner.py).
+"""PPO on the wrapped GRPO trainer: `gae` for the advantages, and a critic inside the policy's forward (critic.py).
 
 Generation, clipping, the sampler's correction, adapters and engines are as in GRPO. The KL to the reference belongs to the
 reward, `gae.kl_coef`, or to a penalty.

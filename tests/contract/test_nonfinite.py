@@ -145,12 +145,12 @@ def test_nothing_moves_and_the_run_goes_on(path: str, case: str, monkeypatch: py
 
 
 def test_a_critic_is_told_from_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from entropostat.trainers.model import critic_tap as critic_owner
+    from entropostat.trainers import critic
 
     trainer = tiny.ppo(tiny.model(), Critic(), max_steps=3)
     watch = Watch(trainer)
     trainer.add_callback(watch)
-    monkeypatch.setattr(critic_owner, "value_loss", call(2, lambda losses: losses * torch.nan, critic_owner.value_loss))
+    monkeypatch.setattr(critic, "value_loss", call(2, lambda losses: losses * torch.nan, critic.value_loss))
     trainer.train()
     assert [any(moved) for moved in watch.moved] == [True, False, True]
     facts = json.loads(next(Path(trainer.args.output_dir).glob("nonfinite/*.json")).read_text())
