@@ -16,6 +16,10 @@ from entropostat.rl.needs import Condition, Need, When, declared
 T = TypeVar("T")
 Clock = Literal["step", "rollout"]
 
+LARGEST, SMALLEST = 1e12, 1e-18
+"""Bounds of all numbers, in size: the squares of a trillion weights that are this large add up to what float32 holds, and
+the square of the least divisor is not 0 there. A field whose range leaves an end open ends here."""
+
 PLUGIN_GROUP = "entropostat.terms"
 """Entry-point group. A third-party package lists modules here; importing one registers its terms."""
 
@@ -90,6 +94,10 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
     for key, (holds, words) in tests.items():
         if not holds:
             return f"{value!r} must be {words} {meta[key]:g}"
+    if abs(value) > LARGEST:
+        return f"{value!r} must be at most {LARGEST:g} in size"
+    if meta.get("above") == 0 and value < SMALLEST:
+        return f"{value!r} must be at least {SMALLEST:g}"
     return None
 
 

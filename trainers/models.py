@@ -16,6 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from entropostat.recipe.blocks import Build
+from entropostat.recipe.foreign_code import on_the_hub
 from entropostat.trainers import adapter
 from entropostat.trainers.cache import cached, content_key, save_model
 from entropostat.trainers.pretrain import Progress, build_policy
@@ -56,6 +57,10 @@ def load_model(
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
         with opening(key, name):
+            if attn_implementation is None:
+                check_attention(
+                    key, AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
+                )
             return AutoModelForCausalLM.from_pretrained(
                 str(name),
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -77,6 +82,17 @@ def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | 
     if found is None:
         return "model.path", str(path), revision
     return adapter.base_key(found), found.base, found.revision
+
+
+def check_attention(key: str, config: Any) -> None:
+    """Raises ValueError where a model's own configuration names attention from the Hub: that is code, and nobody asked for it."""
+    for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+        named = getattr(part, "_attn_implementation", None)
+        if isinstance(named, str) and on_the_hub(named):
+            raise ValueError(
+                f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; set "
+                "model.attn_implementation, such as sdpa"
+            )
 
 
 @contextlib.contextmanager
