@@ -57,10 +57,8 @@ def load_model(
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
         with opening(key, name):
-            if attn_implementation is None:
-                check_attention(
-                    key, AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
-                )
+            own = AutoConfig.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+            check_attention(key, own)
             return AutoModelForCausalLM.from_pretrained(
                 str(name),
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -90,8 +88,8 @@ def check_attention(key: str, config: Any) -> None:
         named = getattr(part, "_attn_implementation", None)
         if isinstance(named, str) and on_the_hub(named):
             raise ValueError(
-                f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; set "
-                "model.attn_implementation, such as sdpa"
+                f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; take that line out, "
+                "and set model.attn_implementation where you want it"
             )
 
 

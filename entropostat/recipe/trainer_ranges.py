@@ -81,7 +81,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
             "fx2trt",
             "onnxrt",
         ),
-        *("tensorrt", "aot_torchxla_trace_once", "torchxla_trace_once", "ipex", "tvm", "hpu_backend", "neuron"),
+        *("tensorrt", "aot_torchxla_trace_once", "torchxla_trace_once", "tvm", "hpu_backend", "neuron"),
     ),
     "torch_compile_mode": ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
     "vllm_mode": ("server", "colocate"),
