@@ -83,7 +83,7 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
         return f"{value!r} is not one of {', '.join(meta['choices'])}"
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):  # an int may be too large for a float
         return "is not a number (nan)"
     tests = {
         "low": (value >= meta.get("low", value), "at least"),
