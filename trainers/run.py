@@ -32,6 +32,7 @@ from entropostat.environment import FOLDER_NOTE
 from entropostat.faults import in_one_line
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
+from entropostat.recipe.foreign_code import check_code
 from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
@@ -77,6 +78,7 @@ def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: st
     with in_one_line(recipe.name, recipe.run_dir):
         if lacking := list(missing(recipe)):
             raise ImportError(str(lacking[0]))
+        check_code(recipe, allow_code)
         config = training_config(recipe, Path(recipe.output_dir))
         check_world(config.world_size)
         checkpoint = on_all_ranks(checkpoints.find, recipe, resume)

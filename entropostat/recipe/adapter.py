@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -118,11 +119,15 @@ def _targets(said: str | list[str]) -> str | list[str]:
 def local_file(path: str, name: str, revision: str | None) -> Path | None:
     """A file of a local folder, or of a hub repository where an earlier run has left it in the cache."""
     folder = Path(path)
-    if folder.is_dir():
-        return folder / name if (folder / name).is_file() else None
+    with contextlib.suppress(OSError):  # too long for a name of a folder
+        if folder.is_dir():
+            return folder / name if (folder / name).is_file() else None
     if path.count("/") > 1 or path.startswith((".", "/")):
         return None
     from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
 
-    found = try_to_load_from_cache(path, name, revision=revision)
+    try:
+        found = try_to_load_from_cache(path, name, revision=revision)
+    except (OSError, ValueError):  # no name that the Hub gives
+        return None
     return Path(found) if isinstance(found, str) else None

@@ -70,4 +70,7 @@ def _absolute(value: Value) -> Value:
     if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
         return value
     found = Path(value.origin.file).resolve().parent / value.content
-    return Value(str(found), value.origin) if value.content and found.exists() else value
+    try:
+        return Value(str(found), value.origin) if value.content and found.exists() else value
+    except OSError:  # too long for a name
+        return value

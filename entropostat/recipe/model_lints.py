@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import trainer_value
+from entropostat.recipe.foreign_code import foreign
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.recipe import Recipe
 
@@ -15,7 +16,7 @@ EFFECT = (
 
 
 def lints(recipe: Recipe) -> list[Lint]:
-    return [*dropout(recipe), *noise(recipe)]
+    return [*dropout(recipe), *noise(recipe), *code(recipe)]
 
 
 def dropout(recipe: Recipe) -> Iterator[Lint]:
@@ -42,3 +43,8 @@ def noise(recipe: Recipe) -> Iterator[Lint]:
             f"adds other noise to the embeddings at each forward: {EFFECT}",
             "leave it out",
         )
+
+
+def code(recipe: Recipe) -> Iterator[Lint]:
+    for found in foreign(recipe):
+        yield Lint("note", found.key, found.what, "train with --allow-code")

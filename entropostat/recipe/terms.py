@@ -57,7 +57,8 @@ def one_term(value: Value, slot: str, path: Path, problems: list[Problem]) -> Te
         options = Value({}, options.origin)
     name = kind
     if slot in NAMED and isinstance(options.content, dict) and "name" in options.content:
-        name = str(options.content["name"].content)
+        given = options.content["name"].content
+        name = given if isinstance(given, str) else kind
     at = (*path, name)
     before = len(problems)
     _check_controllers(options, slot, kind, at, problems)

@@ -36,7 +36,7 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
     revision = model.revision if adapter is None else adapter.revision
     file = None if model.package is not None else local_file(name, "config.json", revision)
     if file is not None:
-        return from_config(json.loads(file.read_text())), str(file)
+        return _read(file), str(file)
     preset = named(name)
     if preset is not None:
         return PRESETS[preset].shape, f"the preset {preset}, by the model's name"
@@ -61,10 +61,20 @@ def built(block: Build) -> Shape:
     )
 
 
+def _read(file: Path) -> Shape:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnknownShape(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UnknownShape(f"{file} is no mapping")
+    return from_config(content)
+
+
 def _given(name: str) -> tuple[Shape, str]:
     if name in PRESETS:
         return PRESETS[name].shape, f"the preset {name}"
     file = Path(name) / "config.json" if Path(name).is_dir() else Path(name)
     if file.is_file():
-        return from_config(json.loads(file.read_text())), name
+        return _read(file), name
     raise UnknownShape(f"--shape {name}: neither a file nor a preset; {nearest(name, PRESETS)}")

@@ -39,10 +39,10 @@ def test_the_defaults_are_a_detached_head_on_the_policys_backbone():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("critic.heads=3", r"critic\.heads: must be at most 2, not 3"),
+        ("critic.heads=3", r"critic\.heads: must be at least 1 and at most 2, not 3"),
         ("critic.combine=max", r"critic\.combine: must be one of min, mean, softmin, not 'max'"),
-        ("critic.alpha=0", r"critic\.alpha: must be above 0"),
-        ("critic.coef=0", r"critic\.coef: must be above 0"),
+        ("critic.alpha=0", r"critic\.alpha: must be at least 1e-18 and at most 1e\+12, not 0"),
+        ("critic.coef=0", r"critic\.coef: must be at least 1e-18 and at most 1e\+12, not 0"),
         ("critic.head=2", r"critic\.head: unknown key 'head' \(value 2\); did you mean 'heads'\?"),
         ("critic={heads: 2, init: 0}", r"init: 0 starts both heads at the same weights, where they stay; use 0\.01"),
         ("trainer.kind=pop", r"trainer\.kind: must be one of grpo, ppo, not 'pop'; did you mean 'ppo'\?"),

@@ -24,7 +24,7 @@ class Chain(Source):
     length: int = option(5, low=2, high=32, doc="numbers in a chain")
     size: int = option(1024, low=1, doc="distinct prompts, or all there are if fewer")
     modulus: int = option(10, low=2, high=10_000, doc="everything is computed modulo this")
-    seed: int = option(0, doc="which prompts are drawn")
+    seed: int = option(0, low=0, high=2**32 - 1, doc="which prompts are drawn")
 
     def load(self, base: Path | None = None) -> list[Example]:
         drawn = chain.expressions(self.length, self.size, Random(f"chain-{self.length}-{self.seed}"))

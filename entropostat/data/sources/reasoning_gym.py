@@ -35,7 +35,7 @@ class ReasoningGym(Source):
 
     task: str = option(doc="name of the task, e.g. chain_sum")
     size: int = option(512, low=1, doc="prompts to generate")
-    seed: int = option(0, doc="seed of the generator")
+    seed: int = option(0, low=0, high=2**32 - 1, doc="seed of the generator")
     options: dict[str, Any] = option(factory=dict, doc="the task's own options, e.g. {min_terms: 2}")  # noqa: RUF009
 
     def load(self, base: Path | None = None) -> list[Example]:
