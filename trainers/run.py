@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -195,19 +196,18 @@ def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
 
 
 def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
-    """The prompts in the order of training."""
+    """The prompts in the order of training: of max_steps, of the curriculum's stages, or of num_train_epochs passes."""
     slices = config.steps_per_generation or config.gradient_accumulation_steps
     cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
     stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
-    total = config.max_steps if config.max_steps > 0 else None
-    return plan_order(
-        pools.train,
-        stages,
-        prompts=prompts_per_generation(config),
-        steps_per_generation=cycle,
-        total_steps=total,
-        seed=recipe.seed,
-    )
+    how: dict[str, Any] = {"prompts": prompts_per_generation(config), "steps_per_generation": cycle, "seed": recipe.seed}
+    if config.max_steps > 0:
+        return plan_order(pools.train, stages, total_steps=config.max_steps, **how)
+    order = plan_order(pools.train, stages, **how)
+    if stages or config.num_train_epochs == 1:
+        return order
+    total = max(int(order.steps * config.num_train_epochs), 1)
+    return replace(plan_order(pools.train, stages, total_steps=total, **how), steps=total)
 
 
 def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
