@@ -200,7 +200,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from entropostat.compare import run
+    from entropostat.compare.table import run
 
     return run(args.runs, args.png, args.require, args.json)
 

@@ -38,7 +38,7 @@ def side_by_side(recipes: list[str], words: list[str]) -> int:
         folders = [note.read_text() for note in notes if note.exists()]
     if any(codes) or len(folders) < len(recipes):
         return max(codes, key=abs)
-    from entropostat.compare import run as compare
+    from entropostat.compare.table import run as compare
 
     return compare(folders, str(Path(folders[0]).parent / "compare.png"))
 

@@ -23,7 +23,7 @@ from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
-from entropostat.compare import table
+from entropostat.compare.table import table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
@@ -200,7 +200,11 @@ def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
     slices = config.steps_per_generation or config.gradient_accumulation_steps
     cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
     stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
-    how: dict[str, Any] = {"prompts": prompts_per_generation(config), "steps_per_generation": cycle, "seed": recipe.seed}
+    how: dict[str, Any] = {
+        "prompts": prompts_per_generation(config),
+        "steps_per_generation": cycle,
+        "seed": recipe.seed,
+    }
     if config.max_steps > 0:
         return plan_order(pools.train, stages, total_steps=config.max_steps, **how)
     order = plan_order(pools.train, stages, **how)

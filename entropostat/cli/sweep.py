@@ -67,7 +67,7 @@ def run(path: str, overrides: list[str], options: Options) -> int:
         print(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log", file=sys.stderr)
     done = [str(folder / name) for name in words if finished(folder / name)]
     if done:
-        from entropostat.compare import run as compare
+        from entropostat.compare.table import run as compare
 
         compare(done, str(folder / "compare.png"))
     return 1 if failed else 0

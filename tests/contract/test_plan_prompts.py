@@ -45,7 +45,9 @@ def test_passes_over_the_prompts_are_those_that_plan_shows(epochs: float | None)
     assert order.steps == int(once * (3 if epochs is None else epochs))
     assert len(order.examples) * arithmetic(recipe).updates >= order.steps * arithmetic(recipe).prompts
     told = plan.plan(recipe)["steps"]
-    assert told is None or abs(told - order.steps) <= 0.2 * order.steps, "plan knows the size before prompts are held out"
+    assert told is None or abs(told - order.steps) <= 0.2 * order.steps, (
+        "plan knows the size before prompts are held out"
+    )
 
 
 def test_each_pass_has_every_prompt_once_and_in_another_order() -> None:

@@ -33,7 +33,7 @@ READERS = (
     fault("lets NaN into JSON", "strict_json", "if math.isfinite(value) else None", ""),
     fault("overwrites through a link", "cli/report", "write_whole(beside(paths), text)", "beside(paths).write_text(text)"),
     fault("lets a name end the advice", "diagnose/advice", "return name if WORD.fullmatch(name) else json.dumps(name)", "return name"),
-    fault("reads dollars as formulas", "figure", 'matplotlib.rcParams["text.parse_math"] = False', "pass"),
+    fault("reads dollars as formulas", "compare/figure", 'matplotlib.rcParams["text.parse_math"] = False', "pass"),
     fault("takes ² for a number", "diagnose/held_out", "k.isdecimal() and k.isascii()", "k.isdigit()"),
     fault("searches unsorted steps", "diagnose/log", "order = np.argsort(steps, kind=\"stable\")", "order = np.arange(len(steps))", ("tests/unit/test_diagnose.py",)),
     fault("reads a view", "readers/trackio_db", 'kind[0] != "table" or not kind[1] or', "", TRACKERS),
