@@ -12,6 +12,7 @@ from pathlib import Path
 
 from entropostat.recipe import load
 from entropostat.recipe.arithmetic import visible_gpus
+from entropostat.secrets import redacted
 
 FOLDER_NOTE = "ENTROPOSTAT_FOLDER_NOTE"
 """Environment variable: the file into which a run writes where its folder is."""
@@ -27,7 +28,8 @@ def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str 
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would warn that it found nothing else
         from entropostat.trainers.run import run_recipe
 
-        return run_recipe(loaded[0], allow_code, resume, shlex.join(["entropostat", "train", recipes[0], *words]))
+        command = redacted(shlex.join(["entropostat", "train", recipes[0], *words]))
+        return run_recipe(loaded[0], allow_code, resume, command)
     return side_by_side(recipes, words)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entropostat.faults import LOST, reason
+from entropostat.secret_names import names_secret, resembles_secret
+from entropostat.secrets import HIDDEN, redacted, without_secrets
 
 COMMAND_LINE = "command line"
 FAULT_NOTE = "ENTROPOSTAT_FAULT_NOTE"
@@ -36,6 +38,12 @@ class Problem:
     """Dotted path in the recipe; empty where the whole file is meant."""
     message: str
 
+    def __post_init__(self) -> None:
+        """What is wrong may be a secret in the wrong place."""
+        object.__setattr__(self, "origin", Origin(redacted(self.origin.file, hashes=True), self.origin.line))
+        object.__setattr__(self, "key", redacted(self.key, hashes=True))
+        object.__setattr__(self, "message", redacted(self.message, hashes=True))
+
     def __str__(self) -> str:
         return f"{self.origin}: {self.key}: {self.message}" if self.key else f"{self.origin}: {self.message}"
 
@@ -48,11 +56,18 @@ class RecipeError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class SetupError(Exception):
+class Fault(Exception):
+    """One line, in which libraries may have put what a recipe or the environment holds."""
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
+
+
+class SetupError(Fault):
     """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
 
 
-class RunFault(Exception):
+class RunFault(Fault):
     """A run that could not go on, though its recipe is right: what broke, in one line."""
 
 
@@ -103,7 +118,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(sorted(options))}" if options else "nothing can be set here"
 
 
-def show(value: object) -> str:
-    """A value in a message, kept to one short line."""
+def show(value: object, key: str = "") -> str:
+    """A value in a message, kept to one short line. What is secret in it, or by the name of its ``key``, is not shown."""
+    if names_secret(key) or resembles_secret(key):
+        return HIDDEN
+    value = without_secrets(value)
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
