@@ -1,0 +1,127 @@
+"""A worker as the trainer sees it: a process, a pipe to it and a pipe from it. Neither may ever make the trainer wait."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+
+from entropostat.data.example import Example
+from entropostat.reward.judge import Outcome
+from entropostat.reward.verdicts import BEGUN, MOST, READY, Forged, decoded
+from entropostat.reward.verifier import Verifier
+from entropostat.reward.worker_process import serve
+
+IMPORTS = 300.0
+"""Seconds that what the verifiers import may take."""
+LAST = 5.0
+"""Seconds until a process that was killed is gone, unless the system cannot end it."""
+PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Job:
+    verifier: Verifier
+    completion: str | None = None
+    """None: only what the verifier imports is wanted."""
+    example: Example | None = None
+
+    @property
+    def timeout(self) -> float:
+        return IMPORTS if self.completion is None else self.verifier.timeout
+
+
+class Gone(Exception):
+    """The process has ended, or has closed its pipe."""
+
+
+class Worker:
+    """``deadline``: when it has to have said what comes next. It is killed by whoever finds it late, gone or lying."""
+
+    def __init__(
+        self, context: BaseContext, verifiers: Sequence[Verifier], environment: dict[str, str] | None, start: float
+    ) -> None:
+        jobs, self._to = context.Pipe(duplex=False)
+        self._back, verdicts = context.Pipe(duplex=False)
+        self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=serve, args=(jobs, verdicts, tuple(verifiers), environment, os.getpid()), name="entropostat verifier"
+        )
+        self.process.start()
+        jobs.close()
+        verdicts.close()
+        for pipe in (self._to, self._back):
+            os.set_blocking(pipe.fileno(), False)
+        self._out, self._in = b"", b""
+        self.state = "starting"
+        """Then 'importing', 'idle' and 'busy'."""
+        self.deadline = time.monotonic() + start
+        self.job: Job | None = None
+        self.place = -1
+        """Of the job, among those of its call."""
+        self.judged = 0
+
+    @property
+    def reads(self) -> int:
+        return self._back.fileno()
+
+    @property
+    def writes(self) -> int | None:
+        """The pipe into which there is something left to write."""
+        return self._to.fileno() if self._out else None
+
+    def give(self, job: Job, place: int) -> None:
+        self.job, self.place, self.state = job, place, "busy"
+        self.judged += 1
+        self._out = pickle.dumps((self.judged, job.verifier, job.timeout, job.completion, job.example))
+        self.deadline = time.monotonic() + job.timeout
+        self.write()
+
+    def write(self) -> None:
+        """As much as the pipe takes. A worker that reads no more comes to its deadline."""
+        try:
+            while self._out:
+                self._out = self._out[os.write(self._to.fileno(), self._out[:PIECE]) :]
+        except (BlockingIOError, BrokenPipeError):  # the death of it is read from the other pipe
+            pass
+
+    def read(self) -> Outcome | None:
+        """A verdict that is complete. Raises Gone, and Forged for what no worker of ours writes."""
+        try:
+            piece = os.read(self._back.fileno(), PIECE)
+        except BlockingIOError:
+            return None
+        if not piece:
+            raise Gone
+        self._in += piece
+        while self.state in ("starting", "importing") and b"\n" in self._in:
+            line, self._in = self._in[: self._in.index(b"\n") + 1], self._in.partition(b"\n")[2]
+            if line != (BEGUN if self.state == "starting" else READY):
+                raise Forged("no worker of ours begins so")
+            self.state = "importing" if self.state == "starting" else "idle"
+            self.deadline = time.monotonic() + IMPORTS
+        if len(self._in) > MOST or (self.state == "idle" and self._in):
+            raise Forged("more than a verdict")
+        if self.state != "busy" or b"\n" not in self._in:
+            return None
+        line, _, rest = self._in.partition(b"\n")
+        assert self.job is not None
+        outcome = decoded(line, self.judged, self.job.verifier.weight)
+        if rest:
+            raise Forged("more than a verdict")
+        self._in, self.state, self.job = b"", "idle", None
+        return outcome
+
+    def end(self, wait: float = 0.0) -> int | None:
+        """Its exit code, where it ends by itself within ``wait`` seconds."""
+        self._to.close()
+        self._back.close()
+        self.process.join(wait)
+        code = self.process.exitcode
+        if code is None:
+            self.process.kill()
+            self.process.join(LAST)
+        return code
