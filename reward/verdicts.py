@@ -10,7 +10,7 @@ from typing import Any
 
 from entropostat.reward.judge import LONGEST, Outcome, said, unusable
 
-BEGUN, READY = b"begun\n", b"ready\n"
+BEGUN, READY = b"begun", b"ready"
 """The first two lines of a worker: our code runs, and what the verifiers import is imported."""
 MOST = 1 << 20
 """Bytes of a line."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -57,12 +58,17 @@ class Worker:
             os.set_blocking(pipe.fileno(), False)
         self._out, self._in = b"", b""
         self.state = "starting"
-        """Then 'importing', 'idle' and 'busy'."""
+        """Then 'importing', then 'ready'."""
         self.deadline = time.monotonic() + start
-        self.job: Job | None = None
-        self.place = -1
-        """Of the job, among those of its call."""
-        self.judged = 0
+        self.given: deque[tuple[int, int, Job]] = deque()
+        """(number, place among the jobs of the call, job), in the order in which it is to judge them."""
+        self.done: list[tuple[int, Outcome]] = []
+        """(place, verdict), until somebody takes them."""
+        self.number = 0
+
+    @property
+    def idle(self) -> bool:
+        return self.state == "ready" and not self.given
 
     @property
     def reads(self) -> int:
@@ -73,12 +79,19 @@ class Worker:
         """The pipe into which there is something left to write."""
         return self._to.fileno() if self._out else None
 
-    def give(self, job: Job, place: int) -> None:
-        self.job, self.place, self.state = job, place, "busy"
-        self.judged += 1
-        self._out = pickle.dumps((self.judged, job.verifier, job.timeout, job.completion, job.example))
-        self.deadline = time.monotonic() + job.timeout
+    def give(self, jobs: Iterable[tuple[int, Job]]) -> None:
+        """Jobs and their places. Several wait in the pipe, so that no worker waits for the trainer between two of them."""
+        for place, job in jobs:
+            self.number += 1
+            self.given.append((self.number, place, job))
+            self._out += pickle.dumps((self.number, job.verifier, job.timeout, job.completion, job.example))
+            if len(self.given) == 1:
+                self._begin()
         self.write()
+
+    def _begin(self) -> None:
+        if self.given:
+            self.deadline = time.monotonic() + self.given[0][2].timeout
 
     def write(self) -> None:
         """As much as the pipe takes. A worker that reads no more comes to its deadline."""
@@ -88,32 +101,34 @@ class Worker:
         except (BlockingIOError, BrokenPipeError):  # the death of it is read from the other pipe
             pass
 
-    def read(self) -> Outcome | None:
-        """A verdict that is complete. Raises Gone, and Forged for what no worker of ours writes."""
+    def read(self) -> None:
+        """What is there. Raises Gone, and Forged for what no worker of ours writes; ``done`` has what came before."""
         try:
             piece = os.read(self._back.fileno(), PIECE)
         except BlockingIOError:
-            return None
+            return
         if not piece:
             raise Gone
         self._in += piece
-        while self.state in ("starting", "importing") and b"\n" in self._in:
-            line, self._in = self._in[: self._in.index(b"\n") + 1], self._in.partition(b"\n")[2]
+        while b"\n" in self._in:
+            line, _, self._in = self._in.partition(b"\n")
+            self._hear(line)
+        if len(self._in) > MOST or (self.idle and self._in):
+            raise Forged("more than a verdict")
+
+    def _hear(self, line: bytes) -> None:
+        if self.state != "ready":
             if line != (BEGUN if self.state == "starting" else READY):
                 raise Forged("no worker of ours begins so")
-            self.state = "importing" if self.state == "starting" else "idle"
+            self.state = "importing" if self.state == "starting" else "ready"
             self.deadline = time.monotonic() + IMPORTS
-        if len(self._in) > MOST or (self.state == "idle" and self._in):
+            return
+        if not self.given:
             raise Forged("more than a verdict")
-        if self.state != "busy" or b"\n" not in self._in:
-            return None
-        line, _, rest = self._in.partition(b"\n")
-        assert self.job is not None
-        outcome = decoded(line, self.judged, self.job.verifier.weight)
-        if rest:
-            raise Forged("more than a verdict")
-        self._in, self.state, self.job = b"", "idle", None
-        return outcome
+        number, place, job = self.given[0]
+        self.done.append((place, decoded(line, number, job.verifier.weight)))
+        self.given.popleft()
+        self._begin()
 
     def end(self, wait: float = 0.0) -> int | None:
         """Its exit code, where it ends by itself within ``wait`` seconds."""

@@ -35,9 +35,9 @@ def serve(
         open(jobs.fileno(), "rb", closefd=False) as todo,
         open(verdicts.fileno(), "wb", buffering=0, closefd=False) as done,
     ):
-        done.write(BEGUN)
+        done.write(BEGUN + b"\n")
         _warm_up(verifiers, environment)
-        done.write(READY)
+        done.write(READY + b"\n")
         # What the trainer sends is the trainer's own, and may be unpickled; nothing else can write into this pipe.
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:

@@ -29,6 +29,8 @@ DIED = "its worker process died"
 FORGED = "its worker process sent what is no verdict"
 RECYCLE_AFTER = 20_000
 """Completions after which a worker is replaced: sympy and user code leak, and a run is long."""
+AHEAD = 8
+"""Jobs that a worker is given at once."""
 TRIES = 2
 """Of a job whose worker dies, or lies: something else may have killed the first, and what was judged before may have taken it over."""
 STARTS = 3
@@ -76,21 +78,25 @@ class Workers:
 
     def _judged(self, jobs: Sequence[Job]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        waiting, tries = deque(range(len(jobs))), Counter[int]()
+        waiting, deaths = deque(range(len(jobs))), Counter[int]()
         try:
             while len(outcomes) < len(jobs):
                 self._hire(len(jobs) - len(outcomes))
-                for each in self._workers:
-                    if each.state == "idle" and waiting:
-                        place = waiting.popleft()
-                        tries[place] += 1
-                        each.give(jobs[place], place)
+                self._spread(jobs, waiting)
                 for each, readable in self._next():
-                    place, outcome = each.place, self._attend(each, readable)
-                    if outcome is not None and outcome.message.startswith((DIED, FORGED)) and tries[place] < TRIES:
-                        waiting.appendleft(place)
-                    elif outcome is not None:
-                        outcomes[place] = outcome
+                    why = self._attend(each, readable)
+                    outcomes |= each.done
+                    each.done.clear()
+                    if each in self._workers:
+                        continue
+                    if why is not None and each.given:  # the first is what it was at work on
+                        _, place, _ = each.given.popleft()
+                        deaths[place] += why.problem == "error"
+                        if why.problem == "error" and deaths[place] < TRIES:
+                            waiting.appendleft(place)
+                        else:
+                            outcomes[place] = why
+                    waiting.extendleft(place for _, place, _ in reversed(each.given))
                 if len(self._failed) >= STARTS:
                     outcomes |= dict.fromkeys(waiting, Outcome(problem="error", message=self._failed.pop()))
                     waiting.clear()
@@ -99,6 +105,13 @@ class Workers:
             _end(self._workers)
             raise
         return [outcomes[place] for place in range(len(jobs))]
+
+    def _spread(self, jobs: Sequence[Job], waiting: deque[int]) -> None:
+        """An equal share for each that is ready, and no more than AHEAD at once."""
+        ready = [each for each in self._workers if each.state == "ready" and len(each.given) <= AHEAD // 2]
+        for count, each in zip(range(len(ready), 0, -1), ready, strict=True):
+            share = min(AHEAD - len(each.given), -(-len(waiting) // count))
+            each.give([(place, jobs[place]) for place in (waiting.popleft() for _ in range(share))])
 
     def _hire(self, wanted: int) -> None:
         if not self._begun and not self._workers:
@@ -114,7 +127,7 @@ class Workers:
 
     def _next(self) -> list[tuple[Worker, bool]]:
         """Those that have something to say, and those that are late. Meanwhile the pipes take what is to be written."""
-        busy = [each for each in self._workers if each.state != "idle"]
+        busy = [each for each in self._workers if not each.idle]
         left = min((each.deadline for each in busy), default=0.0) - time.monotonic()
         with selectors.DefaultSelector() as selector:
             for each in self._workers:
@@ -131,43 +144,40 @@ class Workers:
         return [(each, id(each) in heard) for each in self._workers if id(each) in heard | late]
 
     def _attend(self, each: Worker, readable: bool) -> Outcome | None:
-        """What becomes of the job that it was given, as soon as that is known."""
+        """Take what it says. Where it ends by that, or is too late, it is dismissed, and this is what becomes of its job, if it has one."""
         try:
-            outcome = each.read() if readable else None
+            if readable:
+                each.read()
         except Gone:
             return self._lost(each, f"{DIED} (exit code {self._dismiss(each)})")
         except Forged as found:
             self._dismiss(each)
             return self._lost(each, f"{FORGED} ({found})")
         self._begun |= each.state != "starting"
-        if each.state == "idle":
+        if each.state == "ready":
             self._failed.clear()
-            if each.judged >= RECYCLE_AFTER:
-                self._dismiss(each)
-            return outcome
-        if time.monotonic() < each.deadline:
+        if each.idle and each.number >= RECYCLE_AFTER:
+            self._dismiss(each)
+        if each.idle or time.monotonic() < each.deadline:
             return None
         self._dismiss(each)
         if each.state == "starting":
             raise _never_started()
-        what = "took" if each.job is not None and each.job.completion is not None else "its imports took"
-        late = f"{what} longer than {each.job.timeout if each.job else IMPORTS:g} s"
-        if each.state == "busy":
-            return Outcome(problem="timeout", message=late)
-        self._failed = [late] * STARTS
-        return None
+        job = each.given[0][2] if each.given else None
+        what = "took" if job is not None and job.completion is not None else "its imports took"
+        late = Outcome(problem="timeout", message=f"{what} longer than {job.timeout if job else IMPORTS:g} s")
+        if job is None:
+            self._failed = [late.message] * STARTS
+        return late
 
-    def _lost(self, each: Worker, why: str) -> Outcome | None:
-        """What ends before it is ready costs no completion: another takes its place."""
-        if each.state == "busy":
-            return Outcome(problem="error", message=why)
+    def _lost(self, each: Worker, why: str) -> Outcome:
         if each.state == "starting" and not self._begun:
             if time.monotonic() - self._since > START:
                 raise _never_started()
             time.sleep(PAUSE)
-        elif each.state != "idle":
+        elif each.state != "ready":
             self._failed.append(f"{why}, before it was ready")
-        return None
+        return Outcome(problem="error", message=why)
 
     def _dismiss(self, each: Worker) -> int | None:
         self._workers.remove(each)

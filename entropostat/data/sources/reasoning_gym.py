@@ -119,5 +119,5 @@ def _mixed(given: Any, tasks: Mapping[str, Any]) -> list[Any]:
             raise DataError(f"{place}.weight: must be a number above 0, not {weight!r:.60}")
         if not isinstance(config, dict):
             raise DataError(f"{place}.config: must be a mapping of the task's options, not {config!r:.60}")
-        _check_options(name, config, tasks, set())
+        _check_options(str(name), config, tasks, set())
     return [DatasetSpec(part["name"], float(part.get("weight", 1.0)), dict(part.get("config", {}))) for part in given]
