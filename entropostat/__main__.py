@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from entropostat import __version__
 
@@ -58,12 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from entropostat.data.example import DataError
         from entropostat.faults import RunFault, SetupError, note_fault
         from entropostat.recipe.errors import RecipeError
+        from entropostat.secrets import redacted
 
         if not isinstance(error, (RecipeError, DataError, SetupError, RunFault)):
             raise
         # Mistakes of the user, told in lines that name the place and the fix: a traceback would bury them.
-        note_fault(str(error))
-        print(error, file=sys.stderr)
+        text = redacted(str(error))
+        note_fault(text)
+        print(text, file=sys.stderr)
         return 1 if isinstance(error, RunFault) else 2
 
 
@@ -74,15 +77,21 @@ def _overrides(words: Sequence[str]) -> list[int]:
 
 def _unknown_command(word: str) -> int:
     from entropostat.recipe.errors import nearest
+    from entropostat.secrets import redacted
 
-    print(f"entropostat: unknown command {word!r}; {nearest(word, COMMANDS)}", file=sys.stderr)
+    print(f"entropostat: unknown command {redacted(word, hashes=True)!r}; {nearest(word, COMMANDS)}", file=sys.stderr)
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from entropostat.secrets import redacted
+
+        super().error(redacted(message, hashes=True))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="entropostat", description="A thermostat for policy entropy in RLHF and RLVR, on TRL."
-    )
+    parser = _Parser(prog="entropostat", description="A thermostat for policy entropy in RLHF and RLVR, on TRL.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     made = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 from entropostat.environment import FOLDER_NOTE
 from entropostat.recipe import load
 from entropostat.recipe.arithmetic import visible_gpus
+from entropostat.secrets import redacted
 
 
 def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str | None) -> int:
@@ -25,7 +26,8 @@ def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str 
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would warn that it found nothing else
         from entropostat.trainers.run import run_recipe
 
-        return run_recipe(loaded[0], allow_code, resume, shlex.join(["entropostat", "train", recipes[0], *words]))
+        command = redacted(shlex.join(["entropostat", "train", recipes[0], *words]))
+        return run_recipe(loaded[0], allow_code, resume, command)
     return side_by_side(recipes, words)
 
 

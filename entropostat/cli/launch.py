@@ -18,6 +18,7 @@ from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.lints import lints
 from entropostat.recipe.packages import missing, missing_engine
+from entropostat.secrets import redacted
 
 MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip", "MASTER_PORT": "--main_process_port"}
 """Read from the environment where a run spans machines; a batch system sets them."""
@@ -38,7 +39,8 @@ def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, d
     arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     words = command(recipe, arguments, gpus, os.environ)
     added = environment(recipe, gpus)
-    print(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)]), flush=True)
+    said = " ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)])
+    print(redacted(said), flush=True)
     if dry_run:
         return 0
     with tempfile.TemporaryDirectory() as scratch:

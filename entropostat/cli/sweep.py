@@ -17,7 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.atomic import write_whole
 from entropostat.faults import SetupError
+from entropostat.readers.json_object import json_object
+from entropostat.readers.values import plain
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
@@ -54,8 +57,6 @@ def run(path: str, overrides: list[str], options: Options) -> int:
         print("\n".join(problems), file=sys.stderr)
         return 1
     print(f"{len(points)} runs -> {folder}", file=sys.stderr)
-    if options.slurm:
-        return queue(path, overrides, points, folder, options)
     if options.slurm:
         return queue(path, overrides, points, folder, options)
     if options.dry_run:
@@ -104,14 +105,16 @@ def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:
 def claim(folder: Path, plan: dict[str, object]) -> None:
     """Write what the folder is for. Going on with the same sweep is fine, another one under its name is not."""
     file = folder / PLAN
-    if file.is_file() and json.loads(file.read_text()) != plan:
-        raise fail(
-            Origin(COMMAND_LINE),
-            "",
-            f"{folder} holds a sweep with other overrides or another grid ({file}); give this one a name: name=...",
-        )
+    try:
+        if json_object(file, folder) != plain(plan):
+            what = f"{folder} holds a sweep with other overrides or another grid ({file})"
+            raise fail(Origin(COMMAND_LINE), "", f"{what}; give this one a name: name=...")
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        raise fail(Origin(COMMAND_LINE), "", f"{error}; remove it, or give this sweep a name: name=...") from None
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(plan, indent=1) + "\n")
+    write_whole(file, json.dumps(plan, indent=1) + "\n")
 
 
 def execute(path: str, words: dict[str, list[str]], folder: Path, options: Options) -> list[str]:
@@ -137,8 +140,11 @@ def execute(path: str, words: dict[str, list[str]], folder: Path, options: Optio
 
 
 def finished(folder: Path) -> bool:
-    file = folder / "summary.json"
-    return file.is_file() and bool(json.loads(file.read_text()).get("finished"))
+    """A summary that cannot be read is that of no finished run."""
+    try:
+        return json_object(folder / "summary.json", folder).get("finished") is True
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _train(path: str, overrides: Sequence[str], log: Path, allow_code: bool) -> int:

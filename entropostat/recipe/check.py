@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,6 +16,7 @@ from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.foreign_code import unknown_attention
 from entropostat.recipe.forms import trainer_form
 from entropostat.recipe.generation_rules import backend, given, refusal
+from entropostat.recipe.held_secrets import held_secrets
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.rewards import check_reward
@@ -47,12 +47,11 @@ ROOT = (
 SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 LONGEST_NAME, LONGEST_PATH = 200, 3000
 """Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
-SECRET = re.compile(r"(^|[_-])(token|api[_-]?key|password|passwd|secret)([_-]key)?$", re.IGNORECASE)
 
 
 def check(root: Value, path: FilePath) -> Recipe:
     """Raises ``RecipeError`` with all problems, in the order of the file."""
-    problems: list[Problem] = list(_secrets(root, ()))
+    problems: list[Problem] = list(held_secrets(root))
     if problems:
         raise RecipeError(problems)
     assert isinstance(root.content, dict)
@@ -81,29 +80,15 @@ def _child(root: Value, key: str) -> Value:
     return Value({}, root.origin) if value is None else Value({}, value.origin) if value.content is None else value
 
 
-def _secrets(value: Value, path: Path) -> Iterator[Problem]:
-    """Recipes are shared and copied into run folders, so no secret may be in one. The value is not repeated."""
-    if isinstance(value.content, dict):
-        for key, item in value.content.items():
-            if SECRET.search(key) and key not in FORMER and item.content is not None:
-                message = "a recipe may hold no secret; put it into the environment (HF_TOKEN, WANDB_API_KEY, ...)"
-                yield Problem(item.origin, ".".join((*path, key)), message)
-            else:
-                yield from _secrets(item, (*path, key))
-    elif isinstance(value.content, list):
-        for index, item in enumerate(value.content):
-            yield from _secrets(item, (*path, str(index)))
-
-
 def _unknown_root(key: str, value: Value) -> str:
     fields = {f.name for kind in load().trainer.values() for f in kind}
     if key in OWNED and key not in ROOT:
-        return f"unknown key {key!r} (value {show(value.plain)}); use {OWNED[key]}"
+        return f"unknown key {key!r} (value {show(value.plain, key)}); use {OWNED[key]}"
     if key in fields:
-        return f"unknown key {key!r} (value {show(value.plain)}); use trainer.{key}"
+        return f"unknown key {key!r} (value {show(value.plain, key)}); use trainer.{key}"
     slots = [slot for slot in SLOTS if slot == key]
     hint = f"use objective.{slots[0]}" if slots else nearest(key, (*ROOT, "extends"))
-    return f"unknown key {key!r} (value {show(value.plain)}); {hint}"
+    return f"unknown key {key!r} (value {show(value.plain, key)}); {hint}"
 
 
 def _block(root: Value, name: str, form: type[Block], problems: list[Problem]) -> Any:
@@ -181,11 +166,11 @@ def _trainer(root: Value, model: Any, problems: list[Problem]) -> dict[str, Any]
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
     if key in OWNED:
-        return f"belongs to another block (value {show(value.plain)}); use {OWNED[key]}"
+        return f"belongs to another block (value {show(value.plain, key)}); use {OWNED[key]}"
     if key in REFUSED:
-        return f"cannot be set (value {show(value.plain)}): {REFUSED[key]}"
+        return f"cannot be set (value {show(value.plain, key)}): {REFUSED[key]}"
     if key in FORMER:
-        return f"was an option of TRL's PPOTrainer (value {show(value.plain)}); use {FORMER[key]}"
+        return f"was an option of TRL's PPOTrainer (value {show(value.plain, key)}); use {FORMER[key]}"
     return unknown_key(path, key, value, known)
 
 

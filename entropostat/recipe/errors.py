@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.secret_names import names_secret, resembles_secret
+from entropostat.secrets import HIDDEN, redacted, without_secrets
+
 COMMAND_LINE = "command line"
 
 
@@ -29,6 +32,12 @@ class Problem:
     key: str
     """Dotted path in the recipe; empty where the whole file is meant."""
     message: str
+
+    def __post_init__(self) -> None:
+        """What is wrong may be a secret in the wrong place."""
+        object.__setattr__(self, "origin", Origin(redacted(self.origin.file, hashes=True), self.origin.line))
+        object.__setattr__(self, "key", redacted(self.key, hashes=True))
+        object.__setattr__(self, "message", redacted(self.message, hashes=True))
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.key}: {self.message}" if self.key else f"{self.origin}: {self.message}"
@@ -63,7 +72,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(sorted(options))}" if options else "nothing can be set here"
 
 
-def show(value: object) -> str:
-    """A value in a message, kept to one short line."""
+def show(value: object, key: str = "") -> str:
+    """A value in a message, kept to one short line. What is secret in it, or by the name of its ``key``, is not shown."""
+    if names_secret(key) or resembles_secret(key):
+        return HIDDEN
+    value = without_secrets(value)
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

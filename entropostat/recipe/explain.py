@@ -30,7 +30,7 @@ Unknown = Callable[[Path, str, Value, Sequence[str]], str]
 
 
 def unknown_key(path: Path, key: str, value: Value, known: Sequence[str]) -> str:
-    return f"unknown key {key!r} (value {show(value.plain)}); {nearest(key, known)}"
+    return f"unknown key {key!r} (value {show(value.plain, key)}); {nearest(key, known)}"
 
 
 def validate(
