@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from entropostat.data.example import DataError, Example, column, identifier, text_of
+from entropostat.visible import shorten
 
 
 class Columns(Protocol):
@@ -57,9 +58,3 @@ def extract(answer: str, pattern: str | None, where: str) -> str:
     if match is None:
         raise DataError(f"{where}: answer_regex {pattern!r} is not in the answer {shorten(answer)}")
     return (match[1] if match.re.groups else match[0]).strip()
-
-
-def shorten(value: object) -> str:
-    """A value for an error message: one line, at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from entropostat.recipe.errors import Problem, nearest, show
+from entropostat.recipe.errors import TOLD, Problem, nearest, show
 from entropostat.recipe.source import Value
 
 KINDS = {
@@ -34,7 +34,7 @@ Unknown = Callable[[Path, str, Value, Sequence[str]], str]
 
 
 def unknown_key(path: Path, key: str, value: Value, known: Sequence[str]) -> str:
-    return f"unknown key {key!r} (value {show(value.plain)}); {nearest(key, known)}"
+    return f"unknown key {show(key)} (value {show(value.plain)}); {nearest(key, known)}"
 
 
 def validate(
@@ -47,9 +47,11 @@ def validate(
         places: dict[Path, list[Mapping[str, Any]]] = {}
         for detail in error.errors(include_url=False, include_input=False):
             places.setdefault(_place(value, detail["loc"], detail["type"]), []).append({**detail})
-        for below, details in places.items():
+        for number, (below, details) in enumerate(places.items()):
             found = at(value, below)
-            message = _message(form, value, (*path, *below), below, details, unknown)
+            # Beyond what is told a message is not worth its search for a near name.
+            told = number < TOLD
+            message = _message(form, value, (*path, *below), below, details, unknown) if told else "is wrong too"
             problems.append(Problem(found.origin, ".".join((*path, *below)), message))
         return None
 
