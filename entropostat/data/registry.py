@@ -11,6 +11,9 @@ from entropostat.rl.registry import Registry
 SOURCES = Registry("sources", "entropostat.data.sources")
 """Kind -> frozen dataclass. A new source is one file in ``entropostat/data/sources``."""
 
+MOST = 1_000_000
+"""Prompts that a source generates: all of them are held in memory."""
+
 
 class Source(Protocol):
     """What a source does besides holding its options."""
