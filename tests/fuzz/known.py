@@ -8,7 +8,10 @@ import traceback
 RANGES: tuple[str, ...] = ()
 """Patterns of 'file:function: Exception: text' of the innermost frame of this project."""
 
-MACHINE: tuple[str, ...] = (r"ImportError: .* needs the package",)
+MACHINE: tuple[str, ...] = (
+    r"ImportError: .* needs the package",
+    r"ValueError: Default process group has not been initialized",  # trainer.ddp_backend, of a process that launch starts
+)
 """The same of what depends on the machine, and which no recipe can know."""
 
 

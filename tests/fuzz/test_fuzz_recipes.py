@@ -71,7 +71,7 @@ def test_recipes_of_the_schema_load_or_are_refused_and_what_plan_takes_is_traine
                     raise AssertionError(f"plan takes it, and {described(error)}") from error
                 seen.counts["excused"] += 1
 
-    search(check, 700, recipes())
+    search(check, 500, recipes())
     seen.taken(least=0.15)
 
 
@@ -157,7 +157,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 def test_mutated_recipes_load_or_are_refused(folder: Path) -> None:
     seen = Seen(folder)
-    search(lambda text: seen(text) and None, 600, mutated())
+    search(lambda text: seen(text) and None, 500, mutated())
     seen.taken(least=0.1)
 
 
@@ -166,7 +166,7 @@ def test_any_text_loads_or_is_refused(folder: Path) -> None:
         [*MARKS, *ODD, " ", "  ", "a", "model", "name: x\n", "---\n", "...\n", "%YAML 1.1\n", "0x1", "=", GOOD]
     )
     seen = Seen(folder)
-    search(lambda text: seen(text) and None, 500, st.text(max_size=60) | st.lists(pieces, max_size=12).map("".join))
+    search(lambda text: seen(text) and None, 400, st.text(max_size=60) | st.lists(pieces, max_size=12).map("".join))
 
 
 PLACES = places()
@@ -187,6 +187,6 @@ def overrides(draw: st.DrawFn) -> str:
 def test_any_override_is_taken_or_refused(folder: Path) -> None:
     seen = Seen(folder)
     search(
-        lambda drawn: seen("extends: good.yaml\n", *drawn) and None, 500, st.lists(overrides(), min_size=1, max_size=2)
+        lambda drawn: seen("extends: good.yaml\n", *drawn) and None, 400, st.lists(overrides(), min_size=1, max_size=2)
     )
     seen.taken(least=0.05)

@@ -173,6 +173,20 @@ def test_an_override_that_is_none_is_refused(override: str, told: Callable[..., 
     assert OVERRIDES[override] in said and said.startswith("command line: ") and "\n" not in said
 
 
+def test_near_names_of_any_length_are_not_compared(told: Callable[..., str]) -> None:
+    name = "ab" * 25_000
+    said = told(
+        f"{CHILD}data: {{sources: {{? {name} : {{chain: {{}}}}}}, curriculum: [{{source: b{name}, steps: 1}}]}}"
+    )
+    assert "there is no source" in said
+
+
+def test_a_controller_without_options_is_asked_for_those_that_it_needs(told: Callable[..., str]) -> None:
+    key = "objective.penalties.kl_ref.coef"
+    assert f"{key}.pid.target: missing" in told(CHILD, f"{key}={{pid: null}}")
+    assert told(CHILD, f"{key}={{aer: null}}") == ""
+
+
 def test_many_mistakes_are_told_as_a_few_and_a_number(told: Callable[..., str]) -> None:
     said = told(CHILD + "trainer:\n" + "".join(f"  learning_rat{i}: 1\n" for i in range(2000)))
     assert len(said.splitlines()) == 51 and said.endswith("\nand 1950 more")
