@@ -12,9 +12,9 @@ from entropostat.diagnose.finding import MARK, line
 from entropostat.diagnose.live import Live
 from entropostat.readers.damage import Damage
 from entropostat.readers.lines import LONGEST, parsed
-from entropostat.readers.regular import opened
 from entropostat.readers.rows import MetricRows, Row
 from entropostat.readers.run_folder import Run
+from entropostat.regular import opened
 from entropostat.strict_json import dumps
 from entropostat.visible import complain
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.readers import values
-from entropostat.readers.regular import content
+from entropostat.regular import content
 
 LIMIT = 1 << 20
 

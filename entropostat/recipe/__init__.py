@@ -8,7 +8,7 @@ from pathlib import Path
 
 from entropostat.recipe.anchor import anchor
 from entropostat.recipe.check import check
-from entropostat.recipe.errors import Problem, RecipeError
+from entropostat.recipe.errors import Problem, RecipeError, real
 from entropostat.recipe.extends import locate, resolve
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
@@ -21,4 +21,4 @@ def load(path: str | PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
     overrides applied. Raises ``RecipeError``, one line for each problem.
     """
     file = locate(str(path))
-    return check(anchor(resolve(Path(file), overrides), file.resolve().parent), file)
+    return check(anchor(resolve(Path(file), overrides), real(file).parent), file)

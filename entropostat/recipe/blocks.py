@@ -80,7 +80,9 @@ class Peft(Block):
 class Model(Block):
     """The policy that training starts from: exactly one of path, build and package."""
 
-    path: str | None = Field(None, description="hub id or local folder; of a LoRA adapter: it goes on being trained")
+    path: str | None = Field(
+        None, min_length=1, description="hub id or local folder; of a LoRA adapter: it goes on being trained"
+    )
     build: Build | None = Field(None, description="built and pre-trained by the project")
     package: Package | None = Field(None, description="weights that a Python package ships")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")

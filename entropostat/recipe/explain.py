@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from entropostat.recipe.errors import Problem, nearest, show
+from entropostat.recipe.errors import TOLD, Problem, nearest, show
 from entropostat.recipe.ranges import Range, of_field
 from entropostat.recipe.source import Value
 
@@ -30,7 +30,7 @@ Unknown = Callable[[Path, str, Value, Sequence[str]], str]
 
 
 def unknown_key(path: Path, key: str, value: Value, known: Sequence[str]) -> str:
-    return f"unknown key {key!r} (value {show(value.plain, key)}); {nearest(key, known)}"
+    return f"unknown key {show(key)} (value {show(value.plain, key)}); {nearest(key, known)}"
 
 
 def validate(
@@ -44,9 +44,11 @@ def validate(
         for detail in error.errors(include_url=False, include_input=False):
             place = _place(value, detail["loc"], detail["type"]) + detail.get("ctx", {}).get("below", ())
             places.setdefault(place, []).append({**detail})
-        for below, details in places.items():
+        for number, (below, details) in enumerate(places.items()):
             found = at(value, below)
-            message = _message(form, value, (*path, *below), below, details, unknown)
+            # Beyond what is told a message is not worth its search for a near name.
+            told = number < TOLD
+            message = _message(form, value, (*path, *below), below, details, unknown) if told else "is wrong too"
             problems.append(Problem(found.origin, ".".join((*path, *below)), message))
         return None
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from entropostat.data import chain
-from entropostat.recipe.adapter import AdapterError, local_file, of_model
+from entropostat.recipe.adapter import LIMIT, AdapterError, local_file, of_model
 from entropostat.recipe.blocks import Build
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.recipe import Recipe
+from entropostat.regular import content
 from entropostat.scaling.presets import PRESETS, named
 from entropostat.scaling.shape import Shape, UnknownShape, from_config
 
@@ -31,10 +32,10 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
     try:
         adapter = of_model(model)
         name = name if adapter is None else adapter.base
+        revision = model.revision if adapter is None else adapter.revision
+        file = None if model.package is not None else local_file(name, "config.json", revision)
     except AdapterError as error:
         raise UnknownShape(str(error)) from error
-    revision = model.revision if adapter is None else adapter.revision
-    file = None if model.package is not None else local_file(name, "config.json", revision)
     if file is not None:
         return _read(file), str(file)
     preset = named(name)
@@ -44,6 +45,15 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
         f"{name} is not on this machine and no preset has its name; give --shape a config.json or one of "
         f"{', '.join(PRESETS)}"
     )
+
+
+def _read(file: Path) -> Shape:
+    try:
+        return from_config(json.loads(content(file, LIMIT)))
+    except UnknownShape:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise UnknownShape(f"cannot read {file}: {type(error).__name__}: {error}; save the model again") from error
 
 
 def built(block: Build) -> Shape:
@@ -59,16 +69,6 @@ def built(block: Build) -> Shape:
         tied=True,
         qk_norm=True,
     )
-
-
-def _read(file: Path) -> Shape:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnknownShape(f"{file} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UnknownShape(f"{file} is no mapping")
-    return from_config(content)
 
 
 def _given(name: str) -> tuple[Shape, str]:

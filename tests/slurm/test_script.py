@@ -21,6 +21,7 @@ HOSTILE = 'it\'s "a" $(touch OWNED) `touch OWNED` \\ ; # %j *'
 RECIPE = (
     "extends: entropostat:quickstart/plain.yaml\n"
     "name: tiny\n"
+    "data: {sources: {easy: {chain: {length: 3}}}}\n"  # of length 2 there are too few for a generation
     "launch: {strategy: ddp, num_machines: 2}\n"
     "slurm: {nodes: 2, gpus_per_node: 4, python: python3}\n"
 )

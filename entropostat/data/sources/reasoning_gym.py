@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entropostat.data.deadline import deadline
 from entropostat.data.example import DataError, Example, identifier
-from entropostat.data.registry import SOURCES, Source
+from entropostat.data.registry import MOST, SOURCES, Source
 from entropostat.rl.registry import option
 from entropostat.rl.spelling import unknown
+from entropostat.visible import shorten
 
 HASHED = (
     "isomorphic_strings",
@@ -28,6 +31,8 @@ unless they all have one PYTHONHASHSEED."""
 MIX = "composite"
 """The task that mixes others. It does not mix mixtures: its scorer looks for the innermost task."""
 PARTS = ("name", "weight", "config")
+SECONDS = 60.0
+"""For one prompt. The slowest task takes a few with its own defaults."""
 
 
 @SOURCES.register("reasoning_gym", paper="https://arxiv.org/abs/2505.24760")
@@ -40,28 +45,38 @@ class ReasoningGym(Source):
     """
 
     task: str = option(doc="name of the task, e.g. chain_sum")
-    size: int = option(512, low=1, doc="prompts to generate")
+    size: int = option(512, low=1, high=MOST, doc="prompts to generate")
     seed: int = option(0, low=0, high=2**32 - 1, doc="seed of the generator")
     options: dict[str, Any] = option(factory=dict, doc="the task's own options, e.g. {min_terms: 2}")  # noqa: RUF009
 
     def load(self, base: Path | None = None) -> list[Example]:
         recipe = {"task": self.task, "size": self.size, "seed": self.seed, "options": self.options}
         self._check_hashing()
-        dataset = generator(recipe)
-        try:
-            items = [dataset[i] for i in range(self.size)]
-        except Exception as error:  # options that a task does not check
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"data source reasoning_gym, task {self.task}, options {self.options}: {reason}") from error
-        return [
-            Example(
+        with self._told("the task"):
+            dataset = generator(recipe)
+        return [self._example(dataset, index, recipe) for index in range(self.size)]
+
+    def _example(self, dataset: Any, index: int, recipe: dict[str, Any]) -> Example:
+        with self._told(f"prompt {index}"):
+            item = dataset[index]
+            return Example(
                 prompt=item["question"],
                 answer=None if item["answer"] is None else str(item["answer"]),
                 meta=recipe | {"index": index},
                 id=identifier(self.task, item["question"], index),
             )
-            for index, item in enumerate(items)
-        ]
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Many tasks draw until one fits, which with some options none does."""
+        where = f"data source reasoning_gym, task {self.task}, options {shorten(self.options)}"
+        try:
+            with deadline(SECONDS, f"{where}: {what} is not there after {SECONDS:g} s; ease the options"):
+                yield
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(f"{where}: {what} cannot be made: {shorten(error)}; ease the options") from error
 
     def _check_hashing(self) -> None:
         """Ranks and workers must generate the same prompts."""
