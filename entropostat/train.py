@@ -10,7 +10,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from entropostat.recipe import load
+from entropostat.gate import runnable
 from entropostat.recipe.arithmetic import visible_gpus
 
 FOLDER_NOTE = "ENTROPOSTAT_FOLDER_NOTE"
@@ -19,7 +19,7 @@ FOLDER_NOTE = "ENTROPOSTAT_FOLDER_NOTE"
 
 def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str | None) -> int:
     """Exit code of the run, or the worst of several. Every recipe is checked before anything starts."""
-    loaded = [load(path, overrides) for path in recipes]
+    loaded = [runnable(path, overrides) for path in recipes]
     words = [*overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     if len(loaded) == 1:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -28,10 +28,10 @@ from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.gate import check
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.errors import in_one_line
-from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
@@ -60,7 +60,11 @@ from entropostat.trainers.tracking import attach_trackers
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
+    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving.
+
+    Raises RecipeError for what `plan` calls an error, SetupError for what else stops a run before it starts.
+    """
+    check(recipe)
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -74,8 +78,6 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
     """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        if lacking := list(missing(recipe)):
-            raise ImportError(str(lacking[0]))
         config = training_config(recipe, Path(recipe.output_dir))
         check_world(config.world_size)
         checkpoint = on_all_ranks(checkpoints.find, recipe, resume)

@@ -11,12 +11,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from entropostat.recipe import Recipe, load
+from entropostat.gate import runnable
+from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.lints import lints
-from entropostat.recipe.packages import missing, missing_engine
 
 EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
 """Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
@@ -26,16 +25,8 @@ MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip"
 
 
 def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
-    recipe = load(path, overrides)
-    errors = [lint for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]
-    if errors:
-        print("\n".join(map(str, errors)), file=sys.stderr)
-        return 1
+    recipe = runnable(path, overrides, launched=True)
     gpus = visible_gpus()
-    if not gpus and recipe.launch.strategy == "fsdp2":
-        raise fail(Origin(display(recipe.path)), "launch.strategy", "fsdp2 needs GPUs; use ddp or zero3 on a CPU")
-    for package in (*missing(recipe), *missing_engine(recipe)):
-        raise fail(Origin(display(recipe.path)), package.key, f"{package.message}; {package.fix}")
     check_gpus(recipe, gpus)
     arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     words = command(recipe, arguments, gpus, os.environ)

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from entropostat.recipe import Recipe, load, machine_lints
+from entropostat import gate
+from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
-from entropostat.recipe.lints import lints
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 
@@ -27,8 +27,7 @@ def run(path: str, overrides: list[str], as_json: bool, asked: report.Asked) -> 
 
 def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
     """Everything that the command prints, as plain data."""
-    sizes = arithmetic(recipe)
-    scaling, memory = report.report(recipe, asked or report.Asked())
+    sizes, asked = arithmetic(recipe), asked or report.Asked()
     return {
         "name": recipe.name,
         "run_dir": str(recipe.run_dir),
@@ -61,8 +60,8 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
             "machines": recipe.launch.num_machines,
         },
         "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
-        "scaling": scaling,
-        "lints": [asdict(lint) for lint in [*lints(recipe, sizes), *machine_lints.lints(recipe), *memory]],
+        "scaling": report.report(recipe, asked),
+        "lints": [asdict(lint) for lint in gate.findings(recipe, asked)],
     }
 
 

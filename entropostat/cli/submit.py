@@ -8,11 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from entropostat import gate
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, SetupError, display, fail
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.lints import lints
 from entropostat.slurm.job import job, problems, settled
 from entropostat.slurm.queue import call
 from entropostat.slurm.render import render
@@ -37,16 +36,14 @@ def submit(
     overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
     overrides += settled(load(path, overrides))
     recipe = load(path, overrides)
-    # What is a warning to a run may be an error to its job; it is said once.
-    found = {lint.message: lint for lint in [*lints(recipe, arithmetic(recipe)), *problems(recipe)]}
+    found = of_job(recipe)
     for row, words in enumerate(lines, 1):
-        for lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)):
-            found.setdefault(lint.message, lint)
-    shown = [lint for lint in found.values() if lint.level != "note"]
-    if shown:
-        print("\n".join(map(str, shown)), file=sys.stderr)
-    if any(lint.level == "error" for lint in shown):
-        return 1, None
+        for place, lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)).items():
+            found.setdefault(place, lint)
+    if warnings := [lint for lint in found.values() if lint.level == "warning"]:
+        print("\n".join(map(str, warnings)), file=sys.stderr)
+    if reasons := gate.reasons(found.values()):
+        raise gate.Refused({"": reasons})
     what = job(recipe, allow_code, after(dependency), lines)
     try:
         script = render(recipe.slurm, what)
@@ -70,15 +67,20 @@ def submit(
     return 0, ident
 
 
-def line(path: str, overrides: list[str], words: list[str], where: Origin) -> list[Lint]:
+def of_job(recipe: Recipe) -> dict[tuple[str, str], Lint]:
+    """By key and message: what is a warning to a run may be an error to its job, and is said once."""
+    return {(lint.key, lint.message): lint for lint in [*gate.findings(recipe), *problems(recipe)]}
+
+
+def line(path: str, overrides: list[str], words: list[str], where: Origin) -> dict[tuple[str, str], Lint]:
     """What is wrong with the recipe of a task. Adds to its ``words`` what they leave open."""
     try:
         recipe = load(path, [*overrides, *words])
     except RecipeError as error:
         raise at(where, error) from None
     words += [word for word in settled(recipe) if word not in overrides]
-    found = [*lints(recipe, arithmetic(recipe)), *problems(recipe)]
-    return [replace(lint, key=f"{where}: {lint.key}") for lint in found if lint.level == "error"]
+    found = of_job(recipe).items()
+    return {place: replace(lint, key=f"{where}: {lint.key}") for place, lint in found if lint.level == "error"}
 
 
 def after(dependency: str | None) -> str | None:

@@ -17,10 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.recipe import Recipe, load
-from entropostat.recipe.arithmetic import arithmetic, visible_gpus
+from entropostat import gate
+from entropostat.recipe import load
+from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
-from entropostat.recipe.lints import lints
+from entropostat.recipe.lint import Lint
+from entropostat.slurm.job import settled
 from entropostat.sweep import Axis, Point, expand, parse_seeds
 
 PLAN = "sweep.json"
@@ -38,23 +40,16 @@ class Options:
 
 
 def run(path: str, overrides: list[str], options: Options) -> int:
-    """Exit code 0; 1 where a run failed, or a recipe of the grid has an error. Every recipe is checked before one starts."""
+    """Exit code 0; 1 where a run failed. Every recipe of the grid is checked before one starts."""
     recipe = load(path, overrides)
     axes = [Axis.parse(text) for text in options.grid]
     points = expand(recipe.name, axes, parse_seeds(options.seeds))
     folder = Path(recipe.output_dir) / f"{recipe.name}-sweep"
     words = {point.name: settings(point, overrides, folder) for point in points}
-    problems = [
-        f"{name}: {lint}"
-        for name, given in words.items()
-        for lint in _errors(load(path, given))
-    ]  # fmt: skip
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-        return 1
+    wrong = {name: refused(path, given, options.slurm) for name, given in words.items()}
+    if any(wrong.values()):
+        raise gate.Refused(wrong)
     print(f"{len(points)} runs -> {folder}", file=sys.stderr)
-    if options.slurm:
-        return queue(path, overrides, points, folder, options)
     if options.slurm:
         return queue(path, overrides, points, folder, options)
     if options.dry_run:
@@ -92,6 +87,15 @@ def queue(path: str, overrides: list[str], points: Sequence[Point], folder: Path
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
     print(f"compare    {folder / LOG}, when all have ended (job {done.stdout.strip().partition(';')[0]})")
     return 0
+
+
+def refused(path: str, given: list[str], slurm: bool) -> list[Lint]:
+    """Why a run of the grid cannot be. The machine that submits is not the one that runs: what a job leaves open is settled as
+    by `submit`, which looks at the rest."""
+    recipe = load(path, given)
+    if slurm:
+        return gate.reasons(gate.findings(load(path, [*given, *settled(recipe)])))
+    return gate.reasons_here(recipe)
 
 
 def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -148,7 +152,3 @@ def _train(path: str, overrides: Sequence[str], log: Path, allow_code: bool) -> 
             [*command, *(["--allow-code"] if allow_code else [])],
             check=False, env=environment, stdout=stream, stderr=subprocess.STDOUT,
         ).returncode  # fmt: skip
-
-
-def _errors(recipe: Recipe) -> list[str]:
-    return [str(lint) for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]

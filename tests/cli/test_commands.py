@@ -175,7 +175,7 @@ def test_launch_over_machines_reads_the_environment():
 
 def test_launch_refuses_what_plan_calls_an_error():
     done = call("launch", PLAIN, "--dry-run", "trainer.num_generations=7")
-    assert done.returncode == 1 and "trainer.num_generations" in done.stderr
+    assert done.returncode == 2 and "error: trainer.num_generations" in done.stderr
 
 
 def test_launch_refuses_fsdp_without_gpus_and_plan_says_so():
