@@ -8,8 +8,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from entropostat import __version__
+from entropostat.visible import lines, visible
 
 COMMANDS = {
     "train": "train a recipe, or several one after another",
@@ -61,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, (RecipeError, DataError, SetupError, RunFault)):
             raise
         # Mistakes of the user, told in lines that name the place and the fix: a traceback would bury them.
-        note_fault(str(error))
-        print(error, file=sys.stderr)
+        told = "\n".join(map(visible, map(str, error.problems))) if isinstance(error, RecipeError) else lines(error)
+        note_fault(told)
+        print(told, file=sys.stderr)
         return 1 if isinstance(error, RunFault) else 2
 
 
@@ -74,14 +77,17 @@ def _overrides(words: Sequence[str]) -> list[int]:
 def _unknown_command(word: str) -> int:
     from entropostat.recipe.errors import nearest
 
-    print(f"entropostat: unknown command {word!r}; {nearest(word, COMMANDS)}", file=sys.stderr)
+    print(visible(f"entropostat: unknown command {word!r}; {nearest(word, COMMANDS)}"), file=sys.stderr)
     return 2
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="entropostat", description="A thermostat for policy entropy in RLHF and RLVR, on TRL."
-    )
+    parser = Parser(prog="entropostat", description="A thermostat for policy entropy in RLHF and RLVR, on TRL.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     made = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}

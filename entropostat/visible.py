@@ -14,6 +14,11 @@ def visible(text: str) -> str:
     return ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def lines(text: object) -> str:
+    """The same line by line."""
+    return "\n".join(visible(line) for line in str(text).split("\n"))
+
+
 def complain(command: str, problem: object) -> None:
     """One line on standard error."""
     print(visible(f"entropostat {command}: {problem}"), file=sys.stderr)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 from entropostat.recipe.machine_blocks import Wandb
+from entropostat.visible import complain, visible
 
 
 def wandb(subject: str, entity: str | None, offline: str | None) -> int:
@@ -31,11 +31,11 @@ def wandb(subject: str, entity: str | None, offline: str | None) -> int:
         if not offline:
             print(workspace.save(made))
     except (ImportError, ConnectionError) as error:
-        print(f"entropostat dashboard wandb {subject}: {error}", file=sys.stderr)
+        complain("dashboard wandb", f"{subject}: {error}")
         return 2
     if offline:
         workspace.write(made, Path(offline))
-        print(f"wrote the workspace of {project} to {offline}")
+        print(visible(f"wrote the workspace of {project} to {offline}"))
     return 0
 
 
@@ -46,7 +46,7 @@ def metrics(as_json: bool, page: str | None) -> int:
 
     if page is not None:
         write(Path(page))
-        print(f"wrote the tables of {page}")
+        print(visible(f"wrote the tables of {page}"))
     elif as_json:
         print(json.dumps({"rows": ROWS, "metrics": [dataclasses.asdict(metric) for metric in table()]}, indent=1))
     else:

@@ -16,6 +16,7 @@ from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
+from entropostat.visible import lines, visible
 
 EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
 """Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
@@ -31,14 +32,14 @@ def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, d
     arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     words = command(recipe, arguments, gpus, os.environ)
     added = environment(recipe, gpus)
-    print(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)]), flush=True)
+    print(visible(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)])), flush=True)
     if dry_run:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         note = Path(scratch) / "fault"
         code = subprocess.run(words, env={**os.environ, **added, FAULT_NOTE: str(note)}, check=False).returncode
         if code and note.exists():  # the launcher has put a page of its own below the line that says it
-            print(note.read_text(), file=sys.stderr)
+            print(lines(note.read_text()), file=sys.stderr)
     return code
 
 

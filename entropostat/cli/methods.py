@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.errors import nearest
+from entropostat.visible import complain, visible
 
 PLACES = {
     "advantages": "objective.advantages",
@@ -28,12 +28,12 @@ def run(name: str | None, write: str | None = None) -> int:
     if write is not None:
         from entropostat.cli.pages import write as write_pages
 
-        print(f"wrote {len(write_pages(Path(write)))} pages to {write}")
+        print(visible(f"wrote {len(write_pages(Path(write)))} pages to {write}"))
         return 0
     lines = table() if name is None else page(name)
     if lines is None:
         names = sorted({term for terms in load().terms.values() for term in terms})
-        print(f"entropostat methods: unknown method {name!r}; {nearest(name or '', names)}", file=sys.stderr)
+        complain("methods", f"unknown method {name!r}; {nearest(name or '', names)}")
         return 2
     print("\n".join(lines))
     return 0

@@ -13,6 +13,7 @@ from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, 
 from entropostat.recipe.facts import extra_forwards, knobs, option
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
+from entropostat.visible import visible
 
 
 def run(path: str, overrides: list[str], as_json: bool, asked: report.Asked) -> int:
@@ -21,7 +22,7 @@ def run(path: str, overrides: list[str], as_json: bool, asked: report.Asked) -> 
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join(found["scaling"]["text"] if asked.strategies else text(recipe, found)))
+        print("\n".join(map(visible, found["scaling"]["text"] if asked.strategies else text(recipe, found))))
     return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
 
 

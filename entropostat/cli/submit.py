@@ -16,6 +16,8 @@ from entropostat.slurm.job import job, problems, settled
 from entropostat.slurm.queue import call
 from entropostat.slurm.render import render
 from entropostat.slurm.tasks import at, read, spread
+from entropostat.visible import lines as visible_lines
+from entropostat.visible import visible
 
 DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
 
@@ -41,7 +43,7 @@ def submit(
         for place, lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)).items():
             found.setdefault(place, lint)
     if warnings := [lint for lint in found.values() if lint.level == "warning"]:
-        print("\n".join(map(str, warnings)), file=sys.stderr)
+        print("\n".join(visible(str(lint)) for lint in warnings), file=sys.stderr)
     if reasons := gate.reasons(found.values()):
         raise gate.Refused({"": reasons})
     what = job(recipe, allow_code, after(dependency), lines)
@@ -50,7 +52,7 @@ def submit(
     except ValueError as error:
         raise fail(Origin(display(recipe.path)), *str(error).split(": ", 1)) from None
     if dry_run:
-        print(script, end="")
+        print(visible_lines(script) if sys.stdout.isatty() else script, end="")  # a file gets it as it is
         if shutil.which("sbatch"):
             possible(script)
         return 0, None
@@ -63,7 +65,7 @@ def submit(
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
     ident = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
     (folder / f"{recipe.name}-{ident}.sbatch").write_text(script)
-    print("\n".join(report(recipe, ident)))
+    print("\n".join(map(visible, report(recipe, ident))))
     return 0, ident
 
 
@@ -98,10 +100,10 @@ def possible(script: str) -> bool:
     done = call(["sbatch", "--test-only"], script)
     text = " ".join(done.stderr.split())
     if done.returncode:
-        print(f"the cluster cannot run this job: {text}; change slurm: in the recipe", file=sys.stderr)
+        print(visible(f"the cluster cannot run this job: {text}; change slurm: in the recipe"), file=sys.stderr)
         return False
     # Slurm also names a job number, which the job will not get.
-    print(f"could start at {text.rpartition(' to start at ')[2]}", file=sys.stderr)
+    print(visible(f"could start at {text.rpartition(' to start at ')[2]}"), file=sys.stderr)
     return True
 
 

@@ -24,6 +24,7 @@ from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display,
 from entropostat.recipe.lint import Lint
 from entropostat.slurm.job import settled
 from entropostat.sweep import Axis, Point, expand, parse_seeds
+from entropostat.visible import visible
 
 PLAN = "sweep.json"
 
@@ -49,16 +50,16 @@ def run(path: str, overrides: list[str], options: Options) -> int:
     wrong = {name: refused(path, given, options.slurm) for name, given in words.items()}
     if any(wrong.values()):
         raise gate.Refused(wrong)
-    print(f"{len(points)} runs -> {folder}", file=sys.stderr)
+    print(visible(f"{len(points)} runs -> {folder}"), file=sys.stderr)
     if options.slurm:
         return queue(path, overrides, points, folder, options)
     if options.dry_run:
-        print("\n".join(" ".join(["entropostat train", path, *given]) for given in words.values()))
+        print("\n".join(visible(shlex.join(["entropostat", "train", path, *given])) for given in words.values()))
         return 0
     claim(folder, {"recipe": display(recipe.path), "overrides": overrides, "grid": list(options.grid)})
     failed = execute(path, words, folder, options)
     for name in failed:
-        print(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log", file=sys.stderr)
+        print(visible(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log"), file=sys.stderr)
     done = [str(folder / name) for name in words if finished(folder / name)]
     if done:
         from entropostat.compare import run as compare
@@ -85,7 +86,8 @@ def queue(path: str, overrides: list[str], points: Sequence[Point], folder: Path
     done = call(["sbatch", "--parsable"], comparison(recipe.slurm, recipe.name, number, folder.absolute(), Path.cwd()))
     if done.returncode:
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
-    print(f"compare    {folder / LOG}, when all have ended (job {done.stdout.strip().partition(';')[0]})")
+    behind = done.stdout.strip().partition(";")[0]
+    print(visible(f"compare    {folder / LOG}, when all have ended (job {behind})"))
     return 0
 
 

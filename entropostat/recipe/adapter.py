@@ -124,5 +124,8 @@ def local_file(path: str, name: str, revision: str | None) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
 
-    found = try_to_load_from_cache(path, name, revision=revision)
+    try:
+        found = try_to_load_from_cache(path, name, revision=revision)
+    except ValueError:  # no name of the hub either
+        return None
     return Path(found) if isinstance(found, str) else None
