@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from entropostat.recipe import Recipe, load, machine_lints
+from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.errors import Origin, Problem, RecipeError
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.lints import lints
+from entropostat.recipe.lints import RULES, lints, machine
 from entropostat.scaling import report
 
 
@@ -30,8 +30,8 @@ class Refused(RecipeError):
 
 def findings(recipe: Recipe, asked: report.Asked | None = None) -> list[Lint]:
     """Everything that ``plan`` says is wrong with a recipe."""
-    here = (*machine_lints.of_train(recipe), *machine_lints.of_launch(recipe))
-    return [*lints(recipe, arithmetic(recipe)), *here, *report.lints(recipe, asked or report.Asked())]
+    found = [lint for rules in (RULES, machine.LAUNCH) for lint in lints(recipe, arithmetic(recipe), rules)]
+    return [*found, *report.lints(recipe, asked or report.Asked())]
 
 
 def reasons(found: Iterable[Lint]) -> list[Lint]:
@@ -41,7 +41,7 @@ def reasons(found: Iterable[Lint]) -> list[Lint]:
 
 def reasons_here(recipe: Recipe, launched: bool = False) -> list[Lint]:
     """Why this machine may not train it, or launch it."""
-    lacking = [*machine_lints.of_train(recipe), *(machine_lints.of_launch(recipe) if launched else ())]
+    lacking = lints(recipe, arithmetic(recipe), machine.LAUNCH if launched else machine.TRAIN)
     return [*reasons(findings(recipe)), *lacking]
 
 

@@ -6,22 +6,28 @@ from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.packages import missing, missing_engine
-from entropostat.recipe.recipe import Recipe
 
 
-def of_train(recipe: Recipe) -> Iterator[Lint]:
-    """What training in one process takes."""
-    yield from missing(recipe)
+def packages(case: Case) -> Iterator[Lint]:
+    yield from missing(case.recipe)
 
 
-def of_launch(recipe: Recipe) -> Iterator[Lint]:
-    """What `launch` takes beside that."""
-    if recipe.launch.strategy == "fsdp2" and not visible_gpus():
+def engine(case: Case) -> Iterator[Lint]:
+    yield from missing_engine(case.recipe)
+
+
+def fsdp_without_gpus(case: Case) -> Iterator[Lint]:
+    if case.recipe.launch.strategy == "fsdp2" and not visible_gpus():
         yield Lint(
             "note",
             "launch.strategy",
             "fsdp2 needs GPUs, and this machine has none: accelerate would quietly run ddp on its CPUs",
             "launch it where there are some, or use ddp or zero3",
         )
-    yield from missing_engine(recipe)
+
+
+TRAIN: tuple[Rule, ...] = (packages,)
+"""Of training in one process."""
+LAUNCH: tuple[Rule, ...] = (*TRAIN, fsdp_without_gpus, engine)
