@@ -1,7 +1,8 @@
-"""``entropostat launch``: `accelerate launch` with the recipe's strategy."""
+"""``entropostat launch``: start `train` on several processes by accelerate, with the recipe's strategy."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import socket
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from entropostat.cli import arguments
 from entropostat.gate import runnable
 from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
@@ -25,12 +27,23 @@ MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip"
 """Read from the environment where a run spans machines; a batch system sets them."""
 
 
-def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    arguments.resume(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    return launch(arguments.one(args), args.overrides, args.allow_code, args.resume, args.dry_run)
+
+
+def launch(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
     recipe = runnable(path, overrides, launched=True)
     gpus = visible_gpus()
     check_gpus(recipe, gpus)
-    arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
-    words = command(recipe, arguments, gpus, os.environ)
+    told = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
+    words = command(recipe, told, gpus, os.environ)
     added = environment(recipe, gpus)
     print(visible(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)])), flush=True)
     if dry_run:

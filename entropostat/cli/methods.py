@@ -1,7 +1,8 @@
-"""``entropostat methods``: what can stand in a recipe, from the docstrings."""
+"""``entropostat methods``: catalogue of all terms, or the page of one, from the docstrings."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -24,7 +25,13 @@ PLACES = {
 SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 
 
-def run(name: str | None, write: str | None = None) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
+    parser.add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
+
+
+def run(args: argparse.Namespace) -> int:
+    name, write = args.name, args.write
     if write is not None:
         from entropostat.cli.pages import write as write_pages
 

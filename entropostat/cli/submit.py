@@ -1,7 +1,8 @@
-"""``entropostat submit``: a recipe as a batch job. Imports no torch."""
+"""``entropostat submit``: a recipe as a batch job on a Slurm cluster. Imports no torch."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from entropostat import gate
+from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, SetupError, display, fail
 from entropostat.recipe.lint import Lint
@@ -20,6 +22,24 @@ from entropostat.visible import lines as visible_lines
 from entropostat.visible import visible
 
 DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the script and stop")
+    parser.add_argument("--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123")
+    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    parser.add_argument(
+        "--tasks",
+        metavar="FILE",
+        help="one run for each line of FILE, which holds overrides; --array then counts lines",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = (args.allow_code, args.dry_run, args.dependency, args.array, args.tasks)
+    return submit(arguments.one(args), args.overrides, *settings)[0]
 
 
 def submit(

@@ -1,10 +1,11 @@
-"""``entropostat sweep``: a grid over recipe keys, times seeds, as runs on this machine or as a Slurm array, and their comparison.
+"""``entropostat sweep``: train a grid over a recipe's keys, times seeds, and compare.
 
-Imports no torch.
+Runs are on this machine or a Slurm array. Imports no torch.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entropostat import gate
+from entropostat.cli import arguments
 from entropostat.recipe import load
 from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
@@ -40,7 +42,24 @@ class Options:
     slurm: bool = False
 
 
-def run(path: str, overrides: list[str], options: Options) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V,V", help="an axis of the grid; may come several times"
+    )
+    parser.add_argument("--seeds", metavar="SEEDS", help="such as 0-4 or 1,5,7; default: the recipe's")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: one for each core, or 1")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and stop")
+    parser.add_argument("--slurm", action="store_true", help="as a job array instead of on this machine")
+
+
+def run(args: argparse.Namespace) -> int:
+    options = Options(args.grid, args.seeds, args.jobs, args.allow_code, args.dry_run, args.slurm)
+    return sweep(arguments.one(args), args.overrides, options)
+
+
+def sweep(path: str, overrides: list[str], options: Options) -> int:
     """Exit code 0; 1 where a run failed. Every recipe of the grid is checked before one starts."""
     recipe = load(path, overrides)
     axes = [Axis.parse(text) for text in options.grid]

@@ -17,7 +17,9 @@ from support.refused import OF_A_JOB, PLAIN, REFUSED, lay
 
 import entropostat
 from entropostat import gate
-from entropostat.__main__ import OVERRIDABLE, main
+from entropostat.__main__ import main
+from entropostat.cli import command, commands
+from entropostat.cli.arguments import Parser
 from entropostat.recipe import RecipeError, load, packages
 from entropostat.recipe.lint import Lint
 from entropostat.slurm.job import problems
@@ -67,9 +69,9 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.fixture
 def call(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def called(command: list[str], overrides: tuple[str, ...]) -> tuple[int, str, str]:
+    def called(words: list[str], overrides: tuple[str, ...]) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main([command[0], "recipe.yaml", *overrides, *command[1:]])
+        code = main([words[0], "recipe.yaml", *overrides, *words[1:]])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -83,7 +85,13 @@ def planned(call: Callable[..., tuple[int, str, str]], overrides: tuple[str, ...
 
 
 def test_every_command_that_takes_a_recipe_is_tried():
-    assert {*RUNS, "plan"} == set(OVERRIDABLE)
+    taking = set()
+    for name in commands():
+        parser = Parser()
+        command(name).add(parser)
+        if parser.get_default("overrides") is not None:
+            taking.add(name)
+    assert {*RUNS, "plan"} == taking
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -92,21 +100,21 @@ def test_what_plan_calls_an_error_runs_by_no_command(case: str, here: Path, call
     code, wanted = planned(call, overrides)
     assert code == 1 and wanted
     before = tree(here)
-    for command in CALLS:
-        code, out, err = call(command, overrides)
-        assert (code, out) == (2, ""), (command, err)
-        assert all(line in err for line in wanted), (command, err)
-        assert tree(here) == before, command
+    for words in CALLS:
+        code, out, err = call(words, overrides)
+        assert (code, out) == (2, ""), (words, err)
+        assert all(line in err for line in wanted), (words, err)
+        assert tree(here) == before, words
 
 
 @pytest.mark.parametrize("case", OF_A_JOB)
 def test_what_only_a_job_has_wrong_is_not_sent(case: str, here: Path, call: Callable[..., Any]):
     assert planned(call, OF_A_JOB[case]) == (0, [])
     before = tree(here)
-    for command in JOBS:
-        code, out, err = call(command, OF_A_JOB[case])
-        assert (code, out) == (2, "") and "error: " in err, (command, err)
-        assert tree(here) == before, command
+    for words in JOBS:
+        code, out, err = call(words, OF_A_JOB[case])
+        assert (code, out) == (2, "") and "error: " in err, (words, err)
+        assert tree(here) == before, words
 
 
 @pytest.mark.parametrize("case", SOUND)
@@ -118,10 +126,10 @@ def test_what_plan_calls_no_error_is_not_refused_where_it_can_run(
     monkeypatch.setitem(sys.modules, "entropostat.trainers.run", SimpleNamespace(run_recipe=train))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert planned(call, SOUND[case]) == (0, [])
-    for command in CALLS[:-1]:
-        if command[0] == "train" or "--dry-run" in command:
-            without_gpus = command[0] == "launch" and case.startswith("fsdp")
-            assert call(command, SOUND[case])[0] == (2 if without_gpus else 0), command
+    for words in CALLS[:-1]:
+        if words[0] == "train" or "--dry-run" in words:
+            without_gpus = words[0] == "launch" and case.startswith("fsdp")
+            assert call(words, SOUND[case])[0] == (2 if without_gpus else 0), words
     assert trained == ["mine"] * 2
 
 
@@ -150,12 +158,12 @@ def test_what_a_machine_lacks_is_a_note_and_stops_only_what_runs_on_it(
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     wanted = "tracking.trackio: needs the package trackio; pip install 'entropostat[trackio]'"
-    words = ("tracking.trackio={project: a}", "slurm.gpus_per_node=1")
-    assert f"note: {wanted}" in call(["plan"], words)[1]
-    for command in (*RUNS["train"], *RUNS["launch"], *RUNS["sweep"][:2]):
-        code, _, err = call(command, words)
-        assert code == 2 and f"error: {wanted}" in err, command
-    assert call(["submit", "--dry-run"], words)[0] == 0
+    given = ("tracking.trackio={project: a}", "slurm.gpus_per_node=1")
+    assert f"note: {wanted}" in call(["plan"], given)[1]
+    for words in (*RUNS["train"], *RUNS["launch"], *RUNS["sweep"][:2]):
+        code, _, err = call(words, given)
+        assert code == 2 and f"error: {wanted}" in err, words
+    assert call(["submit", "--dry-run"], given)[0] == 0
 
 
 def test_every_point_of_a_grid_is_looked_at_before_the_first_runs(here: Path, call: Callable[..., Any]):
