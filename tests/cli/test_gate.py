@@ -177,6 +177,20 @@ def test_every_point_of_a_grid_is_looked_at_before_the_first_runs(here: Path, ca
         }
 
 
+def test_a_job_is_judged_by_its_own_processes_and_not_by_those_of_the_machine_that_submits(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    given = (
+        "trainer={per_device_train_batch_size: 2, steps_per_generation: 1, num_generations: 8}",
+        "launch.strategy=ddp",
+        "slurm.gpus_per_node=4",
+    )
+    assert planned(call, given)[0] == 1, "two sequences on the one process here hold no group of eight"
+    for words in (["submit", "--dry-run"], ["sweep", "--slurm", "--dry-run", "--seeds", "0"]):
+        assert call(words, given)[0] == 0, words
+
+
 def test_a_grid_may_mend_the_recipe_that_it_starts_from(here: Path, call: Callable[..., Any]):
     words = ("data.held_out=0",)
     assert planned(call, words)[0] == 1
