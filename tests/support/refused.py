@@ -33,7 +33,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "sequence mask and token advantages": (
         "objective.loss={trl: {off_policy_mask_threshold: 1}}",
-        "objective.advantages=[reinforce_pp: {}]",
+        "objective.advantages=[otb: {}]",
     ),
     "signal that nothing measures": (controlled("pid: {signal: entrpy, target: 1}"),),
     "clip fraction without a clip": (
