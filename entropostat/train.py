@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from entropostat.environment import FOLDER_NOTE
-from entropostat.recipe import load
+from entropostat.gate import runnable
 from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.secrets import redacted
 
 
 def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str | None) -> int:
     """Exit code of the run, or the worst of several. Every recipe is checked before anything starts."""
-    loaded = [load(path, overrides) for path in recipes]
+    loaded = [runnable(path, overrides) for path in recipes]
     words = [*overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     if len(loaded) == 1:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -20,6 +20,11 @@ def shorten(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def lines(text: object) -> str:
+    """``visible``, line by line."""
+    return "\n".join(visible(line) for line in str(text).split("\n"))
+
+
 def complain(command: str, problem: object) -> None:
     """One line on standard error."""
     print(visible(f"entropostat {command}: {problem}"), file=sys.stderr)

@@ -31,10 +31,10 @@ from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
 from entropostat.environment import FOLDER_NOTE
 from entropostat.faults import in_one_line
+from entropostat.gate import check
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.recipe.foreign_code import check_code
-from entropostat.recipe.packages import missing
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
@@ -63,7 +63,11 @@ from entropostat.trainers.watch.diagnosis import Diagnosis
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
+    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving.
+
+    Raises RecipeError for what `plan` calls an error, SetupError for what else stops a run before it starts.
+    """
+    check(recipe)
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -77,8 +81,6 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
     """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        if lacking := list(missing(recipe)):
-            raise ImportError(str(lacking[0]))
         check_code(recipe, allow_code)
         config = training_config(recipe, Path(recipe.output_dir))
         check_world(config.world_size)

@@ -237,7 +237,7 @@ def test_jobs_that_share_a_machine_take_a_port_each(here: Path, capsys, monkeypa
 )
 def test_what_cannot_run_is_said_before_it_queues(here: Path, capsys, words, message):
     code, out, err = dry(capsys, *words)
-    assert (code, out) == (1, "") and message in err
+    assert (code, out) == (2, "") and message in err
 
 
 def test_idle_gpus_are_a_warning(here: Path, capsys):

@@ -7,10 +7,9 @@ import pytest
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import RecipeError, load
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.critic_lints import lints
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.facts import extra_forwards
-from entropostat.recipe.lints import lints as every_lint
+from entropostat.recipe.lints import critic, lints
 
 PPO, GAE = "trainer.kind=ppo", "objective.advantages=[gae: {}]"
 
@@ -21,12 +20,12 @@ def recipe(*overrides: str):
 
 def found(*overrides: str) -> set[tuple[str, str]]:
     loaded = recipe(*overrides)
-    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded))}
+    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), critic.RULES)}
 
 
 def fix(*overrides: str) -> str:
     loaded = recipe(*overrides)
-    (lint,) = lints(loaded, arithmetic(loaded))
+    (lint,) = lints(loaded, arithmetic(loaded), critic.RULES)
     return lint.fix
 
 
@@ -130,7 +129,7 @@ def test_a_value_clip_is_inert_where_every_generation_serves_one_update():
 
 def test_one_completion_per_prompt_is_enough_for_a_critic_and_no_other():
     one = "trainer.num_generations=1"
-    of = lambda loaded: {(lint.level, lint.key) for lint in every_lint(loaded, arithmetic(loaded))}
+    of = lambda loaded: {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded))}
     assert ("error", "trainer.num_generations") in of(recipe(one))
     assert not any(level == "error" for level, _ in of(recipe(PPO, GAE, one)))
     assert arithmetic(load(RECIPES / "quickstart" / "plain.yaml", [PPO, GAE, one])).prompts == 256

@@ -6,8 +6,9 @@ import pytest
 
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import RecipeError, load
+from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.step_lints import lints
+from entropostat.recipe.lints import lints, optimizer
 
 RADIUS, MUON = "optimizer.step_radius={}", "optimizer.muon={}"
 
@@ -17,7 +18,8 @@ def recipe(*overrides: str):
 
 
 def found(*overrides: str) -> set[tuple[str, str]]:
-    return {(lint.level, lint.key) for lint in lints(recipe(*overrides))}
+    loaded = recipe(*overrides)
+    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), optimizer.RULES)}
 
 
 def strategy(name: str) -> str:
