@@ -177,7 +177,8 @@ def test_an_override_that_is_none_is_refused(override: str, told: Callable[..., 
 def test_near_names_of_any_length_are_not_compared(told: Callable[..., str]) -> None:
     name = "".join(chr(0x4E00 + i // 190) for i in range(36_000))
     near = "".join(random.Random(0).sample(name, len(name)))
-    said = told(f"{CHILD}data: {{sources: {{? {name} : {{chain: {{}}}}}}, curriculum: [{{source: {near}, steps: 1}}]}}")
+    stages = [f"{{source: &near {near}, steps: 1}}", *["{source: *near, steps: 1}"] * 3]
+    said = told(f"{CHILD}data: {{sources: {{? {name} : {{chain: {{}}}}}}, curriculum: [{', '.join(stages)}]}}")
     assert "there is no source" in said
 
 
