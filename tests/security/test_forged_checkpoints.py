@@ -13,6 +13,7 @@ import pytest
 import torch
 from security import forged
 from support import ranks, tiny
+from trl import GRPOTrainer
 
 from entropostat import manifest
 from entropostat.faults import reason
@@ -81,3 +82,10 @@ def test_what_torch_unpickles_by_itself_needs_allow_code(tmp_path: Path) -> None
     ):
         check_engine(trainer, checkpoint)
     check_engine(trainer, checkpoint, allow_code=True)
+
+
+def test_the_best_model_is_read_as_data_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(GRPOTrainer, "_load_best_model", lambda trainer: seen.append(os.environ.get(FORCED)))
+    tiny.ours(tiny.saved())._load_best_model()
+    assert seen == ["1"] and FORCED not in os.environ
