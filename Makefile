@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
-.PHONY: help setup train test test-all smoke-gpu lint docs bench clean
+.PHONY: help setup train test test-all fuzz smoke-gpu lint docs bench clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: setup  ## the test suite
 
 test-all: setup  ## the test suite with its long parts
 	$(PYTHON) -m pytest $(PARALLEL) -m "not gpu"
+
+fuzz: setup  ## an hour of drawn recipes, other ones each time
+	ENTROPOSTAT_FUZZ_SECONDS=3600 $(PYTHON) -m pytest --timeout 0 tests/fuzz
 
 smoke-gpu: setup  ## ten steps each of bf16, ZeRO-3 and vLLM on one GPU, as a pass/fail table
 	$(PYTHON) -m pytest -m gpu -rA tests/gpu

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.environment import FAULT_NOTE, TRACEBACK
+from entropostat.secrets import redacted
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -32,11 +33,18 @@ NETWORK = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "reque
 LOST = "lost the connection to another process of this run, whose own message says why"
 
 
-class SetupError(Exception):
+class Fault(Exception):
+    """One line, in which libraries may have put what a recipe or the environment holds."""
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
+
+
+class SetupError(Fault):
     """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
 
 
-class RunFault(Exception):
+class RunFault(Fault):
     """A run that could not go on, though its recipe is right: what broke, in one line."""
 
 

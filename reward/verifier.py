@@ -16,7 +16,9 @@ class Verifier(Term):
     """Scores one completion. Its fields are the recipe's keys."""
 
     weight: float = option(1.0, fixed=True, doc="factor of this verifier's score in the reward")
-    timeout: float = option(10.0, above=0, fixed=True, doc="seconds that one completion may take in a worker process")
+    timeout: float = option(
+        10.0, above=0, high=86400, fixed=True, doc="seconds that one completion may take in a worker process"
+    )
 
     libraries: ClassVar[tuple[str, ...]] = ()
     """Imports of ``score``, done before its time-out starts to count."""

@@ -14,7 +14,7 @@ from typing import Any
 from entropostat.rl.controllers.follow import Follow, broken
 from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.objective import Objective, Part, Spec
-from entropostat.rl.registry import CONTROLLERS, REGISTRIES
+from entropostat.rl.registry import CONTROLLERS, LARGEST, REGISTRIES, SMALLEST
 from entropostat.rl.term import Clock, Controller
 
 ControlState = dict[str, dict[str, float]]
@@ -135,7 +135,8 @@ def _split(slot: str, part: tuple[str, str, Mapping[str, Any]], knobs: list[Knob
 
 
 def _range(meta: Mapping[str, Any]) -> tuple[float, float]:
-    """The closed range of a field: an exclusive bound gives way by the smallest step."""
-    low = math.nextafter(meta["above"], math.inf) if "above" in meta else -math.inf
-    high = math.nextafter(meta["below"], -math.inf) if "below" in meta else math.inf
+    """The closed range of a field: an exclusive bound gives way by the smallest step, and what is open ends as all numbers do."""
+    low = math.nextafter(meta["above"], math.inf) if "above" in meta else -LARGEST
+    low = SMALLEST if meta.get("above") == 0 else low
+    high = math.nextafter(meta["below"], -math.inf) if "below" in meta else LARGEST
     return max(low, meta.get("low", low)), min(high, meta.get("high", high))

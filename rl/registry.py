@@ -29,6 +29,10 @@ from entropostat.rl.term import (
 T = TypeVar("T", bound=Term)
 K = TypeVar("K")
 
+LARGEST, SMALLEST = 1e12, 1e-18
+"""Bounds of all numbers, in size: the squares of a trillion weights that are this large add up to what float32 holds, and
+the square of the least divisor is not 0 there. A field whose range leaves an end open ends here."""
+
 PLUGIN_GROUP = "entropostat.terms"
 """Entry-point group. A third-party package lists modules here; importing one registers its terms."""
 
@@ -77,7 +81,7 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
         return f"{value!r} is not one of {', '.join(meta['choices'])}"
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):  # an int may be too large for a float
         return "is not a number (nan)"
     tests = {
         "low": (value >= meta.get("low", value), "at least"),
@@ -88,6 +92,10 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
     for key, (holds, words) in tests.items():
         if not holds:
             return f"{value!r} must be {words} {meta[key]:g}"
+    if abs(value) > LARGEST:
+        return f"{value!r} must be at most {LARGEST:g} in size"
+    if meta.get("above") == 0 and value < SMALLEST:
+        return f"{value!r} must be at least {SMALLEST:g}"
     return None
 
 

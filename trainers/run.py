@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
-from entropostat.compare import table
+from entropostat.compare.table import table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
@@ -30,9 +31,10 @@ from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
 from entropostat.environment import FOLDER_NOTE
 from entropostat.faults import in_one_line
+from entropostat.gate import check
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
-from entropostat.recipe.packages import missing
+from entropostat.recipe.foreign_code import check_code
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
@@ -61,7 +63,11 @@ from entropostat.trainers.watch.diagnosis import Diagnosis
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
+    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving.
+
+    Raises RecipeError for what `plan` calls an error, SetupError for what else stops a run before it starts.
+    """
+    check(recipe)
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -75,8 +81,7 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
     """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        if lacking := list(missing(recipe)):
-            raise ImportError(str(lacking[0]))
+        check_code(recipe, allow_code)
         config = training_config(recipe, Path(recipe.output_dir))
         check_world(config.world_size)
         checkpoint = on_all_ranks(checkpoints.find, recipe, resume)
@@ -193,19 +198,22 @@ def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
 
 
 def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
-    """The prompts in the order of training."""
+    """The prompts in the order of training: of max_steps, of the curriculum's stages, or of num_train_epochs passes."""
     slices = config.steps_per_generation or config.gradient_accumulation_steps
     cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
     stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
-    total = config.max_steps if config.max_steps > 0 else None
-    return plan_order(
-        pools.train,
-        stages,
-        prompts=prompts_per_generation(config),
-        steps_per_generation=cycle,
-        total_steps=total,
-        seed=recipe.seed,
-    )
+    how: dict[str, Any] = {
+        "prompts": prompts_per_generation(config),
+        "steps_per_generation": cycle,
+        "seed": recipe.seed,
+    }
+    if config.max_steps > 0:
+        return plan_order(pools.train, stages, total_steps=config.max_steps, **how)
+    order = plan_order(pools.train, stages, **how)
+    if stages or config.num_train_epochs == 1:
+        return order
+    total = max(int(order.steps * config.num_train_epochs), 1)
+    return replace(plan_order(pools.train, stages, total_steps=total, **how), steps=total)
 
 
 def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:

@@ -13,6 +13,8 @@ from entropostat.__main__ import main
 PAGE = ROOT / "docs" / "scaling.md"
 BLOCK = re.compile(r"(?<=^```\n)\$ entropostat (plan .*?[^\\])\n(.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
 ESTIMATE = " billion weights, from "
+LACKING = " needs the package "
+"""In a note on this machine, which is not the reader's."""
 
 
 def renewed(text: str) -> str:
@@ -24,6 +26,7 @@ def output(command: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         main(shlex.split(command.replace("\\\n", " ")))
-    lines = printed.getvalue().rstrip().splitlines()
+    told = [line for line in printed.getvalue().splitlines() if LACKING not in line]
+    lines = "\n".join(told).rstrip().splitlines()
     start = next(i for i, line in enumerate(lines) if ESTIMATE in line)
     return "\n".join([*(["..."] if start else []), *lines[start:]])

@@ -39,7 +39,7 @@ BOXES = {
     "reward": Box("reward", 30, 282, 200, "verifiers", ("confined processes judge", "what the policy wrote")),
     "tap": Box("trainers", 330, 310, 300, "tap", ("one pass over the vocabulary: log-probs,", "entropy and moments, tile by tile")),
     "loss": Box("trainers", 330, 430, 300, "loss pass", ("Objective.token_loss on the micro-batch;", "backward; monitors look, change nothing")),
-    "window": Box("trainers", 720, 430, 250, "window", ("sums of the step's micro-batches,", "reduced over ranks: signals")),
+    "window": Box("rl", 720, 430, 250, "window", ("sums of the step's micro-batches,", "reduced over ranks: signals")),
     "controllers": Box("rl", 720, 250, 250, "controllers", ("pid, autopilot, schedule ...:", "signals in, knob values out")),
     "metrics": Box("entropostat", 720, 570, 250, "metrics.jsonl", ("one line a step, each key declared", "in entropostat/metrics")),
     "report": Box("entropostat", 350, 570, 280, "report, compare, dashboard", ("the same rows as a page, a table,", "a workspace")),

@@ -9,6 +9,9 @@ from entropostat.data.example import Example
 from entropostat.rl.registry import Registry
 from entropostat.rl.term import Term
 
+MOST = 1_000_000
+"""Prompts that a source generates: all of them are held in memory."""
+
 
 class Source(Term):
     """What a source does besides holding its options."""

@@ -5,9 +5,10 @@ They are made absolute while that file is still known, so that the resolved reci
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from entropostat.recipe.errors import COMMAND_LINE
+from entropostat.recipe.errors import COMMAND_LINE, real
 from entropostat.recipe.source import Value
 
 FILES = (
@@ -43,7 +44,7 @@ def _module(term: Value, folder: Path) -> Value:
     if own is not None and isinstance(own.content, str):
         places = [_absolute(own).content]
     else:
-        stated = [] if path.origin.file == COMMAND_LINE else [Path(path.origin.file).resolve().parent]
+        stated = [] if path.origin.file == COMMAND_LINE else [real(Path(path.origin.file)).parent]
         places = [str(place) for place in (*stated, folder) if module and _holds(place, module)]
     if not places:
         return term
@@ -53,7 +54,7 @@ def _module(term: Value, folder: Path) -> Value:
 
 
 def _holds(folder: Path, module: str) -> bool:
-    return (folder / f"{module}.py").is_file() or (folder / module / "__init__.py").is_file()
+    return any(os.path.isfile(folder / name) for name in (f"{module}.py", f"{module}/__init__.py"))
 
 
 def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
@@ -69,5 +70,5 @@ def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
 def _absolute(value: Value) -> Value:
     if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
         return value
-    found = Path(value.origin.file).resolve().parent / value.content
-    return Value(str(found), value.origin) if value.content and found.exists() else value
+    found = real(Path(value.origin.file)).parent / value.content
+    return Value(str(found), value.origin) if value.content and os.path.exists(found) else value

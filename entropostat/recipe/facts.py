@@ -41,7 +41,7 @@ class Knob:
         target = self.options.get("target")
         if isinstance(target, dict):
             (kind, options), *_ = target.items()
-            inner = replace(self, controller=kind, options=options).reads
+            inner = replace(self, controller=kind, options=options or {}).reads
             found |= {f"target.{kind}.{name}": signal for name, signal in inner.items()}
         return found
 

@@ -69,7 +69,7 @@ class GAE(CriticAdvantage):
     alpha: float = option(
         0.5, above=0.0, below=1.0, fixed=True, doc="of divergence alpha; 0: reverse KL, 1: forward KL"
     )
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|")
+    clamp: float = option(20.0, above=0.0, high=28.0, fixed=True, doc="bound of |log pi - log ref|")
 
     tokenwise = True
     compares = False

@@ -61,7 +61,7 @@ class KLReward(Advantage):
     )
     future: bool = option(True, doc="a token also pays for the divergence of the tokens after it")
     normalize_curvature: bool = option(False, doc="divide by the curvature f''(1) of the divergence at the reference")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|")
+    clamp: float = option(20.0, above=0.0, high=28.0, fixed=True, doc="bound of |log pi - log ref|")
 
     tokenwise = True
     reshapes = True

@@ -49,7 +49,7 @@ class Archer(Surrogate):
     epsilon_know: float = option(0.2, above=0.0, doc="clip on both sides, at or below the quantile")
     epsilon_reason: float = option(0.5, above=0.0, doc="clip on both sides, above the quantile")
     dual: float | None = option(3.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
 
     holds = "ratio"
 

@@ -41,7 +41,7 @@ class CISPO(Surrogate):
     type: str = option("dapo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     epsilon: float = option(10.0, above=0.0, doc="weight >= 1 - epsilon; 1 or more: no lower bound (the paper)")
     epsilon_high: float = option(0.2, above=0.0, doc="weight <= 1 + epsilon_high (verl: 0.2)")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|")
     floor: float = option(1e4, above=0.0, fixed=True, doc="log pi >= -floor; no gradient below")
 
     stops_gradient = True

@@ -41,7 +41,7 @@ class PPOClip(Surrogate):
     epsilon: float = option(0.2, above=0.0, doc="lower clip: ratio >= 1 - epsilon")
     epsilon_high: float | None = option(None, above=0.0, doc="upper clip; null: epsilon")
     dual: float | None = option(None, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
-    clamp: float | None = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; null: off")
+    clamp: float | None = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|; null: off")
 
     holds = "ratio"
 

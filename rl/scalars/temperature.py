@@ -24,4 +24,4 @@ class Temperature(Scalar):
     of what it would not do, a cool one sharpens what it does. Not for models whose head has a bias or a soft cap.
     """
 
-    value: float = option(1.0, above=0.0, doc="temperature of sampling and scoring")
+    value: float = option(1.0, low=1e-3, high=1e3, doc="temperature of sampling and scoring")

@@ -60,7 +60,7 @@ class Steer(Weight):
     lambda_min: float = option(0.7, above=0.0, high=1.0, doc="weight of the largest |Omega| (released: 0.8)")
     lambda_max: float = option(1.2, low=1.0, doc="map linear: weight of the smallest |Omega|")
     floor: float = option(0.0, low=0.0, doc="map exp: lower bound of the maximum (released: 0.02)")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="omega theorem: bound of |log ratio|")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="omega theorem: bound of |log ratio|")
     scope: str = option("rollout", choices=SCOPES, doc="what maximum and minimum run over")
 
     smooth = True

@@ -16,9 +16,10 @@ from trl import GRPOConfig
 from entropostat.metrics.learning import METRICS
 from entropostat.recipe.blocks import Critic
 from entropostat.rl.batch import TokenBatch
+from entropostat.trainers.critic import judged
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.model.critic_heads import ValueHeads
-from entropostat.trainers.model.critic_tap import NAME, judged
+from entropostat.trainers.model.critic_tap import NAME
 from entropostat.trainers.ppo import EntropyPPOTrainer
 from entropostat.trainers.trl.loss_pass import LossPass
 from entropostat.trainers.trl.ppo_config import PPOConfig

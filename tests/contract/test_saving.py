@@ -243,3 +243,36 @@ def test_another_engines_checkpoint_is_refused_by_the_names_of_the_strategies(wh
     )
     with pytest.raises(ValueError, match=r"launch\.strategy is zero2 and was single or ddp"):
         check_engine(other, checkpoint)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": Infinity}',
+        '{"step": 1e999}',
+        '{"step": true}',
+        '{"step": "3"}',
+        '{"step": []}',
+        "[" * 100_000,
+        "[3]",
+        "\x00\x00",
+        '{"a": 1}',
+    ],
+)
+def test_rows_end_before_one_that_is_none(tmp_path: Path, line: str) -> None:
+    file = MetricsFile(tmp_path)
+    file.file.write_text('{"step": 1}\n{"step": 2}\n' + line + '\n{"step": 3}\n')
+    state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks={}, log_history=[])
+    file.on_train_begin(None, state, None)
+    assert file.file.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert state.log_history == [{"step": 1}, {"step": 2}]
+
+
+def test_a_row_of_the_history_that_is_none_is_left_out(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path)
+    text = '{"step": 1}\n' + "[" * 100_000 + '\n{"step": 2}\n'
+    file.file.write_text(text)
+    saved = {"MetricsFile": {"args": {}, "attributes": {"size": len(text)}}}
+    state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks=saved, log_history=[])
+    file.on_train_begin(None, state, None)
+    assert state.log_history == [{"step": 1}, {"step": 2}]

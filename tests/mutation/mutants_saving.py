@@ -45,7 +45,7 @@ SAVING = (
     fault("loses the replaced folder", "entropostat/atomic", "replaced.rename(final)\n        raise", "pass\n        raise", ATOMIC),
     fault("sweeps nothing", "entropostat/atomic", "        shutil.rmtree(left, ignore_errors=True)", "        pass", ATOMIC),
     fault("removes under the name", "entropostat/atomic", "    folder.rename(gone / folder.name)\n", "    shutil.rmtree(folder)\n", ATOMIC),
-    fault("writes over a file", "entropostat/atomic", 'new = file.with_name(f".{file.name}.new")', "new = file", ATOMIC),
+    fault("writes over a file", "entropostat/atomic", "new = file.with_name(NEW.format(file.name, secrets.token_hex(8)))", "new = file", ATOMIC),
     fault("removes the newest", "entropostat/checkpoints", "for folder in spare[:", "for folder in spare[::-1][:", FOUND),
     fault("removes the best", "entropostat/checkpoints", "if folder.resolve() not in kept]", "]", FOUND),
     fault("refuses nothing", "entropostat/checkpoints", "wrong += map(str, found.refused)", "pass", FOUND),

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from entropostat.compare import run, table
-from entropostat.figure import draw, smoothed
-from entropostat.groups import grouped
+from entropostat.compare.figure import draw, smoothed
+from entropostat.compare.groups import grouped
+from entropostat.compare.table import run, table
 from entropostat.readers.run_folder import Run
 from entropostat.sparkline import sparkline
 from entropostat.trainers.records.files import MetricsFile, plain

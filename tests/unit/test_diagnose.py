@@ -18,7 +18,7 @@ from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import CELLS, Range, seed_of
 from benchmarks.diagnose.shapes import noise
 from benchmarks.diagnose.world import Synthetic
-from entropostat.compare import Run
+from entropostat.compare.table import Run
 from entropostat.diagnose import Finding, Log, examine
 from entropostat.diagnose.live import Live
 from entropostat.recipe import load

@@ -144,11 +144,11 @@ BROKEN = {
     ),
     "out of range": (
         child("objective: {weights: [clip_cov: {fraction: 0.7}]}\n"),
-        "x.yaml:2: objective.weights.clip_cov.fraction: must be at most 0.5, not 0.7",
+        "x.yaml:2: objective.weights.clip_cov.fraction: must be at least 1e-18 and at most 0.5, not 0.7",
     ),
     "at the open end of a range": (
         child("sampler: {temperature: 0}\n"),
-        "x.yaml:2: sampler.temperature: must be above 0, not 0",
+        "x.yaml:2: sampler.temperature: must be at least 0.001 and at most 1000, not 0",
     ),
     "unknown choice": (
         child("objective: {advantages: [grpo: {scale: grup}]}\n"),

@@ -14,7 +14,7 @@ import pytest
 
 from entropostat import catalog
 from entropostat.data.registry import Source
-from entropostat.recipe.errors import SetupError
+from entropostat.faults import SetupError
 from entropostat.reward.verifier import Verifier
 from entropostat.rl import registry as registries
 from entropostat.rl import term as contracts

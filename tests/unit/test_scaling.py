@@ -231,7 +231,7 @@ def test_the_strategies_stand_side_by_side(capsys: Any) -> None:
     [
         (["--bandwidth", "300"], "--bandwidth: '300' is not two numbers"),
         (["--bandwidth", "0,1"], "--bandwidth: '0,1' is not two numbers"),
-        (["--gpu-memory", "-1"], "launch.gpu_memory: must be above 0"),
+        (["--gpu-memory", "-1"], "launch.gpu_memory: must be at least 1e-18 and at most 1e+12, not -1"),
     ],
 )
 def test_a_wrong_flag_is_one_line(capsys: Any, words: list[str], message: str) -> None:

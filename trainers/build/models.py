@@ -19,6 +19,7 @@ from entropostat.recipe.blocks import Build
 from entropostat.trainers.model import adapter
 from entropostat.trainers.build.cache import cached, content_key, save_model
 from entropostat.trainers.build.pretrain import Progress, build_policy
+from entropostat.recipe.foreign_code import on_the_hub
 
 
 def model_path(
@@ -56,6 +57,8 @@ def load_model(
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
         with opening(key, name):
+            own = AutoConfig.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+            check_attention(key, own)
             return AutoModelForCausalLM.from_pretrained(
                 str(name),
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -77,6 +80,17 @@ def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | 
     if found is None:
         return "model.path", str(path), revision
     return adapter.base_key(found), found.base, found.revision
+
+
+def check_attention(key: str, config: Any) -> None:
+    """Raises ValueError where a model's own configuration names attention from the Hub: that is code, and nobody asked for it."""
+    for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+        named = getattr(part, "_attn_implementation", None)
+        if isinstance(named, str) and on_the_hub(named):
+            raise ValueError(
+                f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; take that line out, "
+                "and set model.attn_implementation where you want it"
+            )
 
 
 @contextlib.contextmanager

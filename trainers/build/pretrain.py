@@ -28,6 +28,8 @@ Progress = Callable[[int, int, float], None]
 SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
 POSITIONS = 512
 WARM_UP = 30
+REFUSED = 1000
+"""Held-out chains drawn for each one that is not."""
 FLOOR = 0.1
 """The learning rate ends at this share of its peak."""
 
@@ -95,6 +97,7 @@ def demonstrations(block: Build, held_out: float, count: int) -> list[tuple[str,
     rng = random.Random(f"demonstrations-{block.seed}")
     verdicts: dict[str, bool] = {}
     pairs: list[tuple[str, str]] = []
+    refused = 0
     while len(pairs) < count:
         length = rng.choice(block.lengths)
         places = range(2 * length - 1)
@@ -102,6 +105,12 @@ def demonstrations(block: Build, held_out: float, count: int) -> list[tuple[str,
         if expression not in verdicts:
             verdicts[expression] = split.is_held_out(expression + chain.END, held_out)
         if verdicts[expression]:
+            refused += 1
+            if refused > REFUSED * (1 + len(pairs)):
+                raise ValueError(
+                    f"data.held_out: {held_out:g} leaves the policy of model.build no chain of {block.lengths} numbers to "
+                    "learn from; lower it"
+                )
             continue
         if rng.random() < block.working:
             completion = chain.working(expression, _slipping(expression, block, rng))

@@ -22,8 +22,8 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 from entropostat.data.example import Example
 from entropostat.reward.scoring import Completion, Scorer
 from entropostat.reward.verifiers.model import RewardModel
-from entropostat.trainers.build.models import unreachable
 from entropostat.trainers.model.reward_padding import configured_pad, score_as_alone
+from entropostat.trainers.build.models import check_attention, unreachable
 
 
 @dataclass
@@ -101,6 +101,7 @@ def load_reward_model(
             raise OSError(text) from error
         folder = "there is no folder" if path.startswith((".", "/", "~")) and not Path(path).is_dir() else "cannot open"
         raise OSError(f"{key}.path: {folder} {path}: {str(error).splitlines()[0]}") from error
+    check_attention(f"{key}.path", config)
     dtype = term.dtype if term.dtype == "auto" else getattr(torch, term.dtype)
     with _unsharded(plugin):
         model, report = AutoModelForSequenceClassification.from_pretrained(

@@ -18,6 +18,9 @@ from transformers import TrainerCallback
 
 from entropostat.atomic import sync_path, write_whole
 from entropostat.own_files import open_own
+from entropostat.readers.damage import Damage
+from entropostat.readers.lines import json_lines, parsed
+from entropostat.readers.values import whole
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.watch.monitor_report import Memory
 
@@ -99,7 +102,7 @@ class MetricsFile(RowsFile):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_train_begin(args, state, control, **kwargs)
         if state.is_world_process_zero and state.global_step > 0 and self.file.exists():
-            state.log_history = [json.loads(line) for line in self.file.read_text().splitlines()]
+            state.log_history = [row for _, row in json_lines(self.file, Damage(self.file), self.file.parent)]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs:
@@ -200,7 +203,7 @@ def plain(value: Any) -> Any:
 
 
 def _step(line: bytes) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a line that a power cut left as zeros
-        return sys.maxsize
+    """Beyond any for a line that no run of ours wrote whole, such as one that a power cut left as zeros."""
+    row, _ = parsed(line)
+    step = None if row is None else whole(row.get("step"))
+    return sys.maxsize if step is None else step

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 from transformers.integrations import TrackioCallback, WandbCallback
 
+from entropostat.atomic import write_whole
 from entropostat.metrics.terms import kinds
+from entropostat.readers.json_object import json_object
 from entropostat.recipe.recipe import Recipe
 from entropostat.trainers.records.trackio_log import TrackioLog
 from entropostat.trainers.records.wandb_log import WandbLog
@@ -24,11 +27,14 @@ IDENTITY = "tracking.json"
 
 
 def run_id(folder: Path) -> str:
-    """Of the run whose folder this is, made at the first call. On the main process."""
+    """Of the run whose folder this is, made at the first call. On the main process. Raises ValueError for a file that holds none."""
     file = folder / IDENTITY
-    if not file.exists():
-        file.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n")
-    return str(json.loads(file.read_text())["id"])
+    if not os.path.lexists(file):
+        write_whole(file, json.dumps({"id": secrets.token_hex(4)}) + "\n")
+    found = json_object(file, folder).get("id")
+    if not isinstance(found, str) or not re.fullmatch(r"[\w-]{1,64}", found, re.ASCII):
+        raise ValueError(f"{file}: holds no id of a run; remove it, and the trackers begin another one")
+    return found
 
 
 def run_name(folder: Path) -> str:
@@ -41,7 +47,7 @@ def attach_trackers(trainer: Any, recipe: Recipe, folder: Path) -> None:
 
     It is started here, so that a wrong key or project stops the run before it trains.
     """
-    names = kinds(recipe.resolved["objective"])
+    names = kinds(recipe.resolved.get("objective") or {})
     if recipe.tracking.wandb is not None:
         if trainer.is_world_process_zero():
             start_wandb(recipe, folder)

@@ -8,7 +8,7 @@ from random import Random
 
 from entropostat.data import chain
 from entropostat.data.example import Example, identifier
-from entropostat.data.registry import SOURCES, Source
+from entropostat.data.registry import MOST, SOURCES, Source
 from entropostat.rl.registry import option
 
 
@@ -22,9 +22,9 @@ class Chain(Source):
     """
 
     length: int = option(5, low=2, high=32, doc="numbers in a chain")
-    size: int = option(1024, low=1, doc="distinct prompts, or all there are if fewer")
+    size: int = option(1024, low=1, high=MOST, doc="distinct prompts, or all there are if fewer")
     modulus: int = option(10, low=2, high=10_000, doc="everything is computed modulo this")
-    seed: int = option(0, doc="which prompts are drawn")
+    seed: int = option(0, low=0, high=2**32 - 1, doc="which prompts are drawn")
 
     def load(self, base: Path | None = None) -> list[Example]:
         drawn = chain.expressions(self.length, self.size, Random(f"chain-{self.length}-{self.seed}"))

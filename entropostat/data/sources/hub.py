@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Hub(Source):
     def load(self, base: Path | None = None) -> list[Example]:
         import datasets  # type: ignore[import-untyped]
 
-        local = next((f for f in [(base or Path.cwd()) / self.path, Path(self.path)] if f.exists()), None)
+        local = next((f for f in [(base or Path.cwd()) / self.path, Path(self.path)] if os.path.exists(f)), None)
         try:
             if local is not None and any((local / name).exists() for name in ("state.json", "dataset_dict.json")):
                 table = datasets.load_from_disk(str(local))

@@ -14,7 +14,7 @@ matplotlib.rcParams["text.parse_math"] = False  # a name with two dollar signs i
 from matplotlib import pyplot
 
 if TYPE_CHECKING:
-    from entropostat.groups import Group
+    from entropostat.compare.groups import Group
 
 COLOURS = ("#c0392b", "#1f77b4", "#2a9d5c", "#8e5bb5", "#d98c00")
 STYLES = ("-", "--", ":", "-.")

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.lints.case import Case, Rule
 
 
-def lints(recipe: Recipe) -> list[Lint]:
-    return [*radius(recipe), *muon(recipe)]
-
-
-def radius(recipe: Recipe) -> Iterator[Lint]:
+def radius(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     block, strategy = recipe.optimizer.step_radius, recipe.launch.strategy
     if block is None:
         return
@@ -42,7 +39,8 @@ def radius(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def muon(recipe: Recipe) -> Iterator[Lint]:
+def muon(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     block, strategy = recipe.optimizer.muon, recipe.launch.strategy
     if block is None:
         return
@@ -82,3 +80,6 @@ def muon(recipe: Recipe) -> Iterator[Lint]:
             "orthogonalises the two factors of each adapter, each for itself: untested, and not what it was made for",
             "train all weights, or leave it out",
         )
+
+
+RULES: tuple[Rule, ...] = (radius, muon)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from entropostat.groups import Group, paired_p
+from entropostat.compare.groups import Group, paired_p
 from entropostat.recipe.errors import nearest
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {

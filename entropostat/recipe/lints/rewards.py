@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.lints.case import Case, Rule
 
 
-def lints(recipe: Recipe) -> list[Lint]:
-    return [lint for rule in RULES for lint in rule(recipe)]
-
-
-def weightless(recipe: Recipe) -> Iterator[Lint]:
+def weightless(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
         message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
 
 
-def unjudged(recipe: Recipe) -> Iterator[Lint]:
+def unjudged(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     if all(term.kind == "model" for term in recipe.reward):
         yield Lint(
             "note",
@@ -31,7 +29,8 @@ def unjudged(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def scaled_away(recipe: Recipe) -> Iterator[Lint]:
+def scaled_away(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     shaping, base = recipe.shaping, recipe.objective["advantages"][0]
     more = shaping.clip is not None or shaping.missing_eos_penalty is not None
     if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
@@ -43,7 +42,8 @@ def scaled_away(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def masked_away(recipe: Recipe) -> Iterator[Lint]:
+def masked_away(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     if recipe.shaping.missing_eos_penalty is not None and trainer_value(recipe, "mask_truncated_completions"):
         yield Lint(
             "warning",
@@ -53,7 +53,8 @@ def masked_away(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def built_on_an_adapter(recipe: Recipe) -> Iterator[Lint]:
+def built_on_an_adapter(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     for term in recipe.reward:
         if term.options.get("build") is not None and of_model(recipe.model) is not None:
             yield Lint(
@@ -64,7 +65,8 @@ def built_on_an_adapter(recipe: Recipe) -> Iterator[Lint]:
             )
 
 
-def each_by_itself(recipe: Recipe) -> Iterator[Lint]:
+def each_by_itself(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     base = recipe.objective["advantages"][0]
     if base.kind != "gdpo":
         return
@@ -77,11 +79,24 @@ def each_by_itself(recipe: Recipe) -> Iterator[Lint]:
         yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
 
 
-RULES: tuple[Callable[[Recipe], Iterator[Lint]], ...] = (
+def own_code(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    for term in recipe.reward:
+        if term.kind == "function":
+            yield Lint(
+                "note",
+                f"reward.{term.name}.path",
+                f"runs your own code, {term.options['path']}",
+                "train with --allow-code",
+            )
+
+
+RULES: tuple[Rule, ...] = (
     weightless,
     unjudged,
     scaled_away,
     masked_away,
     built_on_an_adapter,
     each_by_itself,
+    own_code,
 )

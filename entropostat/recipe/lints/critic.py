@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, trainer_value
+from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.lints.case import Case, Rule
 
 
-def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
-    if recipe.kind != "ppo":
-        return list(without_ppo(recipe))
-    return [*estimator(recipe), *unsupported(recipe), *unread(recipe, sizes)]
-
-
-def without_ppo(recipe: Recipe) -> Iterator[Lint]:
+def without_ppo(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if recipe.kind == "ppo":
+        return
     for term in recipe.objective["advantages"]:
         if term.kind == "gae":
             yield Lint(
@@ -35,7 +32,10 @@ def without_ppo(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def estimator(recipe: Recipe) -> Iterator[Lint]:
+def estimator(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if recipe.kind != "ppo":
+        return
     chain = recipe.objective["advantages"]
     if chain[0].kind != "gae":
         yield Lint(
@@ -62,7 +62,10 @@ def estimator(recipe: Recipe) -> Iterator[Lint]:
             )
 
 
-def unsupported(recipe: Recipe) -> Iterator[Lint]:
+def unsupported(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if recipe.kind != "ppo":
+        return
     strategy = recipe.launch.strategy
     if strategy == "fsdp2":
         yield Lint(
@@ -91,8 +94,10 @@ def unsupported(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def unread(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
-    critic = recipe.critic
+def unread(case: Case) -> Iterator[Lint]:
+    recipe, sizes, critic = case.recipe, case.sizes, case.recipe.critic
+    if recipe.kind != "ppo":
+        return
     dead = {
         "detach": (critic.trunk == "separate", "a separate trunk trains itself", "use trunk: shared"),
         "combine": (critic.heads == 1, "there is one head", "set heads: 2"),
@@ -105,3 +110,6 @@ def unread(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
     for key, (unused, why, fix) in dead.items():
         if unused and key in critic.model_fields_set:
             yield Lint("warning", f"critic.{key}", f"is not read: {why}", f"leave it out, or {fix}")
+
+
+RULES: tuple[Rule, ...] = (without_ppo, estimator, unsupported, unread)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from entropostat.groups import Group, grouped, paired_p
+from entropostat.compare.groups import Group, grouped, paired_p
+from entropostat.compare.requirement import Requirement
 from entropostat.readers.run_folder import Run, is_output
-from entropostat.requirement import Requirement
 from entropostat.strict_json import dumps
 from entropostat.visible import complain
 
@@ -34,7 +34,7 @@ def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as
         complain("compare", told)
     print(dumps(as_plain(groups), indent=1) if as_json else table(groups))
     if png is not None:
-        from entropostat.figure import draw
+        from entropostat.compare.figure import draw
 
         try:
             draw(groups, Path(png))

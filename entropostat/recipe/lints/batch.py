@@ -1,23 +1,17 @@
-"""Lints of sizes: batches, generations, processes, data and evaluation."""
+"""Lints of sizes: batches, generations, processes, data, evaluation and checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, pool, stages, total_steps, trainer_value
-from entropostat.recipe.facts import reads_reference
+from entropostat.recipe.arithmetic import pool, stages, total_steps, trainer_value
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.owned import UNMEASURED
-from entropostat.recipe.recipe import Recipe
 
 
-def lints(recipe: Recipe, sizes: Arithmetic) -> list[Lint]:
-    rules = (generation(recipe, sizes), processes(recipe, sizes), data(recipe, sizes), rest(recipe))
-    return [lint for rule in rules for lint in rule]
-
-
-def generation(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
+def generation(case: Case) -> Iterator[Lint]:
+    recipe, sizes = case.recipe, case.sizes
     if sizes.group < 2 and recipe.kind != "ppo":
         yield Lint(
             "error",
@@ -56,7 +50,8 @@ def generation(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
         )
 
 
-def processes(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
+def processes(case: Case) -> Iterator[Lint]:
+    recipe, sizes = case.recipe, case.sizes
     launch = recipe.launch
     if launch.strategy == "single" and sizes.world > 1:
         yield Lint(
@@ -78,7 +73,8 @@ def processes(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
         )
 
 
-def data(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
+def data(case: Case) -> Iterator[Lint]:
+    recipe, sizes = case.recipe, case.sizes
     planned = stages(recipe, sizes)
     for stage in planned:
         size = pool(recipe, stage.source)
@@ -114,7 +110,8 @@ def data(recipe: Recipe, sizes: Arithmetic) -> Iterator[Lint]:
         )
 
 
-def rest(recipe: Recipe) -> Iterator[Lint]:
+def nothing_held_out(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     if recipe.evaluate.prompts and not recipe.data.held_out and not recipe.evaluate.sets:
         yield Lint(
             "error",
@@ -122,14 +119,10 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
             "0 leaves no prompts to evaluate on",
             "hold some out, name evaluate.sets, or set evaluate.prompts: 0",
         )
-    for term in recipe.reward:
-        if term.kind == "function":
-            yield Lint(
-                "note",
-                f"reward.{term.name}.path",
-                f"runs your own code, {term.options['path']}",
-                "train with --allow-code",
-            )
+
+
+def best_checkpoint(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
     if trainer_value(recipe, "save_strategy") == "best":
         yield Lint(
             "error",
@@ -137,18 +130,6 @@ def rest(recipe: Recipe) -> Iterator[Lint]:
             f"best would save nothing: {UNMEASURED}",
             "use steps, with save_total_limit",
         )
-    if trainer_value(recipe, "sync_ref_model") and not reads_reference(recipe):
-        yield Lint(
-            "warning",
-            "trainer.sync_ref_model",
-            "there is no reference model to update: no term reads one",
-            "add kl_ref to objective.penalties",
-        )
-    halves, sharded = recipe.model.dtype in ("bfloat16", "float16"), "zero" in recipe.launch.strategy
-    if halves and not sharded and lora(recipe.model) is None:
-        yield Lint(
-            "warning",
-            "model.dtype",
-            f"master weights in {recipe.model.dtype} round small updates away",
-            "use float32 with trainer.bf16: true, LoRA, or a zero strategy",
-        )
+
+
+RULES: tuple[Rule, ...] = (generation, processes, data, nothing_held_out, best_checkpoint)
