@@ -127,7 +127,7 @@ VOCABULARY = (
 
 CRITIC = (
     fault("forgets the value loss", "trainers/seams", "return loss if total is None else total + loss", "return total", PARITY),
-    fault("lets the value loss hide the others", "trainers/seams", "return loss if total is None else total + loss", "return loss", PARITY),
+    fault("lets the value loss hide the others", "trainers/seams", "return loss if total is None else total + loss", "return loss", PPO),
     fault("logs nothing of its loss", "trainers/critic", 'passed.metrics |= {f"critic/{key}": value for key, value in means.items()}', "pass", PPO),
     fault("is above suspicion", "trainers/critic", 'passed.suspects |= {"critic.values": values, "critic.loss": losses}', "pass", FAULTY),
     fault("says that groups of one teach nothing", "trainers/critic", '.pop("frac_reward_zero_std", None)', '.get("frac_reward_zero_std", None)', PARITY),
