@@ -263,7 +263,7 @@ def test_rows_end_before_one_that_is_none(tmp_path: Path, line: str) -> None:
     file = MetricsFile(tmp_path)
     file.file.write_text('{"step": 1}\n{"step": 2}\n' + line + '\n{"step": 3}\n')
     state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks={}, log_history=[])
-    file.on_train_begin(None, state, None)
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     assert file.file.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert state.log_history == [{"step": 1}, {"step": 2}]
 
@@ -274,5 +274,5 @@ def test_a_row_of_the_history_that_is_none_is_left_out(tmp_path: Path) -> None:
     file.file.write_text(text)
     saved = {"MetricsFile": {"args": {}, "attributes": {"size": len(text)}}}
     state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks=saved, log_history=[])
-    file.on_train_begin(None, state, None)
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     assert state.log_history == [{"step": 1}, {"step": 2}]

@@ -131,7 +131,6 @@ CRITIC = (
     fault("logs nothing of its loss", "trainers/critic", 'passed.metrics |= {f"critic/{key}": value for key, value in means.items()}', "pass", PPO),
     fault("is above suspicion", "trainers/critic", 'passed.suspects |= {"critic.values": values, "critic.loss": losses}', "pass", FAULTY),
     fault("says that groups of one teach nothing", "trainers/critic", '.pop("frac_reward_zero_std", None)', '.get("frac_reward_zero_std", None)', PARITY),
-    fault("needs no old log-probs", "trainers/critic", 'needs = frozenset({"old_logps"})', "needs = frozenset()", (*PPO, *PARITY)),
     fault("joins no schedule", "trainers/critic", "            join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate)\n", "", (*PPO_FILES, *GIVEN)),
     fault("joins no optimizer", "trainers/critic", "            set_apart(trainer.optimizer, self.tap.critic, self._rate)\n", "", (*PPO_FILES, *GIVEN)),
     fault("joins any schedule", "trainers/model/critic_tap", "if type(scheduler) is not LambdaLR:", "if False:", GIVEN),
