@@ -84,8 +84,10 @@ def test_what_torch_unpickles_by_itself_needs_allow_code(tmp_path: Path) -> None
     check_engine(trainer, checkpoint, allow_code=True)
 
 
-def test_the_best_model_is_read_as_data_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["_prepare_for_training", "_load_best_model"])
+def test_whatever_reads_a_checkpoint_reads_it_as_data(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under DeepSpeed the engine's files are read within these two, and so is the best model."""
     seen = []
-    monkeypatch.setattr(GRPOTrainer, "_load_best_model", lambda trainer: seen.append(os.environ.get(FORCED)))
-    tiny.ours(tiny.saved())._load_best_model()
+    monkeypatch.setattr(GRPOTrainer, method, lambda trainer, *args: seen.append(os.environ.get(FORCED)))
+    getattr(tiny.ours(tiny.saved()), method)()
     assert seen == ["1"] and FORCED not in os.environ
