@@ -119,6 +119,11 @@ def test_a_resumed_run_goes_on_at_the_temperature_of_its_generation_and_the_rate
         assert torch.equal(one, other)
 
 
+def test_a_row_has_the_value_that_the_step_has_moved_the_knob_to(path: str) -> None:
+    rows = log(tiny.ours(path, scalars(learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1))), max_steps=3))
+    assert [row["control/scalars.learning_rate.scale/output"] for row in rows] == [3.0, 3.0, 0.1]
+
+
 def test_a_rate_of_zero_moves_nothing(path: str) -> None:
     trainer = tiny.ours(path, scalars(learning_rate=0.0))
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
