@@ -39,9 +39,6 @@ VALUES, RETURNS = f"{KEY}old_values", f"{KEY}returns"
 class CriticOwner:
     """Adds a critic to a trainer's policy, which trains with it. One beside the model's own files is taken over."""
 
-    needs = frozenset({"old_logps"})
-    """Batch fields of the rollout phase: with the old log-probs come the old values, from one forward pass."""
-
     def __init__(self, trainer: Any, block: CriticBlock) -> None:
         """After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too."""
         self.trainer, self.block = trainer, block

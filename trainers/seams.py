@@ -155,7 +155,7 @@ class EntropyMixin(Below):
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        taps = self.vocabulary.counting(self.objective, self._rollout_needs)
+        taps = self.vocabulary.counting(self.objective, self.thermostat.rollout_needs)
         with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
             output = super()._generate_and_score_completions(*args, **kwargs)
             batch = self._rollout_batch(output)
@@ -167,14 +167,10 @@ class EntropyMixin(Below):
             output |= extra_rollouts(self, self.objective.sampler, generate, inputs, output, batch)
         return output
 
-    @property
-    def _rollout_needs(self) -> frozenset[str]:
-        return self.thermostat.rollout_needs | (CriticOwner.needs if self.critic is not None else frozenset())
-
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
         rewards = self.shaper.shape(self._rewards_per_func, output)
-        old_logps, scored = self.scoring.complete(output, self._rollout_needs)
+        old_logps, scored = self.scoring.complete(output, self.thermostat.rollout_needs)
         batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
         return batch if self.critic is None else self.critic.keep_values(output, batch)
 

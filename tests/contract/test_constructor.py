@@ -141,7 +141,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "a key": ({"loss": {"trl": {"tpye": "grpo"}}}, "objective.loss.trl.tpye: unknown key 'tpye' (value 'grpo'); did you mean 'type'?"),
     "a value": ({"loss": {"trl": {"type": "dapoo"}}}, "objective.loss.trl.type: must be one of"),
     "text for a number": ({"loss": "trl", "penalties": [{"kl_ref": {"coef": "0.1"}}]}, "must be a number or a controller, not '0.1'"),
-    "out of range": ({"loss": "trl", "weights": [{"clip_cov": {"fraction": 2.0}}]}, "must be at most 0.5, not 2.0"),
+    "out of range": ({"loss": "trl", "weights": [{"clip_cov": {"fraction": 2.0}}]}, "and at most 0.5, not 2.0"),
     "no list": ({"loss": "trl", "weights": {"clip_cov": {}}}, "objective.weights: must be a list of terms, such as [{'clip_cov': {}}]"),
     "a text for a list": ({"loss": "trl", "weights": "clip_cov"}, "must be a list of terms, such as ['clip_cov'], not 'clip_cov'"),
     "two in one": ({"loss": "trl", "weights": [{"clip_cov": {}, "steer": {}}]}, "as a mapping of one key"),

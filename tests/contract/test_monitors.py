@@ -172,6 +172,12 @@ def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
     assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
 
 
+def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: str) -> None:
+    found = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
+    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in found)
+    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in found), "its own"
+
+
 def test_adapters_are_monitored(path: str) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
     assert seen(rows(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION

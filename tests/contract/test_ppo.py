@@ -203,6 +203,17 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 # ---------------------------------------------------------------------------------------------- metrics
 
 
+def test_penalties_train_beside_the_value_loss(path: str) -> None:
+    found = []
+    for penalties in ([], [{"entropy_bonus": {"coef": 2.0}}]):
+        trainer = tiny.ppo(path, spec={**GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
+        trainer.train()
+        found.append(rows(trainer)[0])
+    plain, bonus = found
+    assert bonus["loss"] == pytest.approx(plain["loss"] - 2.0 * plain["entropy"], rel=1e-5)
+    assert bonus["critic/loss"] == plain["critic/loss"] > 0
+
+
 def test_what_a_critic_is_judged_by() -> None:
     mask = torch.tensor([[1, 1], [1, 0]])
     heads = torch.tensor([[[1.0, 2.0], [2.0, 2.0], [9.0, 9.0]], [[3.0, 1.0], [9.0, 0.0], [9.0, 9.0]]])

@@ -18,6 +18,7 @@ from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
 from entropostat.trainers.records.files import CompletionsFile, HistogramsFile, MetricsFile
 from entropostat.trainers.state import rank_state as ranks
+from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.state.saving import check_engine
 
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
@@ -197,6 +198,19 @@ def test_a_histogram_that_waits_for_its_log_goes_through_a_checkpoint(tmp_path: 
     assert written[0] == written[1] != b""
 
 
+def test_a_run_that_begins_remembers_nothing(tmp_path: Path) -> None:
+    """transformers has a state of each callback then, too: the one that it was built with."""
+    file = MetricsFile(tmp_path)
+    file.append({"step": 0})
+    state = SimpleNamespace(stateful_callbacks={"MetricsFile": file.state()}, global_step=0, is_world_process_zero=True)
+    file.append({"step": 1})
+    seen, file.restore = [], lambda *words: seen.append(words)  # type: ignore[method-assign]
+    for step, checkpoint in ((0, None), (1, tmp_path / "checkpoint-1")):
+        state.global_step = step
+        Remembering.on_train_begin(file, SimpleNamespace(output_dir=str(tmp_path)), state, None)
+        assert seen[-1] == ({"size": 12} if step else {}, checkpoint)
+
+
 def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path: Path) -> None:
     """What was logged is in metrics.jsonl, from which a resumed run has its history."""
     trainer = recorded(make(path, tmp_path, max_steps=60, save_steps=30), tmp_path)
@@ -263,7 +277,7 @@ def test_rows_end_before_one_that_is_none(tmp_path: Path, line: str) -> None:
     file = MetricsFile(tmp_path)
     file.file.write_text('{"step": 1}\n{"step": 2}\n' + line + '\n{"step": 3}\n')
     state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks={}, log_history=[])
-    file.on_train_begin(None, state, None)
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     assert file.file.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert state.log_history == [{"step": 1}, {"step": 2}]
 
@@ -274,5 +288,5 @@ def test_a_row_of_the_history_that_is_none_is_left_out(tmp_path: Path) -> None:
     file.file.write_text(text)
     saved = {"MetricsFile": {"args": {}, "attributes": {"size": len(text)}}}
     state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks=saved, log_history=[])
-    file.on_train_begin(None, state, None)
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     assert state.log_history == [{"step": 1}, {"step": 2}]

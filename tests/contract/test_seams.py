@@ -239,6 +239,20 @@ def test_trls_own_kl_is_off_inside_the_loss(path: str) -> None:
     assert seen == [0.0, 0.0] and trainer.beta == 1e-8
 
 
+def test_trl_clips_at_the_bounds_of_the_step(path: str) -> None:
+    points = {"schedule": {"points": [[0, 0.3], [1, 0.05]], "shape": "hold"}}
+    trainer = tiny.ours(path, tiny.objective(loss={"trl": {"epsilon": points, "epsilon_high": 0.4}}))
+    seen, tap = [], trainer._tap
+
+    def watch(*args: Any) -> None:
+        seen.append((trainer.epsilon_low, trainer.epsilon_high))
+        tap(*args)
+
+    trainer._tap = watch
+    trainer.train()
+    assert seen == [(0.3, 0.4), (0.05, 0.4)] and trainer.epsilon_low == 0.3
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_a_scalar_penalty_is_shared_out_over_the_accumulated_micro_batches(path: str, accumulation: int) -> None:
     """The penalty is the mean over the generation's tokens here, whose number ``recorded`` sets to twice this batch's."""

@@ -43,6 +43,11 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
+def stem(file: str) -> str:
+    """Of "trl/decoding": "decoding", with which the names of its faults begin."""
+    return file.rpartition("/")[2]
+
+
 ADVANTAGES = (
     Mutant("grpo adds the mean", "advantages/grpo.py", "advantages = rewards - mean", "advantages = rewards + mean"),
     Mutant(

@@ -59,7 +59,7 @@ SOFT = (
 CONTRACT = ("tests/contract/test_vocabulary.py",)
 
 TAP = tuple(
-    Mutant(f"vocabulary tap {name}", "vocabulary.py", old, new, CONTRACT, folder="trainers")
+    Mutant(f"vocabulary tap {name}", "model/vocabulary.py", old, new, CONTRACT, folder="trainers")
     for name, old, new in (
         ("meets the next token", "start + positions[rows, places]", "start + 1 + positions[rows, places]"),
         ("meets the labels of other tokens", "SoftLabels(ids[rows, places]", "SoftLabels(ids[rows, places * 0]"),

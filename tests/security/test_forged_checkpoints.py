@@ -13,6 +13,7 @@ import pytest
 import torch
 from security import forged
 from support import ranks, tiny
+from trl import GRPOTrainer
 
 from entropostat import manifest
 from entropostat.faults import reason
@@ -81,3 +82,12 @@ def test_what_torch_unpickles_by_itself_needs_allow_code(tmp_path: Path) -> None
     ):
         check_engine(trainer, checkpoint)
     check_engine(trainer, checkpoint, allow_code=True)
+
+
+@pytest.mark.parametrize("method", ["_prepare_for_training", "_load_best_model"])
+def test_whatever_reads_a_checkpoint_reads_it_as_data(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under DeepSpeed the engine's files are read within these two, and so is the best model."""
+    seen = []
+    monkeypatch.setattr(GRPOTrainer, method, lambda trainer, *args: seen.append(os.environ.get(FORCED)))
+    getattr(tiny.ours(tiny.saved()), method)()
+    assert seen == ["1"] and FORCED not in os.environ

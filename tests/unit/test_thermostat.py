@@ -15,6 +15,7 @@ from unit.rl_support import batch_of
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.signals import OLD_ENTROPY, REF_ENTROPY, SIGNALS
 from entropostat.rl.thermostat import Thermostat
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,22 @@ def test_a_knob_that_a_checkpoint_does_not_know_starts_afresh() -> None:
     assert two.state["penalties.bonus1.coef"] == fresh.state["penalties.bonus1.coef"]
 
 
+def test_a_knob_that_only_a_checkpoint_knows_is_left_out() -> None:
+    one, two = thermostat(PID), thermostat(PID, VELOCITY)
+    step(two, batch_of(3), 1)
+    one.load_state_dict(two.state_dict())
+    assert list(one.state) == list(one.watches) == ["penalties.bonus0.coef"]
+    assert one.state.items() <= two.state.items() and one.objective != thermostat(PID).objective
+
+
+@pytest.mark.parametrize("signal", sorted(SIGNALS))
+def test_a_forward_is_asked_for_only_where_a_signal_needs_it(signal: str) -> None:
+    """Entropies of the reference and of the policy that generated: TRL gives the log-probs of both anyway."""
+    of = thermostat({"pid": {**PID["pid"], "signal": signal}})
+    assert of.reads_reference_entropy is (signal in REF_ENTROPY)
+    assert ("old_entropy" in of.rollout_needs) is (signal in OLD_ENTROPY)
+
+
 def test_signals_of_a_generation_hold_until_the_next_and_are_told_once() -> None:
     of, batch = thermostat(VELOCITY), batch_of(3)
     assert set(of.note_generation(batch)) == {"reward_velocity"}
@@ -88,6 +105,30 @@ def test_signals_of_a_generation_hold_until_the_next_and_are_told_once() -> None
     step(of, batch, 1)
     assert of.held == before and "reward" in before
     assert thermostat(PID).note_generation(batch) == {}
+
+
+def test_the_entropy_of_the_reference_is_measured_where_it_is_read() -> None:
+    of, batch = thermostat({"pid": {**PID["pid"], "signal": "entropy_ratio"}}), batch_of(3)
+    assert of.note_generation(batch, 2 * batch.require("old_entropy")) == {"entropy_ratio": pytest.approx(0.5)}
+    of = thermostat({"pid": {**PID["pid"], "signal": "reward"}})
+    assert of.note_generation(batch) == {}, "rewards have a place in the log already"
+    for number in (1, 2):
+        step(of, batch, number)
+        assert of.report()["penalties.bonus0.coef/signal"] == pytest.approx(float(batch.require("rewards").mean()))
+
+
+def test_the_velocity_is_that_of_the_average_over_generations() -> None:
+    of, batch = thermostat(VELOCITY), batch_of(3)
+    rewards = batch.require("rewards")
+    told = [of.note_generation(batch.set(rewards=rewards + shift))["reward_velocity"] for shift in (0.0, 1.0, 1.0)]
+    assert told == pytest.approx([0.0, 0.05, 0.05 * 0.95])
+
+
+def test_what_a_term_reports_is_a_signal() -> None:
+    of = thermostat({"pid": {**PID["pid"], "signal": "bonus1/entropy"}}, 0.1)
+    of.window.add(batch_of(3), {"bonus1/entropy": torch.tensor(0.25)})
+    of.update(of.window.close(), 1, 10)
+    assert of.report()["penalties.bonus0.coef/signal"] == 0.25
 
 
 def test_the_norm_of_the_gradient_and_the_progress_are_signals() -> None:

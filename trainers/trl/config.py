@@ -197,7 +197,7 @@ def check_supported(control: Control) -> None:
         )
     sampler = objective.sampler
     if sampler is not None and sampler.term.replaces:
-        others = [p.name for p in (*objective.weights, *objective.penalties) if p is not sampler]
+        others = [p.name for p in (*objective.weights, *objective.penalties) if p.name != sampler.name]
         if others or needs_reference(control):
             raise ValueError(
                 f"objective.penalties.{sampler.name}.reference: true replaces rows of the generation after the other "
