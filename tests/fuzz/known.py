@@ -1,23 +1,16 @@
-"""Faults that the searches know of: those that are mended elsewhere, and those of the machine."""
+"""What the searches pass over: what depends on the machine."""
 
 from __future__ import annotations
 
 import re
 import traceback
 
-# EMPTY THIS once every numeric field has its range and plan knows the conditions below: then the searches hide nothing.
-OPEN: tuple[str, ...] = (
-    r"ValueError: Default process group has not been initialized",  # trainer.ddp_backend without `launch`
-    r"dataloader_prefetch_factor can only be set when",  # without trainer.dataloader_num_workers
-)
-"""Patterns of 'file:function: Exception: text', the place being the innermost of this project or TRL."""
-
 MACHINE: tuple[str, ...] = (r"ImportError: .* needs the package",)
-"""The same of what depends on the machine, and which no recipe can know."""
+"""Patterns of 'file:function: Exception: text', the place being the innermost of this project or TRL."""
 
 
 def excused(error: BaseException) -> bool:
-    return any(re.search(pattern, described(error)) for pattern in (*OPEN, *MACHINE))
+    return any(re.search(pattern, described(error)) for pattern in MACHINE)
 
 
 def described(error: BaseException) -> str:

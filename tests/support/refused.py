@@ -46,6 +46,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     # model
     "adapter without a base": ADAPTER,
     # batch
+    "a backend for one process": ("trainer.ddp_backend=gloo",),
     "one completion": ("trainer.num_generations=1",),
     "two sizes of a generation": ("trainer.generation_batch_size=256", "trainer.steps_per_generation=4"),
     "no whole micro-batches": ("trainer={generation_batch_size: 72, steps_per_generation: null}",),

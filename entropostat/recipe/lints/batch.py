@@ -132,4 +132,14 @@ def best_checkpoint(case: Case) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Rule, ...] = (generation, processes, data, nothing_held_out, best_checkpoint)
+def backend(case: Case) -> Iterator[Lint]:
+    if case.recipe.trainer.get("ddp_backend") is not None and case.sizes.world == 1:
+        yield Lint(
+            "error",
+            "trainer.ddp_backend",
+            "says how processes talk, and there is one",
+            "leave it out, or set launch.num_processes",
+        )
+
+
+RULES: tuple[Rule, ...] = (generation, processes, data, nothing_held_out, best_checkpoint, backend)
