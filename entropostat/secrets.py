@@ -179,7 +179,7 @@ def without_secrets(value: Any) -> Any:
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [without_secrets(inner) for inner in value]
+        return type(value)(without_secrets(inner) for inner in value)
     return redacted(value, hashes=True) if isinstance(value, str) else value
 
 

@@ -75,7 +75,7 @@ class KLRef(TokenPenalty):
     gradient: str = option("exact", choices=("exact", "pathwise"), doc="exact: times the differentiable ratio")
     normalize_curvature: bool = option(False, doc="divide by the curvature f''(1) of the divergence at the reference")
     clamp: float = option(
-        20.0, above=0.0, high=28.0, fixed=True, doc="bound of |log pi - log ref|; no gradient outside"
+        20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log pi - log ref|; no gradient outside"
     )
     reference: str = option(
         "initial", choices=REFERENCES, doc="the initial policy, its average with later ones, or resets"

@@ -164,7 +164,7 @@ OVERRIDES = {
     f"trainer.{'learning_rate' * 5000}=1": "unknown key 'learning_rate",
     'model.path=""': "model.path: ",
     "model.path=a b": "model.path: 'a b' is no folder here, and no name that the hub could have",
-    f"model.path={'z' * 5000}": "is no folder here, and no name that the hub could have",
+    f"model.path={'z' * 5000}": "is no path: at most 3000 bytes, and 255 from one / to the next",
 }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from entropostat.__main__ import main
-from entropostat.recipe.errors import FAULT_NOTE, RunFault, SetupError
+from entropostat.environment import FAULT_NOTE
+from entropostat.faults import RunFault, SetupError
 from entropostat.visible import ODD
 
 PLAIN = "entropostat:quickstart/plain.yaml"

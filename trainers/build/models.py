@@ -84,8 +84,8 @@ def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | 
 
 def check_attention(key: str, config: Any) -> None:
     """Raises ValueError where a model's own configuration names attention from the Hub: that is code, and nobody asked for it."""
-    for part in (config, *(getattr(config, name) for name in config.sub_configs)):
-        named = getattr(part, "_attn_implementation", None)
+    for block in (config, *(getattr(config, name) for name in config.sub_configs)):
+        named = getattr(block, "_attn_implementation", None)
         if isinstance(named, str) and on_the_hub(named):
             raise ValueError(
                 f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; take that line out, "
