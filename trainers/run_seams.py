@@ -56,6 +56,8 @@ class RunSeams(Below):
     def _load_best_model(self, *args: Any, **kwargs: Any) -> None:
         with restricted_loading(self):
             super()._load_best_model(*args, **kwargs)
+        if self.critic is not None and self.state.best_model_checkpoint is not None:
+            self.critic.load(Path(self.state.best_model_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

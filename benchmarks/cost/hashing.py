@@ -1,6 +1,6 @@
 """What the hashes of a checkpoint cost a save, beside the save itself.
 
-    python benchmarks.cost.hashing --size 1024          MiB of a checkpoint; prints a table, writes nothing
+    python -m benchmarks.cost.hashing --size 1024     MiB of a checkpoint; prints a table, writes nothing
 
 A save writes a model and twice as much optimizer state by safetensors and torch, syncs all of it, writes the list of its files, and
 takes its name. The files are hashed while they are synced. Saves with and without the hashes come in pairs, in turns, on the file
@@ -17,13 +17,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from unittest.mock import patch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from safetensors.torch import save_file

@@ -13,7 +13,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
 from torch import nn
-from transformers import AutoModelForCausalLM, Trainer
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback
 from trl.generation.vllm_generation import VLLMGeneration
 
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
@@ -99,6 +99,23 @@ def test_a_checkpoint_holds_a_trained_critic_and_a_new_trainer_takes_it_over(
     if lora is None:
         again = tiny.ppo(str(checkpoint), critic)
         assert all(torch.equal(x, trained[n]) for n, x in again.critic.tap.critic.state_dict().items())
+
+
+def test_the_best_policy_comes_back_with_the_critic_that_it_had(path: str, tmp_path: Path) -> None:
+    saved = {"output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 1, "max_steps": 3}
+    trainer = tiny.ppo(path, Critic(learning_rate=0.1), metric_for_best_model="reward", **saved)
+    rewards = iter([0.1, 0.9, 0.2])
+
+    class Score(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            trainer._determine_best_metric({"eval_reward": next(rewards)}, None)
+
+    trainer.add_callback(Score())
+    trainer.train()
+    best, last = (load_file(tmp_path / f"checkpoint-{step}" / FILE) for step in (2, 3))
+    assert not any(torch.equal(best[name], last[name]) for name in best)
+    trainer._load_best_model()
+    assert all(torch.equal(x, best[name]) for name, x in trainer.critic.tap.critic.state_dict().items())
 
 
 def test_a_file_of_another_form_and_a_missing_one_are_named(path: str, tmp_path: Path) -> None:
