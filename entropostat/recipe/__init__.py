@@ -30,10 +30,10 @@ def load(path: str | PathLike[str], overrides: Iterable[str] = ()) -> Recipe:
     """The recipe at ``path`` (a file, or ``entropostat:base/grpo.yaml`` for one of the package), with ``key=value``
     overrides applied. Raises ``RecipeError``, one line for each problem.
     """
-    from entropostat.recipe.anchor import anchor
     from entropostat.recipe.check import check
     from entropostat.recipe.errors import real
     from entropostat.recipe.extends import locate, resolve
+    from entropostat.recipe.relative_paths import anchored
 
     file = locate(str(path))
-    return check(anchor(resolve(Path(file), overrides), real(file).parent), file)
+    return check(anchored(resolve(Path(file), overrides), real(file).parent), file)

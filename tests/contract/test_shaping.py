@@ -13,7 +13,7 @@ from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Shaping
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.rollout.rollouts import truncated

@@ -15,7 +15,7 @@ from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.critic import combine, value_loss
 from entropostat.rl.divergences import estimator
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.rl.reduce import aggregate, masked_mean
 from entropostat.rl.registry import CONTROLLERS, PENALTIES
 from entropostat.rl.returns import whitened

@@ -44,6 +44,6 @@ REWARDS: tuple[Mutant, ...] = (
     fault("calls constant what moves", "entropostat/diagnose/reward_rules", "(moved <= SAME) & ", "", SAID),
     fault("says it twice", "entropostat/diagnose/learning_rules", "ill[: series.count(constant_until(log)) + ROWS] = False", "pass", SAID),
     fault("calls a missing reward an overflow", "entropostat/diagnose/trust_rules", '[] if verifiers(log) else ["reward"]', '["reward"]', SAID),
-    fault("looks beside the recipe last", "entropostat/recipe/anchor", "(*stated, folder) if", "(folder, *stated) if", MODULES),
-    fault("looks nowhere beside the recipe", "entropostat/recipe/anchor", "if not places:", "if True:", MODULES),
+    fault("looks beside the recipe last", "entropostat/recipe/relative_paths", "(*stated, folder) if", "(folder, *stated) if", MODULES),
+    fault("looks nowhere beside the recipe", "entropostat/recipe/relative_paths", "if not places:", "if True:", MODULES),
 )  # fmt: skip

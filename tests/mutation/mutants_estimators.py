@@ -7,7 +7,7 @@ from mutation.mutants import Mutant
 
 RL_GAE = ("tests/unit/test_rl_gae.py", "tests/theory/test_theory_gae.py")
 RL_CRITIC = ("tests/unit/test_rl_critic.py",)
-RL_MOMENTS = ("tests/unit/test_rl_normaliser.py",)
+RL_MOMENTS = ("tests/unit/test_rl_moments.py",)
 RL_RUNS = ("tests/unit/test_rl_crash.py",)
 RL_HANDMADE = (
     "tests/unit/test_rl_estimators.py",
@@ -26,7 +26,7 @@ def critic(name: str, old: str, new: str) -> Mutant:
 
 
 def moments(name: str, old: str, new: str) -> Mutant:
-    return Mutant(f"moments {name}", "normaliser.py", old, new, RL_MOMENTS)
+    return Mutant(f"moments {name}", "moments.py", old, new, RL_MOMENTS)
 
 
 def crash(name: str, old: str, new: str) -> Mutant:

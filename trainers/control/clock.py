@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.trainers.state.interrupt import stop_file
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.state.rank_state import restore_rank

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from entropostat.recipe.blocks import Shaping
 from entropostat.rl.control import Control
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.rollout.rollouts import truncated, weighted_rewards
 from entropostat.trainers.trl.log import note

@@ -22,7 +22,7 @@ FILES = (
 lies in the working directory."""
 
 
-def anchor(root: Value, folder: Path) -> Value:
+def anchored(root: Value, folder: Path) -> Value:
     """``folder``: the recipe's own."""
     for path in FILES:
         root = _rewrite(root, path)

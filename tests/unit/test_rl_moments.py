@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 
 
 def stream(seed, n=40):
