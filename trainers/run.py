@@ -151,7 +151,11 @@ def prepare(
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
     # The files come first: that of metrics must be open for the rows of an evaluation at the start.
-    for callback in (*record_files(folder, trainer, recipe.tracking.completions), Progress(folder.name), evaluation):
+    for callback in (
+        *record_files(folder, trainer, trainer.monitors, recipe.tracking.completions),
+        Progress(folder.name),
+        evaluation,
+    ):
         trainer.add_callback(callback)
     if recipe.tracking.diagnose:
         names = [term.name for _, term in recipe.terms]

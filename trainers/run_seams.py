@@ -16,6 +16,7 @@ from entropostat.trainers.state.rank_state import save_rank
 from entropostat.trainers.state.restricted import restricted_loading
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl.below import Below
+from entropostat.trainers.watch.monitors import Monitors
 
 
 class RunSeams(Below):
@@ -23,6 +24,7 @@ class RunSeams(Below):
 
     anchor: AnchorCallback
     critic: CriticOwner | None
+    monitors: Monitors
     saving: Saving
     muon: Muon | None
     fingerprint: Callable[[int], str | None]
@@ -46,7 +48,7 @@ class RunSeams(Below):
         with self.saving.sealed(trial, self.fingerprint(self.state.global_step)) as folder:
             with history_elsewhere(self), self.saving.writing(folder, trial):
                 super()._save_checkpoint(model, trial)
-            save_rank(self, folder)
+            save_rank(self, folder, self.monitors)
             self.anchor.save(folder)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:

@@ -139,7 +139,7 @@ class EntropyMixin(Below):
         for callback in (self.guard, self.radius, ControlCallback(self)):
             if callback is not None:
                 self.add_callback(callback)
-        self.anchor = attach_anchor(self, control, reducer)
+        self.anchor = attach_anchor(self, control, reducer, self.distribution)
 
     @property
     def objective(self) -> Objective:  # type: ignore[override]  # transformers has one of a search
@@ -164,7 +164,7 @@ class EntropyMixin(Below):
             signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self.scoring.ref_entropy)
             note(self, signals, "signal/")
             generate, inputs = super()._generate_and_score_completions, args[0] if args else kwargs["inputs"]
-            output |= extra_rollouts(self, self.objective.sampler, generate, inputs, output, batch)
+            output |= extra_rollouts(self, self.objective.sampler, self.shaper.shape, generate, inputs, output, batch)
         return output
 
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:

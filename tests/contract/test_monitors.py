@@ -226,7 +226,7 @@ def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, t
     trainer = make(
         path, tiny.objective(**terms), max_steps=1, steps_per_generation=slices, per_device_train_batch_size=8
     )
-    for callback in record_files(tmp_path, trainer, 5):
+    for callback in record_files(tmp_path, trainer, trainer.monitors, 5):
         trainer.add_callback(callback)
     outputs = []
     note = trainer.monitors.note_generation

@@ -150,7 +150,7 @@ def log(trainer: Any) -> list[dict[str, Any]]:
 
 
 def recorded(trainer: Any, folder: Path) -> Any:
-    for callback in (MetricsFile(folder), CompletionsFile(folder, 2, trainer)):
+    for callback in (MetricsFile(folder), CompletionsFile(folder, 2, trainer, trainer.monitors)):
         trainer.add_callback(callback)
     return trainer
 

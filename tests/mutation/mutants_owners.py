@@ -142,7 +142,7 @@ CRITIC = (
 
 FILES = (
     fault("writes the history into checkpoints", "trainers/run_seams", "with history_elsewhere(self), self.saving.writing", "with self.saving.writing", SAVING),
-    fault("saves nothing of a rank", "trainers/run_seams", "save_rank(self, folder)", "pass", SAVING),
+    fault("saves nothing of a rank", "trainers/run_seams", "save_rank(self, folder, self.monitors)", "pass", SAVING),
     fault("saves no reference", "trainers/run_seams", "self.anchor.save(folder)", "pass", ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")),
     fault("trusts the best model", "trainers/run_seams", "with restricted_loading(self):\n            super()._load_best_model", "if True:\n            super()._load_best_model", ("tests/security/test_forged_checkpoints.py", *SAVING)),
     fault("trusts what it goes on from", "trainers/run_seams", "with restricted_loading(self):\n            return super()._prepare_for_training", "if True:\n            return super()._prepare_for_training", ("tests/security/test_forged_checkpoints.py", *SAVING)),

@@ -32,7 +32,7 @@ class ControlCallback(Remembering):
         trainer = self.trainer
         if kept and checkpoint is not None:
             trainer.saving.tidy(checkpoint)
-            if not restore_rank(trainer, checkpoint):
+            if not restore_rank(trainer, checkpoint, trainer.monitors):
                 log.warning(
                     "this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation"
                 )

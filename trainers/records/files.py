@@ -23,6 +23,7 @@ from entropostat.readers.lines import json_lines, parsed
 from entropostat.readers.values import whole
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.watch.monitor_report import Memory
+from entropostat.trainers.watch.monitors import Monitors
 
 PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepspeed", "datasets", "vllm", "peft")
 
@@ -136,9 +137,9 @@ class CompletionsFile(RowsFile):
     With the monitors on, a row has its ``tokens`` as text and their ``entropies`` in nats, null where a tool spoke.
     """
 
-    def __init__(self, folder: Path, count: int, trainer: Any) -> None:
+    def __init__(self, folder: Path, count: int, trainer: Any, monitors: Monitors) -> None:
         super().__init__(folder / "completions.jsonl")
-        self.count, self.trainer = count, trainer
+        self.count, self.trainer, self.monitors = count, trainer, monitors
         self._seen = -1
         self._text: dict[int, str] = {}
         """Tokens that were decoded before."""
@@ -156,7 +157,7 @@ class CompletionsFile(RowsFile):
             return
         self._seen = self.trainer.generations
         rows = zip(list(logs["prompt"])[: self.count], list(logs["completion"])[: self.count], strict=False)
-        shown = self.trainer.monitors.shown_tokens()
+        shown = self.monitors.shown_tokens()
         for index, (prompt, completion) in enumerate(rows):
             rewards = {name: plain(values[index]) for name, values in logs["rewards"].items()}
             advantage = plain(logs["advantages"][index])
@@ -173,12 +174,12 @@ class CompletionsFile(RowsFile):
         return self._text[token]
 
 
-def record_files(folder: Path, trainer: Any, completions: int) -> list[TrainerCallback]:
+def record_files(folder: Path, trainer: Any, monitors: Monitors, completions: int) -> list[TrainerCallback]:
     """What writes the run's .jsonl files, ``completions`` of each generation among them."""
     return [
         MetricsFile(folder),
-        HistogramsFile(folder, trainer.monitors.memory),
-        CompletionsFile(folder, completions, trainer),
+        HistogramsFile(folder, monitors.memory),
+        CompletionsFile(folder, completions, trainer, monitors),
     ]
 
 

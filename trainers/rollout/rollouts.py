@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -17,6 +17,12 @@ from entropostat.trainers.trl.sampling import resample
 from entropostat.trainers.trl.scoring import VISION, score_tokens
 
 AGAIN = "completions with images cannot be sampled a second time"
+
+
+class Shape(Protocol):
+    """From the scores of all ranks (N, F) to the rewards (B,) of this one's completions (shaping.py)."""
+
+    def __call__(self, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor: ...
 
 
 def check_rollouts(trainer: Any, template: Objective) -> None:
@@ -43,6 +49,7 @@ def _has_images(dataset: Any) -> bool:
 def extra_rollouts(
     trainer: Any,
     part: Part[SamplingPenalty] | None,
+    shape: Shape,
     generate: Callable[[Any], dict[str, Any]],
     inputs: Any,
     output: dict[str, Any],
@@ -58,7 +65,7 @@ def extra_rollouts(
     found = resample(trainer, generate, inputs, part.term.share, at)
     again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
     mask = completion_mask(found)
-    own = _extra_batch(trainer, again, found, batch)
+    own = _extra_batch(trainer, shape(again, found, again=True), again, found, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))
     note(trainer, {key: value.item() for key, value in metrics.items()}, f"{part.name}/", "train")
     if part.term.replaces:
@@ -69,7 +76,9 @@ def extra_rollouts(
     return extra.buffered(found, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
 
 
-def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], batch: TokenBatch) -> TokenBatch:
+def _extra_batch(
+    trainer: Any, rewards: torch.Tensor, per_func: torch.Tensor, found: dict[str, Any], batch: TokenBatch
+) -> TokenBatch:
     mask = completion_mask(found)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
@@ -77,7 +86,7 @@ def _extra_batch(trainer: Any, per_func: torch.Tensor, found: dict[str, Any], ba
     return TokenBatch(
         logps=mask.float() * 0,
         mask=mask,
-        rewards=trainer.shaper.shape(per_func, found, again=True),
+        rewards=rewards,
         groups=(uids // trainer.num_generations)[mine],
         uids=uids[mine],
         reducer=batch.reducer,

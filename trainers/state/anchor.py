@@ -22,6 +22,7 @@ from entropostat.rl.control import Control
 from entropostat.rl.penalties.kl_ref import KLRef, movement
 from entropostat.rl.reduce import Reducer
 from entropostat.trainers.model.adapter import REFERENCE
+from entropostat.trainers.model.distribution import Distribution
 from entropostat.trainers.model.shards import cut, refresh, share, whole
 from entropostat.trainers.state.memory import Remembering
 
@@ -42,7 +43,7 @@ def rule(control: Control) -> KLRef | None:
     return term if term is not None and term.reference != "initial" else None
 
 
-def attach_anchor(trainer: Any, control: Control, reducer: Reducer) -> AnchorCallback:
+def attach_anchor(trainer: Any, control: Control, reducer: Reducer, distribution: Distribution) -> AnchorCallback:
     """Raises ValueError where the reference cannot move, or would be moved twice."""
     term = rule(control)
     if term is not None:
@@ -51,7 +52,7 @@ def attach_anchor(trainer: Any, control: Control, reducer: Reducer) -> AnchorCal
             raise ValueError(f"{name} and sync_ref_model: true both move the reference; set sync_ref_model to false")
         if trainer.is_fsdp_enabled:
             raise ValueError(f"{name} cannot move a reference that FSDP holds; use ddp or a zero stage, or `initial`")
-    anchor = AnchorCallback(trainer, term, reducer)
+    anchor = AnchorCallback(trainer, term, reducer, distribution)
     trainer.add_callback(anchor)
     return anchor
 
@@ -67,8 +68,8 @@ def score(logs: Mapping[str, Any]) -> float | None:
 class AnchorCallback(Remembering):
     """Moves the reference, and keeps it and its counters in the checkpoint. Without a ``term`` it only says so there."""
 
-    def __init__(self, trainer: Any, term: KLRef | None, reducer: Reducer) -> None:
-        self.trainer, self.term, self.reducer = trainer, term, reducer
+    def __init__(self, trainer: Any, term: KLRef | None, reducer: Reducer, distribution: Distribution) -> None:
+        self.trainer, self.term, self.reducer, self.distribution = trainer, term, reducer, distribution
         self.initial_share, self.resets, self.age, self.stale = 1.0, 0, 0, 0
         self.best: float | None = None
         self._averages: dict[str, Tensor] = {}
@@ -88,7 +89,7 @@ class AnchorCallback(Remembering):
         # A new adapter is drawn at random: without the fork, rollouts would be others than with `initial`.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             model.add_adapter(REFERENCE, model.peft_config[model.active_adapter])
-        self.trainer.distribution.turn_dropout_off(self.trainer)  # which the new adapter has anew
+        self.distribution.turn_dropout_off(self.trainer)  # which the new adapter has anew
         for _, policy, reference in self.pairs():
             reference.data.copy_(policy.data)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,11 +21,19 @@ NAMED = ("rewards", "extra")
 """Tables of TRL's log of completions: those that are one column, and those that hold several by name."""
 
 
+class Shown(Protocol):
+    """Who knows the completions that the next log may have to show (watch/monitors.py)."""
+
+    def shown_tokens(self) -> list[Any]: ...
+
+    def show_again(self, rows: list[Any]) -> None: ...
+
+
 def rank_files(folder: Path, rank: int) -> tuple[Path, Path]:
     return folder / f"rank{rank}.safetensors", folder / f"rank{rank}.json"
 
 
-def save_rank(trainer: Any, folder: Path) -> None:
+def save_rank(trainer: Any, folder: Path, shown: Shown) -> None:
     """Write this rank's part into the checkpoint ``folder``."""
     tensors_file, plain_file = rank_files(folder, trainer.accelerator.process_index)
     tensors: dict[str, torch.Tensor] = {}
@@ -45,7 +53,7 @@ def save_rank(trainer: Any, folder: Path) -> None:
         "metrics": {mode: dict(values) for mode, values in trainer._metrics.items()},
     }
     if trainer.accelerator.is_main_process:
-        plain |= {"completions": completions(trainer._logs), "shown": trainer.monitors.shown_tokens()}
+        plain |= {"completions": completions(trainer._logs), "shown": shown.shown_tokens()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, tensors_file)
     plain_file.write_text(json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x)))
@@ -57,7 +65,7 @@ def completions(logs: dict[str, Any]) -> dict[str, Any]:
     return kept | {name: {key: list(values) for key, values in logs[name].items()} for name in NAMED}
 
 
-def restore_rank(trainer: Any, folder: Path) -> bool:
+def restore_rank(trainer: Any, folder: Path, shown: Shown) -> bool:
     """Read it back. False where the checkpoint has none for this rank: another program wrote it."""
     tensors_file, plain_file = rank_files(folder, trainer.accelerator.process_index)
     if not plain_file.is_file() or not tensors_file.is_file():
@@ -75,7 +83,7 @@ def restore_rank(trainer: Any, folder: Path) -> bool:
     for mode, values in saved["metrics"].items():
         for key, found in values.items():
             trainer._metrics[mode][key] = list(found)
-    trainer.monitors.show_again(saved.get("shown", []))
+    shown.show_again(saved.get("shown", []))
     for name, kept in saved.get("completions", {}).items():
         for key, found in kept.items() if name in NAMED else ():
             trainer._logs[name][key].extend(found)
