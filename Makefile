@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
-.PHONY: help setup train test test-all smoke-gpu lint docs bench clean
+.PHONY: help setup train test test-all fuzz smoke-gpu lint docs bench clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: setup  ## the test suite
 test-all: setup  ## the test suite with its long parts
 	$(PYTHON) -m pytest $(PARALLEL) -m "not gpu"
 
+fuzz: setup  ## an hour of drawn recipes, other ones each time
+	ENTROPOSTAT_FUZZ_SECONDS=3600 $(PYTHON) -m pytest --timeout 0 tests/fuzz
+
 smoke-gpu: setup  ## ten steps each of bf16, ZeRO-3 and vLLM on one GPU, as a pass/fail table
 	$(PYTHON) -m pytest -m gpu -rA tests/gpu
 
@@ -38,13 +41,14 @@ lint: setup  ## ruff and mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-docs: setup  ## regenerate schema, catalogue, method pages and the tables of metrics
+docs: setup  ## regenerate schema, catalogue, method pages, the tables of metrics and the drawing
 	$(PYTHON) -m entropostat schema --write
 	$(PYTHON) -m entropostat methods --write docs/methods
 	$(PYTHON) -m entropostat dashboard metrics --write docs/dashboard.md
+	$(PYTHON) docs/images/architecture.py
 
 bench: setup  ## measure the overhead over a stock trainer
-	$(PYTHON) benchmarks/overhead.py
+	$(PYTHON) -m benchmarks.cost.overhead
 
 clean:  ## remove the virtual environment and the runs
 	rm -rf .venv runs

@@ -1,6 +1,6 @@
 """PPO, SAFE and GRPO on RLHF in small: how well each pleases the reward model, at what distance, and what that is worth.
 
-    python benchmarks/ppo.py --jobs 2          resumes; writes results/ppo.{json,md}
+    python -m benchmarks.ppo --jobs 2          resumes; writes results/ppo.{json,md}
 
 Every run is recipes/base/rlhf.yaml: the same pre-trained policy, the same reward model built from it and the same prompts for
 all rows of a seed, and fresh ones for every seed. The reward is the model's; the verifier trains nothing, and its score is the
@@ -14,22 +14,18 @@ true one. Settings were looked at on seed 5 alone and are not tuned: no row is s
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.policy import ROOT, Result, Results, experiment
+from benchmarks.experiment import RECORDED, ROOT, Job, Result, arguments, complete, experiment
 from entropostat.rl.diagnostics.crash import behaviour, drawdown
 
-RESULTS = Path(__file__).parent / "results" / "ppo.json"
+RESULTS = RECORDED / "ppo.json"
 SEEDS = (0, 1, 2, 3, 4)
 GRPO, PPO = "rlhf-grpo.yaml", "rlhf-ppo.yaml"
 MEASURED = "objective.penalties=[{kl_ref: {coef: 0.0}}]"
@@ -104,9 +100,17 @@ COLUMNS = {
 }
 
 
-def table(results: dict[str, Any], seeds: list[int]) -> str:
+def table(results: Mapping[str, Result]) -> str:
     """Means over the seeds with a result; ``true, end`` seed by seed below."""
-    lines = ["# RLHF in small", "", *__doc__.strip().splitlines()[4:], "", "Means over the runs that finished.", ""]
+    seeds = sorted({int(key.rpartition("|")[2]) for key in results})
+    lines = [
+        "# RLHF in small",
+        "",
+        *(__doc__ or "").strip().splitlines()[4:],
+        "",
+        "Means over the runs that finished.",
+        "",
+    ]
     lines += ["| row | runs | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---|" * len(COLUMNS)]
     for row in ROWS:
         found = [x for seed in seeds if (x := results.get(f"{row}|{seed}")) is not None]
@@ -127,20 +131,12 @@ def _cell(result: dict[str, Any] | None) -> str:
     return "" if result is None else "failed" if "failed" in result else f"{result['true_final']:.3f}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--short", action="store_true", help="16 steps a run, to see that every row runs")
-    arguments = parser.parse_args()
-    results = Results(arguments.results)
-    jobs = [(row, seed) for seed in arguments.seeds for row in arguments.rows]
-    results.complete({f"{r}|{s}": partial(measure, r, s, arguments.short) for r, s in jobs}, arguments.jobs)
-    seeds = sorted({int(key.rpartition("|")[2]) for key in results.known})
-    arguments.results.with_suffix(".md").write_text(table(results.known, seeds))
+def jobs(short: bool) -> dict[str, Job]:
+    return {f"{row}|{seed}": partial(measure, row, seed, short) for seed in SEEDS for row in ROWS}
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, RESULTS)
+    parser.add_argument("--short", action="store_true", help="16 steps a run, to see that every row runs")
+    options = parser.parse_args()
+    complete(options, table, lambda _: jobs(options.short))

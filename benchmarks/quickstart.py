@@ -1,24 +1,26 @@
 """The quickstart over seeds: plain GRPO, PID-gated KL, and a fixed coefficient, each from its own pre-trained policy.
 
-    python benchmarks/quickstart.py --seeds 0 1 2 3 4
+    python -m benchmarks.quickstart --jobs 2          resumes; writes results/quickstart.{json,md}
 
 The setting (recipes/quickstart) was fixed on seeds 5 to 9; 0 to 4 are reported. The seed varies pre-training and RL.
-Results are written run by run, and runs that the file already holds are not repeated.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "quickstart.json"
+from benchmarks.experiment import RECORDED, ROOT, Job, Result, command
+
+RESULTS = RECORDED / "quickstart.json"
+SEEDS = (0, 1, 2, 3, 4)
 PID = "quickstart/pid-kl.yaml"
 ROWS: dict[str, list[str]] = {
     "plain GRPO": ["quickstart/plain.yaml"],
@@ -28,32 +30,14 @@ ROWS: dict[str, list[str]] = {
 KEYS = ("pass@1", "pass@16", "share/working", "accuracy/working", "entropy_ratio")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    results = json.loads(arguments.results.read_text()) if arguments.results.is_file() else {}
-    for seed in arguments.seeds:
-        for row in arguments.rows:
-            name = f"{row}, seed {seed}"
-            if name not in results:
-                results[name] = measure(row, seed)
-                arguments.results.write_text(json.dumps(results, indent=1) + "\n")
-                print(name, {key: round(results[name]["hard"][key], 3) for key in KEYS}, flush=True)
-    arguments.results.with_suffix(".md").write_text(table(results))
-    print(table(results))
-
-
 def measure(row: str, seed: int) -> dict[str, Any]:
-    """Train one run in a folder that is thrown away; keep what the tables need. A failed run is a result too."""
+    """Train one run in a folder that is thrown away; keep what the tables need."""
     recipe, *overrides = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         words = [str(ROOT / "recipes" / recipe), f"seed={seed}", "name=run", f"output_dir={folder}", *overrides]
-        command = [sys.executable, "-W", "ignore", "-m", "entropostat", "train", *words]
+        train = [sys.executable, "-W", "ignore", "-m", "entropostat", "train", *words]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(train, env=environment, check=True, stderr=subprocess.DEVNULL)
         lines = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
     evaluations = {line["step"]: line for line in lines if "evaluate/hard/pass@1" in line}
     steps = [line for line in lines if "loss" in line]
@@ -72,11 +56,12 @@ def measure(row: str, seed: int) -> dict[str, Any]:
     }
 
 
-def table(results: dict[str, Any]) -> str:
+def table(results: Mapping[str, Result]) -> str:
     """Markdown: hard pass@1 by seed, then the rest as means over seeds."""
+    results = {name: one for name, one in results.items() if "failed" not in one}
     seeds = sorted({int(name.rpartition(" ")[2]) for name in results})
     rows = [row for row in ROWS if any(name.startswith(f"{row},") for name in results)]
-    lines = ["Hard pass@1 at the end, 96 held-out prompts x 16 samples.", ""]
+    lines = ["# The quickstart over seeds", "", "Hard pass@1 at the end, 96 held-out prompts x 16 samples.", ""]
     lines += ["| run | " + " | ".join(f"seed {seed}" for seed in seeds) + " |", "|---|" + "---|" * len(seeds)]
     for row in rows:
         cells = [results.get(f"{row}, seed {seed}") for seed in seeds]
@@ -105,5 +90,9 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def jobs() -> dict[str, Job]:
+    return {f"{row}, seed {seed}": partial(measure, row, seed) for seed in SEEDS for row in ROWS}
+
+
 if __name__ == "__main__":
-    main()
+    command(__doc__, RESULTS, table, lambda _: jobs())

@@ -7,15 +7,20 @@ same way back. So what bears its own name is whole, and what a kill leaves behin
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from entropostat.own_files import open_own
 
 PARTIAL = ".{}.partial"
+NEW = ".{}.{}.new"
+LEFT = 3600.0
+"""Seconds after which nobody is at work on a file that is new any more."""
 
 
 def partial(final: Path) -> Path:
@@ -29,6 +34,10 @@ def sweep(parent: Path) -> None:
         if left.is_symlink():
             left.unlink()
         shutil.rmtree(left, ignore_errors=True)
+    for left in parent.glob(NEW.format("*", "[0-9a-f]" * 16)):
+        with suppress(FileNotFoundError):
+            if time.time() - left.lstat().st_mtime > LEFT:
+                left.unlink()
 
 
 @contextmanager
@@ -98,9 +107,10 @@ def discard(folder: Path) -> None:
 
 def write_whole(file: Path, text: str) -> None:
     """Replace the content of ``file``: a reader, or a kill, finds the old one or the new one."""
-    new = file.with_name(f".{file.name}.new")
+    new = file.with_name(
+        NEW.format(file.name, secrets.token_hex(8))
+    )  # of this writer alone, and no link that waits for it
     try:
-        new.unlink(missing_ok=True)
         with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()

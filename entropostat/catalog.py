@@ -13,14 +13,16 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from entropostat.faults import SetupError
 from entropostat.rl.needs import Condition, Need
-from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry
+from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
+from entropostat.rl.term import Advantage, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")
@@ -80,7 +82,7 @@ class Catalog:
     trainer: Mapping[str, tuple[FieldInfo, ...]]
 
 
-def registries() -> dict[str, Registry]:
+def registries() -> dict[str, Registry[Any]]:
     """Every registry that a recipe draws on, by slot. Imports no term yet."""
     from entropostat.data.registry import SOURCES
     from entropostat.reward.registry import VERIFIERS
@@ -88,25 +90,30 @@ def registries() -> dict[str, Registry]:
     return {**REGISTRIES, "sources": SOURCES, "verifiers": VERIFIERS}
 
 
-def build() -> Catalog:
-    """Read the catalog from the code itself."""
-    from trl.trainer.grpo_config import GRPOConfig
+def build(configs: Mapping[str, type[Any]]) -> Catalog:
+    """Read the catalog from the code itself; ``configs`` are those of the trainer kinds, TRL's dataclasses."""
+    return Catalog(terms(), {kind: _trainer(config) for kind, config in configs.items()})
 
-    from entropostat.trainers.ppo_config import PPOConfig
 
-    terms = {
+def terms() -> dict[str, dict[str, TermInfo]]:
+    """Every registered term, plug-ins' included."""
+    return {
         slot: {name: _term(slot, name, registry[name]) for name in registry.names()}
         for slot, registry in registries().items()
     }
-    return Catalog(terms, {"grpo": _trainer(GRPOConfig), "ppo": _trainer(PPOConfig)})
 
 
 @lru_cache(maxsize=1)
 def load() -> Catalog:
-    """The committed catalog; read from the code instead where a plug-in adds terms to it."""
-    if entry_points(group=PLUGIN_GROUP):
-        return build()
-    return from_json(FILE.read_text(encoding="utf-8"))
+    """The committed catalog; where a plug-in adds terms, they are read from the code instead. Raises SetupError for one of
+    them that is none."""
+    committed = from_json(FILE.read_text(encoding="utf-8"))
+    if not entry_points(group=PLUGIN_GROUP):
+        return committed
+    try:
+        return replace(committed, terms=terms())
+    except TermError as error:
+        raise SetupError(str(error)) from error
 
 
 def to_json(catalog: Catalog) -> str:
@@ -139,8 +146,8 @@ def _read_field(entry: dict[str, Any]) -> FieldInfo:
     return FieldInfo(**{**entry, "choices": choices, "only": _read_conditions(entry["only"])})
 
 
-def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
-    info = getattr(cls, "info")  # noqa: B009  (set by the registry, unknown to the class)
+def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
+    info = cls.info
     doc = inspect.getdoc(cls) or ""
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
     hints = typing.get_type_hints(cls)
@@ -157,9 +164,9 @@ def _term(slot: str, name: str, cls: type[Any]) -> TermInfo:
         rollout_needs=info.rollout_needs,
         provides=dict(info.provides),
         fields=tuple(fields),
-        tokenwise=bool(getattr(cls, "tokenwise", False)),
-        reshapes=bool(getattr(cls, "reshapes", False)),
-        holds=holds if isinstance(holds := getattr(cls, "holds", "nothing"), str) else "nothing",
+        tokenwise=issubclass(cls, Advantage) and cls.tokenwise,
+        reshapes=issubclass(cls, Advantage) and cls.reshapes,
+        holds=holds if issubclass(cls, Loss) and isinstance(holds := cls.holds, str) else "nothing",
     )
 
 

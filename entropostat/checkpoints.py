@@ -13,6 +13,7 @@ from entropostat.manifest import STATE, Damage, step
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.errors import RecipeError
 from entropostat.recipe.resume import changes, fingerprint
+from entropostat.visible import visible
 
 NAME = re.compile(r"checkpoint-\d+")
 RECIPE = "recipe.yaml"
@@ -43,7 +44,8 @@ def check(recipe: Recipe, checkpoint: Path, world: int) -> None:
         found = changes(load(file), recipe, record.step)
         wrong += map(str, found.refused)
         if found.steered and not wrong:
-            print(f"--resume: goes on with a change: {'; '.join(map(str, found.steered))}", file=sys.stderr)
+            steered = "; ".join(map(str, found.steered))
+            print(visible(f"--resume: goes on with a change: {steered}"), file=sys.stderr)
     elif record.recipe not in (None, fingerprint(recipe, record.step)):
         wrong.append(f"the recipe or the seed was another, and there is no {file} to say what differs")
     if wrong:
@@ -106,7 +108,7 @@ def find(recipe: Recipe, resume: str | None) -> Path | None:
     for run in reversed(runs(recipe)):
         found, passed = whole(run, _print(run))
         for line in passed:
-            print(f"--resume {resume}: passing over {line}", file=sys.stderr)
+            print(visible(f"--resume {resume}: passing over {line}"), file=sys.stderr)
         if found is not None:
             return found
     if resume == "auto":

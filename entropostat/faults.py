@@ -6,6 +6,7 @@ system's error in its text, torch by a check of where its archive ends. So the c
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
@@ -13,6 +14,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from entropostat.environment import FAULT_NOTE, TRACEBACK
+from entropostat.secrets import redacted
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -27,6 +31,47 @@ PEER = re.compile(r"closed by peer|reset by peer|NCCL (error|communicator)|Socke
 NETWORK = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 """Packages by which the libraries reach the Hub and others; their exceptions are not all OSErrors."""
 LOST = "lost the connection to another process of this run, whose own message says why"
+
+
+class Fault(Exception):
+    """One line, in which libraries may have put what a recipe or the environment holds."""
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
+
+
+class SetupError(Fault):
+    """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
+
+
+class RunFault(Fault):
+    """A run that could not go on, though its recipe is right: what broke, in one line."""
+
+
+@contextlib.contextmanager
+def in_one_line(name: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where.
+
+    ``folder`` is where it would write.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = reason(error, folder)
+        plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError, LookupError))
+        if os.environ.get(TRACEBACK) or (found is None and not plain):
+            raise
+        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        text = found or " ".join(said.split())
+        raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
+
+
+def note_fault(text: str) -> None:
+    """Leave ``text`` for the `launch` that started this process, if one did and nothing lies there yet."""
+    named = os.environ.get(FAULT_NOTE)
+    if named and LOST not in text:
+        with contextlib.suppress(OSError), Path(named).open("x") as stream:
+            stream.write(text)
 
 
 def reason(error: BaseException, folder: Path) -> str | None:

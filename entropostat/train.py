@@ -10,16 +10,15 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from entropostat.recipe import load
+from entropostat.environment import FOLDER_NOTE
+from entropostat.gate import runnable
 from entropostat.recipe.arithmetic import visible_gpus
-
-FOLDER_NOTE = "ENTROPOSTAT_FOLDER_NOTE"
-"""Environment variable: the file into which a run writes where its folder is."""
+from entropostat.secrets import redacted
 
 
 def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str | None) -> int:
     """Exit code of the run, or the worst of several. Every recipe is checked before anything starts."""
-    loaded = [load(path, overrides) for path in recipes]
+    loaded = [runnable(path, overrides) for path in recipes]
     words = [*overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
     if len(loaded) == 1:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -27,7 +26,8 @@ def run(recipes: list[str], overrides: list[str], allow_code: bool, resume: str 
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would warn that it found nothing else
         from entropostat.trainers.run import run_recipe
 
-        return run_recipe(loaded[0], allow_code, resume, shlex.join(["entropostat", "train", recipes[0], *words]))
+        command = redacted(shlex.join(["entropostat", "train", recipes[0], *words]))
+        return run_recipe(loaded[0], allow_code, resume, command)
     return side_by_side(recipes, words)
 
 
@@ -40,7 +40,7 @@ def side_by_side(recipes: list[str], words: list[str]) -> int:
         folders = [note.read_text() for note in notes if note.exists()]
     if any(codes) or len(folders) < len(recipes):
         return max(codes, key=abs)
-    from entropostat.compare import run as compare
+    from entropostat.compare.table import run as compare
 
     return compare(folders, str(Path(folders[0]).parent / "compare.png"))
 

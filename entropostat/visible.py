@@ -14,6 +14,17 @@ def visible(text: str) -> str:
     return ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def shorten(value: object, most: int = 60) -> str:
+    """A value in a message: one line, quoted if it is text, at most ``most`` characters."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def lines(text: object) -> str:
+    """``visible``, line by line."""
+    return "\n".join(visible(line) for line in str(text).split("\n"))
+
+
 def complain(command: str, problem: object) -> None:
     """One line on standard error."""
     print(visible(f"entropostat {command}: {problem}"), file=sys.stderr)

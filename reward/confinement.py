@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 from entropostat.reward.landlock import read_only
@@ -78,6 +78,7 @@ def be_silent() -> None:
 
 def seal() -> None:
     """No network, no process, nothing written, nothing read but Python's own files; little memory, few files. After the imports."""
+    _leave_tracker()
     _limit()
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         read_only(_python_files())
@@ -89,6 +90,15 @@ def allow_processor(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime + seconds * (os.cpu_count() or 1)) + SLACK
     _set(resource.RLIMIT_CPU, limit, hard=False)
+
+
+def _leave_tracker() -> None:
+    """The process that removes what is left of shared memory does so for whoever holds this pipe."""
+    tracker = resource_tracker._resource_tracker
+    pipe = getattr(tracker, "_fd", None)
+    if pipe is not None:
+        os.close(pipe)
+        tracker._fd = None  # type: ignore[attr-defined]
 
 
 def _limit() -> None:

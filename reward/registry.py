@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from entropostat.reward.verifier import Verifier
 from entropostat.rl.registry import Registry
 
-VERIFIERS = Registry("verifiers", "entropostat.reward.verifiers")
+VERIFIERS: Registry[Verifier] = Registry("verifiers", "entropostat.reward.verifiers", Verifier)
 """Kind -> frozen dataclass that inherits ``Verifier``. A new verifier is one file in ``reward/verifiers``."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from entropostat.data.example import Example, Message, Prompt
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.judge import Outcome, judge, unusable
 from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier
@@ -142,7 +142,7 @@ class Scorer:
     def _model(self, name: str) -> Model:
         if name not in self.models:
             raise RuntimeError(
-                f"reward.{name}: no model is loaded; call entropostat.trainers.reward_model.attach first"
+                f"reward.{name}: no model is loaded; call entropostat.trainers.build.reward_model.attach first"
             )
         return self.models[name]
 

@@ -8,14 +8,17 @@ from typing import ClassVar
 
 from entropostat.data.example import Example
 from entropostat.rl.registry import option
+from entropostat.rl.term import Term
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verifier:
+class Verifier(Term):
     """Scores one completion. Its fields are the recipe's keys."""
 
     weight: float = option(1.0, fixed=True, doc="factor of this verifier's score in the reward")
-    timeout: float = option(10.0, above=0, fixed=True, doc="seconds that one completion may take in a worker process")
+    timeout: float = option(
+        10.0, above=0, high=86400, fixed=True, doc="seconds that one completion may take in a worker process"
+    )
 
     libraries: ClassVar[tuple[str, ...]] = ()
     """Imports of ``score``, done before its time-out starts to count."""
@@ -38,6 +41,11 @@ class Verifier:
     def isolated(self) -> bool:
         """True where scoring may hang or crash: then it runs in a worker process, with ``timeout``."""
         return False
+
+    @classmethod
+    def _contradiction(cls) -> str | None:
+        scores = cls.score is not Verifier.score
+        return None if scores or cls.learned else "has no `score`, and is not `learned` either"
 
     def prepare(self) -> None:
         """Import what ``score`` needs, slow or missing as it may be. Called where ``score`` is."""

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
+import selectors
 import sys
 import time
-import weakref
+from collections import Counter, deque
 from collections.abc import Sequence
-from concurrent.futures import Future, TimeoutError  # not the built-in before Python 3.11
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 from multiprocessing.context import BaseContext
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
-
 from entropostat.data.example import Example
-from entropostat.recipe.errors import RunFault
-from entropostat.reward.confinement import allow_processor, be_silent, end_with, forget_environment, seal
-from entropostat.reward.judge import Outcome, judge, said
+from entropostat.faults import RunFault
+from entropostat.reward.judge import Outcome
+from entropostat.reward.verdicts import Forged
 from entropostat.reward.verifier import Verifier
-
-Job = tuple[Verifier, str, Example]
+from entropostat.reward.worker import IMPORTS, Gone, Job, Worker
 
 MOST_WORKERS = 8
-GRACE = 15.0
-"""Seconds on top of a time-out within which a hanging worker is surely dead and replaced."""
 START = 60.0
-"""Seconds until the first process runs our code."""
-IMPORTS = 300.0
-"""Seconds that what a verifier imports may take."""
+"""Seconds until a process runs our code."""
+PAUSE = 0.2
+"""Seconds until another try, where none has."""
 DIED = "its worker process died"
+FORGED = "its worker process sent what is no verdict"
 RECYCLE_AFTER = 20_000
-"""Tasks after which a worker is replaced: sympy and user code leak, and a run is long."""
+"""Completions after which a worker is replaced: sympy and user code leak, and a run is long."""
+AHEAD = 8
+"""Jobs that a worker is given at once."""
+TRIES = 2
+"""Of a job whose worker dies, or lies: something else may have killed the first, and what was judged before may have taken it over."""
+STARTS = 3
+"""Workers in a row that may die before they are ready."""
 
 
 class Workers:
-    """A pool of processes that survives its workers: one that hangs past its time-out is killed and replaced, and so is
-    one that dies. Starts with the first job, ends with the process or ``close``.
+    """A pool of processes that survives its workers: one that hangs past its time-out is killed and replaced, and so is one that
+    dies, or that sends anything but a verdict. Starts with the first job, ends with the process or ``close``.
 
-    The processes do not descend from this one by fork: the trainer has threads, and a fork of a threaded process may
-    deadlock.
+    Each has pipes of its own, so that none can touch what another is given or says. The processes do not descend from this one by
+    fork: the trainer has threads, and a fork of a threaded process may deadlock.
     """
 
     def __init__(self, verifiers: Sequence[Verifier], count: int | None = None, *, sealed: bool = True) -> None:
@@ -55,82 +55,133 @@ class Workers:
         self.count = count or worker_count()
         self._verifiers = tuple(verifiers)
         self._context = _context(sorted({library for verifier in verifiers for library in verifier.libraries}))
-        self._pools: list[ProcessPool] = []
-        self.close = weakref.finalize(self, _stop, self._pools)
+        self._workers: list[Worker] = []
+        self._begun = False
+        """A worker has run our code."""
+        self._since = 0.0
+        """When the first of them was started."""
+        self._failed: list[str] = []
+        """Why the last ones ended, in a row, before they were ready."""
+        self.close = util.Finalize(self, _end, args=(self._workers,), exitpriority=10)
 
     def prepare(self, verifier: Verifier) -> str | None:
         """Why ``verifier`` cannot work: what it needs cannot be imported. None where it can."""
-        future = self._pool().schedule(_prepare, args=[verifier], timeout=IMPORTS)
-        try:
-            return future.result(timeout=IMPORTS + GRACE)
-        except TimeoutError:
-            return f"its imports took longer than {IMPORTS:g} s"
-        except (ProcessExpired, BrokenProcessPool):
-            self._discard()
-            return f"{DIED} while it was imported"
+        (outcome,) = self._judged([Job(verifier)])
+        return None if outcome.problem is None else outcome.message
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Judge all ``jobs``, each within its verifier's time-out.
+    def run(self, jobs: Sequence[tuple[Verifier, str, Example]]) -> list[Outcome]:
+        """Judge all ``jobs``, each within its verifier's time-out. Only a job that itself brings its worker down is lost.
 
-        When a worker dies at a bad moment pebble gives up its whole pool and every job in it. Those jobs run again in a
-        fresh pool, first together and then one by one, so that only a job that itself brings its worker down is lost.
+        Raises RunFault where no process gets as far as our own code.
         """
-        outcomes = self._round(jobs)
-        for together in (True, False):
-            again = [index for index, outcome in enumerate(outcomes) if outcome is None]
-            for batch in [again] if together else [[index] for index in again]:
-                for index, outcome in zip(batch, self._round([jobs[index] for index in batch]), strict=True):
-                    outcomes[index] = outcome
-        return [outcome or Outcome(problem="error", message=DIED) for outcome in outcomes]
+        return self._judged([Job(*job) for job in jobs])
 
-    def _round(self, jobs: Sequence[Job]) -> list[Outcome | None]:
-        """None for a job whose pool broke before it was done."""
-        if not jobs:
-            return []
+    def _judged(self, jobs: Sequence[Job]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        waiting, deaths = deque(range(len(jobs))), Counter[int]()
         try:
-            pool = self._pool()
-            futures = [pool.schedule(_judge, args=job, timeout=job[0].timeout) for job in jobs]
-        except RuntimeError:  # broken since it was last used
-            self._discard()
-            pool = self._pool()
-            futures = [pool.schedule(_judge, args=job, timeout=job[0].timeout) for job in jobs]
-        longest = sum(job[0].timeout + GRACE for job in jobs) / self.count + GRACE
-        deadline = time.monotonic() + longest + max(job[0].timeout for job in jobs)
-        outcomes = [_outcome(future, job[0], deadline) for future, job in zip(futures, jobs, strict=True)]
-        if None in outcomes:
-            self._discard()
-        return outcomes
+            while len(outcomes) < len(jobs):
+                self._hire(len(jobs) - len(outcomes))
+                self._spread(jobs, waiting)
+                for each, readable in self._next():
+                    why = self._attend(each, readable)
+                    outcomes |= each.done
+                    each.done.clear()
+                    if each in self._workers:
+                        continue
+                    if why is not None and each.given:  # the first is what it was at work on
+                        _, place, _ = each.given.popleft()
+                        deaths[place] += why.problem == "error"
+                        if why.problem == "error" and deaths[place] < TRIES:
+                            waiting.appendleft(place)
+                        else:
+                            outcomes[place] = why
+                    waiting.extendleft(place for _, place, _ in reversed(each.given))
+                if len(self._failed) >= STARTS:
+                    outcomes |= dict.fromkeys(waiting, Outcome(problem="error", message=self._failed.pop()))
+                    waiting.clear()
+                    self._failed.clear()
+        except BaseException:  # they are at work on what nobody waits for
+            _end(self._workers)
+            raise
+        return [outcomes[place] for place in range(len(jobs))]
 
-    def _pool(self) -> ProcessPool:
-        if not self._pools:
-            self._begin()
-        return self._pools[0]
+    def _spread(self, jobs: Sequence[Job], waiting: deque[int]) -> None:
+        """An equal share for each that is ready, and no more than AHEAD at once."""
+        ready = [each for each in self._workers if each.state == "ready" and len(each.given) <= AHEAD // 2]
+        for count, each in zip(range(len(ready), 0, -1), ready, strict=True):
+            share = min(AHEAD - len(each.given), -(-len(waiting) // count))
+            each.give([(place, jobs[place]) for place in (waiting.popleft() for _ in range(share))])
 
-    def _begin(self) -> None:
-        """Raises RunFault where no process gets as far as our own code: pebble would start one after the other for ever."""
-        if _unreadable_script():
-            raise RunFault(
-                "the training script is read from standard input, and the worker processes of the verifiers cannot read it again; save it in a file"
-            )
-        begun = self._context.Event()
-        pool = ProcessPool(
-            max_workers=self.count,
-            max_tasks=RECYCLE_AFTER,
-            context=self._context,
-            initializer=_warm_up,
-            initargs=[self._verifiers, None if self._sealed else dict(os.environ), os.getpid(), begun],
-        )
-        self._pools.append(pool)
-        pool.schedule(_nothing)
-        if not begun.wait(START):
-            self._discard()
-            raise RunFault(
-                f"no worker process of the verifiers has started within {START:g} s; "
-                "keep what the training script runs below `if __name__ == '__main__':`, and look at the errors above"
-            )
+    def _hire(self, wanted: int) -> None:
+        if not self._begun and not self._workers:
+            if _unreadable_script():
+                raise RunFault(
+                    "the training script is read from standard input, and the worker processes of the verifiers cannot read it "
+                    "again; save it in a file"
+                )
+            self._since = self._since or time.monotonic()
+        while len(self._workers) < min(self.count, wanted):
+            environment = None if self._sealed else dict(os.environ)
+            self._workers.append(Worker(self._context, self._verifiers, environment, START))
 
-    def _discard(self) -> None:
-        _stop(self._pools)
+    def _next(self) -> list[tuple[Worker, bool]]:
+        """Those that have something to say, and those that are late. Meanwhile the pipes take what is to be written."""
+        busy = [each for each in self._workers if not each.idle]
+        left = min((each.deadline for each in busy), default=0.0) - time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            for each in self._workers:
+                selector.register(each.reads, selectors.EVENT_READ, each)
+                if each.writes is not None:
+                    selector.register(each.writes, selectors.EVENT_WRITE, each)
+            events = selector.select(max(left, 0.0))
+        for key, event in events:
+            if event & selectors.EVENT_WRITE:
+                key.data.write()
+        heard = {id(key.data) for key, event in events if event & selectors.EVENT_READ}
+        now = time.monotonic()
+        late = {id(each) for each in busy if each.deadline <= now}
+        return [(each, id(each) in heard) for each in self._workers if id(each) in heard | late]
+
+    def _attend(self, each: Worker, readable: bool) -> Outcome | None:
+        """Take what it says. Where it ends by that, or is too late, it is dismissed, and this is what becomes of its job, if it has one."""
+        try:
+            if readable:
+                each.read()
+        except Gone:
+            return self._lost(each, f"{DIED} (exit code {self._dismiss(each)})")
+        except Forged as found:
+            self._dismiss(each)
+            return self._lost(each, f"{FORGED} ({found})")
+        self._begun |= each.state != "starting"
+        if each.state == "ready":
+            self._failed.clear()
+        if each.idle and each.number >= RECYCLE_AFTER:
+            self._dismiss(each)
+        if each.idle or time.monotonic() < each.deadline:
+            return None
+        self._dismiss(each)
+        if each.state == "starting":
+            raise _never_started()
+        job = each.given[0][2] if each.given else None
+        what = "took" if job is not None and job.completion is not None else "its imports took"
+        late = Outcome(problem="timeout", message=f"{what} longer than {job.timeout if job else IMPORTS:g} s")
+        if job is None:
+            self._failed = [late.message] * STARTS
+        return late
+
+    def _lost(self, each: Worker, why: str) -> Outcome:
+        if each.state == "starting" and not self._begun:
+            if time.monotonic() - self._since > START:
+                raise _never_started()
+            time.sleep(PAUSE)
+        elif each.state != "ready":
+            self._failed.append(f"{why}, before it was ready")
+        return Outcome(problem="error", message=why)
+
+    def _dismiss(self, each: Worker) -> int | None:
+        self._workers.remove(each)
+        return each.end(wait=1.0)
 
 
 def worker_count() -> int:
@@ -155,55 +206,13 @@ def _unreadable_script() -> bool:
     return getattr(main, "__spec__", None) is None and isinstance(file, str) and not Path(file).exists()
 
 
-def _nothing() -> None:
-    """Brings the pool to start."""
+def _never_started() -> RunFault:
+    return RunFault(
+        f"no worker process of the verifiers has started within {START:g} s; "
+        "keep what the training script runs below `if __name__ == '__main__':`, and look at the errors above"
+    )
 
 
-def _warm_up(verifiers: Sequence[Verifier], environment: dict[str, str] | None, trainer: int, begun: Event) -> None:
-    """``environment``: the trainer's, which a fork server that began earlier has not; None for a worker that is to be sealed."""
-    end_with(trainer)
-    begun.set()
-    if environment is None:
-        be_silent()
-        forget_environment()
-    else:
-        os.environ.update(environment)
-    for verifier in verifiers:
-        # The verifier imports it again and there the failure is counted and shown; here it would end the pool.
-        with contextlib.suppress(BaseException):
-            verifier.prepare()
-    if environment is None:
-        seal()
-
-
-def _judge(verifier: Verifier, completion: str, example: Example) -> Outcome:
-    allow_processor(verifier.timeout + GRACE)
-    return judge(verifier, completion, example, interrupts=False)
-
-
-def _prepare(verifier: Verifier) -> str | None:
-    try:
-        verifier.prepare()
-    except BaseException as error:  # noqa: BLE001  (user code may raise anything, and may call exit)
-        return said(error) or type(error).__name__
-    return None
-
-
-def _outcome(future: Future[Outcome], verifier: Verifier, deadline: float) -> Outcome | None:
-    try:
-        return future.result(timeout=max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        if not future.done():  # past any time that the jobs could take: the pool lost this one
-            return None
-        return Outcome(problem="timeout", message=f"took longer than {verifier.timeout:g} s")
-    except ProcessExpired as error:
-        return Outcome(problem="error", message=f"{DIED} (exit code {error.exitcode})")
-    except BrokenProcessPool:
-        return None
-
-
-def _stop(pools: list[ProcessPool]) -> None:
-    while pools:
-        pool = pools.pop()
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()
+def _end(workers: list[Worker]) -> None:
+    while workers:
+        workers.pop().end()

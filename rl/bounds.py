@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
@@ -11,9 +9,6 @@ from entropostat.rl.batch import TokenBatch
 Bounded = tuple[Tensor, Tensor]
 """(low, high), bool: the ratio is beyond that bound, on the side to which the advantage pushes it. (B, T), or (B, 1) where
 one ratio and one advantage hold for a sequence."""
-
-Holds = Literal["ratio", "weight", "nothing"]
-"""What the bounds of a loss hold: the ratio of a token, the constant weight of its gradient, or nothing."""
 
 
 def beyond(batch: TokenBatch, ratio: Tensor, low: Tensor | float, high: Tensor | float) -> Bounded:

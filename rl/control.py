@@ -14,7 +14,8 @@ from typing import Any
 from entropostat.rl.controllers.follow import Follow, broken
 from entropostat.rl.controllers.watch import Watch
 from entropostat.rl.objective import Objective, Part, Spec
-from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Clock
+from entropostat.rl.registry import CONTROLLERS, LARGEST, REGISTRIES, SMALLEST
+from entropostat.rl.term import Clock, Controller
 
 ControlState = dict[str, dict[str, float]]
 """Knob path -> the controller's state. JSON-able."""
@@ -34,7 +35,7 @@ class Knob:
     slot: str
     term: str
     field: str
-    controller: Any
+    controller: Controller
     clock: Clock
     low: float
     high: float
@@ -85,8 +86,8 @@ class Control:
 
     def _followed(self, state: ControlState) -> ControlState:
         """The state once every follower has read the knob that it follows."""
-        followers = [knob for knob in self.knobs if isinstance(knob.controller, Follow)]
-        read = {k.path: k.controller.update(state[k.path], state[k.controller.knob])[0] for k in followers}
+        followers = [(knob.path, c) for knob in self.knobs if isinstance(c := knob.controller, Follow)]
+        read = {path: follow.update(state[path], state[follow.knob])[0] for path, follow in followers}
         return {knob.path: (state | read)[knob.path] for knob in self.knobs}
 
     def values(self, state: ControlState) -> dict[str, float]:
@@ -109,7 +110,7 @@ class Control:
 def watches(control: Control) -> dict[str, Watch]:
     """Knob path -> a fresh watch on its loop. A follower closes none."""
     leaders = [knob for knob in control.knobs if not isinstance(knob.controller, Follow)]
-    return {knob.path: Watch(getattr(knob.controller, "signal", "its signal")) for knob in leaders}
+    return {knob.path: Watch(next(iter(knob.controller.signals), "its signal")) for knob in leaders}
 
 
 def _split(slot: str, part: tuple[str, str, Mapping[str, Any]], knobs: list[Knob]) -> tuple[str, str, dict[str, Any]]:
@@ -134,7 +135,8 @@ def _split(slot: str, part: tuple[str, str, Mapping[str, Any]], knobs: list[Knob
 
 
 def _range(meta: Mapping[str, Any]) -> tuple[float, float]:
-    """The closed range of a field: an exclusive bound gives way by the smallest step."""
-    low = math.nextafter(meta["above"], math.inf) if "above" in meta else -math.inf
-    high = math.nextafter(meta["below"], -math.inf) if "below" in meta else math.inf
+    """The closed range of a field: an exclusive bound gives way by the smallest step, and what is open ends as all numbers do."""
+    low = math.nextafter(meta["above"], math.inf) if "above" in meta else -LARGEST
+    low = SMALLEST if meta.get("above") == 0 else low
+    high = math.nextafter(meta["below"], -math.inf) if "below" in meta else LARGEST
     return max(low, meta.get("low", low)), min(high, meta.get("high", high))

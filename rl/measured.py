@@ -86,23 +86,23 @@ class Ledger:
     def columns(self, reducer: Reducer) -> list[Tensor]:
         """1-D float64: totals, counts, and the extremes, each in this rank's place of a row of all ranks."""
         averaged, extremes = self._split()
-        found = list(_totals_and_counts([self._series[name] for name in averaged])) if averaged else []
+        packed = list(_totals_and_counts([self._series[name] for name in averaged])) if averaged else []
         if extremes:
             ends = torch.stack([_end(self._series[name]) for name in extremes])
-            found.append(in_place(ends, reducer).flatten())
-        return found
+            packed.append(in_place(ends, reducer).flatten())
+        return packed
 
     def read(self, numbers: Iterator[float], world: int) -> dict[str, float]:
         """The metrics, from what the sum over ``world`` ranks made of the columns; the ledger is empty afterwards."""
         averaged, extremes = self._split()
         signs = {name: _sign(self._series[name][0]) for name in extremes}
         totals, counts = (list(islice(numbers, len(averaged))) for _ in range(2))
-        found = {name: t / c if c else math.nan for name, t, c in zip(averaged, totals, counts, strict=True)}
+        metrics = {name: t / c if c else math.nan for name, t, c in zip(averaged, totals, counts, strict=True)}
         for name, sign in signs.items():
             end = sign * max(islice(numbers, world))
-            found[name] = end if math.isfinite(end) else math.nan
+            metrics[name] = end if math.isfinite(end) else math.nan
         known, self._series = self._series, {}
-        return {name: found[name] for name in known}
+        return {name: metrics[name] for name in known}
 
     def _split(self) -> tuple[list[str], list[str]]:
         """Names of what is averaged, and of the extremes."""
@@ -131,8 +131,8 @@ def _sign(value: Tensor) -> float:
 
 def _end(values: Sequence[Tensor]) -> Tensor:
     """0-dim: the extreme, with the sign that makes it the largest; -inf where nothing was measured."""
-    found = _sign(values[0]) * _stacked(values)
-    return torch.where(found.isnan(), -torch.inf, found).amax()
+    signed = _sign(values[0]) * _stacked(values)
+    return torch.where(signed.isnan(), -torch.inf, signed).amax()
 
 
 def _stacked(values: Sequence[Tensor]) -> Tensor:

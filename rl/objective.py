@@ -9,8 +9,8 @@ correction. Every weight and penalty sees A and m, never W A and never another t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,37 +19,49 @@ from entropostat.rl.batch import Metrics, Stats, TokenBatch
 from entropostat.rl.needs import STATISTICS, read
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, SCALARS, WEIGHTS, Registry
+from entropostat.rl.term import (
+    Advantage,
+    BatchTerm,
+    Loss,
+    Penalty,
+    SamplingPenalty,
+    Scalar,
+    Scoped,
+    Term,
+    TokenPenalty,
+    Weight,
+    options,
+)
 from entropostat.rl.vocab_sums import CONSTANT, OUTPUTS, Wanted
 
 Spec = Mapping[str, Any]
 """{'advantages': [(name, kind, options)], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
 
 
+T_co = TypeVar("T_co", bound=Term, covariant=True)
+T = TypeVar("T", bound=Term)
+
+
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[T_co]):
     """A term and the name it has in this recipe: its metric prefix and its address."""
 
     name: str
-    term: Any
+    term: T_co
 
     @property
-    def scope(self) -> str:
-        """When ``prepare`` runs: where the term's ``scope`` says, unless its ``prepared`` says otherwise, or ``never``."""
-        return getattr(self.term, "prepared", getattr(self.term, "scope", "micro"))
+    def options(self) -> dict[str, Any]:
+        return options(self.term)
 
     @property
     def needs(self) -> frozenset[str]:
         """Batch fields read in the loss at the options of the term."""
-        return read(self.term.info.needs, self._options)
+        return read(self.term.info.needs, self.options)
 
     @property
     def rollout_needs(self) -> frozenset[str]:
         """Likewise, once per generation."""
-        return read(self.term.info.rollout_needs, self._options)
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {f.name: getattr(self.term, f.name) for f in fields(self.term)}
+        return read(self.term.info.rollout_needs, self.options)
 
 
 @dataclass(frozen=True)
@@ -65,11 +77,11 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Objective:
-    advantages: tuple[Part, ...]
-    loss: Part
-    weights: tuple[Part, ...] = ()
-    penalties: tuple[Part, ...] = ()
-    scalars: tuple[Part, ...] = ()
+    advantages: tuple[Part[Advantage], ...]
+    loss: Part[Loss]
+    weights: tuple[Part[Weight], ...] = ()
+    penalties: tuple[Part[Penalty], ...] = ()
+    scalars: tuple[Part[Scalar], ...] = ()
     """Numbers of the run, not of the loss: the trainer reads them."""
 
     @classmethod
@@ -87,13 +99,18 @@ class Objective:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two terms are named {twice[0]!r}: give one of them its own `name:`")
-        if len(samplers := [part.name for part in objective.penalties if hasattr(part.term, "request")]) > 1:
+        if len(samplers := [part.name for part in objective.penalties if isinstance(part.term, SamplingPenalty)]) > 1:
             raise ValueError(f"{samplers[0]} and {samplers[1]} both sample completions of their own: keep one")
         return objective
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        return (*self.advantages, *self.weights, self.loss, *self.penalties, *self.scalars)
+    def parts(self) -> tuple[Part[Term], ...]:
+        return (*self.reading, *self.scalars)
+
+    @property
+    def reading(self) -> tuple[Part[BatchTerm], ...]:
+        """Those that are called with a batch."""
+        return (*self.advantages, *self.weights, self.loss, *self.penalties)
 
     def scalar(self, kind: str) -> Any:
         """The scalar of that kind, or None where the recipe leaves it to the trainer."""
@@ -110,16 +127,16 @@ class Objective:
         return frozenset().union(*(part.rollout_needs for part in self.parts))
 
     @property
-    def sampler(self) -> Part | None:
-        """The part that asks for completions of its own, by ``request`` and ``select``; at most one does."""
-        return next((part for part in self.penalties if hasattr(part.term, "request")), None)
+    def sampler(self) -> Part[SamplingPenalty] | None:
+        """The part that asks for completions of its own; at most one does."""
+        penalties = ((part.name, part.term) for part in self.penalties)
+        return next((Part(name, term) for name, term in penalties if isinstance(term, SamplingPenalty)), None)
 
     def vocabulary(self, names: frozenset[str]) -> Wanted | None:
         """What a pass over the vocabulary must give where the batch fields ``names`` are read; None if nothing."""
         if not names & set(STATISTICS):
             return None
-        asked = [wanted for part in self.parts if (wanted := getattr(part.term, "wanted", None)) is not None]
-        merged = Wanted.merged(asked)
+        merged = Wanted.merged(wanted for part in self.reading if (wanted := part.term.wanted) is not None)
         return replace(
             merged,
             outputs=tuple(name for name in OUTPUTS if name in names & set(STATISTICS)),
@@ -137,12 +154,11 @@ class Objective:
         """
         metrics: Metrics = {}
         for part in self.advantages:
-            advantages, found = part.term(batch)
+            advantages, reported = part.term(batch)
             batch = batch.set(advantages=advantages)
-            metrics |= _named(part, found)
-        stats = {
-            part.name: part.term.prepare(batch) for part in self.weights + self.penalties if self._at_rollout(part)
-        }
+            metrics |= _named(part, reported)
+        scoped: tuple[Part[Scoped], ...] = (*self.weights, *self.penalties)
+        stats = {part.name: part.term.prepare(batch) for part in scoped if part.term.prepared == "rollout"}
         return Rollout(batch.require("advantages"), stats, metrics)
 
     def weight(
@@ -153,22 +169,22 @@ class Objective:
         metrics: Metrics = {}
         batch = batch.detached() if self.weights else batch
         for part in self.weights:
-            weight, found = part.term(self._prepared(part, batch, stats))
+            weight, reported = part.term(_prepared(part, batch, stats))
             if each is not None:
                 each[part.name] = weight
             product = weight.detach() if product is None else product * weight.detach()
-            metrics |= _named(part, found)
+            metrics |= _named(part, reported)
         return product, metrics
 
     def surrogate(self, batch: TokenBatch) -> tuple[Tensor, Metrics]:
         """(B, T) per-token policy loss of a term that TRL does not compute."""
-        loss, found = self.loss.term(batch)
-        return loss, _named(self.loss, found)
+        loss, reported = self.loss.term(batch)
+        return loss, _named(self.loss, reported)
 
-    def penalty(self, part: Part, batch: TokenBatch, stats: Mapping[str, Stats]) -> tuple[Tensor, Metrics]:
+    def penalty(self, part: Part[Penalty], batch: TokenBatch, stats: Mapping[str, Stats]) -> tuple[Tensor, Metrics]:
         """(B, T) for ``kind`` token, a scalar for ``kind`` scalar."""
-        value, found = part.term(self._prepared(part, batch, stats))
-        return value, _named(part, found)
+        value, reported = part.term(_prepared(part, batch, stats))
+        return value, _named(part, reported)
 
     def token_loss(
         self, batch: TokenBatch, stats: Mapping[str, Stats] | None = None, correction: Tensor | None = None
@@ -180,35 +196,35 @@ class Objective:
         stats = stats or {}
         rho = torch.ones_like(batch.logps) if correction is None else correction
         total, metrics = self.surrogate(batch)
-        weight, found = self.weight(batch, stats)
+        weight, reported = self.weight(batch, stats)
         total = (total if weight is None else total * weight) * rho
-        metrics |= found
+        metrics |= reported
         for part in self.penalties:
-            if part.term.kind == "token":
-                value, found = self.penalty(part, batch, stats)
+            if isinstance(part.term, TokenPenalty):
+                value, reported = self.penalty(part, batch, stats)
                 total = total + (value * rho if part.term.policy_term else value)
-                metrics |= found
+                metrics |= reported
         return total, metrics
 
-    def _at_rollout(self, part: Part) -> bool:
-        return part.scope == "rollout" and hasattr(part.term, "prepare")
 
-    def _prepared(self, part: Part, batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
-        if part.name in stats:
-            return batch.set(stats=stats[part.name])
-        if not hasattr(part.term, "prepare") or part.scope == "never":
-            return batch
-        if self._at_rollout(part):
-            raise ValueError(f"{part.name} has scope: rollout, but nothing called Objective.rollout for this batch")
-        seen = batch.detached() if part.scope == "ranks" else batch.detached().set(reducer=LOCAL)
-        return batch.set(stats=part.term.prepare(seen))
+def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
+    """The batch with the statistics that the term's ``prepare`` gives for it, or has given."""
+    if part.name in stats:
+        return batch.set(stats=stats[part.name])
+    when = part.term.prepared
+    if when == "never":
+        return batch
+    if when == "rollout":
+        raise ValueError(f"{part.name} has scope: rollout, but nothing called Objective.rollout for this batch")
+    seen = batch.detached() if when == "ranks" else batch.detached().set(reducer=LOCAL)
+    return batch.set(stats=part.term.prepare(seen))
 
 
-def _parts(registry: Registry, parts: Iterable[tuple[str, str, Mapping[str, Any]]]) -> tuple[Part, ...]:
+def _parts(registry: Registry[T], parts: Iterable[tuple[str, str, Mapping[str, Any]]]) -> tuple[Part[T], ...]:
     return tuple(Part(name, registry.build(kind, options)) for name, kind, options in parts)
 
 
-def _named(part: Part, metrics: Metrics) -> Metrics:
+def _named(part: Part[Term], metrics: Metrics) -> Metrics:
     declared = part.term.info.provides
     for key in metrics:
         if key not in declared:

@@ -69,8 +69,8 @@ def step_ratio(spread: Tensor, statistic: Statistic, q: float, reducer: Reducer 
     pooled = reducer.gather(torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf))
     if not pooled.numel():
         return spread.new_zeros(())
-    found = pooled.max() if statistic == "max" else quantile(pooled, q)
-    return torch.nan_to_num(found, nan=torch.inf, posinf=torch.inf) / math.pi  # between two infinities lies no number
+    reduced = pooled.max() if statistic == "max" else quantile(pooled, q)
+    return torch.nan_to_num(reduced, nan=torch.inf, posinf=torch.inf) / math.pi  # between two infinities lies no number
 
 
 def step_scale(ratio: float, target: float) -> float:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-
-Scope = Literal["micro", "ranks", "rollout"]
-SCOPES = ("micro", "ranks", "rollout")
-"""micro: this micro-batch on this rank. ranks: this micro-step on all ranks. rollout: the whole generation."""
 
 
 class Reducer(Protocol):
@@ -100,8 +96,29 @@ def world_of(reducer: Reducer) -> int:
     return int(getattr(reducer, "world", 1))
 
 
-def group_matrix(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, ...) values by group: ``(groups, largest group, ...)`` padded with NaN, and the (N, 2) place of each in it.
+class Groups(NamedTuple):
+    """Values by group."""
+
+    matrix: Tensor
+    """(groups, largest group, ...) padded with NaN."""
+    row: Tensor
+    """(N,) of each value."""
+    column: Tensor
+    """(N,) of each value."""
+    mine: slice
+    """Which of the N are this rank's."""
+
+    def flat(self, matrix: Tensor) -> Tensor:
+        """A matrix of this shape -> (N, ...) in the order that the values came in, of all ranks."""
+        return matrix[self.row, self.column]
+
+    def own(self, matrix: Tensor) -> Tensor:
+        """The same, of this rank."""
+        return self.flat(matrix)[self.mine]
+
+
+def group_matrix(x: Tensor, groups: Tensor) -> Groups:
+    """(N, ...) values of one rank by group.
 
     Members keep their order, and groups are ordered by id, so that full groups that arrive in order give exactly
     ``x.view(-1, G)``: the layout in which TRL normalises, bit for bit.
@@ -114,24 +131,24 @@ def group_matrix(x: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     shape = (counts.numel(), int(counts.max()), *x.shape[1:])
     matrix = torch.full(shape, torch.nan, dtype=x.dtype, device=x.device)
     matrix[index, column] = x
-    return matrix, torch.stack([index, column], dim=1)
+    return Groups(matrix, index, column, slice(0, x.shape[0]))
 
 
-def all_groups(x: Tensor, groups: Tensor | None, reducer: Reducer) -> tuple[Tensor, Tensor, slice]:
-    """The group matrix over all ranks, the place of every value in it, and the slice of values of this rank.
+def all_groups(x: Tensor, groups: Tensor | None, reducer: Reducer) -> Groups:
+    """(N, ...) values of this rank by group, over all ranks.
 
     Groups may straddle ranks. Without ``groups`` all values form one group.
     """
     ids = torch.zeros(x.shape[0], dtype=torch.long, device=x.device) if groups is None else groups
     if reducer is LOCAL:
-        return *group_matrix(x, ids), slice(0, x.shape[0])
+        return group_matrix(x, ids)
     rank = torch.full_like(ids, rank_of(reducer))
     # One collective: float64 holds every value, id and rank exactly.
     columns = [ids.double().unsqueeze(1), rank.double().unsqueeze(1), x.double().reshape(x.shape[0], -1)]
     pooled = reducer.gather(torch.cat(columns, dim=1))
     every, ranks, values = pooled[:, 0].long(), pooled[:, 1], pooled[:, 2:].to(x.dtype).reshape(-1, *x.shape[1:])
     start = int((ranks < rank_of(reducer)).sum())
-    return *group_matrix(values, every), slice(start, start + x.shape[0])
+    return group_matrix(values, every)._replace(mine=slice(start, start + x.shape[0]))
 
 
 def nan_std(x: Tensor, dim: int | None = None) -> Tensor:

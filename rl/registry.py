@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields
 from importlib.metadata import entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
+from entropostat.rl.contract import misfit
 from entropostat.rl.needs import Condition, Need, When, declared
+from entropostat.rl.spelling import unknown
+from entropostat.rl.term import (
+    Advantage,
+    Clock,
+    Controller,
+    Info,
+    Loss,
+    Penalty,
+    Scalar,
+    Term,
+    Weight,
+    options,
+)
 
-T = TypeVar("T")
-Clock = Literal["step", "rollout"]
+T = TypeVar("T", bound=Term)
+K = TypeVar("K")
+
+LARGEST, SMALLEST = 1e12, 1e-18
+"""Bounds of all numbers, in size: the squares of a trillion weights that are this large add up to what float32 holds, and
+the square of the least divisor is not 0 there. A field whose range leaves an end open ends here."""
 
 PLUGIN_GROUP = "entropostat.terms"
 """Entry-point group. A third-party package lists modules here; importing one registers its terms."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """What the registry knows of a term besides its fields."""
-
-    slot: str
-    name: str
-    paper: str
-    needs: tuple[Need, ...]
-    """Batch fields read in the loss."""
-    rollout_needs: tuple[Need, ...]
-    """Batch fields read once per generation."""
-    clock: Clock
-    reference: str
-    provides: Mapping[str, str]
 
 
 def option(
@@ -64,10 +65,11 @@ def option(
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
-def check(term: Any) -> None:
+def check(term: Term) -> None:
     """Raise ``ValueError`` if a plain value of ``term`` is outside the range that its field declares."""
+    values = options(term)
     for f in fields(term):
-        problem = out_of_range(f, getattr(term, f.name))
+        problem = out_of_range(f, values[f.name])
         if problem:
             raise ValueError(f"{type(term).__name__}.{f.name}: {problem}")
 
@@ -79,7 +81,7 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
         return f"{value!r} is not one of {', '.join(meta['choices'])}"
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):  # an int may be too large for a float
         return "is not a number (nan)"
     tests = {
         "low": (value >= meta.get("low", value), "at least"),
@@ -90,16 +92,25 @@ def out_of_range(f: Field[Any], value: Any) -> str | None:
     for key, (holds, words) in tests.items():
         if not holds:
             return f"{value!r} must be {words} {meta[key]:g}"
+    if abs(value) > LARGEST:
+        return f"{value!r} must be at most {LARGEST:g} in size"
+    if meta.get("above") == 0 and value < SMALLEST:
+        return f"{value!r} must be at least {SMALLEST:g}"
     return None
 
 
-class Registry:
-    """The terms of one slot of the recipe (``weights``, ``penalties``, ...)."""
+class TermError(ValueError):
+    """A class that cannot be registered, in one line."""
 
-    def __init__(self, slot: str, package: str) -> None:
+
+class Registry(Generic[T]):
+    """The terms of one slot of the recipe (``weights``, ``penalties``, ...), which all keep the contract ``base``."""
+
+    def __init__(self, slot: str, package: str, base: type[Any]) -> None:
         self.slot = slot
         self.package = package
-        self._terms: dict[str, type[Any]] = {}
+        self.base = base
+        self._terms: dict[str, type[T]] = {}
         self._complete = False
 
     def register(
@@ -112,7 +123,7 @@ class Registry:
         clock: Clock = "step",
         reference: str = "",
         provides: Mapping[str, str] | None = None,
-    ) -> Callable[[type[T]], type[T]]:
+    ) -> Callable[[type[K]], type[K]]:
         """Add a term. ``paper`` is its citation, ``reference`` the code that its golden vectors were recorded from,
         ``provides`` its metrics and their meaning. ``clock`` says when a controlled field is resolved: before a
         generation or before an optimizer step.
@@ -121,11 +132,11 @@ class Registry:
         may cost a forward. What only some settings read stands under a condition: ``when(scope="rollout").needs(...)``.
         """
 
-        def add(cls: type[T]) -> type[T]:
-            if not is_dataclass(cls):
-                raise TypeError(f"{cls.__name__} must be a dataclass to be registered as {self.slot}/{name}")
+        def add(cls: type[K]) -> type[K]:
             if name in self._terms:
-                raise ValueError(f"{self.slot}/{name} is registered twice")
+                raise TermError(f"{self.slot}/{name} is registered twice")
+            if problem := misfit(cls, self.base):
+                raise TermError(f"{self.slot}/{name}: {cls.__name__} {problem}")
             info = Info(
                 slot=self.slot,
                 name=name,
@@ -137,10 +148,11 @@ class Registry:
                 provides=dict(provides or {}),
             )
             conditions = [c for need in (*info.needs, *info.rollout_needs) for c in need.conditions]
-            for condition in [*conditions, *(c for f in fields(cls) for c in f.metadata.get("only", ()))]:
-                _check_condition(f"{self.slot}/{name}", condition, fields(cls))
-            cls.info = info  # type: ignore[attr-defined]
-            self._terms[name] = cls
+            term: type[T] = cls  # type: ignore[assignment]  # as misfit has found
+            for condition in [*conditions, *(c for f in fields(term) for c in f.metadata.get("only", ()))]:
+                _check_condition(f"{self.slot}/{name}", condition, fields(term))
+            term.info = info
+            self._terms[name] = term
             return cls
 
         return add
@@ -153,26 +165,29 @@ class Registry:
         for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
             importlib.import_module(f"{self.package}.{module.name}")
         for point in entry_points(group=PLUGIN_GROUP):
-            point.load()
+            try:
+                point.load()
+            except TermError as error:
+                raise TermError(f"plug-in {point.name} ({point.value}): {error}") from error
 
     def names(self) -> list[str]:
         self.discover()
         return sorted(self._terms)
 
-    def __getitem__(self, name: str) -> type[Any]:
+    def __getitem__(self, name: str) -> type[T]:
         self.discover()
         if name not in self._terms:
             raise KeyError(unknown(f"{self.slot} term", name, self._terms))
         return self._terms[name]
 
-    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    def build(self, name: str, given: Mapping[str, Any] | None = None) -> T:
         """Make a term from its recipe keys, range-checked. Raises KeyError or ValueError with the nearest spelling."""
         cls = self[name]
         known = [f.name for f in fields(cls)]
-        for key in options or {}:
+        for key in given or {}:
             if key not in known:
                 raise KeyError(unknown(f"key of {self.slot}/{name}", key, known))
-        term = cls(**(options or {}))
+        term = cls(**(given or {}))
         check(term)
         return term
 
@@ -181,25 +196,19 @@ def _check_condition(term: str, condition: Condition, known: Iterable[Field[Any]
     """A condition that can never hold, or that a controller could move, is a mistake of the registration."""
     options = {f.name: f for f in known}
     if condition.option not in options:
-        raise ValueError(f"{term}: {unknown('option in a condition', condition.option, options)}")
+        raise TermError(f"{term}: {unknown('option in a condition', condition.option, options)}")
     choices = options[condition.option].metadata.get("choices", ())
     if condition.value is not None and not isinstance(condition.value, bool) and condition.value not in choices:
-        raise ValueError(f"{term}: the condition '{condition}' names no choice of that option")
+        raise TermError(f"{term}: the condition '{condition}' names no choice of that option")
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """'unknown weights term 'clip_cv', did you mean 'clip_cov'?'"""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, 1)
-    hint = f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
-    return f"unknown {what} {name!r}{hint}"
+ADVANTAGES: Registry[Advantage] = Registry("advantages", "entropostat.rl.advantages", Advantage)
+WEIGHTS: Registry[Weight] = Registry("weights", "entropostat.rl.weights", Weight)
+LOSSES: Registry[Loss] = Registry("loss", "entropostat.rl.losses", Loss)
+PENALTIES: Registry[Penalty] = Registry("penalties", "entropostat.rl.penalties", Penalty)
+SCALARS: Registry[Scalar] = Registry("scalars", "entropostat.rl.scalars", Scalar)
+CONTROLLERS: Registry[Controller] = Registry("controllers", "entropostat.rl.controllers", Controller)
 
-
-ADVANTAGES = Registry("advantages", "entropostat.rl.advantages")
-WEIGHTS = Registry("weights", "entropostat.rl.weights")
-LOSSES = Registry("loss", "entropostat.rl.losses")
-PENALTIES = Registry("penalties", "entropostat.rl.penalties")
-SCALARS = Registry("scalars", "entropostat.rl.scalars")
-CONTROLLERS = Registry("controllers", "entropostat.rl.controllers")
-
-REGISTRIES = {r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)}
+REGISTRIES: dict[str, Registry[Any]] = {
+    r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)
+}

@@ -25,5 +25,5 @@ def row_quantile(x: Tensor, q: float, batch: TokenBatch) -> Tensor:
     rank = q * (row_count(batch) - 1)
     below = rank.floor().long()
     low, high = ordered.gather(1, below), ordered.gather(1, rank.ceil().long())
-    found = torch.lerp(low, high, (rank - below).to(low))
-    return torch.where(batch.valid.any(1, keepdim=True), found, 0.0)
+    quantiles = torch.lerp(low, high, (rank - below).to(low))
+    return torch.where(batch.valid.any(1, keepdim=True), quantiles, 0.0)

@@ -49,8 +49,8 @@ def _merge(best: Tensor, ids: Tensor | None, x: Tensor, first: int) -> tuple[Ten
             names.append(columns[:whole].view(-1, BLOCK)[places[..., 0]].flatten(1))
     if len(candidates) == 2 and whole == x.shape[1]:
         return best, ids
-    found = torch.cat(candidates, dim=1).topk(best.shape[1])
-    return found.values, None if ids is None else torch.cat([ids, *names], dim=1).gather(1, found.indices)
+    largest = torch.cat(candidates, dim=1).topk(best.shape[1])
+    return largest.values, None if ids is None else torch.cat([ids, *names], dim=1).gather(1, largest.indices)
 
 
 @dataclass(frozen=True)

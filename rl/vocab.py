@@ -91,12 +91,12 @@ def vocab_statistics(
         hidden, weight, bias, labels, asked, head, size, gather, soft
     )
     first = len(OUTPUTS) + len(wanted.temperatures)
-    found = dict(zip(OUTPUTS, results, strict=False)) | dict(zip(LATER, results[first:], strict=True))
+    statistics = dict(zip(OUTPUTS, results, strict=False)) | dict(zip(LATER, results[first:], strict=True))
     if soft is not None:
-        log_z = found["logit"] / head.temperature - found["logp"]
-        found["soft_logp"] = found["soft_logp"] - soft.probs.sum(1) * log_z
-        found |= {name: None for name in OUTPUTS if name not in wanted.outputs}
-    return VocabStats(**found, lse=tuple(results[len(OUTPUTS) : first]))
+        log_z = statistics["logit"] / head.temperature - statistics["logp"]
+        statistics["soft_logp"] = statistics["soft_logp"] - soft.probs.sum(1) * log_z
+        statistics |= {name: None for name in OUTPUTS if name not in wanted.outputs}
+    return VocabStats(**statistics, lse=tuple(results[len(OUTPUTS) : first]))
 
 
 def packed(hidden: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,7 @@ class Wanted:
         parts = tuple(parts)
         cuts: dict[str, float | None] = {}
         for key in ("min_p", "top_p"):
-            values = sorted({value for part in parts if (value := getattr(part, key)) is not None})
+            values = sorted({value for wanted in parts if (value := getattr(wanted, key)) is not None})
             if len(values) > 1:
                 raise ValueError(f"two terms ask for the vocabulary at {key} {values[0]:g} and {values[1]:g}: use one")
             cuts[key] = values[0] if values else None

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entropostat.faults import SetupError
 from entropostat.readers.facts import facts
 from entropostat.readers.lines import parsed
-from entropostat.readers.regular import opened
 from entropostat.readers.values import whole
-from entropostat.recipe.errors import SetupError
+from entropostat.regular import opened
 from entropostat.slurm.render import COMMENT
 from entropostat.visible import visible
 

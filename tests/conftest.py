@@ -25,6 +25,7 @@ BUDGET = {
     "slurm": 150,
     "report": 60,
     "security": 120,
+    "fuzz": 70,
 }
 """Seconds on two cores. The whole of `make test` is to stay below 20 minutes."""
 

@@ -1,146 +1,157 @@
-"""The critic inside the policy's wrapped forward: one forward of the engine gives log-probs and values.
+"""PPO's critic in a trainer: values with every forward, returns once per generation, a value loss beside TRL's.
 
-As the statistics of the vocabulary do, values leave with the model's output (tap.py says why). The critic is a submodule of
-the policy, so one engine and one optimizer train both. It is no part of the policy that others know: not of its saved files, of what vLLM gets, or of the reference.
+    L = L_policy + coef * sum over tokens of l(V(s_t), V_old(s_t), R_t) / (tokens of the accumulation window)
+
+V(s_t) is read from the hidden state that predicts token t. Values of generation time, and the returns R_t that `gae` estimates
+with them, wait in TRL's buffer, so that several epochs (num_iterations) and mini-batches (steps_per_generation) are TRL's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import PreTrainedModel
 
 from entropostat.recipe.blocks import Critic as CriticBlock
-from entropostat.trainers.critic_heads import Critic
-from entropostat.trainers.shards import gathered
-from entropostat.trainers.tap import ForwardTap
-from entropostat.trainers.vocabulary import VocabularyOutput
+from entropostat.rl.batch import TokenBatch
+from entropostat.rl.critic import combine, value_loss
+from entropostat.rl.objective import Objective
+from entropostat.rl.term import CriticAdvantage
+from entropostat.trainers.model.adapter import opened_from
+from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
+from entropostat.trainers.model.vocabulary import innermost
+from entropostat.trainers.rollout.extra import Joined
+from entropostat.trainers.rollout.rollouts import truncated
+from entropostat.trainers.trl.buffer import KEY
+from entropostat.trainers.trl.log import note
+from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
 
-NAME = "entropostat_critic"
-"""Of the submodule."""
-FILE = "critic.safetensors"
-"""Beside the policy's own files."""
-
-
-@dataclass
-class CriticOutput(VocabularyOutput):
-    """What the model would give without a critic, and the values."""
-
-    state_values: Tensor | None = None
-    """(B, L, K). Not `values`, which is a method of every output."""
+VALUES, RETURNS = f"{KEY}old_values", f"{KEY}returns"
+"""(B, T + 1, K) and (B, T) in TRL's buffer."""
 
 
-class CriticTap(ForwardTap):
-    """Adds a critic to the innermost ``model`` and wraps its forward; gives values only while armed."""
+class CriticOwner:
+    """Adds a critic to a trainer's policy, which trains with it. One beside the model's own files is taken over."""
 
-    def __init__(self, model: PreTrainedModel, block: CriticBlock, seed: int) -> None:
-        super().__init__(model)
-        self.critic = Critic(model, block, seed)
-        model.add_module(NAME, self.critic)
-        self._armed = False
-        self._found: list[Tensor] = []
+    def __init__(self, trainer: Any, block: CriticBlock) -> None:
+        """After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too."""
+        self.trainer, self.block = trainer, block
+        policy = innermost(trainer.model)
+        self.tap = CriticTap(policy, block, trainer.args.seed)
+        start = opened_from(trainer.model, policy)
+        if (start / FILE).is_file():
+            self.tap.load(start)
+        if trainer.optimizer is not None:  # the caller's, who could not know of the critic
+            set_apart(trainer.optimizer, self.tap.critic, self._rate)
+            join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate)
+        if trainer.use_vllm:
+            trainer.vllm_generation._iter_named_params = without_critic(trainer.vllm_generation._iter_named_params)
 
-    @contextmanager
-    def armed(self) -> Iterator[None]:
-        self._armed, self._found = True, []
-        try:
-            yield
-        finally:
-            self._armed, self._found = False, []
+    @property
+    def _rate(self) -> float:
+        return float(self.block.learning_rate or self.trainer.args.learning_rate)
 
-    def take(self, length: int) -> Tensor | None:
-        """(B, length + 1, K): values before each of the last ``length`` tokens and after them, of all calls since the
-        last taking; None without a call."""
-        found, self._found = self._found, []
-        return torch.cat([values[:, -length - 1 :] for values in found]) if found else None
+    def combined(self, values: Tensor) -> Tensor:
+        """(..., K) -> (...)."""
+        return combine(values, self.block.combine, self.block.alpha)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._armed or not kwargs.get("fused_lm_head"):
-            return self._forward(*args, **kwargs)
-        # Before other hooks: one of them scales the states by the temperature of the generation.
-        output, states = self.with_states(*args, prepend=True, **kwargs)
-        values = self.critic(states, kwargs)
-        self._found.append(values)
-        return CriticOutput(**output, state_values=values)
+    def armed(self) -> AbstractContextManager[None]:
+        """Inside, forwards of the policy give values."""
+        return self.tap.armed()
 
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """Inside, the model is the policy alone: what is saved of it then holds no critic."""
-        del self.model._modules[NAME]
-        try:
-            yield
-        finally:
-            self.model.add_module(NAME, self.critic)
+    # ------------------------------------------------------------------------------------------ rollout phase
 
-    # ------------------------------------------------------------------------------------------ files
+    def take(self, length: int) -> dict[str, Tensor]:
+        """The batch field of the forward passes since the last taking; {} without one."""
+        values = self.tap.take(length)
+        return {} if values is None else {"old_values": values.detach()}
 
-    def save(self, folder: Path, write: bool) -> None:
-        """Gathered on all ranks, written by the one that is to ``write``."""
-        with gathered(self.critic):
-            if write:
-                folder.mkdir(parents=True, exist_ok=True)
-                state = self.critic.state_dict()
-                save_file({name: x.detach().cpu().contiguous().clone() for name, x in state.items()}, folder / FILE)
+    def keep_values(self, output: dict[str, Any], batch: TokenBatch) -> TokenBatch:
+        """The generation as `gae` reads it; the heads' own values go into TRL's buffer."""
+        output[VALUES] = batch.require("old_values")
+        return batch.set(old_values=self.combined(output[VALUES]), truncated=truncated(self.trainer, output))
 
-    def load(self, folder: Path) -> None:
-        """Raises FileNotFoundError, or ValueError where the file is that of a critic of another form."""
-        file = folder / FILE
-        if not file.is_file():
-            raise FileNotFoundError(f"{file}: missing; this folder was saved without a critic")
-        saved, own = load_file(file), self.critic.state_dict()
-        for name in sorted(saved.keys() | own.keys()):
-            theirs, ours = (tuple(x[name].shape) if name in x else "no such weight" for x in (saved, own))
-            if theirs != ours:
-                raise ValueError(
-                    f"{file}: {name} is {theirs} there and {ours} here; give the critic block the trunk, heads, hidden and "
-                    "layer_norm that it was saved with, or remove the file to start a new critic"
-                )
-        self.critic.load_state_dict(saved)
+    def keep_returns(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
+        first = objective.advantages[0].term
+        assert isinstance(first, CriticAdvantage)
+        _, output[RETURNS] = first.estimate(batch)
+        trainer = self.trainer
+        # A critic's advantages need no spread within a group.
+        trainer._metrics["train" if trainer.model.training else "eval"].pop("frac_reward_zero_std", None)
+        note(trainer, judged(batch, output[RETURNS], output[VALUES]))
+
+    # ------------------------------------------------------------------------------------------ loss phase
+
+    def take_values(self, length: int, joined: Joined | None) -> Tensor:
+        """(B, T + 1, K) of the ordinary rows, with their graph."""
+        values = self.tap.take(length if joined is None else joined.length)
+        assert values is not None
+        return values if joined is None else values[: joined.rows, : joined.keep + 1]
+
+    def loss(self, inputs: dict[str, Any], passed: LossPass) -> Tensor:
+        """0-dim, on the scale of TRL's loss."""
+        block, batch = self.block, passed.batch
+        assert passed.values is not None
+        values, old = passed.values[:, :-1], inputs[VALUES][:, :-1]
+        if not block.per_head:
+            values, old = self.combined(values), self.combined(old)
+        losses = value_loss(
+            values, old, inputs[RETURNS], batch.mask,
+            loss=block.loss, delta=block.delta, clip=block.clip, rule=block.clip_rule,
+        )  # fmt: skip
+        moved = (values.detach() - old).abs() > (torch.inf if block.clip is None else block.clip)
+        if losses.dim() == 3:
+            losses, moved = losses.mean(-1), moved.to(losses.dtype).mean(-1)
+        means = batch.means(loss=losses.detach(), clip_fraction=moved.to(losses.dtype))
+        passed.metrics |= {f"critic/{key}": value for key, value in means.items()}
+        passed.suspects |= {"critic.values": values, "critic.loss": losses}
+        scale = batch.require("tokens") * micro_batches(self.trainer)
+        return block.coef * losses.sum() / scale
+
+    # ------------------------------------------------------------------------------------------ optimizer and files
+
+    def group(self) -> dict[str, Any]:
+        """Its weights as a group of an optimizer that is made of groups."""
+        return {"params": list(self.tap.critic.parameters()), "lr": self._rate, "weight_decay": 0.0}
+
+    def set_apart(self, optimizer: Any) -> None:
+        """In an optimizer of all weights, which others have made."""
+        if not isinstance(optimizer, AcceleratedOptimizer | DummyOptim):
+            set_apart(optimizer, self.tap.critic, self._rate)
+
+    def save(self, folder: Path) -> None:
+        self.tap.save(folder, self.trainer.args.should_save)
+
+    def load(self, checkpoint: Path) -> None:
+        if not self.trainer.is_deepspeed_enabled:  # whose engine has restored all of the module
+            self.tap.load(checkpoint)
 
 
-def without_critic(named: Callable[[], Iterator[tuple[str, Any]]]) -> Callable[[], Iterator[tuple[str, Any]]]:
-    """The same walk over (name, parameter) that leaves out the critic's: vLLM has no place for them."""
-
-    def walk() -> Iterator[tuple[str, Any]]:
-        return ((name, parameter) for name, parameter in named() if NAME not in name.split("."))
-
-    return walk
-
-
-def set_apart(optimizer: Optimizer, critic: Critic, learning_rate: float) -> None:
-    """Give the critic a group of its own: its learning rate, and no decay towards values of 0. Once is enough."""
-    mine = set(critic.parameters())
-    if any(set(group["params"]) == mine for group in optimizer.param_groups):
-        return
-    for group in optimizer.param_groups:
-        group["params"] = [p for p in group["params"] if p not in mine]
-    optimizer.add_param_group({"params": list(critic.parameters()), "lr": learning_rate, "weight_decay": 0.0})
-
-
-def join_schedule(scheduler: Any, optimizer: Optimizer, learning_rate: float) -> None:
-    """The critic's group, the last of ``optimizer``, follows the schedule of the first: ``scheduler`` was made without it.
-
-    Raises ValueError for another scheduler than torch's LambdaLR, which is what transformers makes: it would have to be told.
-    """
-    if scheduler is None:
-        return
-    if type(scheduler) is not LambdaLR:
-        raise ValueError(
-            f"optimizers: {type(scheduler).__name__} was made before there was a critic and would not move its learning rate; "
-            "pass (optimizer, None) with args.lr_scheduler_type, or a LambdaLR"
-        )
-    factor = scheduler.lr_lambdas[0]
-    scheduler.base_lrs.append(learning_rate)
-    scheduler.lr_lambdas.append(factor)
-    group = optimizer.param_groups[-1]
-    group |= {"initial_lr": learning_rate, "lr": learning_rate * factor(scheduler.last_epoch)}
-    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+@torch.no_grad()
+def judged(batch: TokenBatch, returns: Tensor, heads: Tensor) -> dict[str, float]:
+    """How well the values of the generation foretold the returns, over the tokens of all ranks. ``heads`` (B, T + 1, K)."""
+    value = batch.require("old_values")[:, :-1]
+    apart = (heads[:, :-1, :1] - heads[:, :-1]).abs().amax(-1)
+    series = {
+        "count": torch.ones_like(value),
+        "value": value,
+        "return": returns,
+        "square": returns**2,
+        "error": returns - value,
+        "error_square": (returns - value) ** 2,
+        "disagreement": apart,
+    }
+    stacked = torch.where(batch.valid, torch.stack(list(series.values())), 0.0)
+    total = dict(zip(series, batch.reducer.sum(stacked.double().sum((1, 2))).tolist(), strict=True))
+    count = total.pop("count") or math.nan
+    mean = {name: each / count for name, each in total.items()}
+    spread, error = mean["square"] - mean["return"] ** 2, mean["error_square"] - mean["error"] ** 2
+    told = {"critic/value": mean["value"], "critic/return": mean["return"]}
+    told["critic/explained_variance"] = 0.0 if spread <= 1e-12 else 1 - error / spread
+    return told | ({"critic/disagreement": mean["disagreement"]} if heads.size(-1) > 1 else {})

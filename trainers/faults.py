@@ -17,11 +17,10 @@ import torch
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
 from entropostat import checkpoints
-from entropostat.cli.launch import EXPECTED
-from entropostat.faults import reason
+from entropostat.environment import EXPECTED
+from entropostat.faults import RunFault, reason
 from entropostat.recipe.arithmetic import visible_gpus
-from entropostat.recipe.errors import RunFault
-from entropostat.trainers.progress import Progress
+from entropostat.trainers.records.progress import Progress
 
 AGAIN = 2.0
 """Seconds between two knocks at the vLLM server."""

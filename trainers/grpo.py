@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from trl import GRPOTrainer
 
-from entropostat.trainers.decoding import DecodingMixin
-from entropostat.trainers.distribution import DistributionMixin
+from entropostat.trainers.run_seams import RunSeams
 from entropostat.trainers.seams import EntropyMixin
 
 
-class EntropyGRPOTrainer(EntropyMixin, DistributionMixin, DecodingMixin, GRPOTrainer):
+class EntropyGRPOTrainer(EntropyMixin, RunSeams, GRPOTrainer):
     """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl, in a form of
     ``trainers.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe,
     ``stop=`` is its sampler.stop, and ``dropout=`` that key of its ``model`` block: off unless it is "keep".

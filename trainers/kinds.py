@@ -9,7 +9,7 @@ from trl import GRPOConfig
 from entropostat.recipe.recipe import Recipe
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.ppo_config import PPOConfig
+from entropostat.trainers.trl.ppo_config import PPOConfig
 
 CONFIGS: dict[str, type[GRPOConfig]] = {"grpo": GRPOConfig, "ppo": PPOConfig}
 

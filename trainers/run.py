@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,45 +23,51 @@ from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
-from entropostat.compare import table
+from entropostat.compare.table import table
 from entropostat.data.curriculum import Order, plan_order
 from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
 from entropostat.data.registry import SOURCES
 from entropostat.data.split import Split, split
+from entropostat.environment import FOLDER_NOTE
+from entropostat.faults import in_one_line
+from entropostat.gate import check
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
-from entropostat.recipe.errors import in_one_line
-from entropostat.recipe.packages import missing
+from entropostat.recipe.foreign_code import check_code
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.control import Control
-from entropostat.train import FOLDER_NOTE
-from entropostat.trainers.alerts import notify
-from entropostat.trainers.diagnosis import Diagnosis
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
-from entropostat.trainers.evaluation import Evaluation
+from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
+from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
+from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
+from entropostat.trainers.evaluation.callback import Evaluation
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
-from entropostat.trainers.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.models import load_tokenizer, vocabulary_size
+from entropostat.trainers.model.shards import engine, gathered
 from entropostat.trainers.packages import check_hub, check_packages
-from entropostat.trainers.policy import find_model, is_zero3, load_policy, peft_config
-from entropostat.trainers.progress import Progress
 from entropostat.trainers.ranks import on_all_ranks
-from entropostat.trainers.recipe_rewards import load_rewards, load_verifiers
-from entropostat.trainers.records import record_files, write_run_file
-from entropostat.trainers.run_folder import go_on_in, new_run_folder
-from entropostat.trainers.saving import check_engine, save_policy
-from entropostat.trainers.shards import engine, gathered
-from entropostat.trainers.stops import stop_tokens
-from entropostat.trainers.tracking import attach_trackers
+from entropostat.trainers.records.files import record_files, write_run_file
+from entropostat.trainers.records.progress import Progress
+from entropostat.trainers.records.trackers import attach_trackers
+from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
+from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
+from entropostat.trainers.state.saving import check_engine, save_policy
+from entropostat.trainers.trl.config import prompts_per_generation
+from entropostat.trainers.trl.stops import stop_tokens
+from entropostat.trainers.watch.alerts import notify
+from entropostat.trainers.watch.diagnosis import Diagnosis
 
 
 def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = None, command: str = "") -> int:
-    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving. Raises SetupError for what stops a run before it starts."""
+    """Exit code: 0 done, or saved for a restart; 130 interrupted after saving.
+
+    Raises RecipeError for what `plan` calls an error, SetupError for what else stops a run before it starts.
+    """
+    check(recipe)
     transformers.utils.logging.set_verbosity_error()
     # TRL 1.16 itself still reads the name that transformers warns about.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -74,8 +81,7 @@ def run_recipe(recipe: Recipe, allow_code: bool = False, resume: str | None = No
 def run_locked(recipe: Recipe, allow_code: bool, resume: str | None, command: str, lock: Lock) -> int:
     """The same with the ``lock`` that keeps other processes out of the run's folder."""
     with in_one_line(recipe.name, recipe.run_dir):
-        if lacking := list(missing(recipe)):
-            raise ImportError(str(lacking[0]))
+        check_code(recipe, allow_code)
         config = training_config(recipe, Path(recipe.output_dir))
         check_world(config.world_size)
         checkpoint = on_all_ranks(checkpoints.find, recipe, resume)
@@ -145,7 +151,11 @@ def prepare(
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
     # The files come first: that of metrics must be open for the rows of an evaluation at the start.
-    for callback in (*record_files(folder, trainer, recipe.tracking.completions), Progress(folder.name), evaluation):
+    for callback in (
+        *record_files(folder, trainer, trainer.monitors, recipe.tracking.completions),
+        Progress(folder.name),
+        evaluation,
+    ):
         trainer.add_callback(callback)
     if recipe.tracking.diagnose:
         names = [term.name for _, term in recipe.terms]
@@ -192,14 +202,22 @@ def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
 
 
 def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
-    """The prompts in the order of training."""
-    generation = config.generation_batch_size // config.num_generations
-    cycle = Fraction(config.steps_per_generation * config.num_iterations, config.gradient_accumulation_steps)
+    """The prompts in the order of training: of max_steps, of the curriculum's stages, or of num_train_epochs passes."""
+    slices = config.steps_per_generation or config.gradient_accumulation_steps
+    cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
     stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
-    total = config.max_steps if config.max_steps > 0 else None
-    return plan_order(
-        pools.train, stages, prompts=generation, steps_per_generation=cycle, total_steps=total, seed=recipe.seed
-    )
+    how: dict[str, Any] = {
+        "prompts": prompts_per_generation(config),
+        "steps_per_generation": cycle,
+        "seed": recipe.seed,
+    }
+    if config.max_steps > 0:
+        return plan_order(pools.train, stages, total_steps=config.max_steps, **how)
+    order = plan_order(pools.train, stages, **how)
+    if stages or config.num_train_epochs == 1:
+        return order
+    total = max(int(order.steps * config.num_train_epochs), 1)
+    return replace(plan_order(pools.train, stages, total_steps=total, **how), steps=total)
 
 
 def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
@@ -217,7 +235,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         stop=tuple(trainer.eos_token_ids),
         decoding=trainer.decoding,
     )
-    reference = None if trainer.anchor.moves else trainer.ref_model
+    reference: Any = None if trainer.anchor.moves else trainer.ref_model
     if block.reference and reference is None:
         reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
 

@@ -1,149 +1,183 @@
-"""The mixin that puts an objective into TRL's GRPOTrainer: three private methods and one tap, each calling super once.
+"""The switchboard between TRL's GRPOTrainer and the parts of ours that own something.
 
-    _generate_and_score_completions   rollout phase: rewards, old log-probs and entropies -> advantages and statistics
-    _calculate_rewards                keeps the gathered rewards, and looks at the first ones
-    _get_per_token_logps_and_entropies  the tap: after the forward pass, before TRL reads the advantages
-    _compute_loss                     TRL's scalars for this step around super(), then our additive terms
+Every override of TRL's is here, and calls super() once. It hands over to the owners that the head of the class lists, in an
+order that stands in plain sight; no owner reaches for another through the trainer. Nothing of TRL is copied.
 
-Nothing of TRL is copied. Weights ride on its (B, T) advantages, which it reads after the forward pass.
+    _generate_and_score_completions, _calculate_rewards   a generation: rewards, old log-probs -> advantages, statistics
+    _get_per_token_logps_and_entropies, _compute_loss     a micro-batch: the tap between forward and loss, additive terms
+    _get_grad_norm, close_window                          a step: judged, measured, and the controllers moved
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from entropostat.recipe.blocks import Optimizer
-from entropostat.recipe.signals import REF_ENTROPY
+from entropostat.recipe.blocks import Faults, Optimizer, Shaping
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import Extra, TokenBatch
-from entropostat.rl.control import watches
 from entropostat.rl.measured import merged
-from entropostat.rl.needs import SCORED
 from entropostat.rl.objective import Objective
-from entropostat.trainers.anchor import attach_anchor
-from entropostat.trainers.buffer import KEY, packed, unpacked
-from entropostat.trainers.callbacks import ControlCallback
-from entropostat.trainers.config import GRPO, arguments, check_supported, needs_reference
-from entropostat.trainers.control import ControlMixin
-from entropostat.trainers.extra import KEY as EXTRA_KEY
-from entropostat.trainers.extra import Joined
-from entropostat.trainers.first_scores import check_first_scores
-from entropostat.trainers.monitors import MonitorMixin
-from entropostat.trainers.nonfinite import GuardMixin
-from entropostat.trainers.normaliser import aggregate, completion_mask, tokens_per_micro_batch
+from entropostat.rl.reduce import Reducer
+from entropostat.rl.thermostat import Thermostat
+from entropostat.trainers.control.clock import ControlCallback
+from entropostat.trainers.control.scalars import Scalars
+from entropostat.trainers.critic import CriticOwner
+from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
-from entropostat.trainers.optimizers import OptimizerMixin
-from entropostat.trainers.reducer import make_reducer
-from entropostat.trainers.rollouts import extra_rollouts
-from entropostat.trainers.saving import SavingMixin
-from entropostat.trainers.scalars import ScalarsMixin
-from entropostat.trainers.scoring import score_tokens, scores_reference, scoring_entropies
-from entropostat.trainers.shaping import ShapingMixin
-from entropostat.trainers.token_means import TokenMeans
-from entropostat.trainers.trl_pass import TRLPassMixin
-from entropostat.trainers.vocabulary import Packed, VocabularyTap, innermost
-from entropostat.trainers.window import Window
+from entropostat.trainers.optim.muon import set_up_muon
+from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
+from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
+from entropostat.trainers.rollout.extra import Joined
+from entropostat.trainers.rollout.first_scores import check_first_scores
+from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
+from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
+from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
+from entropostat.trainers.state.saving import Saving
+from entropostat.trainers.trl import batches
+from entropostat.trainers.trl.below import Below
+from entropostat.trainers.trl.buffer import KEY, packed, unpacked
+from entropostat.trainers.trl.config import GRPO, arguments, check_supported, needs_reference
+from entropostat.trainers.trl.decoding import settle_decoding
+from entropostat.trainers.trl.log import note
+from entropostat.trainers.trl.loss_pass import LossPass, additive_terms
+from entropostat.trainers.trl.own_loss import TRLPass
+from entropostat.trainers.trl.reducer import make_reducer
+from entropostat.trainers.trl.scoring import Scoring
+from entropostat.trainers.watch.monitors import Monitors
+from entropostat.trainers.watch.nonfinite import NonFiniteGuard
+
+log = logging.getLogger(__name__)
 
 
-class EntropyMixin(
-    GuardMixin, ShapingMixin, MonitorMixin, TRLPassMixin, ControlMixin, OptimizerMixin, ScalarsMixin, SavingMixin
-):
-    """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and the block ``optimizer``."""
+class EntropyMixin(Below):
+    """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and blocks of a recipe."""
 
     kind = GRPO
 
-    def __init__(self, *args: Any, objective: Any = None, optimizer: Optimizer | None = None, **kwargs: Any) -> None:
-        self.thermostat = as_control(objective)
-        check_supported(self.thermostat)
-        self._owns_reference = needs_reference(self.thermostat)
-        self._armed: dict[str, Any] | None = None
-        self._scored: list[dict[str, Tensor]] | None = None
-        self._window = Window(self.thermostat.signals)
-        self._ref_entropy: Tensor | None = None
-        """Of the last generation; stays None where no controller reads it."""
-        super().__init__(**arguments(args, kwargs, self.thermostat, self.kind))
-        self._reducer = make_reducer(self.accelerator)
-        template = self.thermostat.template
-        told = template.loss.term.delegated, self.importance_sampling_level == "sequence"
-        self._token_means = {mode: TokenMeans(*told) for mode in ("train", "eval")}
-        asks = template.vocabulary(template.needs | template.rollout_needs) is not None
-        self._vocabulary = VocabularyTap(innermost(self.model), self.temperature) if asks else None
-        if self.thermostat.signals & REF_ENTROPY:
-            self._ref_entropy = scoring_entropies(self)
-        self.control_state = self.thermostat.init()
-        self._watches = watches(self.thermostat)
-        self.objective: Objective = self.thermostat.objective(self.thermostat.values(self.control_state))
-        self.stop_requested = False
-        self._held = {}
-        self._set_up_scalars()
+    thermostat: Thermostat
+    """Signals in, the objective at its knob values out."""
+    distribution: Distribution
+    """One distribution for all forwards of a model."""
+    shaper: RewardShaper
+    """Rewards before any advantage is computed."""
+    scoring: Scoring
+    """Old log-probs and entropies of a generation."""
+    vocabulary: Vocabulary
+    """Statistics of the whole distribution, of the forwards that are made anyway."""
+    trl_pass: TRLPass
+    """What TRL's own loss is told, and what its log says of it."""
+    critic: CriticOwner | None = None
+    """PPO's."""
+    monitors: Monitors
+    """Look, and change nothing."""
+    guard: NonFiniteGuard
+    """No step of a number that is none."""
+    radius: StepGovernor | None
+    """No step that moves the logits too far."""
+    muon: Any
+    """The block of a recipe that asks for this optimizer, or None."""
+    scalars: Scalars
+    """The sampling temperature and the learning rate, where controllers move them."""
+    anchor: AnchorCallback
+    """The reference policy, where it moves."""
+    saving: Saving
+    """Checkpoints that are whole or not there."""
+
+    _passing: LossPass | None = None
+    """The micro-batch whose loss is being computed."""
+
+    def __init__(
+        self,
+        *args: Any,
+        objective: Any = None,
+        optimizer: Optimizer | None = None,
+        shaping: Shaping | None = None,
+        faults: Faults | None = None,
+        tracking: Tracking | None = None,
+        stop: Sequence[int | str] = (),
+        dropout: Literal["off", "keep"] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        control, shaping, optimizer = as_control(objective), shaping or Shaping(), optimizer or Optimizer()
+        template = control.template
+        check_supported(control)
+        named = arguments(args, kwargs, control, self.kind)
+        check_shaping(shaping, control)
+        self.thermostat = Thermostat(control)
+        self.distribution = Distribution(dropout, named)
+        super().__init__(**named)
+        check_rollouts(self, template)
+        self.decoding = settle_decoding(self, stop)
+        self.distribution.settle(self)
+        window, reducer = self.thermostat.window, make_reducer(self.accelerator)
+        self._reducer: Reducer = reducer
+        self.shaper = RewardShaper(self, shaping, reducer)
+        self.vocabulary = Vocabulary(self, template)
+        self.trl_pass = TRLPass(self, template.loss.term, needs_reference(control), window, reducer)
+        self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
+        self.guard = NonFiniteGuard(self, faults or Faults())
+        self.scalars = Scalars(self, self.objective)
+        self.saving = Saving(self)
+        self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
+        self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
+        if self.muon is not None:
+            set_up_muon(self, self.muon)
+        # Whoever owns the run sets these three.
         self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
-        self.fingerprint = lambda step: None
+        self.fingerprint: Callable[[int], str | None] = lambda step: None
+        self.stop_requested = False
         self.generations = 0
-        self._set_up_optimizer(optimizer or Optimizer())
-        self.add_callback(ControlCallback(self))
-        self.anchor = attach_anchor(self)
+        self._grad_norm = math.nan
+        # The guard judges a step before its window closes, and the reference follows last.
+        for callback in (self.guard, self.radius, ControlCallback(self)):
+            if callback is not None:
+                self.add_callback(callback)
+        self.anchor = attach_anchor(self, control, reducer, self.distribution)
+
+    @property
+    def objective(self) -> Objective:  # type: ignore[override]  # transformers has one of a search
+        """At the knob values of this step."""
+        return self.thermostat.objective
 
     # ------------------------------------------------------------------------------------------ rollout phase
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
+        rewards: Tensor = super()._calculate_rewards(*args, **kwargs)
         self._rewards_per_func = rewards
         check_first_scores(self, rewards)
         return rewards
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        self._scored = []
-        try:
-            with self._counting_vocabulary(self._rollout_needs), self._sampling_anew():
-                output = super()._generate_and_score_completions(*args, **kwargs)
-                batch = self._rollout_batch(output)
-        finally:
-            self._scored = None
+        taps = self.vocabulary.counting(self.objective, self.thermostat.rollout_needs)
+        with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
+            output = super()._generate_and_score_completions(*args, **kwargs)
+            batch = self._rollout_batch(output)
         self._score(output, batch)
         if self.model.training:
-            self._measure(batch, self._ref_entropy)
-            generate = super()._generate_and_score_completions
-            output |= extra_rollouts(self, generate, args[0] if args else kwargs["inputs"], output, batch)
+            signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self.scoring.ref_entropy)
+            note(self, signals, "signal/")
+            generate, inputs = super()._generate_and_score_completions, args[0] if args else kwargs["inputs"]
+            output |= extra_rollouts(self, self.objective.sampler, self.shaper.shape, generate, inputs, output, batch)
         return output
 
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
-        rows = output["completion_ids"].size(0)
-        mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
-        rewards = self.shaped_rewards(self._rewards_per_func, output)
-        training = self.model.training
-        size = self.num_generations if training else self.num_generations_eval
-        uids = torch.arange(self._rewards_per_func.size(0), device=rewards.device)
-        needs = self._rollout_needs
-        old_logps = output.get("old_per_token_logps")
-        scored = self._scored[0] if old_logps is not None and self._scored else {}
-        have = {*scored, *(() if old_logps is None else ("old_logps",))}
-        if (needs & SCORED) - have:
-            old_logps = score_tokens(self, output)
-            scored = self._scored[-1]
-        mask = completion_mask(output)
-        answers = self.answer_keys()
-        return TokenBatch(
-            logps=mask.float() * 0 if old_logps is None else old_logps,
-            mask=mask,
-            old_logps=old_logps,
-            **scored,
-            ref_logps=output.get("ref_per_token_logps"),
-            rewards=rewards,
-            reward_parts=self._rewards_per_func[mine],
-            reward_weights=tuple(self.reward_weights.tolist()),
-            groups=(uids // size)[mine],
-            uids=uids[mine],
-            answers=None if answers is None else tuple(answers),
-            clip=self.objective.loss.term.clip,
-            seed=self.args.seed,
-            generation=self.generations,
-            reducer=self._reducer,
-        )
+        rewards = self.shaper.shape(self._rewards_per_func, output)
+        old_logps, scored = self.scoring.complete(output, self.thermostat.rollout_needs)
+        batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
+        return batch if self.critic is None else self.critic.keep_values(output, batch)
+
+    def _constants(self) -> dict[str, Any]:
+        """Batch fields of both phases."""
+        fields = {"clip": self.objective.loss.term.clip, "seed": self.args.seed}
+        return {**fields, "generation": self.generations, "reducer": self._reducer}
 
     def _score(self, output: dict[str, Any], batch: TokenBatch) -> None:
         """Write what the rollout phase of the objective computes into TRL's buffer."""
@@ -151,142 +185,112 @@ class EntropyMixin(
             batch = batch.set(advantages=output["advantages"])
         rollout = self.objective.rollout(batch)
         output["advantages"] = rollout.advantages
-        self._note_generation(output, batch.set(advantages=rollout.advantages))
+        unshaped = batch.rewards if self.shaper.unshaped is None else self.shaper.unshaped
+        self.monitors.note_generation(
+            output, batch.set(advantages=rollout.advantages, rewards=unshaped), self.objective
+        )
         output[f"{KEY}uids"] = batch.uids
         output |= packed(rollout.stats)
-        logged = self._metrics["train" if self.model.training else "eval"]
-        for key, value in merged(rollout.metrics, self._reducer).items():
-            logged[key].append(value)
+        note(self, merged(rollout.metrics, self._reducer))
         if self.model.training:
             self.generations += 1
+        if self.critic is not None:
+            self.critic.keep_returns(output, batch, self.objective)
 
     # ------------------------------------------------------------------------------------------ loss phase
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        collecting = self._scored is not None
-        reference = collecting and scores_reference(self, model)
-        if collecting and not (reference and self._ref_entropy is None):
-            kwargs["compute_entropy"] = True  # the fused head computes it anyway
-        if self._armed is not None and f"{EXTRA_KEY}weights" in self._armed["inputs"]:
-            return self._with_extra_rows(model, *args, **kwargs)
-        result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if collecting:  # what the tap holds goes either way: with its adapter off the policy is its own reference
-            statistics = self._taken(result[0].size(1))
-            if reference:
-                self._ref_entropy = result[1]
-            else:
-                self._scored.append({"old_entropy": result[1], **statistics})
-        if self._armed is not None:
-            self._tap(result[0], result[1])
-        return self._logps_for_trl(result[0]), *result[1:]
+        joined, passed = None, self._passing
+        if self.scoring.wants_entropy(model):
+            kwargs["compute_entropy"] = True
+        if passed is not None and f"{EXTRA_KEY}weights" in passed.inputs:
+            joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
+            args = joined.ids, joined.attention, joined.length, *args[3:]
+        with self.scalars.scoring():
+            logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if (
+            self.scoring.on
+        ):  # what the taps hold is taken of a reference, too: with its adapter off the policy is its own
+            statistics = self.vocabulary.take(logps.size(1))
+            statistics |= {} if self.critic is None else self.critic.take(logps.size(1))
+            self.scoring.keep(model, entropy, statistics)
+        extra = None
+        if joined is not None:
+            extra = joined.extra(logps, entropy)
+            logps, entropy = joined.ordinary(logps), joined.ordinary(entropy)
+        if passed is not None:
+            self._tap(passed, logps, entropy, joined, extra)
+        return self.trl_pass.seen(logps, self.objective.loss.term, passed), entropy, *rest
 
-    def _taken(self, length: int) -> dict[str, Any]:
-        """Batch fields that the taps have of the forward passes since the last taking."""
-        return {} if self._vocabulary is None else self._vocabulary.take(length)
-
-    def _with_extra_rows(self, model: Any, ids: Tensor, attention: Tensor, keep: int, *args: Any, **kwargs: Any) -> Any:
-        """The same forward pass with the extra completions appended; TRL sees its own rows."""
-        joined = Joined(self._armed["inputs"], ids, attention, keep, self._tokenizer.pad_token_id)
-        logps, entropy, *rest = super()._get_per_token_logps_and_entropies(
-            model, joined.ids, joined.attention, joined.length, *args, **kwargs
-        )
-        extra, logps, entropy = joined.extra(logps, entropy), joined.ordinary(logps), joined.ordinary(entropy)
-        self._tap(logps, entropy, joined, extra)
-        return self._logps_for_trl(logps), entropy, *rest
-
-    def _tap(self, logps: Tensor, entropy: Tensor, joined: Joined | None = None, extra: Extra | None = None) -> None:
-        """Between TRL's forward pass and its reading of the advantages."""
-        armed = self._armed
-        inputs = armed["inputs"]
-        stats = unpacked(inputs)
-        batch = TokenBatch(
-            logps=logps,
-            mask=completion_mask(inputs),
-            advantages=inputs["advantages"],
-            old_logps=inputs.get("old_per_token_logps"),
-            ref_logps=inputs.get("ref_per_token_logps"),
-            entropy=entropy,
-            uids=inputs.get(f"{KEY}uids"),
-            clip=self.objective.loss.term.clip,
-            tokens=tokens_per_micro_batch(self, inputs),
-            seed=self.args.seed,
-            generation=self.generations,
-            reducer=self._reducer,
-            extra=extra,
-            **self._statistics(logps, joined),
-        )
-        weight, metrics = self.objective.weight(batch, stats, each := {})
-        armed |= {"batch": batch, "stats": stats, "weight": weight, "each": each, "metrics": metrics, "parts": {}}
-        if weight is not None:
-            inputs["advantages"] = batch.token_advantages * weight
-
-    def _statistics(self, logps: Tensor, joined: Joined | None) -> dict[str, Any]:
-        """Batch fields that the tap on the vocabulary has for the ordinary rows."""
-        if self._vocabulary is None:
-            return {}
-        if joined is None:
-            return self._vocabulary.take(logps.size(1))
-        found = self._vocabulary.take(joined.length)
-        lse = {t: joined.ordinary(x) for t, x in found.pop("lse", {}).items()}
-        rows = {name: joined.ordinary(x) for name, x in found.items()}
-        return {**rows, "lse": lse} if lse else rows
+    def _tap(
+        self, passed: LossPass, logps: Tensor, entropy: Tensor, joined: Joined | None = None, extra: Extra | None = None
+    ) -> None:
+        """Between TRL's forward pass and its reading of the advantages. With ``extra`` rows the taps hold those, too."""
+        inputs = passed.inputs
+        if self.critic is not None:
+            passed.values = self.critic.take_values(logps.size(1), joined)
+        where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
+        fields = {**self._constants(), **self.vocabulary.take(*where)}
+        passed.stats |= unpacked(inputs)
+        passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
+        passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
+        passed.metrics |= metrics
+        if passed.weight is not None:
+            inputs["advantages"] = passed.batch.token_advantages * passed.weight
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        if self._governor is not None:
-            self._governor.watch(inputs)
-        self._armed = {"inputs": dict(inputs), "suspects": {}}  # TRL's buffer is read again when num_iterations > 1
-        mode = "train" if self.model.training else "eval"
-        means, logged = self._token_means[mode], self._metrics[mode]
+        objective, training = self.objective, self.model.training
+        if self.radius is not None:
+            self.radius.watch(inputs, penalised=bool(objective.penalties))
+        passed = self._passing = LossPass(dict(inputs))  # TRL's buffer is read again when num_iterations > 1
         try:
-            with means.taking(logged), self._trl_scalars(), self._counting_vocabulary(self.objective.needs, inputs):
-                loss = super()._compute_loss(model, self._armed["inputs"], *args, **kwargs)
+            taps = self.vocabulary.counting(objective, objective.needs, inputs)
+            with self._with_values(), taps, self.trl_pass.told(objective.loss.term):
+                loss: Tensor = super()._compute_loss(model, passed.inputs, *args, **kwargs)
         finally:
-            armed, self._armed = self._armed, None
-        armed["suspects"][f"loss.{self.objective.loss.name}"] = loss
-        extra = self._additive_terms(inputs, armed)
-        self._amend_log(armed, extra)
-        if self.model.training:
-            self._window.add(armed["batch"], armed["metrics"], self.objective.loss.term)
-            self._note_loss(loss, inputs, armed)
-        else:
-            means.so_far(logged, float(self._reducer.sum(armed["batch"].count)))
+            self._passing = None
+        passed.suspects[f"loss.{objective.loss.name}"] = loss
+        extra = self._additive_terms(inputs, passed)
+        self.trl_pass.amend_log(objective.loss.term, passed, extra)
+        if training:
+            self.thermostat.window.add(passed.batch, passed.metrics, objective.loss.term)
+            self.monitors.note_loss(loss, inputs, passed, objective)
         loss = loss if extra is None else loss + extra
-        if self.model.training:
-            loss = self.guard.watch(loss, inputs, armed)
-        return loss
+        return self.guard.watch(loss, inputs, passed) if training else loss
 
-    def _additive_terms(self, inputs: dict[str, Any], armed: dict[str, Any]) -> Tensor | None:
-        """Our surrogate, where TRL does not compute it, and the penalties, on the scale of TRL's loss."""
-        batch, stats, metrics, parts = armed["batch"], armed["stats"], armed["metrics"], armed["parts"]
-        rho = inputs.get("importance_sampling_ratio")
-        steps = self.current_gradient_accumulation_steps if self.model.training else 1.0
-        total = tokens = None
-        if not self.objective.loss.term.delegated:
-            tokens, found = self.objective.surrogate(batch)
-            metrics |= found
-            armed["suspects"][f"loss.{self.objective.loss.name}"] = tokens
-            tokens = tokens if armed["weight"] is None else tokens * armed["weight"]
-            tokens = parts[self.objective.loss.name] = tokens if rho is None else tokens * rho
-        for part in self.objective.penalties:
-            value, found = self.objective.penalty(part, batch, stats)
-            metrics |= found
-            armed["suspects"][f"penalties.{part.name}"] = value
-            if part.term.kind == "scalar":
-                parts[part.name] = value = value / steps
-                total = value if total is None else total + value
-                continue
-            parts[part.name] = value = value * rho if rho is not None and part.term.policy_term else value
-            tokens = value if tokens is None else tokens + value
-        if tokens is None:
+    def _additive_terms(self, inputs: dict[str, Any], passed: LossPass) -> Tensor | None:
+        total = additive_terms(self, self.objective, inputs, passed)
+        if self.critic is None:
             return total
-        reduced = aggregate(self, tokens, inputs, batch.require("tokens"))
-        return reduced if total is None else total + reduced
+        loss = self.critic.loss(inputs, passed)
+        return loss if total is None else total + loss
 
-    def _counting_vocabulary(
-        self, needs: frozenset[str], inputs: Mapping[str, Any] | None = None
-    ) -> contextlib.AbstractContextManager[None]:
-        """Inside, scored tokens come with the statistics of the vocabulary, if ``needs`` names any."""
-        wanted = self.objective.vocabulary(needs)
-        if wanted is None:
-            return contextlib.nullcontext()
-        return self._vocabulary.armed(wanted, Packed.among(inputs or {}) if wanted.soft else None)
+    def _with_values(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.critic is None else self.critic.armed()
+
+    # ------------------------------------------------------------------------------------------ optimizer step
+
+    def _get_grad_norm(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Of the gradient that the optimizer is about to step with: the same on every rank."""
+        norm = super()._get_grad_norm(model, *args, **kwargs)
+        self._grad_norm = math.nan if norm is None else float(norm)
+        self.guard.judge(model, self._grad_norm)
+        return norm
+
+    def close_window(self, applied: bool) -> bool:
+        """After an optimizer step: log the window, move the controllers if the step was applied. True: stop now."""
+        thermostat, loss = self.thermostat, self.objective.loss.term
+        self.monitors.before_close()
+        closed = thermostat.window.close(self._reducer, self.stop_requested)
+        told = self.trl_pass.token_means(closed) | closed.metrics | {"health/trained_tokens": closed.tokens}
+        note(self, told | self.trl_pass.own_kl(closed), mode="train")
+        if applied:
+            thermostat.update(closed, self.state.global_step, self.state.max_steps, self._grad_norm)
+            for knob, problem in thermostat.problems():
+                if self.accelerator.is_main_process:
+                    log.warning("step %d, %s: %s", self.state.global_step, knob, problem)
+        note(self, thermostat.report(), "control/", "train")
+        self.scalars.scale_learning_rate(self.objective)
+        note(self, self.trl_pass.clip_shares(loss, closed), mode="train")
+        self.monitors.after_close(closed, self.generations - 1)
+        return closed.stop

@@ -1,8 +1,8 @@
-"""Measure `entropostat diagnose` on synthetic runs, by the protocol of ranges.py, and write benchmarks/results/diagnose.{json,md}.
+"""Measure `entropostat diagnose` on synthetic runs, by the protocol of ranges.py, and write benchmarks/results/diagnose/.
 
-    python benchmarks/diagnose/measure.py --trial 0                      # the verdict: 400 a pathology, 1,000 healthy or more a length
-    python benchmarks/diagnose/measure.py --trial 0 --doctors DOCTORS    # and the published doctors (doctors.py says how)
-    python benchmarks/diagnose/measure.py --split tuning                 # prints, and writes nothing
+    python -m benchmarks.diagnose.measure --trial 0                      # the verdict: 400 a pathology, 1,000 healthy or more a length
+    python -m benchmarks.diagnose.measure --trial 0 --doctors DOCTORS    # and the published doctors (doctors.py says how)
+    python -m benchmarks.diagnose.measure --split tuning                 # prints, and writes nothing
 
 A finding counts if its rule is the right one and its first step lies after the onset and not after the deadline; an earlier one is a
 false alarm, and the run is missed. Rules are causal (a test holds them to it): what they say of the whole log is all that they ever
@@ -19,7 +19,6 @@ import logging
 import multiprocessing
 import os
 import statistics
-import sys
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -27,17 +26,15 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
 from benchmarks.diagnose import doctors
 from benchmarks.diagnose.healthy import healthy
 from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import LENGTHS, Split
 from benchmarks.diagnose.table import write_page
+from benchmarks.experiment import RECORDED
 from entropostat.diagnose import examine
 
-RESULTS = ROOT / "benchmarks" / "results" / "diagnose.json"
+RESULTS = RECORDED / "diagnose" / "measure.json"
 Result = dict[str, Any]
 SLOW = 10_000
 """rldoctor takes half a minute for a run of this length: the doctors are measured on the shorter ones, and on the first so many."""

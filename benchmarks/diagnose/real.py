@@ -1,9 +1,9 @@
 """Real runs of the quickstart policy, made ill on purpose or left alone (recipes.py), and what `entropostat diagnose` says of them.
 
-    python benchmarks/diagnose/real.py --seeds 20 --processes 2      # goes on where it was stopped
-    python benchmarks/diagnose/real.py --seeds 2 --only collapse
+    python -m benchmarks.diagnose.real --seeds 20 --processes 2      # goes on where it was stopped
+    python -m benchmarks.diagnose.real --seeds 2 --only collapse
 
-Results come into benchmarks/results/diagnose-real.json, one entry a run, and into the table of diagnose.md. Seeds 100 and up were used
+Results come into benchmarks/results/diagnose/real.json, one entry a run, and into the page beside it. Seeds 100 and up were used
 to see whether the recipes do go wrong; those below are for the figures.
 """
 
@@ -12,21 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from benchmarks.diagnose.recipes import SICK, WELL
 from benchmarks.diagnose.table import write_page
-from benchmarks.policy import ROOT, Result, Results, experiment
+from benchmarks.experiment import RECORDED, Result, Results, experiment
 
 KINDS = SICK | WELL
-FILE = ROOT / "benchmarks" / "results" / "diagnose-real.json"
+FILE = RECORDED / "diagnose" / "real.json"
 
 
 def train(kind: str, seed: int) -> Result:

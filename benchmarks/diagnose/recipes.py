@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.experiment import ROOT
+
 HARD, QUICKSTART = ROOT / "benchmarks" / "hard.yaml", ROOT / "recipes" / "quickstart" / "pid-kl.yaml"
 RLHF = ROOT / "recipes" / "quickstart" / "rlhf-grpo.yaml"
 Line = dict[str, Any]

@@ -1,4 +1,4 @@
-"""benchmarks/results/diagnose.md, from the JSON beside it alone."""
+"""benchmarks/results/diagnose/README.md, from the JSON beside it alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Result = dict[str, Any]
 
 
 def write_page(folder: Path) -> None:
-    """diagnose.md, from diagnose.json and diagnose-real.json as far as they are there."""
+    """The page, from what measure.py and real.py left, as far as it is there."""
     parts = ["# entropostat diagnose: what it finds, what it misses, what it invents", ""]
-    for name, section in (("diagnose.json", synthetic), ("diagnose-real.json", real)):
+    for name, section in (("measure.json", synthetic), ("real.json", real)):
         if (folder / name).is_file():
             parts += section(json.loads((folder / name).read_text()))
-    (folder / "diagnose.md").write_text("\n".join(parts).rstrip() + "\n")
+    (folder / "README.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
 def synthetic(found: Result) -> list[str]:

@@ -1,13 +1,31 @@
-"""``entropostat dashboard``: wandb's workspace, and the metric schema as a table or as JSON."""
+"""``entropostat dashboard``: wandb's workspace for a recipe or project, and what every metric is."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
-from entropostat.recipe.machine_blocks import Wandb
+from entropostat.cli import arguments
+from entropostat.visible import complain, visible
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    workspace = kinds.add_parser("wandb", help="create or update the workspace online, or write it to a file")
+    workspace.add_argument("subject", metavar="RECIPE|PROJECT", help="recipe file, or [entity/]project")
+    workspace.add_argument("--entity", metavar="NAME", help="team or user; default: the recipe's, or that of the key")
+    workspace.add_argument("--offline", metavar="FILE", help="write its JSON and stay offline")
+    every = kinds.add_parser("metrics", help="every metric: unit and meaning")
+    arguments.as_json(every)
+    every.add_argument("--write", metavar="FILE", help="bring the tables of a page up to date")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.kind == "wandb":
+        return wandb(args.subject, args.entity, args.offline)
+    return metrics(args.json, args.write)
 
 
 def wandb(subject: str, entity: str | None, offline: str | None) -> int:
@@ -15,6 +33,7 @@ def wandb(subject: str, entity: str | None, offline: str | None) -> int:
     from entropostat.dashboard import workspace
     from entropostat.dashboard.chosen import of_any, of_recipe
     from entropostat.recipe import load
+    from entropostat.recipe.machine_blocks import Wandb
 
     if subject.endswith((".yaml", ".yml")) or Path(subject).is_file():
         recipe = load(subject, [])
@@ -31,11 +50,11 @@ def wandb(subject: str, entity: str | None, offline: str | None) -> int:
         if not offline:
             print(workspace.save(made))
     except (ImportError, ConnectionError) as error:
-        print(f"entropostat dashboard wandb {subject}: {error}", file=sys.stderr)
+        complain("dashboard wandb", f"{subject}: {error}")
         return 2
     if offline:
         workspace.write(made, Path(offline))
-        print(f"wrote the workspace of {project} to {offline}")
+        print(visible(f"wrote the workspace of {project} to {offline}"))
     return 0
 
 
@@ -46,7 +65,7 @@ def metrics(as_json: bool, page: str | None) -> int:
 
     if page is not None:
         write(Path(page))
-        print(f"wrote the tables of {page}")
+        print(visible(f"wrote the tables of {page}"))
     elif as_json:
         print(json.dumps({"rows": ROWS, "metrics": [dataclasses.asdict(metric) for metric in table()]}, indent=1))
     else:

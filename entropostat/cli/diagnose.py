@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from entropostat.cli import arguments
 from entropostat.diagnose import Finding, Log, examine
+from entropostat.diagnose.finding import MARK, line
 from entropostat.diagnose.live import Live
 from entropostat.readers.damage import Damage
 from entropostat.readers.lines import LONGEST, parsed
-from entropostat.readers.regular import opened
 from entropostat.readers.rows import MetricRows, Row
 from entropostat.readers.run_folder import Run
+from entropostat.regular import opened
 from entropostat.strict_json import dumps
 from entropostat.visible import complain
 
 PAUSE = 2.0
 """Seconds between two looks at a file that grows."""
-MARK = {"critical": "!!", "warning": "! ", "info": "  "}
 
 
-def run(folder: str, as_json: bool, live: bool) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    arguments.as_json(parser)
+    parser.add_argument("--live", choices=("on", "off"), default="off", help="on: follow a run that goes on")
+
+
+def run(args: argparse.Namespace) -> int:
+    return diagnose(args.run, args.json, args.live == "on")
+
+
+def diagnose(folder: str, as_json: bool, live: bool) -> int:
     """Exit code 0 where nothing is found, 1 where something is, 2 where there is no run."""
     try:
         found = Run.read(Path(folder))
@@ -58,14 +70,8 @@ def text(name: str, log: Log, findings: list[Finding]) -> str:
     return "\n".join(parts)
 
 
-def line(one: Finding) -> str:
-    """A finding in one line, for the terminal of a run."""
-    about = f" ({one.subject})" if one.subject else ""
-    return f"{MARK[one.severity].strip()} step {one.steps[0]}: {one.rule}{about}: {one.evidence}; {one.cause}"
-
-
 def follow(folder: Path, found: Run, as_json: bool) -> int:
-    """Print each finding as it comes, until the run has its summary. The exit code is that of ``run``."""
+    """Print each finding as it comes, until the run has its summary. The exit code is that of ``diagnose``."""
     live, any_found = Live(found.vocabulary, found.terms), False
     for row in growing(folder):
         for one in live.look() if row is None else live.add(row):

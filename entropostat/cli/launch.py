@@ -1,7 +1,8 @@
-"""``entropostat launch``: `accelerate launch` with the recipe's strategy."""
+"""``entropostat launch``: start `train` on several processes by accelerate, with the recipe's strategy."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import socket
@@ -11,43 +12,47 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from entropostat.recipe import Recipe, load
+from entropostat.cli import arguments
+from entropostat.environment import EXPECTED, FAULT_NOTE
+from entropostat.gate import runnable
+from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, FAULT_NOTE, Origin, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.lints import lints
-from entropostat.recipe.packages import missing, missing_engine
-
-EXPECTED = "ENTROPOSTAT_EXPECT_WORLD"
-"""Processes that a worker must find. Without it a launcher that silently starts one process goes unnoticed."""
+from entropostat.secrets import redacted
+from entropostat.visible import lines, visible
 
 MACHINES = {"MACHINE_RANK": "--machine_rank", "MASTER_ADDR": "--main_process_ip", "MASTER_PORT": "--main_process_port"}
 """Read from the environment where a run spans machines; a batch system sets them."""
 
 
-def run(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
-    recipe = load(path, overrides)
-    errors = [lint for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]
-    if errors:
-        print("\n".join(map(str, errors)), file=sys.stderr)
-        return 1
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    arguments.resume(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    return launch(arguments.one(args), args.overrides, args.allow_code, args.resume, args.dry_run)
+
+
+def launch(path: str, overrides: list[str], allow_code: bool, resume: str | None, dry_run: bool) -> int:
+    recipe = runnable(path, overrides, launched=True)
     gpus = visible_gpus()
-    if not gpus and recipe.launch.strategy == "fsdp2":
-        raise fail(Origin(display(recipe.path)), "launch.strategy", "fsdp2 needs GPUs; use ddp or zero3 on a CPU")
-    for package in (*missing(recipe), *missing_engine(recipe)):
-        raise fail(Origin(display(recipe.path)), package.key, f"{package.message}; {package.fix}")
     check_gpus(recipe, gpus)
-    arguments = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
-    words = command(recipe, arguments, gpus, os.environ)
+    told = [path, *overrides, *(["--allow-code"] if allow_code else []), *(["--resume", resume] if resume else [])]
+    words = command(recipe, told, gpus, os.environ)
     added = environment(recipe, gpus)
-    print(" ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)]), flush=True)
+    said = " ".join([*(f"{key}={value}" for key, value in added.items()), shlex.join(words)])
+    print(visible(redacted(said)), flush=True)
     if dry_run:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         note = Path(scratch) / "fault"
         code = subprocess.run(words, env={**os.environ, **added, FAULT_NOTE: str(note)}, check=False).returncode
         if code and note.exists():  # the launcher has put a page of its own below the line that says it
-            print(note.read_text(), file=sys.stderr)
+            print(lines(note.read_text()), file=sys.stderr)
     return code
 
 

@@ -1,15 +1,16 @@
-"""``entropostat methods``: what can stand in a recipe, from the docstrings."""
+"""``entropostat methods``: catalogue of all terms, or the page of one, from the docstrings."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.errors import nearest
+from entropostat.visible import complain, visible
 
 PLACES = {
     "advantages": "objective.advantages",
@@ -24,16 +25,22 @@ PLACES = {
 SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 
 
-def run(name: str | None, write: str | None = None) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
+    parser.add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
+
+
+def run(args: argparse.Namespace) -> int:
+    name, write = args.name, args.write
     if write is not None:
         from entropostat.cli.pages import write as write_pages
 
-        print(f"wrote {len(write_pages(Path(write)))} pages to {write}")
+        print(visible(f"wrote {len(write_pages(Path(write)))} pages to {write}"))
         return 0
     lines = table() if name is None else page(name)
     if lines is None:
         names = sorted({term for terms in load().terms.values() for term in terms})
-        print(f"entropostat methods: unknown method {name!r}; {nearest(name or '', names)}", file=sys.stderr)
+        complain("methods", f"unknown method {name!r}; {nearest(name or '', names)}")
         return 2
     print("\n".join(lines))
     return 0

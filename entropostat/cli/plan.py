@@ -1,34 +1,49 @@
-"""``entropostat plan``: what a recipe will run, and what is wrong with it. Imports no torch."""
+"""``entropostat plan``: check a recipe, resolve it, and print what will run; imports no torch."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import asdict
 from typing import Any
 
-from entropostat.recipe import Recipe, load, machine_lints
+from entropostat import gate
+from entropostat.cli import arguments
+from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
-from entropostat.recipe.lints import lints
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
+from entropostat.visible import visible
 
 
-def run(path: str, overrides: list[str], as_json: bool, asked: report.Asked) -> int:
-    recipe = load(path, overrides)
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.as_json(parser)
+    parser.add_argument("--scaling", action="store_true", help="memory and traffic of every strategy instead")
+    parser.add_argument(
+        "--shape", metavar="NAME", help="sizes of the model for the estimate: a config.json, or such as llama-3-70b"
+    )
+    parser.add_argument("--gpu-memory", metavar="GIB", help="the same as launch.gpu_memory=GIB")
+    parser.add_argument("--bandwidth", metavar="IN,BETWEEN", help="GB/s of a GPU inside a machine and between machines")
+
+
+def run(args: argparse.Namespace) -> int:
+    memory = [f"launch.gpu_memory={args.gpu_memory}"] if args.gpu_memory else []
+    asked = report.Asked.parse(args.scaling, args.shape, args.bandwidth)
+    recipe = load(arguments.one(args), [*args.overrides, *memory])
     found = plan(recipe, asked)
-    if as_json:
+    if args.json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join(found["scaling"]["text"] if asked.strategies else text(recipe, found)))
+        print("\n".join(map(visible, found["scaling"]["text"] if asked.strategies else text(recipe, found))))
     return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
 
 
 def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
     """Everything that the command prints, as plain data."""
-    sizes = arithmetic(recipe)
-    scaling, memory = report.report(recipe, asked or report.Asked())
+    sizes, asked = arithmetic(recipe), asked or report.Asked()
     return {
         "name": recipe.name,
         "run_dir": str(recipe.run_dir),
@@ -61,8 +76,8 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
             "machines": recipe.launch.num_machines,
         },
         "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
-        "scaling": scaling,
-        "lints": [asdict(lint) for lint in [*lints(recipe, sizes), *machine_lints.lints(recipe), *memory]],
+        "scaling": report.report(recipe, asked),
+        "lints": [asdict(lint) for lint in gate.findings(recipe, asked)],
     }
 
 

@@ -1,7 +1,8 @@
-"""``entropostat report``: runs as one HTML file, or live on loopback."""
+"""``entropostat report``: runs as one HTML file with charts, recipes and completions; --watch serves it live."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -13,7 +14,18 @@ from entropostat.report.serve import HOST, Source, server
 from entropostat.visible import complain, visible
 
 
-def run(runs: list[str], out: str | None, watch: bool, port: int) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db")
+    parser.add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
+    parser.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")
+
+
+def run(args: argparse.Namespace) -> int:
+    return report(args.runs, args.out, args.watch, args.port)
+
+
+def report(runs: list[str], out: str | None, watch: bool, port: int) -> int:
     """Exit code 0; 1 where the file cannot be written or the port is taken; 2 where a path holds no run."""
     paths = [Path(path) for path in runs]
     names = " · ".join(visible(Path(path).absolute().name) for path in runs[:3])

@@ -1,7 +1,8 @@
-"""``entropostat status``: how the jobs that ``submit`` started are doing. Imports no torch."""
+"""``entropostat status``: how the jobs of `submit` are doing. Imports no torch."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,15 @@ from entropostat.visible import visible
 HEADER = ("job", "state", "reason", "nodes", "elapsed", "restarts", "exit", "step", "run")
 
 
-def run(job: str | None) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", nargs="?", metavar="JOB", help="default: all that are in the queue")
+
+
+def run(args: argparse.Namespace) -> int:
+    return status(args.job)
+
+
+def status(job: str | None) -> int:
     if job is not None and not re.fullmatch(r"\d+(_\d+)?", job):
         raise fail(Origin(COMMAND_LINE), "JOB", f"{job!r} is no job; write 123, or 123_4 for one task of an array")
     found = queued(job)

@@ -1,24 +1,46 @@
-"""``entropostat submit``: a recipe as a batch job. Imports no torch."""
+"""``entropostat submit``: a recipe as a batch job on a Slurm cluster. Imports no torch."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from entropostat import gate
+from entropostat.cli import arguments
+from entropostat.faults import SetupError
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, SetupError, display, fail
+from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, display, fail
 from entropostat.recipe.lint import Lint
-from entropostat.recipe.lints import lints
 from entropostat.slurm.job import job, problems, settled
 from entropostat.slurm.queue import call
 from entropostat.slurm.render import render
 from entropostat.slurm.tasks import at, read, spread
+from entropostat.visible import lines as visible_lines
+from entropostat.visible import visible
 
 DEPENDENCY = re.compile(r"[a-z]+(:\d+([_+]\d+)*)+([,?][a-z]+(:\d+([_+]\d+)*)+)*|singleton")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the script and stop")
+    parser.add_argument("--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123")
+    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    parser.add_argument(
+        "--tasks",
+        metavar="FILE",
+        help="one run for each line of FILE, which holds overrides; --array then counts lines",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = (args.allow_code, args.dry_run, args.dependency, args.array, args.tasks)
+    return submit(arguments.one(args), args.overrides, *settings)[0]
 
 
 def submit(
@@ -37,23 +59,21 @@ def submit(
     overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
     overrides += settled(load(path, overrides))
     recipe = load(path, overrides)
-    # What is a warning to a run may be an error to its job; it is said once.
-    found = {lint.message: lint for lint in [*lints(recipe, arithmetic(recipe)), *problems(recipe)]}
+    found = of_job(recipe)
     for row, words in enumerate(lines, 1):
-        for lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)):
-            found.setdefault(lint.message, lint)
-    shown = [lint for lint in found.values() if lint.level != "note"]
-    if shown:
-        print("\n".join(map(str, shown)), file=sys.stderr)
-    if any(lint.level == "error" for lint in shown):
-        return 1, None
+        for place, lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)).items():
+            found.setdefault(place, lint)
+    if warnings := [lint for lint in found.values() if lint.level == "warning"]:
+        print("\n".join(visible(str(lint)) for lint in warnings), file=sys.stderr)
+    if reasons := gate.reasons(found.values()):
+        raise gate.Refused({"": reasons})
     what = job(recipe, allow_code, after(dependency), lines)
     try:
         script = render(recipe.slurm, what)
     except ValueError as error:
         raise fail(Origin(display(recipe.path)), *str(error).split(": ", 1)) from None
     if dry_run:
-        print(script, end="")
+        print(visible_lines(script) if sys.stdout.isatty() else script, end="")  # a file gets it as it is
         if shutil.which("sbatch"):
             possible(script)
         return 0, None
@@ -66,19 +86,24 @@ def submit(
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
     ident = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
     (folder / f"{recipe.name}-{ident}.sbatch").write_text(script)
-    print("\n".join(report(recipe, ident)))
+    print("\n".join(map(visible, report(recipe, ident))))
     return 0, ident
 
 
-def line(path: str, overrides: list[str], words: list[str], where: Origin) -> list[Lint]:
+def of_job(recipe: Recipe) -> dict[tuple[str, str], Lint]:
+    """By key and message: what is a warning to a run may be an error to its job, and is said once."""
+    return {(lint.key, lint.message): lint for lint in [*gate.findings(recipe), *problems(recipe)]}
+
+
+def line(path: str, overrides: list[str], words: list[str], where: Origin) -> dict[tuple[str, str], Lint]:
     """What is wrong with the recipe of a task. Adds to its ``words`` what they leave open."""
     try:
         recipe = load(path, [*overrides, *words])
     except RecipeError as error:
         raise at(where, error) from None
     words += [word for word in settled(recipe) if word not in overrides]
-    found = [*lints(recipe, arithmetic(recipe)), *problems(recipe)]
-    return [replace(lint, key=f"{where}: {lint.key}") for lint in found if lint.level == "error"]
+    found = of_job(recipe).items()
+    return {place: replace(lint, key=f"{where}: {lint.key}") for place, lint in found if lint.level == "error"}
 
 
 def after(dependency: str | None) -> str | None:
@@ -96,10 +121,10 @@ def possible(script: str) -> bool:
     done = call(["sbatch", "--test-only"], script)
     text = " ".join(done.stderr.split())
     if done.returncode:
-        print(f"the cluster cannot run this job: {text}; change slurm: in the recipe", file=sys.stderr)
+        print(visible(f"the cluster cannot run this job: {text}; change slurm: in the recipe"), file=sys.stderr)
         return False
     # Slurm also names a job number, which the job will not get.
-    print(f"could start at {text.rpartition(' to start at ')[2]}", file=sys.stderr)
+    print(visible(f"could start at {text.rpartition(' to start at ')[2]}"), file=sys.stderr)
     return True
 
 

@@ -1,10 +1,11 @@
-"""``entropostat sweep``: a grid over recipe keys, times seeds, as runs on this machine or as a Slurm array, and their comparison.
+"""``entropostat sweep``: train a grid over a recipe's keys, times seeds, and compare.
 
-Imports no torch.
+Runs are on this machine or a Slurm array. Imports no torch.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -17,11 +18,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.recipe import Recipe, load
-from entropostat.recipe.arithmetic import arithmetic, visible_gpus
-from entropostat.recipe.errors import COMMAND_LINE, Origin, SetupError, display, fail
-from entropostat.recipe.lints import lints
+from entropostat import gate
+from entropostat.atomic import write_whole
+from entropostat.cli import arguments
+from entropostat.faults import SetupError
+from entropostat.readers.json_object import json_object
+from entropostat.readers.values import plain
+from entropostat.recipe import load
+from entropostat.recipe.arithmetic import visible_gpus
+from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
+from entropostat.recipe.lint import Lint
+from entropostat.slurm.job import settled
 from entropostat.sweep import Axis, Point, expand, parse_seeds
+from entropostat.visible import visible
 
 PLAN = "sweep.json"
 
@@ -37,36 +46,46 @@ class Options:
     slurm: bool = False
 
 
-def run(path: str, overrides: list[str], options: Options) -> int:
-    """Exit code 0; 1 where a run failed, or a recipe of the grid has an error. Every recipe is checked before one starts."""
+def add(parser: argparse.ArgumentParser) -> None:
+    arguments.recipe(parser)
+    arguments.allow_code(parser)
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V,V", help="an axis of the grid; may come several times"
+    )
+    parser.add_argument("--seeds", metavar="SEEDS", help="such as 0-4 or 1,5,7; default: the recipe's")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: one for each core, or 1")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and stop")
+    parser.add_argument("--slurm", action="store_true", help="as a job array instead of on this machine")
+
+
+def run(args: argparse.Namespace) -> int:
+    options = Options(args.grid, args.seeds, args.jobs, args.allow_code, args.dry_run, args.slurm)
+    return sweep(arguments.one(args), args.overrides, options)
+
+
+def sweep(path: str, overrides: list[str], options: Options) -> int:
+    """Exit code 0; 1 where a run failed. Every recipe of the grid is checked before one starts."""
     recipe = load(path, overrides)
     axes = [Axis.parse(text) for text in options.grid]
     points = expand(recipe.name, axes, parse_seeds(options.seeds))
     folder = Path(recipe.output_dir) / f"{recipe.name}-sweep"
     words = {point.name: settings(point, overrides, folder) for point in points}
-    problems = [
-        f"{name}: {lint}"
-        for name, given in words.items()
-        for lint in _errors(load(path, given))
-    ]  # fmt: skip
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-        return 1
-    print(f"{len(points)} runs -> {folder}", file=sys.stderr)
-    if options.slurm:
-        return queue(path, overrides, points, folder, options)
+    wrong = {name: refused(path, given, options.slurm) for name, given in words.items()}
+    if any(wrong.values()):
+        raise gate.Refused(wrong)
+    print(visible(f"{len(points)} runs -> {folder}"), file=sys.stderr)
     if options.slurm:
         return queue(path, overrides, points, folder, options)
     if options.dry_run:
-        print("\n".join(" ".join(["entropostat train", path, *given]) for given in words.values()))
+        print("\n".join(visible(shlex.join(["entropostat", "train", path, *given])) for given in words.values()))
         return 0
     claim(folder, {"recipe": display(recipe.path), "overrides": overrides, "grid": list(options.grid)})
     failed = execute(path, words, folder, options)
     for name in failed:
-        print(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log", file=sys.stderr)
+        print(visible(f"{name}: failed; its last lines are in {folder / 'logs' / name}.log"), file=sys.stderr)
     done = [str(folder / name) for name in words if finished(folder / name)]
     if done:
-        from entropostat.compare import run as compare
+        from entropostat.compare.table import run as compare
 
         compare(done, str(folder / "compare.png"))
     return 1 if failed else 0
@@ -90,8 +109,18 @@ def queue(path: str, overrides: list[str], points: Sequence[Point], folder: Path
     done = call(["sbatch", "--parsable"], comparison(recipe.slurm, recipe.name, number, folder.absolute(), Path.cwd()))
     if done.returncode:
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
-    print(f"compare    {folder / LOG}, when all have ended (job {done.stdout.strip().partition(';')[0]})")
+    behind = done.stdout.strip().partition(";")[0]
+    print(visible(f"compare    {folder / LOG}, when all have ended (job {behind})"))
     return 0
+
+
+def refused(path: str, given: list[str], slurm: bool) -> list[Lint]:
+    """Why a run of the grid cannot be. The machine that submits is not the one that runs: what a job leaves open is settled as
+    by `submit`, which looks at the rest."""
+    recipe = load(path, given)
+    if slurm:
+        return gate.reasons(gate.findings(load(path, [*given, *settled(recipe)])))
+    return gate.reasons_here(recipe)
 
 
 def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -103,14 +132,16 @@ def settings(point: Point, overrides: Sequence[str], folder: Path) -> list[str]:
 def claim(folder: Path, plan: dict[str, object]) -> None:
     """Write what the folder is for. Going on with the same sweep is fine, another one under its name is not."""
     file = folder / PLAN
-    if file.is_file() and json.loads(file.read_text()) != plan:
-        raise fail(
-            Origin(COMMAND_LINE),
-            "",
-            f"{folder} holds a sweep with other overrides or another grid ({file}); give this one a name: name=...",
-        )
+    try:
+        if json_object(file, folder) != plain(plan):
+            what = f"{folder} holds a sweep with other overrides or another grid ({file})"
+            raise fail(Origin(COMMAND_LINE), "", f"{what}; give this one a name: name=...")
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        raise fail(Origin(COMMAND_LINE), "", f"{error}; remove it, or give this sweep a name: name=...") from None
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(plan, indent=1) + "\n")
+    write_whole(file, json.dumps(plan, indent=1) + "\n")
 
 
 def execute(path: str, words: dict[str, list[str]], folder: Path, options: Options) -> list[str]:
@@ -136,8 +167,11 @@ def execute(path: str, words: dict[str, list[str]], folder: Path, options: Optio
 
 
 def finished(folder: Path) -> bool:
-    file = folder / "summary.json"
-    return file.is_file() and bool(json.loads(file.read_text()).get("finished"))
+    """A summary that cannot be read is that of no finished run."""
+    try:
+        return json_object(folder / "summary.json", folder).get("finished") is True
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _train(path: str, overrides: Sequence[str], log: Path, allow_code: bool) -> int:
@@ -148,7 +182,3 @@ def _train(path: str, overrides: Sequence[str], log: Path, allow_code: bool) -> 
             [*command, *(["--allow-code"] if allow_code else [])],
             check=False, env=environment, stdout=stream, stderr=subprocess.STDOUT,
         ).returncode  # fmt: skip
-
-
-def _errors(recipe: Recipe) -> list[str]:
-    return [str(lint) for lint in lints(recipe, arithmetic(recipe)) if lint.level == "error"]

@@ -18,20 +18,39 @@ END = "\n"
 ALPHABET = "0123456789" + OPERATORS + "=:" + END
 
 ENUMERABLE = 50_000
-"""Up to this many distinct prompts all are listed and shuffled; above, they are drawn and duplicates thrown away."""
+"""Up to this many distinct prompts all are listed and shuffled; above, they are drawn and duplicates thrown away, as long as
+that is at most half of what there is: the last ones would take many times as many draws as there are."""
+
+
+def count(length: int) -> int:
+    """How many chains of ``length`` numbers there are."""
+    return int(len(DIGITS) ** length * len(OPERATORS) ** (length - 1))
 
 
 def expressions(length: int, size: int, rng: Random) -> list[str]:
     """``size`` distinct chains of ``length`` numbers, or all there are when there are fewer."""
-    if len(DIGITS) ** length * len(OPERATORS) ** (length - 1) <= ENUMERABLE:
+    total = count(length)
+    if total <= ENUMERABLE:
         parts = [DIGITS if i % 2 == 0 else OPERATORS for i in range(2 * length - 1)]
         everything = ["".join(chain) for chain in product(*parts)]
         rng.shuffle(everything)
         return everything[:size]
+    if size > total // 2:
+        return [_numbered(number, length) for number in rng.sample(range(total), min(size, total))]
     found: dict[str, None] = {}
     while len(found) < size:
         found["".join(rng.choice(OPERATORS if i % 2 else DIGITS) for i in range(2 * length - 1))] = None
     return list(found)
+
+
+def _numbered(number: int, length: int) -> str:
+    """One chain for each number below ``count(length)``."""
+    characters = []
+    for place in range(2 * length - 1):
+        choices = OPERATORS if place % 2 else DIGITS
+        number, index = divmod(number, len(choices))
+        characters.append(choices[index])
+    return "".join(characters)
 
 
 def apply(value: int, operator: str, digit: str, modulus: int) -> int:

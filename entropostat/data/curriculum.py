@@ -13,7 +13,7 @@ from fractions import Fraction
 from random import Random
 
 from entropostat.data.example import DataError, Example
-from entropostat.rl.registry import unknown
+from entropostat.rl.spelling import unknown
 
 Stage = tuple[str, int]
 """Name of a source, optimizer steps."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from entropostat.rl.registry import unknown
+from entropostat.rl.spelling import unknown
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]

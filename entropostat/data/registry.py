@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
-from typing import Protocol
 
 from entropostat.data.example import Example
 from entropostat.rl.registry import Registry
+from entropostat.rl.term import Term
 
-SOURCES = Registry("sources", "entropostat.data.sources")
-"""Kind -> frozen dataclass. A new source is one file in ``entropostat/data/sources``."""
+MOST = 1_000_000
+"""Prompts that a source generates: all of them are held in memory."""
 
 
-class Source(Protocol):
+class Source(Term):
     """What a source does besides holding its options."""
 
+    @abstractmethod
     def load(self, base: Path | None = None) -> list[Example]:
         """All examples, in a fixed order. Relative paths are tried in ``base``, the recipe's folder, then in the
         working directory. Raises ``DataError``.
         """
-        ...
+
+
+SOURCES: Registry[Source] = Registry("sources", "entropostat.data.sources", Source)
+"""Kind -> frozen dataclass that inherits ``Source``. A new source is one file in ``entropostat/data/sources``."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from entropostat.data.example import DataError, Example, column, identifier, text_of
+from entropostat.visible import shorten
 
 
 class Columns(Protocol):
@@ -26,14 +27,10 @@ class Columns(Protocol):
 def to_example(row: Mapping[str, Any], columns: Columns, where: str, index: int, kind: str) -> Example:
     """Pick the columns, check their types. ``where`` starts every error, e.g. 'data.jsonl, line 3'."""
     prompt = column(row, columns.prompt, where)
-    chat = (
-        isinstance(prompt, list)
-        and prompt
-        and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in prompt)
-    )
+    chat = isinstance(prompt, list) and prompt and all(_is_message(message) for message in prompt)
     if not isinstance(prompt, str) and not chat:
         raise DataError(
-            f"{where}: {columns.prompt} is {shorten(prompt)}; a prompt is a text or a list of messages with role and content"
+            f"{where}: {columns.prompt} is {shorten(prompt)}; a prompt is a text or a list of messages with role and content, both text"
         )
     answer = None if columns.answer is None else column(row, columns.answer, where)
     if answer is not None:
@@ -41,9 +38,20 @@ def to_example(row: Mapping[str, Any], columns: Columns, where: str, index: int,
     meta = {name: column(row, name, where) for name in columns.meta}
     try:
         json.dumps(meta)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{where}: meta columns must be JSON ({error}); leave the column out of meta") from error
-    return Example(prompt=prompt, answer=answer, meta=meta, id=identifier(kind, text_of(prompt), index))
+    try:
+        return Example(prompt=prompt, answer=answer, meta=meta, id=identifier(kind, text_of(prompt), index))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: {columns.prompt} holds half of a surrogate pair, which is no text; correct it"
+        ) from None
+
+
+def _is_message(given: object) -> bool:
+    return isinstance(given, dict) and all(isinstance(given.get(key), str) for key in ("role", "content"))
 
 
 def extract(answer: str, pattern: str | None, where: str) -> str:
@@ -57,9 +65,3 @@ def extract(answer: str, pattern: str | None, where: str) -> str:
     if match is None:
         raise DataError(f"{where}: answer_regex {pattern!r} is not in the answer {shorten(answer)}")
     return (match[1] if match.re.groups else match[0]).strip()
-
-
-def shorten(value: object) -> str:
-    """A value for an error message: one line, at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,7 +1,7 @@
 """What is wrong with a run: rules over its metrics, each a function of the log up to now. Imports no torch.
 
 Bounds are relative to the run's own start and to ln V. They were tuned on benchmarks/diagnose's tuning runs only; what they
-find and what they miss on others is in benchmarks/results/diagnose.md.
+find and what they miss on others is in benchmarks/results/diagnose/README.md.
 """
 
 from __future__ import annotations

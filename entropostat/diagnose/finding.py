@@ -26,3 +26,12 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+MARK = {"critical": "!!", "warning": "! ", "info": "  "}
+
+
+def line(one: Finding) -> str:
+    """A finding in one line, for the terminal of a run."""
+    about = f" ({one.subject})" if one.subject else ""
+    return f"{MARK[one.severity].strip()} step {one.steps[0]}: {one.rule}{about}: {one.evidence}; {one.cause}"

@@ -20,7 +20,7 @@ PREFIXES = ("train/",)
 
 
 class RunLike(Protocol):
-    """What a rule needs of a run, as ``entropostat.compare.Run`` has it."""
+    """What a rule needs of a run, as ``entropostat.compare.table.Run`` has it."""
 
     @property
     def rows(self) -> list[dict[str, Any]]: ...

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from entropostat.metrics.schema import Metric
-from entropostat.recipe.signals import ROLLOUT
+from entropostat.rl.signals import ROLLOUT
 
 SOLVED, PASS, HELD_OUT, SHAPING = "Prompts solved", "Right, in training", "Right, held out", "Shaped rewards"
 VALUES = "Critic: values"

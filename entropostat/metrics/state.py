@@ -1,7 +1,7 @@
 """Metrics of the dashboard row 'state'."""
 
 from entropostat.metrics.schema import Metric
-from entropostat.recipe.signals import ROLLOUT
+from entropostat.rl.signals import ROLLOUT
 
 READ = ("entropy_old", "entropy_top", "entropy_ref")
 """Signals in nats; ``entropy_ratio`` is a plain number."""

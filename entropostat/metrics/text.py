@@ -3,7 +3,7 @@
 from typing import Literal
 
 from entropostat.metrics.schema import Metric
-from entropostat.recipe.signals import ROLLOUT
+from entropostat.rl.signals import ROLLOUT
 
 LENGTH, ENDED, OUTCOME = "Length", "Length of those that end", "Length, right and wrong"
 

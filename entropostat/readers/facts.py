@@ -9,8 +9,8 @@ from typing import Any
 
 from entropostat.readers import values
 from entropostat.readers.damage import Damage
-from entropostat.readers.regular import content
 from entropostat.readers.values import shown, whole
+from entropostat.regular import content
 from entropostat.visible import visible
 
 LIMIT = 1 << 20

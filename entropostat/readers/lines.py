@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.readers.damage import Damage
-from entropostat.readers.regular import opened
+from entropostat.regular import opened
 
 LONGEST = 1 << 26
 """Bytes of one line."""

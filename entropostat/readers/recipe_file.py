@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from entropostat.readers.regular import content
-from entropostat.readers.values import DEPTH, name, plain
-from entropostat.visible import visible
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-LIMIT = 1 << 16
-"""Bytes. A resolved recipe has a few thousand, and YAML takes its time."""
+from entropostat.readers.values import name, plain
+from entropostat.regular import content
+from entropostat.visible import visible
+from entropostat.yaml_text import LIMIT, Room, YamlFault, nodes, scalar
+
 INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
 """Blocks of a recipe in which repetitions of one experiment may differ."""
 SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
@@ -31,29 +32,30 @@ def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     try:
         found = plain(_parsed(text))
     except ValueError as error:
-        return text, {}, (visible(f"{file}: {error}; the run is read without it"),)
+        place = f" (line {error.line})" if isinstance(error, YamlFault) and error.line else ""
+        return text, {}, (visible(f"{file}: {error}{place}; the run is read without it"),)
     if not isinstance(found, dict):
         return "", {}, (visible(f"{file}: no mapping; the run is read without it"),)
     return text, found, ()
 
 
 def _parsed(text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.events import MappingEndEvent, MappingStartEvent, SequenceEndEvent, SequenceStartEvent
+    """Plain values, of text that is no recipe too: what a recipe could not hold is None."""
+    root, room = nodes(text), Room()
 
-    depth = 0
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):  # deep text takes the square of its depth to load
-            depth += isinstance(event, SequenceStartEvent | MappingStartEvent)
-            depth -= isinstance(event, SequenceEndEvent | MappingEndEvent)
-            if depth > DEPTH:
-                break
-        else:
-            return YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # noqa: BLE001  of a wrong date or a bare tag it raises whatever its code meets
-        place = getattr(error, "problem_mark", None)
-        raise ValueError(f"no YAML{f' (line {place.line + 1})' if place else ''}") from None
-    raise ValueError("nested too deep")
+    def made(node: Node, depth: int) -> Any:
+        room.take(depth, str(node.value) if isinstance(node, ScalarNode) else "")
+        if isinstance(node, SequenceNode):
+            return [made(item, depth + 1) for item in node.value]
+        if isinstance(node, MappingNode):
+            return {str(made(key, depth + 1)): made(item, depth + 1) for key, item in node.value}
+        assert isinstance(node, ScalarNode)
+        try:
+            return scalar(node)
+        except YamlFault:
+            return None
+
+    return None if root is None else made(root, 1)
 
 
 def fingerprint(folder: Path, found: Mapping[str, Any]) -> str:

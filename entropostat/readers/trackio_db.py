@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.readers.damage import Damage
-from entropostat.readers.regular import opened
 from entropostat.readers.run_folder import Run
 from entropostat.readers.tracked import as_logged
+from entropostat.regular import opened
 from entropostat.visible import visible
 
 KIND = "SELECT type, rootpage FROM sqlite_master WHERE lower(name) = 'metrics'"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.readers.damage import Damage
-from entropostat.readers.regular import content
+from entropostat.regular import content
 
 MAGIC, START = b":W&B", 7
 BLOCK = 32768

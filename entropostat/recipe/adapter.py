@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from entropostat.recipe.blocks import Model, Peft
+from entropostat.recipe.errors import real
+from entropostat.regular import content
+from entropostat.visible import shorten
 
+LIMIT = 1 << 22
+"""Bytes of a configuration file in a model's folder."""
 CONFIG = "adapter_config.json"
 NAMED_BASE = "base_model_name_or_path"
 WHOLE = ("model*.safetensors", "pytorch_model*.bin")
@@ -45,10 +51,10 @@ class Adapter:
     def base(self) -> str:
         """Folder or hub id of the base. A relative name starts at the adapter, or at the working directory."""
         for start in (self.folder, Path.cwd()):
-            folder = (start / Path(self.named_base).expanduser()).resolve()
-            if (folder / "config.json").is_file():
+            folder = real(start / os.path.expanduser(self.named_base))
+            if os.path.isfile(folder / "config.json"):
                 return str(folder)
-            if (folder / CONFIG).is_file():
+            if os.path.isfile(folder / CONFIG):
                 raise AdapterError(
                     f"the adapter {self.folder} has another adapter, {folder}, as its base; merge that into its own base"
                 )
@@ -79,9 +85,9 @@ def lora(model: Model) -> Peft | None:
 def read(file: Path) -> Adapter:
     """Raises AdapterError for what is no LoRA adapter on a base."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = json.loads(content(file, LIMIT))
         kind, base, rank = said["peft_type"], said[NAMED_BASE], said.get("r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise AdapterError(f"cannot read {file}: {type(error).__name__}: {error}; save the adapter again") from error
     folder = file.parent
     if any(True for pattern in WHOLE for _ in folder.glob(pattern)):
@@ -116,13 +122,21 @@ def _targets(said: str | list[str]) -> str | list[str]:
 
 
 def local_file(path: str, name: str, revision: str | None) -> Path | None:
-    """A file of a local folder, or of a hub repository where an earlier run has left it in the cache."""
+    """A file of a local folder, or of a hub repository where an earlier run has left it in the cache.
+
+    Raises AdapterError for what names neither.
+    """
     folder = Path(path)
-    if folder.is_dir():
-        return folder / name if (folder / name).is_file() else None
+    if os.path.isdir(folder):
+        return folder / name if os.path.isfile(folder / name) else None
     if path.count("/") > 1 or path.startswith((".", "/")):
         return None
     from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
 
-    found = try_to_load_from_cache(path, name, revision=revision)
+    try:
+        found = try_to_load_from_cache(path, name, revision=revision)
+    except OSError:
+        return None
+    except ValueError:
+        raise AdapterError(f"{shorten(path)} is no folder here, and no name that the hub could have") from None
     return Path(found) if isinstance(found, str) else None

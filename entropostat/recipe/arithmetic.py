@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from entropostat.catalog import load
+from entropostat.data import chain
 from entropostat.data.curriculum import generation_edges
 from entropostat.recipe.recipe import Recipe
 
@@ -128,6 +129,8 @@ def stages(recipe: Recipe, sizes: Arithmetic) -> list[Stage]:
 def pool(recipe: Recipe, source: str) -> int | None:
     """Prompts that a source has for training, as far as its options tell: hub and JSONL files are not opened."""
     term = recipe.sources[source]
-    info = load().terms["sources"][term.kind].field("size")
-    size = term.options.get("size", info.default if info else None)
+    stated = {field.name: field.default for field in load().terms["sources"][term.kind].fields} | term.options
+    size = stated.get("size")
+    if term.kind == "chain":
+        size = min(stated["size"], chain.count(stated["length"]))
     return None if size is None else round(size * (1 - recipe.data.held_out))

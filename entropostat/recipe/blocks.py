@@ -9,25 +9,30 @@ from pydantic import Field, model_validator
 from entropostat.recipe.block import Block
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 
+SEED = 2**32 - 1
+"""The largest seed that numpy takes."""
+
 
 class Build(Block):
     """A policy of 0.1 M parameters that the project builds and pre-trains itself on chains, cached by content."""
 
     kind: Literal["chain"] = Field("chain", description="what it is pre-trained on")
-    lengths: list[Annotated[int, Field(ge=2)]] = Field(
+    lengths: list[Annotated[int, Field(ge=2, le=32)]] = Field(
         [2, 5], min_length=1, description="numbers per chain, mixed in the demonstrations"
     )
-    modulus: int = Field(10, ge=2, description="the arithmetic is modulo this")
+    modulus: int = Field(10, ge=2, le=10**4, description="the arithmetic is modulo this")
     working: float = Field(0.3, ge=0, le=1, description="share of demonstrations that show their working")
     slips: float = Field(0.3, ge=0, le=1, description="probability that a step of the working is wrong")
-    steps: int = Field(600, ge=1, description="optimizer steps of pre-training")
-    batch: int = Field(128, ge=1, description="demonstrations per step")
-    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate of pre-training")
-    seed: int | None = Field(None, ge=0, description="seed of weights and demonstrations; null: the recipe's seed")
-    hidden: int = Field(64, ge=8, description="width")
-    layers: int = Field(2, ge=1, description="depth")
-    heads: int = Field(2, ge=1, description="attention heads")
-    ff: int = Field(192, ge=8, description="width of the feed-forward layers")
+    steps: int = Field(600, ge=1, le=10**7, description="optimizer steps of pre-training")
+    batch: int = Field(128, ge=1, le=2**20, description="demonstrations per step")
+    learning_rate: float = Field(3e-3, gt=0, le=10, description="peak learning rate of pre-training")
+    seed: int | None = Field(
+        None, ge=0, le=SEED, description="seed of weights and demonstrations; null: the recipe's seed"
+    )
+    hidden: int = Field(64, ge=8, le=2**16, description="width")
+    layers: int = Field(2, ge=1, le=1024, description="depth")
+    heads: int = Field(2, ge=1, le=1024, description="attention heads")
+    ff: int = Field(192, ge=8, le=2**18, description="width of the feed-forward layers")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Build:
@@ -39,13 +44,19 @@ class Build(Block):
 class BuildReward(Block):
     """A reward model that starts as the policy does, and learns which of two of its completions the judge prefers."""
 
-    pairs: int = Field(2048, ge=2, description="preferences at most, each between two completions of one prompt")
-    draws: int = Field(4, ge=2, description="completions drawn per prompt; its best and its worst make the pair")
+    pairs: int = Field(
+        2048, ge=2, le=10**7, description="preferences at most, each between two completions of one prompt"
+    )
+    draws: int = Field(
+        4, ge=2, le=1024, description="completions drawn per prompt; its best and its worst make the pair"
+    )
     noise: float = Field(0.1, ge=0, le=0.5, description="share of the preferences that are turned round")
-    epochs: float = Field(2.0, gt=0, description="passes over the preferences")
-    batch: int = Field(64, ge=1, description="preferences per optimizer step")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate; it falls to 0 in a line")
-    seed: int | None = Field(None, ge=0, description="of completions, noise and training; null: the recipe's seed")
+    epochs: float = Field(2.0, gt=0, le=1000, description="passes over the preferences")
+    batch: int = Field(64, ge=1, le=2**20, description="preferences per optimizer step")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate; it falls to 0 in a line")
+    seed: int | None = Field(
+        None, ge=0, le=SEED, description="of completions, noise and training; null: the recipe's seed"
+    )
 
 
 class Package(Block):
@@ -58,8 +69,8 @@ class Package(Block):
 class Peft(Block):
     """New LoRA adapters; the frozen base model is then the reference."""
 
-    r: int = Field(16, ge=1, description="rank")
-    lora_alpha: int = Field(32, ge=1, description="scale: alpha / r")
+    r: int = Field(16, ge=1, le=2**16, description="rank")
+    lora_alpha: int = Field(32, ge=1, le=2**20, description="scale: alpha / r")
     lora_dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout on the adapter's input; read where model.dropout is keep"
     )
@@ -69,7 +80,9 @@ class Peft(Block):
 class Model(Block):
     """The policy that training starts from: exactly one of path, build and package."""
 
-    path: str | None = Field(None, description="hub id or local folder; of a LoRA adapter: it goes on being trained")
+    path: str | None = Field(
+        None, min_length=1, description="hub id or local folder; of a LoRA adapter: it goes on being trained"
+    )
     build: Build | None = Field(None, description="built and pre-trained by the project")
     package: Package | None = Field(None, description="weights that a Python package ships")
     revision: str | None = Field(None, description="branch, tag or commit on the hub")
@@ -102,11 +115,13 @@ class Data(Block):
 class Sampler(Block):
     """How rollouts are sampled."""
 
-    temperature: float = Field(1.0, gt=0, description="logits are divided by it, in generation and in the loss")
+    temperature: float = Field(
+        1.0, ge=1e-3, le=1e3, description="logits are divided by it, in generation and in the loss"
+    )
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling; below 1 it biases the ratio")
     top_k: int = Field(0, ge=0, description="0: off; otherwise it biases the ratio")
     min_p: float | None = Field(None, ge=0, le=1, description="null: off; otherwise it biases the ratio")
-    repetition_penalty: float = Field(1.0, gt=0, description="1: off; otherwise it biases the ratio")
+    repetition_penalty: float = Field(1.0, ge=1e-3, le=1e3, description="1: off; otherwise it biases the ratio")
     stop: list[Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]] = Field(
         [],
         description="tokens, by id or by a text that is one token, that end a completion besides the model's own end tokens",
@@ -119,12 +134,14 @@ class Evaluate(Block):
     every: int = Field(0, ge=0, description="optimizer steps between evaluations; 0: at the start and the end only")
     prompts: int = Field(96, ge=0, description="held-out prompts per source; 0: no evaluation")
     samples: int = Field(16, ge=1, description="completions per prompt")
-    k: list[int] = Field([1, 4, 16], min_length=1, description="the k of pass@k; each at most `samples`")
+    k: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 4, 16], min_length=1, description="the k of pass@k; each at most `samples`"
+    )
     greedy: bool = Field(True, description="also decode greedily")
     reference: bool = Field(
         False, description="load the initial policy beside the trained one, to report entropy_ratio = H / H_ref"
     )
-    seed: int = Field(7, ge=0, description="of the sampled completions; independent of the run's seed")
+    seed: int = Field(7, ge=0, le=SEED, description="of the sampled completions; independent of the run's seed")
     max_new_tokens: int | None = Field(None, ge=1, description="null: trainer.max_completion_length")
     sets: dict[str, dict[str, Any]] = Field({}, description="further benchmark sets, name -> {kind: options}")
 
@@ -132,7 +149,7 @@ class Evaluate(Block):
 class Muon(Block):
     """Muon for the matrices between embedding and head, AdamW for the rest (Jordan et al. 2024)."""
 
-    learning_rate: float | None = Field(None, gt=0, description="of the matrices; null: trainer.learning_rate")
+    learning_rate: float | None = Field(None, gt=0, le=10, description="of the matrices; null: trainer.learning_rate")
     momentum: float = Field(0.95, ge=0, lt=1, description="share of the old average of gradients that is kept")
     adjust: Literal["match_rms_adamw", "original"] = Field(
         "match_rms_adamw",
@@ -210,7 +227,7 @@ class Critic(Block):
     )
     per_head: bool = Field(True, description="each head learns on its own; false: what they say together does")
     coef: float = Field(0.1, gt=0, description="factor of the value loss beside the policy's")
-    learning_rate: float | None = Field(None, gt=0, description="of the critic; null: trainer.learning_rate")
+    learning_rate: float | None = Field(None, gt=0, le=10, description="of the critic; null: trainer.learning_rate")
 
     @model_validator(mode="after")
     def _twins_differ(self) -> Critic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,13 +13,16 @@ from entropostat.recipe.block import Block
 from entropostat.recipe.blocks import BLOCKS
 from entropostat.recipe.errors import Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
+from entropostat.recipe.foreign_code import unknown_attention
 from entropostat.recipe.forms import trainer_form
 from entropostat.recipe.generation_rules import backend, given, refusal
+from entropostat.recipe.held_secrets import held_secrets
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.rewards import check_reward
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
+from entropostat.recipe.trainer_rules import broken
 
 ROOT = (
     "name",
@@ -42,12 +45,13 @@ ROOT = (
 )
 """Blocks in the order in which a resolved recipe is written."""
 SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
-SECRET = re.compile(r"(^|[_-])(token|api[_-]?key|password|passwd|secret)([_-]key)?$", re.IGNORECASE)
+LONGEST_NAME, LONGEST_PATH = 200, 3000
+"""Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
 
 
 def check(root: Value, path: FilePath) -> Recipe:
     """Raises ``RecipeError`` with all problems, in the order of the file."""
-    problems: list[Problem] = list(_secrets(root, ()))
+    problems: list[Problem] = list(held_secrets(root))
     if problems:
         raise RecipeError(problems)
     assert isinstance(root.content, dict)
@@ -56,7 +60,7 @@ def check(root: Value, path: FilePath) -> Recipe:
             problems.append(Problem(value.origin, key, _unknown_root(key, value)))
     parts: dict[str, Any] = {name: _block(root, name, form, problems) for name, form in BLOCKS.items()}
     parts |= {"seed": _seed(root, problems), "output_dir": _text(root, "output_dir", "runs", problems)}
-    parts |= {"name": _text(root, "name", path.stem, problems), "trainer": _trainer(root, problems)}
+    parts |= {"name": _text(root, "name", path.stem, problems), "trainer": _trainer(root, parts["model"], problems)}
     parts["reward"] = check_reward(_child(root, "reward"), problems)
     parts["objective"] = _objective(root, problems)
     _model(root, parts["model"], problems)
@@ -76,29 +80,15 @@ def _child(root: Value, key: str) -> Value:
     return Value({}, root.origin) if value is None else Value({}, value.origin) if value.content is None else value
 
 
-def _secrets(value: Value, path: Path) -> Iterator[Problem]:
-    """Recipes are shared and copied into run folders, so no secret may be in one. The value is not repeated."""
-    if isinstance(value.content, dict):
-        for key, item in value.content.items():
-            if SECRET.search(key) and key not in FORMER and item.content is not None:
-                message = "a recipe may hold no secret; put it into the environment (HF_TOKEN, WANDB_API_KEY, ...)"
-                yield Problem(item.origin, ".".join((*path, key)), message)
-            else:
-                yield from _secrets(item, (*path, key))
-    elif isinstance(value.content, list):
-        for index, item in enumerate(value.content):
-            yield from _secrets(item, (*path, str(index)))
-
-
 def _unknown_root(key: str, value: Value) -> str:
     fields = {f.name for kind in load().trainer.values() for f in kind}
     if key in OWNED and key not in ROOT:
-        return f"unknown key {key!r} (value {show(value.plain)}); use {OWNED[key]}"
+        return f"unknown key {key!r} (value {show(value.plain, key)}); use {OWNED[key]}"
     if key in fields:
-        return f"unknown key {key!r} (value {show(value.plain)}); use trainer.{key}"
+        return f"unknown key {key!r} (value {show(value.plain, key)}); use trainer.{key}"
     slots = [slot for slot in SLOTS if slot == key]
     hint = f"use objective.{slots[0]}" if slots else nearest(key, (*ROOT, "extends"))
-    return f"unknown key {key!r} (value {show(value.plain)}); {hint}"
+    return f"unknown key {key!r} (value {show(value.plain, key)}); {hint}"
 
 
 def _block(root: Value, name: str, form: type[Block], problems: list[Problem]) -> Any:
@@ -128,13 +118,30 @@ def _text(root: Value, key: str, default: str, problems: list[Problem]) -> str:
     if not isinstance(value.content, str) or not value.content:
         problems.append(Problem(value.origin, key, f"must be text, not {show(value.plain)}"))
         return default
-    if key == "name" and not re.fullmatch(r"[\w.+=-]+", value.content):
-        message = f"{show(value.content)} names a folder: use letters, digits and . _ + = - only"
-        problems.append(Problem(value.origin, key, message))
+    if (wrong := _unusable_name(value.content) if key == "name" else _unusable_folder(value.content)) is not None:
+        problems.append(Problem(value.origin, key, f"{show(value.content)} {wrong}"))
     return value.content
 
 
-def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
+def _unusable_name(text: str) -> str | None:
+    if not re.fullmatch(r"[\w.+=-]+", text):
+        return "names a folder: use letters, digits and . _ + = - only"
+    if text in (".", ".."):
+        return "names a folder: this one is another's"
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return None if size <= LONGEST_NAME else f"names a folder: at most {LONGEST_NAME} bytes, not {size}"
+
+
+def _unusable_folder(text: str) -> str | None:
+    if not text.isprintable():  # also what no file system takes: NUL, and halves of a character
+        return "is no path: it has characters that cannot be printed"
+    longest = max(len(part.encode()) for part in text.split("/"))
+    if longest > 255 or len(text.encode()) > LONGEST_PATH:
+        return f"is no path: at most {LONGEST_PATH} bytes, and 255 from one / to the next"
+    return None
+
+
+def _trainer(root: Value, model: Any, problems: list[Problem]) -> dict[str, Any]:
     block = _child(root, "trainer")
     kind = at(block, ("kind",)).content
     kind = kind if isinstance(kind, str) and kind in load().trainer else "grpo"
@@ -143,7 +150,13 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
         problems.append(Problem(at(block, ("optim",)).origin, "trainer.optim", message))
         return {}
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
-    found = {} if form is None else dict(form.model_dump(exclude_unset=True))
+    if form is None:
+        return {}
+    found: dict[str, Any] = form.model_dump(exclude_unset=True)
+    tracking, bf16 = _child(root, "tracking").content, model is not None and model.dtype == "bfloat16"
+    trackio = isinstance(tracking, dict) and "trackio" in tracking
+    for key, message in broken(found, partial(getattr, form), bf16, trackio):
+        problems.append(Problem(at(block, (key,)).origin, f"trainer.{key}", message))
     for name, value in given(found.get("generation_kwargs")).items():
         if (said := refusal(name, value, backend(found))) is not None:
             path = ("generation_kwargs", name)
@@ -153,11 +166,11 @@ def _trainer(root: Value, problems: list[Problem]) -> dict[str, Any]:
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
     if key in OWNED:
-        return f"belongs to another block (value {show(value.plain)}); use {OWNED[key]}"
+        return f"belongs to another block (value {show(value.plain, key)}); use {OWNED[key]}"
     if key in REFUSED:
-        return f"cannot be set (value {show(value.plain)}): {REFUSED[key]}"
+        return f"cannot be set (value {show(value.plain, key)}): {REFUSED[key]}"
     if key in FORMER:
-        return f"was an option of TRL's PPOTrainer (value {show(value.plain)}); use {FORMER[key]}"
+        return f"was an option of TRL's PPOTrainer (value {show(value.plain, key)}); use {FORMER[key]}"
     return unknown_key(path, key, value, known)
 
 
@@ -196,6 +209,12 @@ def _model(root: Value, model: Any, problems: list[Problem]) -> None:
     if len(given) != 1:
         message = f"give exactly one of path, build and package, not {' and '.join(given) or 'none'}"
         problems.append(Problem(block.origin, "model", message))
+    if model.attn_implementation is not None and (said := unknown_attention(model.attn_implementation)) is not None:
+        message = f"{said}, not {show(model.attn_implementation)}"
+        problems.append(Problem(at(block, ("attn_implementation",)).origin, "model.attn_implementation", message))
+    if model.path is not None and (wrong := _unusable_folder(model.path)) is not None:
+        problems.append(Problem(at(block, ("path",)).origin, "model.path", f"{show(model.path)} {wrong}"))
+        return
     try:
         adapter = of_model(model)
     except AdapterError as error:
@@ -224,7 +243,7 @@ def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
     for index, stage in enumerate(data.curriculum or []):
         if stage.source not in data.sources:
             place = at(block, ("curriculum", str(index), "source"))
-            message = f"there is no source {stage.source!r} in data.sources; {nearest(stage.source, data.sources)}"
+            message = f"there is no source {show(stage.source)} in data.sources; {nearest(stage.source, data.sources)}"
             problems.append(Problem(place.origin, f"data.curriculum.{index}.source", message))
 
 

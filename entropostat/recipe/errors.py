@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.faults import LOST, reason
+from entropostat.secret_names import names_secret, resembles_secret
+from entropostat.secrets import HIDDEN, redacted, without_secrets
+from entropostat.visible import shorten, visible
 
 COMMAND_LINE = "command line"
-FAULT_NOTE = "ENTROPOSTAT_FAULT_NOTE"
-"""Environment variable: the file into which a process of `launch` writes why it ends, for its parent to say last."""
+
+KEY, MESSAGE = 300, 1500
+"""Characters of a line's place or key, and of what it says."""
+TOLD = 50
+"""Lines."""
+NAME, NAMED = 64, 60
+"""Characters of a name that others are compared with, and names in a list of all."""
 
 
 @dataclass(frozen=True)
@@ -36,74 +42,69 @@ class Problem:
     """Dotted path in the recipe; empty where the whole file is meant."""
     message: str
 
+    def __post_init__(self) -> None:
+        """What is wrong may be a secret in the wrong place."""
+        object.__setattr__(self, "origin", Origin(redacted(self.origin.file, hashes=True), self.origin.line))
+        object.__setattr__(self, "key", redacted(self.key, hashes=True))
+        object.__setattr__(self, "message", redacted(self.message, hashes=True))
+
     def __str__(self) -> str:
-        return f"{self.origin}: {self.key}: {self.message}" if self.key else f"{self.origin}: {self.message}"
+        """One line that a terminal can be sent, of bounded length whatever a recipe calls its keys."""
+        parts = [_middle(str(self.origin), KEY), *([_middle(self.key, KEY)] if self.key else [])]
+        return ": ".join([*parts, _middle(self.message, MESSAGE)])
 
 
 class RecipeError(Exception):
-    """Everything that is wrong with a recipe; ``str()`` gives one line for each problem."""
+    """Everything that is wrong with a recipe; ``str()`` gives one line for each problem, of many the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-class SetupError(Exception):
-    """A run that could not start: what is missing or wrong outside of the recipe, in one line."""
-
-
-class RunFault(Exception):
-    """A run that could not go on, though its recipe is right: what broke, in one line."""
-
-
-@contextlib.contextmanager
-def in_one_line(name: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong while the run ``name`` is set up into a SetupError. ``ENTROPOSTAT_TRACEBACK=1`` shows where.
-
-    ``folder`` is where it would write.
-    """
-    try:
-        yield
-    except Exception as error:
-        found = reason(error, folder)
-        plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError, LookupError))
-        if os.environ.get("ENTROPOSTAT_TRACEBACK") or (found is None and not plain):
-            raise
-        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        text = found or " ".join(said.split())
-        raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
-
-
-def note_fault(text: str) -> None:
-    """Leave ``text`` for the `launch` that started this process, if one did and nothing lies there yet."""
-    named = os.environ.get(FAULT_NOTE)
-    if named and LOST not in text:
-        with contextlib.suppress(OSError), Path(named).open("x") as stream:
-            stream.write(text)
+        told = [str(problem) for problem in self.problems[:TOLD]]
+        left = len(self.problems) - len(told)
+        super().__init__("\n".join([*told, f"and {left} more"] if left else told))
 
 
 def fail(origin: Origin, key: str, message: str) -> RecipeError:
     return RecipeError([Problem(origin, key, message)])
 
 
+def _middle(text: str, most: int) -> str:
+    """Without control characters, and without its middle where it is too long: what to do about it stands at the end."""
+    text = visible(text)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def display(path: Path) -> str:
     """``path`` as the user would type it: relative to the current folder where it lies below it."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+        return str(real(path).relative_to(os.getcwd()))
+    except (OSError, ValueError):
         return str(path)
+
+
+def real(path: Path) -> Path:
+    """Absolute and without links; ``path`` itself where it can name no file. Links that go round in a circle stay as they are."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """'did you mean 'fraction'?' where one is close, else the list of what there is."""
     options = list(known)
-    close = difflib.get_close_matches(name, options, 1)
+    # Beyond the length of any name the comparison would take the square of it.
+    close = difflib.get_close_matches(name, options, 1) if len(name) <= NAME else []
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(sorted(options))}" if options else "nothing can be set here"
+        return f"did you mean {show(close[0])}?"
+    if not options:
+        return "nothing can be set here"
+    return f"known: {', '.join(sorted(options)[:NAMED])}" + (", ..." if len(options) > NAMED else "")
 
 
-def show(value: object) -> str:
-    """A value in a message, kept to one short line."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def show(value: object, key: str = "") -> str:
+    """A value in a message, kept to one short line. What is secret in it, or by the name of its ``key``, is not shown."""
+    if names_secret(key) or resembles_secret(key):
+        return HIDDEN
+    value = without_secrets(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else shorten(value)

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from entropostat.recipe.errors import Problem, nearest, show
+from entropostat.recipe.errors import TOLD, Problem, nearest, show
+from entropostat.recipe.ranges import Range, of_field
 from entropostat.recipe.source import Value
 
 KINDS = {
@@ -22,19 +23,14 @@ KINDS = {
     "model_attributes_type": "a mapping",
     "none_required": "null",
 }
-LIMITS = {
-    "greater_than_equal": ("at least", "ge"),
-    "less_than_equal": ("at most", "le"),
-    "greater_than": ("above", "gt"),
-    "less_than": ("below", "lt"),
-}
+OUTSIDE = ("range", "greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number")
 Path = tuple[str, ...]
 Unknown = Callable[[Path, str, Value, Sequence[str]], str]
 """(path of the key, key, its value, keys known there) -> message."""
 
 
 def unknown_key(path: Path, key: str, value: Value, known: Sequence[str]) -> str:
-    return f"unknown key {key!r} (value {show(value.plain)}); {nearest(key, known)}"
+    return f"unknown key {show(key)} (value {show(value.plain, key)}); {nearest(key, known)}"
 
 
 def validate(
@@ -46,10 +42,13 @@ def validate(
     except ValidationError as error:
         places: dict[Path, list[Mapping[str, Any]]] = {}
         for detail in error.errors(include_url=False, include_input=False):
-            places.setdefault(_place(value, detail["loc"], detail["type"]), []).append({**detail})
-        for below, details in places.items():
+            place = _place(value, detail["loc"], detail["type"]) + detail.get("ctx", {}).get("below", ())
+            places.setdefault(place, []).append({**detail})
+        for number, (below, details) in enumerate(places.items()):
             found = at(value, below)
-            message = _message(form, value, (*path, *below), below, details, unknown)
+            # Beyond what is told a message is not worth its search for a near name.
+            told = number < TOLD
+            message = _message(form, value, (*path, *below), below, details, unknown) if told else "is wrong too"
             problems.append(Problem(found.origin, ".".join((*path, *below)), message))
         return None
 
@@ -99,16 +98,20 @@ def _message(
         return f"missing; {_meaning(form, below)}"
     if "string_pattern_mismatch" in types:
         return f"must look like {types['string_pattern_mismatch']['ctx']['pattern']}, not {shown}"
-    for kind, (words, key) in LIMITS.items():
-        if kind in types:
-            return f"must be {words} {types[kind]['ctx'][key]:g}, not {shown}"
+    if "range" in types:
+        return f"must be {types['range']['ctx']['range']}, not {shown}"
+    if not types.keys().isdisjoint(OUTSIDE) and (allowed := _range(form, below)) is not None:
+        return f"must be {allowed}, not {shown}"
     choices = [c for d in details if d["type"] == "literal_error" for c in _expected(d)]
+    if "float_type" in types and type(value.content) is int and (allowed := _range(form, below)) is not None:
+        return f"must be {allowed}, not {shown}"  # too large for a float
     kinds = list(dict.fromkeys(KINDS[d["type"]] for d in details if d["type"] in KINDS))
     if choices and isinstance(value.content, str):
         hint = nearest(value.content, choices)
-        return f"must be one of {', '.join(choices)}, not {shown}" + (f"; {hint}" if "did you mean" in hint else "")
+        wanted = " or ".join([kind for kind in kinds if kind != "null"] + [f"one of {_listed(choices)}"])
+        return f"must be {wanted}, not {shown}" + (f"; {hint}" if "did you mean" in hint else "")
     if choices:
-        kinds.append(f"one of {', '.join(choices)}")
+        kinds.append(f"one of {_listed(choices)}")
     if kinds == ["a number"] and isinstance(value.content, dict):
         return f"is fixed for the whole run: give a number, not a controller ({shown})"
     if kinds == ["a number"] and any("number" in detail["loc"] for detail in details):
@@ -117,6 +120,10 @@ def _message(
         return f"must be {' or '.join(kinds)}, not {shown}"
     first = details[0]
     return f"{_sentence(str(first['msg']))}, not {shown}"
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return ", ".join(choice or "''" for choice in choices)
 
 
 def _sentence(text: str) -> str:
@@ -135,6 +142,14 @@ def _meaning(form: type[BaseModel], below: Path) -> str:
     owner = _owner(form, below[:-1])
     info = owner.model_fields.get(below[-1]) if owner else None
     return f"it says: {info.description}" if info is not None and info.description else "it has no default"
+
+
+def _range(form: type[BaseModel], below: Path) -> Range | None:
+    """What the numbers at ``below`` may be; those of a list have the range of their field."""
+    while below and below[-1].isdigit():
+        below = below[:-1]
+    owner = _owner(form, below[:-1])
+    return of_field(owner, below[-1]) if owner is not None and below else None
 
 
 def known_keys(form: type[BaseModel], path: Path) -> list[str]:

@@ -10,9 +10,10 @@ from entropostat.catalog import TermInfo, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
-from entropostat.recipe.signals import OLD_ENTROPY, REFERENCE
 from entropostat.recipe.terms import Term
+from entropostat.rl.loss_types import held_by
 from entropostat.rl.needs import SCORED, Need, read
+from entropostat.rl.signals import OLD_ENTROPY, REFERENCE
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Knob:
         target = self.options.get("target")
         if isinstance(target, dict):
             (kind, options), *_ = target.items()
-            inner = replace(self, controller=kind, options=options).reads
+            inner = replace(self, controller=kind, options=options or {}).reads
             found |= {f"target.{kind}.{name}": signal for name, signal in inner.items()}
         return found
 
@@ -148,6 +149,4 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
 def held_by_loss(recipe: Recipe) -> str:
     """``ratio``, ``weight`` or ``nothing``: what the bounds of the loss hold. TRL's depends on its type."""
     loss = recipe.objective["loss"]
-    if loss.kind != "trl":
-        return info("loss", loss).holds
-    return {"cispo": "weight", "sapo": "nothing", "vespo": "nothing"}.get(loss.options.get("type", ""), "ratio")
+    return held_by(option(loss, "loss", "type")) if loss.kind == "trl" else info("loss", loss).holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
@@ -10,16 +11,17 @@ from pydantic import BaseModel, Discriminator, Field, Tag, create_model
 
 from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.block import Block
+from entropostat.recipe.ranges import Range
+from entropostat.recipe.trainer_ranges import CHOICES, IMPOSSIBLE, NEVER_NULL, RANGES
 
 SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, "null": None, "any": Any}
-BOUNDS = {"low": "ge", "high": "le", "above": "gt", "below": "lt"}
 NUMBER, CONTROLLER = "number", "controller"
 """Tags of the two readings of a controlled field; they appear in pydantic's error paths."""
 
 NAMED = ("advantages", "weights", "loss", "penalties", "scalars", "verifiers")
 """Slots whose terms take ``name:``. A source is named by its key in ``data.sources``."""
 NAME = Field(
-    None, pattern=r"^[A-Za-z0-9_-]+$", description="address and metric prefix; needed where two terms share a kind"
+    None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="address and metric prefix; needed where two terms share a kind"
 )
 
 
@@ -50,7 +52,9 @@ def controller_form() -> type[BaseModel]:
 @cache
 def trainer_form(kind: str, refused: frozenset[str]) -> type[BaseModel]:
     """TRL's own fields under their own names, without those that another block owns."""
-    keys: dict[str, Any] = {f.name: _key(f) for f in load().trainer[kind] if f.name not in refused}
+    keys: dict[str, Any] = {
+        f.name: _key(_narrowed(f), RANGES.get(f.name)) for f in load().trainer[kind] if f.name not in refused
+    }
     kinds = tuple(load().trainer)
     keys["kind"] = (Literal[kinds], Field("grpo", description="which trainer"))
     return create_model(
@@ -58,11 +62,18 @@ def trainer_form(kind: str, refused: frozenset[str]) -> type[BaseModel]:
     )
 
 
-def _key(info: FieldInfo) -> tuple[Any, Any]:
+def _narrowed(info: FieldInfo) -> FieldInfo:
+    """A field of TRL's with what its config does not say of it."""
+    choices = CHOICES.get(info.name, info.choices)
+    if choices:
+        choices = tuple(choice for choice in choices if choice not in IMPOSSIBLE.get(info.name, ()))
+    kinds = [kind for kind in info.type.split("|") if kind != "null" or info.name not in NEVER_NULL]
+    return replace(info, choices=choices, type="|".join(kinds))
+
+
+def _key(info: FieldInfo, allowed: Range | None = None) -> tuple[Any, Any]:
     """Type and default of one key."""
-    kinds = info.type.split("|")
-    bounds = {BOUNDS[key]: limit for key, limit in info.limits.items()}
-    readings = [_reading(kind, info.choices, bounds) for kind in kinds]
+    readings = [_reading(kind, info.choices, allowed or Range.of(info.limits)) for kind in info.type.split("|")]
     annotation: Any = Union[tuple(readings)]  # noqa: UP007  (made at run time)
     if not info.fixed:
         plain: Any = Annotated[annotation, Tag(NUMBER)]
@@ -72,13 +83,13 @@ def _key(info: FieldInfo) -> tuple[Any, Any]:
     return annotation, Field(default, description=info.doc or None)
 
 
-def _reading(kind: str, choices: tuple[str, ...] | None, bounds: dict[str, Any]) -> Any:
+def _reading(kind: str, choices: tuple[str, ...] | None, allowed: Range) -> Any:
     if kind == "str" and choices:
         return Literal[choices]
-    if kind in ("float", "int") and bounds:
-        return Annotated[SIMPLE[kind], Field(**bounds)]
+    if kind in ("float", "int"):
+        return Annotated[SIMPLE[kind], allowed]
     if kind.startswith("list["):
-        return list[_reading(kind[5:-1], None, {})]  # type: ignore[misc]
+        return list[_reading(kind[5:-1], choices, allowed)]  # type: ignore[misc]
     return dict[str, Any] if kind == "dict" else SIMPLE[kind]
 
 

@@ -43,13 +43,13 @@ def refusal(name: str, value: Any, by: Backend) -> str | None:
     """Why a recipe cannot say this, and what to write instead."""
     key = key_of(name, by)
     if key is not None and key.kind in ("elsewhere", "stop") and key.acts(value):
-        return f"belongs to another block (value {show(value)}); use {key.why}"
+        return f"belongs to another block (value {show(value, name)}); use {key.why}"
     return unworkable(name, value, by)
 
 
 def unworkable(name: str, value: Any, by: Backend) -> str | None:
     """Why nobody can say this, in Python neither: it would break the run, or do nothing and say nothing."""
-    key, said = key_of(name, by), f"(value {show(value)})"
+    key, said = key_of(name, by), f"(value {show(value, name)})"
     if key is None:
         return _unknown(name, said, by)
     if not key.acts(value):

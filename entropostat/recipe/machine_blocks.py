@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from entropostat.recipe.block import Block
 
-STRATEGIES = ("single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2")
+Strategy = Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 class Launch(Block):
     """How processes are started."""
 
-    strategy: Literal["single", "ddp", "zero1", "zero2", "zero3", "zero3-offload", "fsdp2"] = Field(
-        "single", description="recipes/accelerate/<strategy>.yaml"
-    )
+    strategy: Strategy = Field("single", description="recipes/accelerate/<strategy>.yaml")
     num_processes: int | None = Field(None, ge=1, description="over all machines; null: one per visible GPU")
     num_machines: int = Field(1, ge=1, description="machines that take part")
     gpu_memory: float | None = Field(

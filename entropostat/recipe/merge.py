@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from entropostat.recipe.errors import COMMAND_LINE, fail, nearest
+import re
+
+from entropostat.recipe.errors import COMMAND_LINE, fail, nearest, show
 from entropostat.recipe.source import Value
+from entropostat.visible import shorten
 
 TERM_LISTS = (
     ("objective", "advantages"),
@@ -16,6 +19,10 @@ TERM_LISTS = (
 
 Path = tuple[str, ...]
 
+INDEX = re.compile("[0-9]+")
+DIGITS = 9
+"""A key that addresses an item of a list, and how long it is at most."""
+
 
 def merge(parent: Value, child: Value, path: Path = ()) -> Value:
     """``child`` over ``parent``. Mappings merge key by key, everything else is replaced.
@@ -26,7 +33,7 @@ def merge(parent: Value, child: Value, path: Path = ()) -> Value:
         return child
     if path in TERM_LISTS:
         return _edit(parent, child, path)
-    if isinstance(parent.content, list) and all(key.isdigit() for key in child.content):
+    if isinstance(parent.content, list) and all(map(INDEX.fullmatch, child.content)):
         return _by_index(parent, child, path)
     if not isinstance(parent.content, dict):
         return _settle(child, path)
@@ -79,9 +86,13 @@ def _by_index(parent: Value, child: Value, path: Path) -> Value:
     assert isinstance(parent.content, list) and isinstance(child.content, dict)
     items = list(parent.content)
     for key, value in child.content.items():
-        if int(key) >= len(items):
+        if len(key) > DIGITS or int(key) >= len(items):
             where = ".".join((*path, key))
-            raise fail(value.origin, where, f"there is no item {key}; the list has {len(items)}, counted from 0")
+            raise fail(
+                value.origin,
+                where,
+                f"there is no item {key if len(key) <= DIGITS else shorten(key)}; the list has {len(items)}, counted from 0",
+            )
         items[int(key)] = merge(items[int(key)], value, (*path, key))
     return Value(items, child.origin)
 
@@ -118,7 +129,7 @@ def _index(items: list[Value], name: str, at: Value, where: str) -> int:
         present = [n for n in names if n is not None]
         hint = nearest(name, present) if present else "the list is empty"
         add = "" if "did you mean" in hint else f"; add it with {_spelling(name, at, where)}"
-        raise fail(at.origin, f"{where}.{name}", f"there is no term {name!r} here; {hint}{add}")
+        raise fail(at.origin, f"{where}.{name}", f"there is no term {show(name)} here; {hint}{add}")
     return names.index(name)
 
 

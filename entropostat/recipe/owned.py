@@ -66,6 +66,7 @@ UNUSED = "nothing that trains by GRPO reads it"
 REFUSED: dict[str, str] = {
     "trust_remote_code": "code from a model repository is never run; convert the model to a class that transformers has",
     "remove_unused_columns": "it is set by the project: verifiers read the other columns",
+    "save_only_model": "its checkpoints have no optimizer, so nothing resumes from them; final/ holds the model alone",
     "auto_find_batch_size": "it breaks prompt groups; lower per_device_train_batch_size instead",
     "local_rank": "the launcher sets it",
     "do_train": "it has no effect here",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from entropostat import yaml_text
 from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping
+from entropostat.recipe.errors import real
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
@@ -47,7 +46,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """Where relative paths of the recipe start."""
-        return self.path.resolve().parent
+        return real(self.path).parent
 
     @property
     def run_dir(self) -> Path:
@@ -83,13 +82,7 @@ class Recipe:
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""
-        stream = io.StringIO()
-        yaml = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = False
-        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        yaml.width = 120
-        yaml.dump(self.resolved, stream)
-        return stream.getvalue()
+        return yaml_text.dump(self.resolved)
 
 
 def _named(mappings: dict[str, dict[str, Any]]) -> dict[str, Term]:

@@ -1,20 +1,19 @@
-"""YAML text -> values that remember where they were written. Parsed by ruamel.yaml, YAML 1.2, plain types only."""
+"""YAML text -> values that remember where they were written."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from entropostat.recipe.errors import Origin, display, fail, show
-
-TAG = "tag:yaml.org,2002:"
-TEXT = {"str", "timestamp", "merge", "value"}
-"""Tags read as text: YAML 1.2 has no dates and no merge keys."""
+from entropostat.regular import content
+from entropostat.yaml_text import LIMIT, Room, YamlFault, decoded, nodes, scalar, writable
 
 Content = Union[dict[str, "Value"], list["Value"], bool, int, float, str, None]  # noqa: UP007  (evaluated at run time)
 
@@ -36,16 +35,18 @@ class Value:
         return self.content
 
 
-def read(path: Path) -> Value:
+def read(path: Path, room: Room | None = None) -> Value:
     """The mapping that a recipe file holds."""
     shown = display(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decoded(content(path, LIMIT))
     except FileNotFoundError:
         raise fail(Origin(shown), "", f"no such file{_close_file(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise fail(Origin(shown), "", f"cannot be read: {error}") from None
-    value = parse(text, shown)
+    except YamlFault as fault:
+        raise fail(Origin(shown, fault.line), "", str(fault)) from None
+    except ValueError as error:
+        raise fail(Origin(shown), "", f"cannot be read: {str(error).removeprefix(f'{path}: ')}") from None
+    value = parse(text, shown, room=room)
     if value.content is None:
         return Value({}, Origin(shown))
     if not isinstance(value.content, dict):
@@ -53,69 +54,80 @@ def read(path: Path) -> Value:
     return value
 
 
-def parse(text: str, file: str, fixed: Origin | None = None) -> Value:
-    """Values of one YAML document. ``fixed`` replaces the lines, for text that comes from no file."""
+def parse(
+    text: str, file: str, fixed: Origin | None = None, room: Room | None = None, at: tuple[str, ...] = ()
+) -> Value:
+    """Values of one YAML document. ``fixed`` replaces the lines, for text that comes from no file.
+
+    ``room`` is shared by all that one recipe is made of; ``at`` is the key whose value they are.
+    """
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        problem = " ".join(str(error.problem or error.context or "cannot be parsed").split())
-        raise fail(fixed or Origin(file, line), "", f"not valid YAML: {problem}") from None
-    except YAMLError as error:
-        raise fail(fixed or Origin(file), "", f"not valid YAML: {' '.join(str(error).split())}") from None
+        node = nodes(text)
+    except YamlFault as fault:
+        raise fail(fixed or Origin(file, fault.line), "", str(fault)) from None
     if node is None:
         return Value(None, fixed or Origin(file, 1))
-    return _convert(node, file, fixed, "", ())
+    return _Reading(file, fixed, room or Room()).convert(node, at, len(at) + 1, ())
 
 
-def _convert(node: Node, file: str, fixed: Origin | None, key: str, above: tuple[int, ...]) -> Value:
-    origin = fixed or Origin(file, node.start_mark.line + 1)
-    if id(node) in above:
-        raise fail(origin, key, "an alias may not contain itself")
-    above = (*above, id(node))
-    if isinstance(node, ScalarNode):
-        return Value(_scalar(node, origin, key), origin)
-    if isinstance(node, SequenceNode):
-        return Value([_convert(n, file, fixed, f"{key}.{i}", above) for i, n in enumerate(node.value)], origin)
-    assert isinstance(node, MappingNode)
-    entries: dict[str, Value] = {}
-    for name_node, value_node in node.value:
-        place = fixed or Origin(file, name_node.start_mark.line + 1)
-        if not isinstance(name_node, ScalarNode):
-            raise fail(place, key, "a key must be a plain word")
-        name = str(name_node.value)
-        path = f"{key}.{name}" if key else name
-        if name in entries:
-            raise fail(place, path, f"key {name!r} is given twice; first in line {entries[name].origin.line}")
-        entries[name] = Value(_convert(value_node, file, fixed, path, above).content, place)
-    return Value(entries, origin)
+@dataclass(frozen=True)
+class _Reading:
+    """Of one document. A key is the path of keys to a value."""
+
+    file: str
+    fixed: Origin | None
+    room: Room
+
+    def convert(self, node: Node, key: tuple[str, ...], depth: int, above: tuple[int, ...]) -> Value:
+        """``above``: the nodes that this one is in, to find an alias of one of them."""
+        origin = self.origin(node)
+        if id(node) in above:
+            raise fail(origin, ".".join(key), "an alias may not contain itself")
+        above = (*above, id(node))
+        if isinstance(node, ScalarNode):
+            with _told(origin, key):
+                self.room.take(depth, str(node.value))
+                return Value(scalar(node), origin)
+        with _told(origin, key):
+            self.room.take(depth)
+        if isinstance(node, SequenceNode):
+            items = enumerate(node.value)
+            return Value([self.convert(item, (*key, str(i)), depth + 1, above) for i, item in items], origin)
+        assert isinstance(node, MappingNode)
+        return Value(self.entries(node, key, depth, above), origin)
+
+    def entries(self, node: MappingNode, key: tuple[str, ...], depth: int, above: tuple[int, ...]) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for name_node, value_node in node.value:
+            place = self.origin(name_node)
+            if not isinstance(name_node, ScalarNode):
+                raise fail(place, ".".join(key), "a key must be a plain word")
+            with _told(place, key):
+                name = writable(str(name_node.value))
+                self.room.take(depth, name)
+            below = (*key, name)
+            if name in found:
+                message = f"key {show(name)} is given twice; first in line {found[name].origin.line}"
+                raise fail(place, ".".join(below), message)
+            found[name] = Value(self.convert(value_node, below, depth + 1, above).content, place)
+        return found
+
+    def origin(self, node: Node) -> Origin:
+        return self.fixed or Origin(self.file, node.start_mark.line + 1)
 
 
-def _scalar(node: ScalarNode, origin: Origin, key: str) -> bool | int | float | str | None:
-    tag, text = str(node.tag), str(node.value)
-    kind = tag.removeprefix(TAG)
-    if kind in TEXT:
-        return text
+@contextmanager
+def _told(origin: Origin, key: tuple[str, ...]) -> Iterator[None]:
     try:
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        if kind == "int":
-            digits = text.replace("_", "")
-            return int(digits, 0) if digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(digits)
-        if kind == "float":
-            # float() refuses YAML's .nan, as it should: no key of a recipe means anything by it.
-            return float(text.replace("_", "").lower().replace(".inf", "inf"))
-    except (KeyError, ValueError):
-        raise fail(origin, key, f"{text!r} is not a valid {kind}") from None
-    raise fail(origin, key, f"tag {tag!r} is refused: a recipe holds plain text, numbers, lists and mappings only")
+        yield
+    except YamlFault as fault:
+        raise fail(origin, ".".join(key), str(fault)) from None
 
 
 def _close_file(path: Path) -> str:
     from difflib import get_close_matches
 
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f" (there is no folder {display(path.parent)})"
     close = get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
     return f"; did you mean {display(path.parent / close[0])}?" if close else ""

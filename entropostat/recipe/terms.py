@@ -57,12 +57,14 @@ def one_term(value: Value, slot: str, path: Path, problems: list[Problem]) -> Te
         options = Value({}, options.origin)
     name = kind
     if slot in NAMED and isinstance(options.content, dict) and "name" in options.content:
-        name = str(options.content["name"].content)
+        given = options.content["name"].content
+        name = given if isinstance(given, str) else kind
     at = (*path, name)
     before = len(problems)
     _check_controllers(options, slot, kind, at, problems)
     if len(problems) > before:
         return None
+    options = _stated(options, slot, kind)
     form = validate(term_form(load().terms[slot][kind]), options, at, problems, unknown_key)
     if form is None:
         return None
@@ -90,6 +92,20 @@ def _check_controllers(options: Value, slot: str, kind: str, path: Path, problem
             if name not in known:
                 message = f"unknown controller {name!r}; {nearest(name, known)}"
                 problems.append(Problem(given.origin, f"{where}.{name}", message))
+
+
+def _stated(options: Value, slot: str, kind: str) -> Value:
+    """A controller without options is one whose options are all left to their defaults, if they have any."""
+    if not isinstance(options.content, dict):
+        return options
+    found = dict(options.content)
+    for key, value in found.items():
+        info = load().terms[slot][kind].field(key)
+        if info is not None and not info.fixed and isinstance(value.content, dict):
+            inner = value.content.items()
+            given = {name: Value({}, below.origin) if below.content is None else below for name, below in inner}
+            found[key] = Value(given, value.origin)
+    return Value(found, options.origin)
 
 
 def _build_controllers(

@@ -8,7 +8,7 @@
 
 Plain arithmetic without torch. Every formula stands in a docstring with its source: the paper or the line of thought, and
 the version of the library where its code was read (transformers 5.23, TRL 1.16, accelerate 1.15, DeepSpeed 0.19.8).
-`benchmarks/scaling.py` compares them with small runs on a CPU.
+`benchmarks/cost/scaling.py` compares them with small runs on a CPU.
 
 Not counted: CUDA's context, NCCL's buffers, the allocator's fragmentation, kernels' own workspace, and evaluation.
 """

@@ -24,7 +24,7 @@ PERSISTENT = 100_000
 """DeepSpeed's stage3_param_persistence_threshold: tensors of fewer numbers stay whole on every rank."""
 
 PER_TOKEN = 8
-"""Float32 collectives over the tokens of a generation, at most: what README's count of our statistics allows."""
+"""Float32 collectives over the tokens of a generation, at most: what docs/results.md's count of our statistics allows."""
 
 Kind = Literal["all-reduce", "reduce-scatter", "all-gather", "broadcast"]
 FACTOR: dict[Kind, Callable[[int], float]] = {

@@ -1,4 +1,4 @@
-"""A recipe's part of the plan: its estimate as data and text, and what is wrong with it."""
+"""A recipe's part of the plan: its estimate as data and text, and its lints."""
 
 from __future__ import annotations
 
@@ -42,13 +42,23 @@ class Asked:
         return Asked(strategies, shape, intra, inter)
 
 
-def report(recipe: Recipe, asked: Asked) -> tuple[dict[str, Any], list[Lint]]:
+def lints(recipe: Recipe, asked: Asked) -> Iterator[Lint]:
+    """What a GPU has too little room for; nothing without a shape."""
+    try:
+        run = of_recipe(recipe, source.find(recipe, asked.shape)[0])
+    except UnknownShape:
+        return
+    yield from room(run, memory(run))
+    yield from vllm_room(run)
+
+
+def report(recipe: Recipe, asked: Asked) -> dict[str, Any]:
     """The estimate, {"shape", "memory", "communication", "text"}; without a shape, {"unknown", "text"}."""
     try:
         shape, where = source.find(recipe, asked.shape)
         run = of_recipe(recipe, shape)
     except UnknownShape as error:
-        return {"unknown": str(error), "text": [f"memory      unknown: {error}"]}, []
+        return {"unknown": str(error), "text": [f"memory      unknown: {error}"]}
     found, traffic = memory(run), communication(run)
     prompt, why = prompt_tokens(recipe)
     lengths = f"prompts of {prompt} tokens ({why}), completions of {run.completion}, all counted at full length"
@@ -71,7 +81,7 @@ def report(recipe: Recipe, asked: Asked) -> tuple[dict[str, Any], list[Lint]]:
         },
         "communication": {"seconds": spend, "sent": {t.name: t.sent for t in traffic}},
         "text": [head, *lines, *closing],
-    }, [*room(run, found), *vllm_room(run)]
+    }
 
 
 def room(run: Run, found: Memory) -> Iterator[Lint]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from entropostat.recipe.errors import show
+
 
 class UnknownShape(ValueError):
     """A model whose sizes cannot be told, with the reason."""
@@ -68,8 +70,9 @@ class Shape:
 
     def below(self, limit: int) -> int:
         """Weights in tensors of fewer numbers than ``limit``."""
-        tensors = [*self.layers * self.layer_tensors, self.hidden, *(1 if self.tied else 2) * [self.table]]
-        return sum(size for size in tensors if size < limit)
+        rest = [self.hidden, *(1 if self.tied else 2) * [self.table]]
+        inside = sum(size for size in self.layer_tensors if size < limit)
+        return self.layers * inside + sum(size for size in rest if size < limit)
 
     @property
     def table(self) -> int:
@@ -107,6 +110,7 @@ class Shape:
         return self.layers * rank * sum(sides[name] for name in chosen)
 
 
+LARGEST_SIZE = 2**24
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type` of the configurations that are read. SmolLM2 is a llama."""
 
@@ -117,17 +121,17 @@ def from_config(config: Mapping[str, Any]) -> Shape:
     if family not in FAMILIES:
         raise UnknownShape(f"model_type {family!r} is none of {', '.join(FAMILIES)}, whose weights can be counted here")
     try:
-        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        heads, hidden = _count(config, "num_attention_heads"), _count(config, "hidden_size")
         default_dim = 128 if family == "qwen3" else hidden // heads
         bias = bool(config.get("attention_bias", False))
         return Shape(
             hidden=hidden,
-            layers=int(config["num_hidden_layers"]),
+            layers=_count(config, "num_hidden_layers"),
             heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or default_dim),
-            intermediate=int(config["intermediate_size"]),
-            vocabulary=int(config["vocab_size"]),
+            kv_heads=_count(config, "num_key_value_heads", heads),
+            head_dim=_count(config, "head_dim", default_dim),
+            intermediate=_count(config, "intermediate_size"),
+            vocabulary=_count(config, "vocab_size"),
             tied=bool(config.get("tie_word_embeddings", False)),
             qkv_bias=family == "qwen2" or (bias and family != "mistral"),
             output_bias=bias and family in ("llama", "qwen3"),
@@ -136,3 +140,13 @@ def from_config(config: Mapping[str, Any]) -> Shape:
         )
     except KeyError as error:
         raise UnknownShape(f"its config.json has no {error.args[0]}") from error
+
+
+def _count(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A size, which a file from elsewhere may give as anything."""
+    value = config[key] if default is None else config.get(key) or default
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIZE:
+        raise UnknownShape(
+            f"its config.json says {key}: {show(value)}, and not a whole number from 1 to {LARGEST_SIZE}"
+        )
+    return value

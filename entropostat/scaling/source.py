@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from entropostat.data import chain
-from entropostat.recipe.adapter import AdapterError, local_file, of_model
+from entropostat.recipe.adapter import LIMIT, AdapterError, local_file, of_model
 from entropostat.recipe.blocks import Build
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.recipe import Recipe
+from entropostat.regular import content
 from entropostat.scaling.presets import PRESETS, named
 from entropostat.scaling.shape import Shape, UnknownShape, from_config
 
@@ -31,12 +32,12 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
     try:
         adapter = of_model(model)
         name = name if adapter is None else adapter.base
+        revision = model.revision if adapter is None else adapter.revision
+        file = None if model.package is not None else local_file(name, "config.json", revision)
     except AdapterError as error:
         raise UnknownShape(str(error)) from error
-    revision = model.revision if adapter is None else adapter.revision
-    file = None if model.package is not None else local_file(name, "config.json", revision)
     if file is not None:
-        return from_config(json.loads(file.read_text())), str(file)
+        return _read(file), str(file)
     preset = named(name)
     if preset is not None:
         return PRESETS[preset].shape, f"the preset {preset}, by the model's name"
@@ -46,8 +47,17 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
     )
 
 
+def _read(file: Path) -> Shape:
+    try:
+        return from_config(json.loads(content(file, LIMIT)))
+    except UnknownShape:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise UnknownShape(f"cannot read {file}: {type(error).__name__}: {error}; save the model again") from error
+
+
 def built(block: Build) -> Shape:
-    """trainers/pretrain.py makes a Qwen3 with as many key as query heads and a tied head."""
+    """trainers/build/pretrain.py makes a Qwen3 with as many key as query heads and a tied head."""
     return Shape(
         hidden=block.hidden,
         layers=block.layers,
@@ -66,5 +76,5 @@ def _given(name: str) -> tuple[Shape, str]:
         return PRESETS[name].shape, f"the preset {name}"
     file = Path(name) / "config.json" if Path(name).is_dir() else Path(name)
     if file.is_file():
-        return from_config(json.loads(file.read_text())), name
+        return _read(file), name
     raise UnknownShape(f"--shape {name}: neither a file nor a preset; {nearest(name, PRESETS)}")

@@ -18,7 +18,7 @@ use. Its sub-groups have as many."""
 
 
 def critic_weights(run: Run) -> int:
-    """Heads (trainers/critic_heads.py): a linear one has H + 1 weights, a hidden layer of H / 4 is added; and a trunk."""
+    """Heads (trainers/model/critic_heads.py): a linear one has H + 1 weights, a hidden layer of H / 4 is added; and a trunk."""
     block = run.critic
     if block is None:
         return 0
@@ -107,7 +107,7 @@ def second_models(run: Run) -> list[Item]:
 
     The reference of a new adapter is the model without it: nothing; a moving one, or that of an adapter which training
     starts from, is a second adapter. A moving average of weights below float32 is kept in float32 beside the model
-    (trainers/anchor.py).
+    (trainers/state/anchor.py).
     """
     bytes_, parts = precision(run), run.shards if run.splits_weights else 1
     each = bytes_.weight if run.strategy.startswith("zero") else run.dtype

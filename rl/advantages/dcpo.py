@@ -27,6 +27,7 @@ from torch import Tensor
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before, mean_entropy
+from entropostat.rl.term import Advantage
 from entropostat.rl.vocab_sums import Wanted
 
 
@@ -45,7 +46,7 @@ from entropostat.rl.vocab_sums import Wanted
     },
 )
 @dataclass(frozen=True)
-class DCPO:
+class DCPO(Advantage):
     """Hold entropy at a target by rewarding right completions the more, the better a hotter (or colder) policy likes them.
 
     Reshapes the advantages before it. Costs one more pass over the language-model head per generation. Inert at the target,
@@ -69,6 +70,10 @@ class DCPO:
     """The second part of the advantage is not relative to the other completions of a prompt."""
 
     @property
+    def assumed_temperature(self) -> float:
+        return self.sampling_temperature
+
+    @property
     def wanted(self) -> Wanted:
         return Wanted(
             (), tuple(sorted({self.t_low * self.sampling_temperature, self.t_high * self.sampling_temperature}))
@@ -85,7 +90,7 @@ class DCPO:
         x = (entropy - self.target).abs().clamp(max=self.cap) / rate.clamp(min=least)
         alpha = torch.where((hits > 0) & entropy.isfinite(), x / (1 + x), 0.0)
         hot = entropy <= self.target
-        rho = torch.where(hot, self.virtual_ratio(batch, self.t_high), self.virtual_ratio(batch, self.t_low))
+        rho = torch.where(hot, self._virtual_ratio(batch, self.t_high), self._virtual_ratio(batch, self.t_low))
         bounded = torch.zeros_like(batch.valid)
         if not self.reference:
             bounded = batch.valid & ((rho > self.bound) | (rho < 1 / self.bound))
@@ -95,10 +100,10 @@ class DCPO:
         advantages = torch.where(batch.valid, (1 - alpha) * base + alpha * reinforced, 0.0)
         t = torch.where(hot, entropy.new_tensor(self.t_high), entropy.new_tensor(self.t_low))
         t = torch.where(entropy.isnan(), torch.nan, t)
-        found = {"alpha": alpha, "temperature": t, "rate": rate, "entropy": entropy}
-        return advantages, {**found, **batch.means(bounded=bounded)}
+        metrics = {"alpha": alpha, "temperature": t, "rate": rate, "entropy": entropy}
+        return advantages, {**metrics, **batch.means(bounded=bounded)}
 
-    def virtual_ratio(self, batch: TokenBatch, t: float) -> Tensor:
+    def _virtual_ratio(self, batch: TokenBatch, t: float) -> Tensor:
         """(B, T) pi^T / pi of the tokens; 1 where the mask is 0."""
         t = t * self.sampling_temperature
         lse = batch.lse

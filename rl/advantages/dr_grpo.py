@@ -18,6 +18,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -28,7 +29,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     reference="verl compute_grpo_outcome_advantage with norm_adv_by_std_in_grpo=False, compute_gpg_outcome_advantage",
 )
 @dataclass(frozen=True)
-class DrGRPO:
+class DrGRPO(Advantage):
     """Reward minus the mean of its prompt group; equals ``grpo`` with ``scale: none``.
 
     Without the std, groups with little spread (nearly solved, nearly hopeless) do not get their noise amplified.
@@ -39,9 +40,10 @@ class DrGRPO:
     )
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         advantages = rewards - torch.nanmean(rewards, dim=1, keepdim=True)
         if self.rescale:
             given = rewards.nan_to_num() != 0
             advantages = advantages * (~rewards.isnan()).sum() / given.sum().clamp(min=1)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

@@ -20,6 +20,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.measured import Largest
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before, sequence_entropy
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -31,7 +32,7 @@ from entropostat.rl.reshaping import advantages_before, sequence_entropy
     provides={"factor": "Largest factor on the advantage of a completion."},
 )
 @dataclass(frozen=True)
-class Edge:
+class Edge(Advantage):
     """Amplify the advantages of confident completions and damp those of uncertain ones.
 
     Inert where all completions have the same mean entropy. The mean runs over the completions of all ranks that have a

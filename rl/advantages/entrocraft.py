@@ -21,6 +21,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before, mean_entropy
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -35,7 +36,7 @@ from entropostat.rl.reshaping import advantages_before, mean_entropy
     },
 )
 @dataclass(frozen=True)
-class Entrocraft:
+class Entrocraft(Advantage):
     """Outside of an entropy band, train on right completions only (too high) or on wrong ones only (too low).
 
     Reshapes the advantages before it, which apply inside the band. A three-state switch: outside it drops the share of

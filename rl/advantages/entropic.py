@@ -21,6 +21,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -31,7 +32,7 @@ from entropostat.rl.reshaping import advantages_before
     provides={"alpha": "The number that was applied, after the cut."},
 )
 @dataclass(frozen=True)
-class Entropic:
+class Entropic(Advantage):
     """Tilt the advantages towards right (alpha > 0) or wrong (alpha < 0) completions.
 
     Inert at ``alpha: 0`` and where all advantages are 0. Without a controller on ``alpha`` it is a constant tilt.

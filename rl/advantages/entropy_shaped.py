@@ -19,6 +19,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before, token_entropy
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -30,7 +31,7 @@ from entropostat.rl.reshaping import advantages_before, token_entropy
     provides={"bonus": "Mean addition to the advantage of a token."},
 )
 @dataclass(frozen=True)
-class EntropyShaped:
+class EntropyShaped(Advantage):
     """Raise the advantage of high-entropy tokens by at most a share of its own size.
 
     Wrong completions are punished less on their uncertain tokens, right ones rewarded more. Inert where the advantage or

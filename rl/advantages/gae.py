@@ -31,6 +31,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.needs import unless
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.returns import discounted, scored_tokens, whitened
+from entropostat.rl.term import CriticAdvantage
 
 
 @ADVANTAGES.register(
@@ -48,7 +49,7 @@ from entropostat.rl.returns import discounted, scored_tokens, whitened
     },
 )
 @dataclass(frozen=True)
-class GAE:
+class GAE(CriticAdvantage):
     """Advantages of tokens from a critic: the base estimator of PPO.
 
     ``lam: 1`` is the return minus the value: no bias, all the noise of the completion. ``lam: 0`` looks one token ahead and
@@ -68,7 +69,7 @@ class GAE:
     alpha: float = option(
         0.5, above=0.0, below=1.0, fixed=True, doc="of divergence alpha; 0: reverse KL, 1: forward KL"
     )
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|")
+    clamp: float = option(20.0, above=0.0, high=28.0, fixed=True, doc="bound of |log pi - log ref|")
 
     tokenwise = True
     compares = False
@@ -108,8 +109,8 @@ class GAE:
         following = torch.where(goes_on, after, torch.nn.functional.pad(state[:, 1:], (0, 1)))
         final = torch.where(last, batch.require("rewards").unsqueeze(1), 0.0)
         delta = final + paid.gather(1, order) + self.gamma * following - state
-        found = torch.zeros_like(delta).scatter(1, order, discounted(delta, self.gamma * self.lam))
-        return torch.where(scored, found + own, 0.0), torch.where(scored, found, 0.0) + states
+        summed = torch.zeros_like(delta).scatter(1, order, discounted(delta, self.gamma * self.lam))
+        return torch.where(scored, summed + own, 0.0), torch.where(scored, summed, 0.0) + states
 
     def _divergence(self, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T) x, the divergence of a token as the states before it see it, and what its own choice pays beside that."""

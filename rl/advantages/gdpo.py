@@ -18,6 +18,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups, nan_std
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -32,7 +33,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     },
 )
 @dataclass(frozen=True)
-class GDPO:
+class GDPO(Advantage):
     """Rewards of several verifiers on one scale each: a rare or small one is not drowned by a large one.
 
     In the sum that ``grpo`` normalises, two completions with the same total are equal however they came by it. With one reward
@@ -50,13 +51,14 @@ class GDPO:
         if weights is None or len(weights) != parts.shape[1]:
             raise ValueError(f"gdpo: {parts.shape[1]} rewards need as many weights, not {weights}")
         parts = parts.masked_fill(batch.require("rewards").isnan().unsqueeze(1), torch.nan)
-        grouped, place, mine = all_groups(parts, batch.groups, batch.reducer)
+        groups = all_groups(parts, batch.groups, batch.reducer)
+        grouped = groups.matrix
         mean, std = torch.nanmean(grouped, dim=1, keepdim=True), nan_std(grouped, dim=1)
-        each = ((grouped - mean) / (std.unsqueeze(1) + self.epsilon))[place[:, 0], place[:, 1]]
+        each = groups.flat((grouped - mean) / (std.unsqueeze(1) + self.epsilon))
         total = (each * torch.tensor(weights, dtype=each.dtype, device=each.device)).nansum(dim=1)
         total[each.isnan().all(dim=1)] = torch.nan
         spread = nan_std(total)
         advantages = (total - torch.nanmean(total)) / (spread + self.epsilon)
         there = ~mean.squeeze(1).isnan()
         flat = ((std == 0) & there).sum() / there.sum()
-        return torch.nan_to_num(advantages[mine], nan=0.0), {"std": spread, "flat": flat}
+        return torch.nan_to_num(advantages[groups.mine], nan=0.0), {"std": spread, "flat": flat}

@@ -15,6 +15,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups, nan_std
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -26,7 +27,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     provides={"std": "Mean standard deviation of the reward within a prompt group."},
 )
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Advantage):
     """Reward minus the mean of its prompt group, divided by a standard deviation.
 
     Inert where all members of a group have the same reward: advantages are 0. A completion that nothing could score
@@ -36,8 +37,13 @@ class GRPO:
     scale: str = option("group", choices=("group", "batch", "none"), doc="which standard deviation divides")
     epsilon: float = option(1e-4, above=0.0, fixed=True, doc="added to the standard deviation (TRL 1e-4, verl 1e-6)")
 
+    @property
+    def scale_rewards(self) -> str:
+        return self.scale
+
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         mean = torch.nanmean(rewards, dim=1, keepdim=True)
         std = nan_std(rewards, dim=1)
         advantages = rewards - mean
@@ -45,5 +51,5 @@ class GRPO:
             advantages = advantages / (std.unsqueeze(1) + self.epsilon)
         elif self.scale == "batch":
             advantages = advantages / (nan_std(rewards) + self.epsilon)
-        flat = advantages[place[:, 0], place[:, 1]][mine]
+        flat = groups.own(advantages)
         return torch.nan_to_num(flat, nan=0.0), {"std": torch.nanmean(std)}

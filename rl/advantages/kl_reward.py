@@ -29,6 +29,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -44,7 +45,7 @@ from entropostat.rl.reshaping import advantages_before
     },
 )
 @dataclass(frozen=True)
-class KLReward:
+class KLReward(Advantage):
     """Pull the policy towards a frozen reference through the advantages: each token pays for itself and for what follows.
 
     Reshapes the advantages before it. Costs one reference model and one forward
@@ -60,7 +61,7 @@ class KLReward:
     )
     future: bool = option(True, doc="a token also pays for the divergence of the tokens after it")
     normalize_curvature: bool = option(False, doc="divide by the curvature f''(1) of the divergence at the reference")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|")
+    clamp: float = option(20.0, above=0.0, high=28.0, fixed=True, doc="bound of |log pi - log ref|")
 
     tokenwise = True
     reshapes = True

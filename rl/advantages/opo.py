@@ -15,6 +15,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -25,7 +26,7 @@ from entropostat.rl.registry import ADVANTAGES
     reference="verl compute_opo_outcome_advantage",
 )
 @dataclass(frozen=True)
-class OPO:
+class OPO(Advantage):
     """Reward minus the length-weighted mean of its prompt group, without a standard deviation.
 
     ``dr_grpo`` where all completions are equally long. The completion itself is in the baseline, so the gradient is shorter than
@@ -33,10 +34,11 @@ class OPO:
     """
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
-        lengths, _, _ = all_groups(batch.valid.sum(1).to(rewards.dtype), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
+        lengths = all_groups(batch.valid.sum(1).to(rewards.dtype), batch.groups, batch.reducer).matrix
         weights = torch.where(rewards.isnan(), 0.0, lengths)
         centred = rewards - torch.nanmean(rewards, dim=1, keepdim=True)  # equal rewards are then exactly 0
         total = (weights * centred.nan_to_num()).sum(1, keepdim=True)
         advantages = centred - total / weights.sum(1, keepdim=True).clamp(min=1)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

@@ -21,6 +21,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
 from entropostat.rl.returns import scored_tokens
+from entropostat.rl.term import Advantage
 
 TINY = 1e-12
 """Sums of weights below this are those of a certain policy."""
@@ -37,7 +38,7 @@ TINY = 1e-12
     },
 )
 @dataclass(frozen=True)
-class OTB:
+class OTB(Advantage):
     """Reward minus a mean of the group that changes from token to token.
 
     Costs a pass over the vocabulary per generation. Completions that took unlikely tokens so far weigh more in it. Inert where
@@ -51,8 +52,8 @@ class OTB:
         chance = batch.require("old_logps").exp()
         size = torch.where(valid, 1 - 2 * chance + batch.require("sum_p2"), 0.0).clamp(min=0)
         weight = size.cumsum(1).double()
-        matrix, row, own = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
-        centred = (matrix - torch.nanmean(matrix, dim=1, keepdim=True))[row[:, 0], row[:, 1]][own]
+        prompts = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        centred = prompts.own(prompts.matrix - torch.nanmean(prompts.matrix, dim=1, keepdim=True))
         rewards = torch.where(valid, centred.unsqueeze(1), 0.0)
         # Groups may straddle ranks whose completions are padded to other widths: gather tokens, not rows.
         groups = torch.zeros_like(valid[:, 0]).long() if batch.groups is None else batch.groups
@@ -62,14 +63,16 @@ class OTB:
         every = batch.reducer.gather(mine)
         if not len(every):
             return torch.zeros_like(rewards), {"tail": Mean.over(rewards, valid)}
-        width = every[:, 1].max() + 1
-        cells, at = torch.unique(every[:, 0] * width + every[:, 1], return_inverse=True)
+        group, position, *_ = every.unbind(1)
+        width = position.max() + 1
+        cells, at = torch.unique(group * width + position, return_inverse=True)
         total, weighted, count = every.new_zeros(len(cells), 3).index_add(0, at, every[:, 2:]).unbind(1)
         baseline = weighted / total.clamp(min=TINY)
-        at = torch.searchsorted(cells, mine[:, 0] * width + mine[:, 1])
+        group, position, *_ = mine.unbind(1)
+        at = torch.searchsorted(cells, group * width + position)
         alone = count[at] <= 1
-        found = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
-        advantages = torch.zeros_like(rewards).masked_scatter(valid, found.to(rewards.dtype))
+        excess = torch.where(alone, 0.0, rewards[valid].double() - baseline[at])
+        advantages = torch.zeros_like(rewards).masked_scatter(valid, excess.to(rewards.dtype))
         return advantages, {
             "tail": Mean.over(torch.zeros_like(rewards).masked_scatter(valid, alone.to(rewards.dtype)), valid)
         }

@@ -21,6 +21,7 @@ from torch import Tensor
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -32,7 +33,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     provides={"pass_at_k": "Unbiased pass@k of the generation, mean over prompts."},
 )
 @dataclass(frozen=True)
-class PassK:
+class PassK(Advantage):
     """Train for at least one right completion in k, instead of for the mean.
 
     Inert where no completion of a group is right, and where fewer than k are wrong: pass@k of that prompt is already 1.
@@ -44,7 +45,8 @@ class PassK:
     epsilon: float = option(1e-6, above=0.0, fixed=True, doc="added to the standard deviation (released code 1e-6)")
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         scored = ~torch.isnan(rewards)
         right = scored & (rewards >= self.threshold)
         n = scored.sum(1).to(torch.float64)
@@ -59,7 +61,7 @@ class PassK:
         flat = torch.where(scored & (c > 0).unsqueeze(1), flat, 0.0)
         present = n > 0
         pass_at_k = torch.where(present, 1 - failed, 0.0).sum() / present.sum()
-        return flat[place[:, 0], place[:, 1]][mine].to(rewards.dtype), {"pass_at_k": pass_at_k}
+        return groups.own(flat).to(rewards.dtype), {"pass_at_k": pass_at_k}
 
 
 def _subsets(m: Tensor, k: Tensor, n: Tensor) -> Tensor:

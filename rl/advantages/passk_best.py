@@ -15,6 +15,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups, nan_std
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -26,7 +27,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     provides={"decided": "Share of prompts of the generation whose best completion is ahead of the second best."},
 )
 @dataclass(frozen=True)
-class PassKBest:
+class PassKBest(Advantage):
     """Reinforce the one completion that was better than all others of its prompt.
 
     Nothing is ever punished. Inert where the best reward was reached twice: with rewards of 0 and 1 only prompts with exactly
@@ -36,8 +37,13 @@ class PassKBest:
     scale: str = option("group", choices=("group", "none"), doc="which standard deviation divides")
     epsilon: float = option(1e-6, above=0.0, fixed=True, doc="added to the standard deviation (verl 1e-6)")
 
+    @property
+    def scale_rewards(self) -> str:
+        return self.scale
+
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         known = rewards.nan_to_num(nan=-torch.inf)
         best, at = known.max(1, keepdim=True)
         second = known.scatter(1, at, -torch.inf).amax(1, keepdim=True)
@@ -46,4 +52,4 @@ class PassKBest:
             gap = torch.where(gap > 0, gap / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon), 0.0)
         advantages = torch.zeros_like(rewards).scatter(1, at, gap)
         decided = (gap > 0).sum() / known.isfinite().any(1).sum()
-        return advantages[place[:, 0], place[:, 1]][mine], {"decided": decided}
+        return groups.own(advantages), {"decided": decided}

@@ -16,6 +16,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups, nan_std
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -26,7 +27,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     provides={"zero": "Share of completions whose advantage is exactly 0, over all ranks."},
 )
 @dataclass(frozen=True)
-class QAE:
+class QAE(Advantage):
     """Reward minus a quantile of its prompt group: on hard prompts only successes train, on easy ones only failures.
 
     Inert where all members of a group have the same reward, and for a group with one member.
@@ -36,8 +37,13 @@ class QAE:
     scale: str = option("group", choices=("group", "none"), doc="whether the group's standard deviation divides")
     epsilon: float = option(1e-4, above=0.0, fixed=True, doc="added to the standard deviation")
 
+    @property
+    def scale_rewards(self) -> str:
+        return self.scale
+
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         scored = ~torch.isnan(rewards)
         # The rounding must not lift 0.6 * 5 above 3.
         rank = torch.ceil(self.quantile * scored.sum(1, keepdim=True).double() - 1e-9).long() - 1
@@ -47,4 +53,4 @@ class QAE:
             advantages = advantages / (nan_std(rewards, dim=1).unsqueeze(1) + self.epsilon)
         advantages = torch.nan_to_num(advantages, nan=0.0)
         zero = (advantages[scored] == 0).float().sum() / scored.sum()
-        return advantages[place[:, 0], place[:, 1]][mine], {"zero": zero}
+        return groups.own(advantages), {"zero": zero}

@@ -19,6 +19,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
 from entropostat.rl.returns import scored_tokens, whitened
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -30,7 +31,7 @@ from entropostat.rl.returns import scored_tokens, whitened
     provides={"std": "Standard deviation of the advantages before whitening, over the tokens of all ranks."},
 )
 @dataclass(frozen=True)
-class ReinforcePP:
+class ReinforcePP(Advantage):
     """Advantages with mean 0 and deviation 1 over the tokens of the generation; works with one completion per prompt.
 
     Without the baseline easy prompts are rewarded and hard ones punished as a whole: prefer ``baseline: group`` where there is
@@ -50,8 +51,8 @@ class ReinforcePP:
     def __call__(self, batch: TokenBatch) -> Output:
         rewards = batch.require("rewards")
         if self.baseline == "group":
-            matrix, place, mine = all_groups(rewards, batch.groups, batch.reducer)
-            rewards = (matrix - torch.nanmean(matrix, dim=1, keepdim=True))[place[:, 0], place[:, 1]][mine]
+            groups = all_groups(rewards, batch.groups, batch.reducer)
+            rewards = groups.own(groups.matrix - torch.nanmean(groups.matrix, dim=1, keepdim=True))
         later = batch.valid.flip(1).cumsum(1).flip(1) - 1
         scored = scored_tokens(batch)
         returns = torch.where(scored, rewards.unsqueeze(1) * self.gamma ** later.to(rewards.dtype), 0.0)

@@ -14,6 +14,7 @@ import torch
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -24,16 +25,17 @@ from entropostat.rl.registry import ADVANTAGES
     reference="verl compute_rloo_outcome_advantage",
 )
 @dataclass(frozen=True)
-class RLOO:
+class RLOO(Advantage):
     """Reward minus the mean reward of the other members of its prompt group.
 
     An unbiased baseline: K/(K-1) times ``dr_grpo``. A group with one scorable member gives 0.
     """
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rewards, place, mine = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        groups = all_groups(batch.require("rewards"), batch.groups, batch.reducer)
+        rewards = groups.matrix
         count = (~torch.isnan(rewards)).sum(1, keepdim=True)
         total = torch.nansum(rewards, dim=1, keepdim=True)
         advantages = (count * rewards - total) / (count - 1).clamp(min=1)
         advantages = torch.where(count > 1, advantages, 0.0)
-        return torch.nan_to_num(advantages[place[:, 0], place[:, 1]][mine], nan=0.0), {}
+        return torch.nan_to_num(groups.own(advantages), nan=0.0), {}

@@ -19,6 +19,7 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.term import Advantage
 
 
 @ADVANTAGES.register(
@@ -29,7 +30,7 @@ from entropostat.rl.registry import ADVANTAGES, option
     reference="TianHongZXY/RLVR-Decomposed core_algos.py:111",
 )
 @dataclass(frozen=True)
-class WReinforce:
+class WReinforce(Advantage):
     """Punish wrong completions at full weight and reward right ones at a tenth.
 
     Punishment spreads probability over the alternatives that the policy still believes in, reward concentrates it. A

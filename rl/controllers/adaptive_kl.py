@@ -20,15 +20,14 @@ from typing import Any
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register(
     "adaptive_kl", paper="arXiv:1909.08593", reference="verl core_algos.py:152; OpenRLHF kl_controller.py"
 )
 @dataclass(frozen=True)
-class AdaptiveKL:
+class AdaptiveKL(Controller):
     """Raise the KL coefficient by some percent while the KL is above its target, lower it while below.
 
     It integrates and nothing else: with a short ``horizon`` it swings around the target, with the usual long one it takes

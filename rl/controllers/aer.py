@@ -15,15 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
-from entropostat.rl.controllers.schedule import Schedule
+from entropostat.rl.controllers.schedule import Schedule, known, settling
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("aer", paper="arXiv:2510.10959")
 @dataclass(frozen=True)
-class AER:
+class AER(Controller):
     """Let entropy fall to a share of what it was at the start, and hold it there by an entropy bonus.
 
     Unlike ``step`` the coefficient goes on while entropy is above its target, until it has been led down. It acts only
@@ -48,7 +47,7 @@ class AER:
         return (self.signal,)
 
     @property
-    def initial(self) -> Schedule:
+    def _initial(self) -> Schedule:
         return Schedule(((0.0, self.ratio),), of="initial", initial_signal=self.signal, settle=self.settle)
 
     def init(self) -> State:
@@ -58,8 +57,8 @@ class AER:
         measured = measurement(signals, self.signal)
         if math.isnan(measured):
             return missing(state)
-        new = self.initial.measured(state, measured) | {"signal": measured, **MEASURED}
-        if not self.initial.known(new):
+        new = settling(self._initial, state, measured) | {"signal": measured, **MEASURED}
+        if not known(self._initial, new):
             return new, state["output"]
         target = self.ratio * new["initial"]
         error = min(max((target - measured) / max(abs(target), 1e-12), -1.0), 1.0)

@@ -28,7 +28,7 @@ takes the jump of the proportional part, so that the demand goes on from where i
 way back.) A ramp is no jump (target.py).
 
 The bounds are narrow on purpose. On a policy that was learning, a constant gain of 0.7 or a constant bonus of 0.08 destroyed what
-it could do, a gain of 0.4 cost some of it, a bonus of 0.04 nothing (benchmarks/results/tracking-policy.md). With gain_max 0.4 and
+it could do, a gain of 0.4 cost some of it, a bonus of 0.04 nothing (benchmarks/results/holding/policy.md). With gain_max 0.4 and
 less smoothing one run in ten broke, with the gains that are the defaults none; beside an anchor a bonus within 0.2 did no harm
 (tracking-anchor.md). An exact toy takes more: widen them only where you have seen that the reward stands it. Across a change of prompts
 let it only lift, by gain_min and bonus_low of 0: to press entropy down where nothing is learned yet lost a run in ten (switch.md).
@@ -45,13 +45,12 @@ from entropostat.rl.controllers.forecast import Forecast
 from entropostat.rl.controllers.measure import cut, measurement, missing, smoothed
 from entropostat.rl.controllers.target import before_jump, passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("autopilot", paper="arXiv:2602.03392")
 @dataclass(frozen=True)
-class Autopilot:
+class Autopilot(Controller):
     """Hold entropy at a target from both sides: by re-weighting tokens while that has authority, then by an entropy bonus.
 
     Put it on ``weights.entropy_tilt.gain``, and ``follow`` with ``key: rest`` on ``penalties.entropy_bonus.coef``.
@@ -107,22 +106,22 @@ class Autopilot:
         return (self.signal, *metrics, *signals_of(self.target))
 
     @property
-    def forecast(self) -> Forecast:
+    def _forecast(self) -> Forecast:
         names = (self.foreseen_signal, self.realised_signal, self.generation_signal)
         return Forecast(*names, forgetting=self.forgetting, slope_max=self.slope_max)
 
     def init(self) -> State:
         own = {"output": 0.0, "rest": 0.0, "demand": 0.0, "integral": 0.0, "share": 1.0, "way": 1.0, "best": 0.0}
         own["bump"] = 0.0
-        return {**own, "average": 0.0, "weight": 0.0, "count": 0.0, "missed": 0.0, **self.forecast.init()}
+        return {**own, "average": 0.0, "weight": 0.0, "count": 0.0, "missed": 0.0, **self._forecast.init()}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
         remembered, target = resolve(self.target, state, signals)
-        state = state | remembered | self.forecast.learn(state, signals)
+        state = state | remembered | self._forecast.learn(state, signals)
         measured = measurement(signals, self.signal)
         if math.isnan(measured):
             return missing(state, self.alarm)
-        new = smoothed(state, measured, self.smoothing) | self.shared(state, signals)
+        new = smoothed(state, measured, self.smoothing) | self._shared(state, signals)
         new |= {"signal": measured, "missed": 0.0, "alarm": 0.0}
         if math.isnan(target):
             return new, state["output"]
@@ -131,10 +130,10 @@ class Autopilot:
             late = self.patience is not None and new["count"] > self.patience
             new["gate"] = float(state.get("gate", 0.0) or late or new["smoothed"] <= target)
         if new.get("gate", 1.0):
-            new |= self.act(state, new, target)
+            new |= self._act(state, new, target)
         return new, new["output"]
 
-    def shared(self, state: State, signals: Mapping[str, float]) -> State:
+    def _shared(self, state: State, signals: Mapping[str, float]) -> State:
         """The share of the first actuator after this update. It stays where nothing is measured or nobody takes over."""
         authority = measurement(signals, self.authority_signal)
         if math.isnan(authority) or not self.bonus_gain:
@@ -145,17 +144,17 @@ class Autopilot:
         share = min(max(state["share"] + way / self.handover, 0.0), 1.0)
         return {"authority": authority, "best": best, "way": way, "share": share}
 
-    def act(self, state: State, new: State, target: float) -> State:
+    def _act(self, state: State, new: State, target: float) -> State:
         """One update of the open loop: what changes."""
-        error = self.error_at(target, new["smoothed"])
-        before = self.error_at(before_jump(state, target, self.scale(target)), new["smoothed"])
+        error = self._error_at(target, new["smoothed"])
+        before = self._error_at(before_jump(state, target, self._scale(target)), new["smoothed"])
         p, i = self.kp * error, self.ki * error * (1 + state["missed"])
         limit = self.feed_forward * self.gain_max
-        feed = cut(-self.kp * self.forecast.change(new) / self.scale(target), limit)
+        feed = cut(-self.kp * self._forecast.change(new) / self._scale(target), limit)
         bump = state.get("bump", 0.0) * (1 - 1 / self.handover) + self.kp * (before - error)
         if "error" not in state:  # the gate opens
             bump = state["demand"] - p - feed
-        low, high = self.reach(new["share"])
+        low, high = self._reach(new["share"])
         integral = state["integral"] + i
         raw = p + integral + bump + feed
         if raw > high and i > 0:
@@ -168,21 +167,21 @@ class Autopilot:
         parts = {"error": error, "p": p, "i": integral, "integral": integral, "feed": feed, "bump": bump}
         return {**parts, "demand": demand, "output": output, "rest": rest, "saturated": float(not low <= raw <= high)}
 
-    def reach(self, share: float) -> tuple[float, float]:
+    def _reach(self, share: float) -> tuple[float, float]:
         """The demands that the two actuators can meet together."""
         if not self.bonus_gain:
             return self.gain_min, self.gain_max
-        low = self.edge(-self.bonus_low, -self.gain_min, share)
-        return -low, self.edge(self.bonus_high, self.gain_max, share)
+        low = self._edge(-self.bonus_low, -self.gain_min, share)
+        return -low, self._edge(self.bonus_high, self.gain_max, share)
 
-    def edge(self, bonus: float, gain: float, share: float) -> float:
+    def _edge(self, bonus: float, gain: float, share: float) -> float:
         """The largest demand u of which no more than ``bonus`` is left over, u - share min(u, gain) in its units."""
         over = bonus / self.bonus_gain
         small = over < (1 - share) * gain
         return over / (1 - share) if small else over + share * gain
 
-    def scale(self, target: float) -> float:
+    def _scale(self, target: float) -> float:
         return max(abs(target), 1e-12) if self.error == "relative" else 1.0
 
-    def error_at(self, target: float, signal: float) -> float:
-        return cut((target - signal) / self.scale(target), self.error_clip)
+    def _error_at(self, target: float, signal: float) -> float:
+        return cut((target - signal) / self._scale(target), self.error_clip)

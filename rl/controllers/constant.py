@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("constant", paper="arXiv:1909.08593")
 @dataclass(frozen=True)
-class Constant:
+class Constant(Controller):
     """The same value throughout: the row without control in a sweep over controllers. A plain number does the same."""
 
     value: float = option(fixed=True, doc="the value")

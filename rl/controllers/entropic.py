@@ -20,13 +20,12 @@ from typing import Any
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("entropic", paper="arXiv:2511.15248", reference="lblaoke/entrocraft core_algos.py:498")
 @dataclass(frozen=True)
-class EntropicRule:
+class EntropicRule(Controller):
     """Proportional-integral tilt on the entropy error, positive where entropy is above its target.
 
     Two-sided: it also drives entropy down. The term cuts what it applies at its own bound.

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from entropostat.rl.registry import CONTROLLERS, option, unknown
-
-State = dict[str, float]
+from entropostat.rl.registry import CONTROLLERS, option
+from entropostat.rl.spelling import unknown
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("follow", paper="Astrom 2006")
 @dataclass(frozen=True)
-class Follow:
+class Follow(Controller):
     """Take the value that another knob's controller keeps under a key.
 
     It holds its last value where the other has none. A follower cannot be followed. Watch both knobs: two that move the same

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import measurement
-
-State = dict[str, float]
+from entropostat.rl.term import State
 
 CONFIDENCE = 1.645
 """Standard errors below the slope at which it must still be above 0: one-sided, 95 %."""

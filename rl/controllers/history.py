@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-State = dict[str, float]
+from entropostat.rl.term import State
 
 
 def read(state: State, name: str) -> list[float]:

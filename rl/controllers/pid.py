@@ -28,13 +28,12 @@ from typing import Any
 from entropostat.rl.controllers.measure import crossing, cut, measurement, missing, smoothed
 from entropostat.rl.controllers.target import before_jump, passes_zero, resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("pid", paper="arXiv:2007.03964")
 @dataclass(frozen=True)
-class PID:
+class PID(Controller):
     """Hold a signal at a target by a proportional, an integral and a derivative part, with anti-windup.
 
     Saturation is reported: a controller that sits on a bound is not holding its target. So is ``alarm``: it holds its
@@ -100,7 +99,7 @@ class PID:
         measured = measurement(signals, self.signal)
         if math.isnan(measured):
             return missing(state, self.alarm)
-        bound = None if self.measurement_clip is None else self.measurement_clip * self.scale(target)
+        bound = None if self.measurement_clip is None else self.measurement_clip * self._scale(target)
         new = smoothed(state, cut(measured, bound), self.smoothing)
         new |= {"signal": measured, "missed": 0.0, "alarm": 0.0}
         if math.isnan(target):
@@ -110,67 +109,67 @@ class PID:
             new |= crossing(new, target - new["smoothed"], self.gate_timeout)
         if new["count"] <= self.warmup or not new.get("gate", 1.0):
             return new, state["output"]
-        new |= self.act(state, new, target)
+        new |= self._act(state, new, target)
         return new, new["output"]
 
-    def act(self, state: State, new: State, target: float) -> State:
+    def _act(self, state: State, new: State, target: float) -> State:
         """One update of the open loop: what changes."""
         smooth, dt, last = new["smoothed"], 1 + state["missed"], state["output"]
-        error = self.error_at(target, smooth)
+        error = self._error_at(target, smooth)
         p, i = self.kp * error, self.ki * error * dt
-        d = -self.kd * self.sign * (smooth - state.get("smoothed", smooth)) / (self.scale(target) * dt)
+        d = -self.kd * self._sign * (smooth - state.get("smoothed", smooth)) / (self._scale(target) * dt)
         d = self.derivative_smoothing * state.get("d", 0.0) + (1 - self.derivative_smoothing) * d
         # The proportional part as it would be now, had the target not jumped: the difference belongs to the integral.
-        still = self.kp * self.error_at(before_jump(state, target, self.scale(target)), smooth) if self.ki else p
+        still = self.kp * self._error_at(before_jump(state, target, self._scale(target)), smooth) if self.ki else p
         opens = self.gate == "crossing" and not (state.get("gate", 0.0) and "error" in state)
-        low, high = self.reach(last)
+        low, high = self._reach(last)
         if self.form == "velocity":
             change = i if opens else still - state.get("p", still) + i + d - state.get("d", d)
-            raw = self.value(self.offset(last) + change)
+            raw = self._value(self._offset(last) + change)
             parts = {"i": i, "output": min(max(raw, low), high)}
         else:
             base = state["integral"] + (still - p)
             if opens and self.ki:
-                base = self.offset(last) - p - d
-            raw = self.value(p + (base + i) + d)
-            parts = self.position(base, i, p, d, (low, high))
+                base = self._offset(last) - p - d
+            raw = self._value(p + (base + i) + d)
+            parts = self._position(base, i, p, d, (low, high))
         return {"error": error, "p": p, "d": d, **parts, "saturated": float(not self.low <= raw <= self.high)}
 
-    def position(self, base: float, i: float, p: float, d: float, reach: tuple[float, float]) -> State:
+    def _position(self, base: float, i: float, p: float, d: float, reach: tuple[float, float]) -> State:
         """Integral and output. Winding up would only delay the way back: stop at the bound, not one update short of it."""
         low, high = reach
         integral = base + i
-        raw = self.value(p + integral + d)
+        raw = self._value(p + integral + d)
         if self.antiwindup == "conditional" and raw > high and i > 0:
-            integral = max(base, self.offset(high) - p - d)
+            integral = max(base, self._offset(high) - p - d)
         elif self.antiwindup == "conditional" and raw < low and i < 0:
-            integral = min(base, self.offset(low) - p - d)
-        output = min(max(self.value(p + integral + d), low), high)
+            integral = min(base, self._offset(low) - p - d)
+        output = min(max(self._value(p + integral + d), low), high)
         if self.antiwindup == "back" and output != raw:
-            integral += self.back_gain * (self.offset(output) - (p + integral + d))
+            integral += self.back_gain * (self._offset(output) - (p + integral + d))
         return {"i": integral, "integral": integral, "output": output}
 
     @property
-    def sign(self) -> float:
+    def _sign(self) -> float:
         return 1.0 if self.effect == "raises" else -1.0
 
-    def scale(self, target: float) -> float:
+    def _scale(self, target: float) -> float:
         return max(abs(target), 1e-12) if self.error == "relative" else 1.0
 
-    def error_at(self, target: float, signal: float) -> float:
-        error = cut(self.sign * (target - signal) / self.scale(target), self.error_clip)
+    def _error_at(self, target: float, signal: float) -> float:
+        error = cut(self._sign * (target - signal) / self._scale(target), self.error_clip)
         return math.copysign(max(abs(error) - self.dead_band, 0.0), error)
 
-    def reach(self, last: float) -> tuple[float, float]:
+    def _reach(self, last: float) -> tuple[float, float]:
         """The values that this update may take."""
         if self.slew is None:
             return self.low, self.high
-        u = self.offset(last)
-        return max(self.low, self.value(u - self.slew)), min(self.high, self.value(u + self.slew))
+        u = self._offset(last)
+        return max(self.low, self._value(u - self.slew)), min(self.high, self._value(u + self.slew))
 
-    def value(self, u: float) -> float:
+    def _value(self, u: float) -> float:
         return self.start * math.exp(min(max(u, -60.0), 60.0)) if self.space == "log" else self.start + u
 
-    def offset(self, value: float) -> float:
+    def _offset(self, value: float) -> float:
         """The u at which the output is ``value``."""
         return math.log(value / self.start) if self.space == "log" else value - self.start

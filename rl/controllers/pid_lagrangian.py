@@ -25,13 +25,12 @@ from entropostat.rl.controllers.history import push, read
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("pid_lagrangian", paper="arXiv:2007.03964", reference="omnisafe common/pid_lagrange.py")
 @dataclass(frozen=True)
-class PIDLagrangian:
+class PIDLagrangian(Controller):
     """Hold a cost, such as the KL, below a limit: the coefficient rises while the cost is above it and falls to 0 below.
 
     One-sided, and for coefficients that lower their signal only. ``error`` is in the signal's unit: omnisafe's gains are

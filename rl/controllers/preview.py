@@ -17,15 +17,14 @@ from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import measurement, missing
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register(
     "preview", paper="arXiv:2602.04651", reference="ryyzn9/SAFE safe/controllers/entropy_aware.py should_scale"
 )
 @dataclass(frozen=True)
-class Preview:
+class Preview(Controller):
     """Scale the step down as far as the last measured KL was above a limit.
 
     Proportional and without memory: below the limit it is exactly 1. Inert with one update per generation, where ``kl_old``

@@ -28,15 +28,14 @@ from dataclasses import dataclass
 from entropostat.rl.controllers.history import push, read
 from entropostat.rl.controllers.measure import cut, measurement, missing
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 WARMUP, CLIMBING, PLATEAU, CONVERGED = range(4)
 
 
 @CONTROLLERS.register("safe", paper="arXiv:2602.04651", reference="ryyzn9/SAFE safe/controllers")
 @dataclass(frozen=True)
-class SAFE:
+class SAFE(Controller):
     """Leave the KL alone below a threshold and pull harder the further it is above.
 
     A falling reward tightens the threshold, an early or rising one relaxes it. With rewards between 0 and 1 the
@@ -93,9 +92,9 @@ class SAFE:
         for name, decay in (("kl_short", self.smoothing), ("kl_long", 0.99)):
             new[name] = decay * state[name] + (1 - decay) * kl
         if not math.isnan(reward):
-            new |= self.reward_pid(state, reward)
+            new |= self._reward_pid(state, reward)
             new |= push(state, "reward", reward, 2 * self.window)
-            new["phase"] = float(self.phase(read(new, "reward")))
+            new["phase"] = float(self._phase(read(new, "reward")))
         if not math.isnan(entropy):
             new["entropy"] = entropy
         debias = self.debias and not self.reference
@@ -103,12 +102,12 @@ class SAFE:
         tau = (self.threshold + new["pid"]) * self.phases[int(new["phase"])]
         tau = min(max(tau, self.tau_low), self.tau_high)
         excess = max(smooth - tau, 0.0)
-        gate = self.gate(new) if excess else 1.0
+        gate = self._gate(new) if excess else 1.0
         output = 0.0 if self.reference else min(max(2 * self.strength * gate * excess, self.low), self.high)
         new |= {"smoothed": smooth, "target": tau, "error": smooth - tau, "gate": gate, "active": float(excess > 0)}
         return {**new, "penalty": self.strength * excess * excess * gate, "output": output}, output
 
-    def reward_pid(self, state: State, reward: float) -> State:
+    def _reward_pid(self, state: State, reward: float) -> State:
         """The reward's velocity through a PID. The first reward only starts the average."""
         if "reward_ema" not in state:
             return {"reward_ema": reward}
@@ -120,7 +119,7 @@ class SAFE:
         parts = {"p": p, "i": i, "d": d, "pid": p + i + d}
         return {"reward_ema": ema, "prev_error": error, "integral": integral, **parts}
 
-    def phase(self, rewards: list[float]) -> int:
+    def _phase(self, rewards: list[float]) -> int:
         if len(rewards) < self.window:
             return WARMUP
         recent = rewards[-self.window :]
@@ -131,7 +130,7 @@ class SAFE:
         spread = math.sqrt(math.fsum((r - mean) * (r - mean) for r in recent) / self.window)
         return CONVERGED if spread < self.still and mean > self.solved else PLATEAU
 
-    def gate(self, state: State) -> float:
+    def _gate(self, state: State) -> float:
         """Above 1 where entropy is low. 1 while none was measured."""
         if "entropy" not in state:
             return 1.0

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from entropostat.rl.controllers.history import push, read
 from entropostat.rl.controllers.measure import measurement, missing
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register(
     "safe_asymmetric", paper="arXiv:2602.04651", reference="ryyzn9/SAFE safe/controllers/asymmetric.py"
 )
 @dataclass(frozen=True)
-class SAFEAsymmetric:
+class SAFEAsymmetric(Controller):
     """Leave the KL alone below a threshold and pull on what is above; brake a KL that rises, wherever it is.
 
     Nothing is smoothed, so a noisy KL makes a noisy coefficient. The brake needs ``window`` measurements, and its slope is

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from entropostat.rl.controllers.measure import measurement
 from entropostat.rl.needs import when
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("schedule", paper="arXiv:1608.03983")
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Controller):
     """Open loop: the value at the current step, interpolated between points; constant before the first and after the last.
 
     The half-cosine form is that of Loshchilov and Hutter, SGDR, arXiv:1608.03983. With ``of: initial`` watch that the
@@ -51,41 +50,30 @@ class Schedule:
             raise ValueError(f"schedule.points: the steps {steps} must ascend")
 
     @property
-    def clock(self) -> str:
+    def _clock(self) -> str:
         return "step" if self.unit == "steps" else "progress"
 
     @property
     def signals(self) -> tuple[str, ...]:
-        return (self.clock, self.initial_signal) if self.of == "initial" else (self.clock,)
+        return (self._clock, self.initial_signal) if self.of == "initial" else (self._clock,)
 
     def init(self) -> State:
         if self.of == "initial":
             return {"output": self.start, "initial": 0.0, "settled": 0.0}
-        return {"output": self.value_at(0.0)}
+        return {"output": self._value_at(0.0)}
 
     def update(self, state: State, signals: Mapping[str, float]) -> tuple[State, float]:
-        x = signals.get(self.clock, math.nan)
+        x = signals.get(self._clock, math.nan)
         if self.of == "value":
-            value = self.value_at(x) if math.isfinite(x) else state["output"]
+            value = self._value_at(x) if math.isfinite(x) else state["output"]
             return {"output": value}, value
-        state = self.measured(state, measurement(signals, self.initial_signal))
+        state = settling(self, state, measurement(signals, self.initial_signal))
         value = state["output"]
-        if math.isfinite(x) and self.known(state):
-            value = self.value_at(x) * state["initial"]
+        if math.isfinite(x) and known(self, state):
+            value = self._value_at(x) * state["initial"]
         return {**state, "output": value}, value
 
-    def measured(self, state: State, signal: float) -> State:
-        """The state with one more measurement in the initial value, if it still wants one."""
-        count = state["settled"]
-        if self.known(state) or math.isnan(signal):
-            return state
-        initial = state["initial"] + (signal - state["initial"]) / (count + 1)
-        return {**state, "initial": initial, "settled": count + 1}
-
-    def known(self, state: State) -> bool:
-        return self.of == "value" or state["settled"] >= self.settle
-
-    def value_at(self, x: float) -> float:
+    def _value_at(self, x: float) -> float:
         if x <= self.points[0][0]:
             return float(self.points[0][1])
         for (x0, y0), (x1, y1) in zip(self.points[:-1], self.points[1:], strict=True):
@@ -97,3 +85,17 @@ class Schedule:
                     share = (1 - math.cos(math.pi * share)) / 2
                 return float(y0 + share * (y1 - y0))
         return float(self.points[-1][1])
+
+
+def settling(schedule: Schedule, state: State, signal: float) -> State:
+    """The state with one more measurement in the initial value, if it still wants one."""
+    count = state["settled"]
+    if known(schedule, state) or math.isnan(signal):
+        return state
+    initial = state["initial"] + (signal - state["initial"]) / (count + 1)
+    return {**state, "initial": initial, "settled": count + 1}
+
+
+def known(schedule: Schedule, state: State) -> bool:
+    """Whether there is an initial value, if it wants one."""
+    return schedule.of == "value" or state["settled"] >= schedule.settle

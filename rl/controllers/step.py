@@ -17,13 +17,12 @@ from typing import Any
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
 from entropostat.rl.registry import CONTROLLERS, option
-
-State = dict[str, float]
+from entropostat.rl.term import Controller, State
 
 
 @CONTROLLERS.register("step", paper="arXiv:2505.22312", reference="TRL 1.16; SkyworkAI/Skywork-OR1 core_algos.py:56")
 @dataclass(frozen=True)
-class Step:
+class Step(Controller):
     """Raise the coefficient by a fixed step while the signal is at or below the target, lower it otherwise.
 
     One-sided: it prevents collapse and cannot push entropy down. Slow by design: it moves ``delta`` per update.

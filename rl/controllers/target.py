@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from entropostat.rl.controllers.schedule import Schedule
+from entropostat.rl.controllers.schedule import Schedule, known
 from entropostat.rl.registry import CONTROLLERS
+from entropostat.rl.term import State
 
-State = dict[str, float]
 Target = float | Mapping[str, Any]
 
 PREFIX = "target_"
@@ -30,9 +30,10 @@ def schedule_of(target: Target) -> Schedule | None:
     if list(target) != ["schedule"] or not isinstance(target["schedule"], Mapping):
         raise ValueError(f"target: give a number or {{schedule: {{points: ...}}}}, not {dict(target)!r}")
     try:
-        schedule: Schedule = CONTROLLERS.build("schedule", target["schedule"])
+        schedule = CONTROLLERS.build("schedule", target["schedule"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"target: {error.args[0]}") from error
+    assert isinstance(schedule, Schedule)
     return schedule
 
 
@@ -55,7 +56,7 @@ def resolve(target: Target, state: State, signals: Mapping[str, float]) -> tuple
         return {}, target  # type: ignore[return-value]
     before = {key: state.get(PREFIX + key, value) for key, value in schedule.init().items()}
     after, value = schedule.update(before, signals)
-    return {PREFIX + key: item for key, item in after.items()}, value if schedule.known(after) else math.nan
+    return {PREFIX + key: item for key, item in after.items()}, value if known(schedule, after) else math.nan
 
 
 def before_jump(state: State, target: float, scale: float) -> float:

@@ -36,10 +36,10 @@ class Watch:
     def look(self, state: Mapping[str, float]) -> list[str]:
         """After one update: what to tell now, each a sentence."""
         self.updates += 1
-        found: dict[str, str] = {}
+        problems: dict[str, str] = {}
         if state.get("alarm"):
             missed = int(state.get("missed", 0))
-            found["missing"] = (
+            problems["missing"] = (
                 f"nothing measured of {self.signal!r} for {missed} updates (NaN, or nobody computes it): the last value holds"
             )
         error = state.get("error", 0.0)
@@ -54,19 +54,19 @@ class Watch:
         self.turns = [turn for turn in self.turns if turn > self.updates - PATIENCE]
         at = f"target {state.get('target', math.nan):.4g}, {self.signal} {state.get('smoothed', math.nan):.4g}"
         if len(self.turns) >= TURNS:
-            found["swinging"] = (
+            problems["swinging"] = (
                 f"thrown from bound to bound {len(self.turns)} times in {PATIENCE} updates ({at}): "
                 "lower ki and kp, or smooth the signal more"
             )
         elif self.since >= PATIENCE:
-            found["unreachable"] = (
+            problems["unreachable"] = (
                 f"at its bound for {self.since} updates ({at}): this actuator does not reach the target within its bounds; "
                 "widen them, choose another target, or another actuator"
             )
         over = {"missing": not state.get("alarm"), "unreachable": not self.since, "swinging": not self.turns}
         self.told -= {cause for cause, ended in over.items() if ended}
-        new = [text for cause, text in found.items() if cause not in self.told]
-        self.told |= set(found)
+        new = [text for cause, text in problems.items() if cause not in self.told]
+        self.told |= set(problems)
         return new
 
     def state_dict(self) -> dict[str, Any]:

@@ -57,11 +57,11 @@ class Behaviour:
 def behaviour(rewards: Sequence[float], kl: Sequence[float]) -> Behaviour:
     """Of one run. ``kl`` in nats, as often as it was measured. 0 for what an empty series leaves undefined."""
     reward, divergence = _measured(rewards), _measured(kl)
-    found = crashes(reward)
-    share = sum(crash.end - crash.start for crash in found) / max(len(reward), 1)
+    spans = crashes(reward)
+    share = sum(crash.end - crash.start for crash in spans) / max(len(reward), 1)
     last = reward[-max(math.ceil(LAST * len(reward)), 1) :]
     return Behaviour(
-        crashes=len(found),
+        crashes=len(spans),
         crash_share=share,
         drawdown=drawdown(reward),
         average_reward=_mean(reward),
@@ -77,18 +77,18 @@ def crashes(rewards: Sequence[float]) -> list[Crash]:
     series = _measured(rewards)
     mean = _mean(series[:WARMUP])
     deviation = _mean([abs(r - mean) for r in series[:WARMUP]])
-    found: list[Crash] = []
+    spans: list[Crash] = []
     start: int | None = None
     for step, reward in enumerate(series[WARMUP:], start=WARMUP):
         if start is None and reward < mean - max(DEPTH * deviation, RELATIVE * abs(mean)):
             start = step
         elif start is not None and reward >= mean - deviation:
-            found.append(Crash(start, step))
+            spans.append(Crash(start, step))
             start = None
         if start is None:
             deviation = DECAY * deviation + (1 - DECAY) * abs(reward - mean)
             mean = DECAY * mean + (1 - DECAY) * reward
-    return found if start is None else [*found, Crash(start, len(series))]
+    return spans if start is None else [*spans, Crash(start, len(series))]
 
 
 def drawdown(rewards: Sequence[float]) -> float:

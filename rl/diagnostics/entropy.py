@@ -30,50 +30,50 @@ def counts(entropy: Tensor, valid: Tensor, ceiling: float) -> Tensor:
     share = (torch.nan_to_num(entropy).detach().float() / ceiling).clamp(0.0, 1.0)
     place = (share.pow(1 / 3) * BINS).long().clamp(max=BINS - 1)
     place = torch.where(valid, place, BINS).flatten()
-    found = torch.zeros(BINS + 1, dtype=torch.int64, device=entropy.device)
-    return found.index_add_(0, place, torch.ones_like(place))[:BINS]
+    bins = torch.zeros(BINS + 1, dtype=torch.int64, device=entropy.device)
+    return bins.index_add_(0, place, torch.ones_like(place))[:BINS]
 
 
 def edge(index: float, ceiling: float, bins: int = BINS) -> float:
     return float(ceiling * (index / bins) ** 3)
 
 
-def quantiles(found: Sequence[float], at: Sequence[float], ceiling: float) -> list[float]:
+def quantiles(histogram: Sequence[float], at: Sequence[float], ceiling: float) -> list[float]:
     """The quantiles of the counted tokens, by linear interpolation between the two tokens beside each; NaN without any.
 
     The tokens of a bin are taken to lie evenly in it.
     """
-    upto = list(accumulate(found))
+    upto = list(accumulate(histogram))
     if not upto[-1]:
         return [math.nan] * len(at)
 
     def token(place: int) -> float:
         index = bisect_right(upto, place)
-        low, before = edge(index, ceiling), upto[index] - found[index]
-        return low + (place - before + 0.5) / found[index] * (edge(index + 1, ceiling) - low)
+        low, before = edge(index, ceiling), upto[index] - histogram[index]
+        return low + (place - before + 0.5) / histogram[index] * (edge(index + 1, ceiling) - low)
 
     ranks = [q * (upto[-1] - 1) for q in at]
     ends = [(token(math.floor(rank)), token(math.ceil(rank))) for rank in ranks]
     return [low + (rank - math.floor(rank)) * (high - low) for rank, (low, high) in zip(ranks, ends, strict=True)]
 
 
-def share_above(found: Sequence[float], threshold: float, ceiling: float) -> float:
+def share_above(histogram: Sequence[float], threshold: float, ceiling: float) -> float:
     """Share of the counted tokens above ``threshold``, which is within [0, ceiling]; NaN without any."""
-    total = sum(found)
+    total = sum(histogram)
     if not total:
         return math.nan
     index = min(int((threshold / ceiling) ** (1 / 3) * BINS), BINS - 1)
     low, high = edge(index, ceiling), edge(index + 1, ceiling)
     part = min(max((high - threshold) / (high - low), 0.0), 1.0)
-    return (sum(found[index + 1 :]) + part * found[index]) / total
+    return (sum(histogram[index + 1 :]) + part * histogram[index]) / total
 
 
-def coarse(found: Sequence[float], ceiling: float, bins: int) -> tuple[list[float], list[int]]:
+def coarse(histogram: Sequence[float], ceiling: float, bins: int) -> tuple[list[float], list[int]]:
     """(bins + 1) edges and (bins) counts to draw. ``bins`` divides BINS."""
     width = BINS // bins
     return (
         [edge(index, ceiling, bins) for index in range(bins + 1)],
-        [int(sum(found[index : index + width])) for index in range(0, BINS, width)],
+        [int(sum(histogram[index : index + width])) for index in range(0, BINS, width)],
     )
 
 

@@ -28,19 +28,19 @@ Pull = dict[str, Tensor]
 
 def fields(batch: TokenBatch) -> dict[str, Tensor]:
     """What the forward pass gave with a graph, by name; ``extra`` are the log-probs of the extra completions."""
-    found = {name: getattr(batch, name) for name in ("logps", "entropy", *STATISTICS) if name != "lse"}
-    found |= {f"lse {t}": value for t, value in (batch.lse or {}).items()}
+    graphed = {name: getattr(batch, name) for name in ("logps", "entropy", *STATISTICS) if name != "lse"}
+    graphed |= {f"lse {t}": value for t, value in (batch.lse or {}).items()}
     if batch.extra is not None:
-        found["extra"] = batch.extra.logps
-    return {name: x for name, x in found.items() if isinstance(x, Tensor) and x.requires_grad}
+        graphed["extra"] = batch.extra.logps
+    return {name: x for name, x in graphed.items() if isinstance(x, Tensor) and x.requires_grad}
 
 
 def pulls(part: Tensor, at: dict[str, Tensor], weight: Tensor | None = None) -> Pull:
     """Minus the gradient of ``part``, a scalar or, with its share of the loss in ``weight``, (B, T). Keeps the graph."""
     if not part.requires_grad:
         return {}
-    found = torch.autograd.grad(part, list(at.values()), weight, retain_graph=True, allow_unused=True)
-    return {name: -value for name, value in zip(at, found, strict=True) if value is not None}
+    gradients = torch.autograd.grad(part, list(at.values()), weight, retain_graph=True, allow_unused=True)
+    return {name: -value for name, value in zip(at, gradients, strict=True) if value is not None}
 
 
 def push(

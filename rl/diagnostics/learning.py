@@ -15,7 +15,7 @@ def solving(right: Tensor, groups: Tensor) -> dict[str, float]:
     ``right`` (N,) is 1, 0, or NaN where nothing could score the completion, which then does not count; ``groups`` (N,) are
     the prompts, of all ranks. NaN without any scored completion.
     """
-    table = group_matrix(right.double(), groups)[0]
+    table = group_matrix(right.double(), groups).matrix
     scored = (~table.isnan()).sum(1)
     table, scored = table[scored > 0], scored[scored > 0]
     hits = table.nansum(1)

@@ -38,8 +38,8 @@ def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
 
 def fingerprints(ids: Tensor, valid: Tensor) -> Tensor:
     """(B,) float64 hash of each completion's valid tokens and their places: 52 bits, which float64 holds exactly."""
-    found = (torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)).sum(1)
-    return (found.bitwise_right_shift(12) & ((1 << 52) - 1)).double()
+    hashes = (torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)).sum(1)
+    return (hashes.bitwise_right_shift(12) & ((1 << 52) - 1)).double()
 
 
 def distinct(prints: Tensor, groups: Tensor) -> float:
@@ -47,7 +47,7 @@ def distinct(prints: Tensor, groups: Tensor) -> float:
 
     (N,) hashes and group ids of all ranks. 1: all differ. 1 / G: a group of G says one thing.
     """
-    ordered = group_matrix(prints, groups)[0].sort(1).values  # NaN, which pads, sorts to the end
+    ordered = group_matrix(prints, groups).matrix.sort(1).values  # NaN, which pads, sorts to the end
     size = (~ordered.isnan()).sum(1)
     changes = (ordered[:, 1:] > ordered[:, :-1]).sum(1)  # false against NaN
     share = ((changes + 1) / size)[size > 1]

@@ -21,9 +21,9 @@ import torch
 
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -55,17 +55,17 @@ class CEGPPO(Surrogate):
     holds = "ratio"
 
     @property
-    def band(self) -> tuple[float, float]:
+    def _band(self) -> tuple[float, float]:
         return 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         """The tokens that get their gradient back."""
-        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT).exp(), *self.band)
+        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT).exp(), *self._band)
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio.clamp(-LIMIT, LIMIT)
         ratio, one = d.exp(), (d - d.detach()).exp()
-        bottom, top = self.band
+        bottom, top = self._band
         low, high = beyond(batch, ratio, bottom, top)
         loss = -a * torch.where(low, self.beta_low * bottom * one, torch.where(high, self.beta_high * top * one, ratio))
         capped = torch.zeros_like(low)

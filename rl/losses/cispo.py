@@ -18,9 +18,9 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -41,21 +41,21 @@ class CISPO(Surrogate):
     type: str = option("dapo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     epsilon: float = option(10.0, above=0.0, doc="weight >= 1 - epsilon; 1 or more: no lower bound (the paper)")
     epsilon_high: float = option(0.2, above=0.0, doc="weight <= 1 + epsilon_high (verl: 0.2)")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|")
     floor: float = option(1e4, above=0.0, fixed=True, doc="log pi >= -floor; no gradient below")
 
     stops_gradient = True
     holds = "weight"
 
-    def ratio(self, batch: TokenBatch) -> Tensor:
+    def _ratio(self, batch: TokenBatch) -> Tensor:
         """(B, T), a constant."""
         return batch.log_ratio.detach().clamp(-self.clamp, self.clamp).exp()
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        return beyond(batch, self.ratio(batch), 1 - self.epsilon, 1 + self.epsilon_high)
+        return beyond(batch, self._ratio(batch), 1 - self.epsilon, 1 + self.epsilon_high)
 
     def __call__(self, batch: TokenBatch) -> Output:
-        ratio = self.ratio(batch)
+        ratio = self._ratio(batch)
         weight = ratio.clamp(1 - self.epsilon, 1 + self.epsilon_high)
         logps = batch.difference(batch.logps.new_zeros(()), self.floor)
         return -weight * batch.token_advantages * logps, batch.means(clip_fraction=weight != ratio)

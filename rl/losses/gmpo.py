@@ -22,10 +22,10 @@ import torch
 
 from entropostat.rl.batch import LIMIT, Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 DIVISOR = 1e-8
 """verl adds this to the token count under the mean of c; it shows where the ratio is huge."""
@@ -57,21 +57,21 @@ class GMPO(Surrogate):
     holds = "ratio"
 
     @property
-    def band(self) -> tuple[float, float]:
+    def _band(self) -> tuple[float, float]:
         """The clip of the log-ratio."""
         return -self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high
 
     @property
     def clip(self) -> tuple[float, float]:
-        low, high = self.band
+        low, high = self._band
         return math.exp(low), math.exp(high)
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT), *self.band)
+        return beyond(batch, batch.log_ratio.clamp(-LIMIT, LIMIT), *self._band)
 
     def __call__(self, batch: TokenBatch) -> Output:
         a, d = batch.token_advantages, batch.log_ratio.clamp(-LIMIT, LIMIT)
-        sign, bounded = a.sign(), d.clamp(*self.band)
+        sign, bounded = a.sign(), d.clamp(*self._band)
         c = sign * torch.minimum(sign * d, sign * bounded)
         c = torch.where(batch.valid, c, 0.0)
         ratio = (row_mean(c, batch, DIVISOR).detach() + c - c.detach()).exp()

@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.batch import Output, TokenBatch
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register("gpg", paper="arXiv:2504.02546", reference="verl core_algos.py:1415")

@@ -20,10 +20,10 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -47,10 +47,11 @@ class GSPO(Surrogate):
     type: str = option("grpo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     epsilon: float = option(3e-4, above=0.0, doc="lower clip of the sequence ratio (paper: 3e-4; verl: 0.2)")
     epsilon_high: float = option(4e-4, above=0.0, doc="upper clip of the sequence ratio (paper: 4e-4; verl: 0.2)")
-    clamp: float = option(10.0, above=0.0, fixed=True, doc="upper bound of the log of the sequence ratio")
+    clamp: float = option(10.0, above=0.0, high=80.0, fixed=True, doc="upper bound of the log of the sequence ratio")
 
     stops_gradient = True
     holds = "ratio"
+    by_sequence = True
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         ratio = row_mean(batch.log_ratio, batch).clamp(max=self.clamp).exp()

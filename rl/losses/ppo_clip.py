@@ -14,9 +14,9 @@ import torch
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -41,7 +41,7 @@ class PPOClip(Surrogate):
     epsilon: float = option(0.2, above=0.0, doc="lower clip: ratio >= 1 - epsilon")
     epsilon_high: float | None = option(None, above=0.0, doc="upper clip; null: epsilon")
     dual: float | None = option(None, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
-    clamp: float | None = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; null: off")
+    clamp: float | None = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|; null: off")
 
     holds = "ratio"
 
@@ -49,22 +49,22 @@ class PPOClip(Surrogate):
     def clip(self) -> tuple[float, float]:
         return 1 - self.epsilon, 1 + (self.epsilon if self.epsilon_high is None else self.epsilon_high)
 
-    def ratio(self, batch: TokenBatch) -> torch.Tensor:
+    def _ratio(self, batch: TokenBatch) -> torch.Tensor:
         """(B, T)."""
         log_ratio = batch.log_ratio if self.clamp is None else batch.log_ratio.clamp(-self.clamp, self.clamp)
         return log_ratio.exp()
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         """The dual clip aside, which caps the loss and not the ratio's distance."""
-        return beyond(batch, self.ratio(batch), *self.clip)
+        return beyond(batch, self._ratio(batch), *self.clip)
 
     def __call__(self, batch: TokenBatch) -> Output:
-        a, ratio = batch.token_advantages, self.ratio(batch)
+        a, ratio = batch.token_advantages, self._ratio(batch)
         free, clipped = -a * ratio, -a * ratio.clamp(*self.clip)
         loss = torch.maximum(free, clipped)
-        found = {"clip_fraction": clipped > free}
+        cut = {"clip_fraction": clipped > free}
         if self.dual is not None:
             capped = (a < 0) & (loss > -a * self.dual)
             loss = torch.where(a < 0, torch.minimum(loss, -a * self.dual), loss)
-            found["dual_fraction"] = capped
-        return loss, batch.means(**found)
+            cut["dual_fraction"] = capped
+        return loss, batch.means(**cut)

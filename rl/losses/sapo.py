@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 
 from entropostat.rl.batch import Output, TokenBatch
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -39,7 +39,7 @@ class SAPO(Surrogate):
     type: str = option("grpo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     tau_pos: float = option(1.0, above=0.0, doc="temperature of the gate where A > 0")
     tau_neg: float = option(1.05, above=0.0, doc="temperature of the gate where A <= 0")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|; no gradient outside")
 
     def __call__(self, batch: TokenBatch) -> Output:
         a = batch.token_advantages

@@ -10,17 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.bounds import Bounded, Holds, beyond
+from entropostat.rl.bounds import Bounded, beyond
+from entropostat.rl.loss_types import CLIPPED, TYPES, held_by
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
-
-TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
-CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+from entropostat.rl.term import Delegated, Holds
 
 
 @LOSSES.register("trl", paper="arXiv:2402.03300", reference="TRL 1.16 GRPOTrainer._compute_loss")
 @dataclass(frozen=True)
-class TRLLoss:
+class TRLLoss(Delegated):
     """The clipped surrogate, or another of TRL's eight loss types, delegated to TRL itself.
 
     The ratio clip is inert when every generation serves exactly one update: the ratio is then 1.
@@ -39,35 +38,31 @@ class TRLLoss:
     vespo_lambda_neg: float = option(2.0, fixed=True, doc="vespo")
     off_policy_mask_threshold: float | None = option(None, above=0.0, fixed=True, doc="OPSM (DeepSeek-V3.2)")
 
-    delegated = True
+    @property
+    def by_sequence(self) -> bool:
+        return self.importance_sampling_level == "sequence"
 
     @property
-    def aggregation(self) -> str:
-        """TRL's loss_type, which names the normaliser."""
-        return self.type
+    def clip_range(self) -> tuple[float, float]:
+        return self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high
 
     @property
     def clip(self) -> tuple[float, float] | None:
         """Ratios outside of this range have no gradient where the advantage would push them further out."""
-        return (1 - self.epsilon, 1 + self.high) if self.type in CLIPPED else None
+        low, high = self.clip_range
+        return (1 - low, 1 + high) if self.type in CLIPPED else None
 
     @property
-    def high(self) -> float:
-        return self.epsilon if self.epsilon_high is None else self.epsilon_high
-
-    @property
-    def holds(self) -> Holds:
-        if self.type == "cispo":
-            return "weight"
-        return "ratio" if self.type in CLIPPED else "nothing"
+    def holds(self) -> Holds:  # type: ignore[override]  # of no other loss it depends on an option
+        return held_by(self.type)
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         """As TRL counts them: ``delta`` comes first, and cispo has no lower bound."""
-        log_ratio = batch.log_ratio
-        if self.importance_sampling_level == "sequence":
+        log_ratio, (low, high) = batch.log_ratio, self.clip_range
+        if self.by_sequence:
             log_ratio = row_mean(log_ratio, batch)
         ratio = log_ratio.exp()
         if self.type == "cispo":
-            return beyond(batch, ratio, -1.0, self.high)
+            return beyond(batch, ratio, -1.0, high)
         capped = ratio if self.delta is None else ratio.clamp(max=self.delta)
-        return beyond(batch, capped, 1 - self.epsilon, 1 + self.high)
+        return beyond(batch, capped, 1 - low, 1 + high)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.batch import Output, TokenBatch
-from entropostat.rl.losses.trl import CLIPPED
+from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.registry import LOSSES, option
-from entropostat.rl.surrogate import Surrogate
+from entropostat.rl.term import Surrogate
 
 
 @LOSSES.register(
@@ -31,7 +31,7 @@ class Unclipped(Surrogate):
     """
 
     type: str = option("dapo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
-    clamp: float = option(60.0, above=0.0, fixed=True, doc="bound of |log ratio|, against overflow only")
+    clamp: float = option(60.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|, against overflow only")
 
     def __call__(self, batch: TokenBatch) -> Output:
         return -batch.token_advantages * batch.log_ratio.clamp(-self.clamp, self.clamp).exp(), {}

@@ -28,6 +28,7 @@ from entropostat.rl.batch import Metrics, Output, TokenBatch
 from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import masked_mean, masked_sum
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import SamplingPenalty
 
 IMPOSSIBLE = 1e4
 """Nats from which a token counts as impossible: it has no gradient, and keeps the loss finite."""
@@ -48,7 +49,7 @@ IMPOSSIBLE = 1e4
     },
 )
 @dataclass(frozen=True)
-class AEPO:
+class AEPO(SamplingPenalty):
     """Move entropy to a target by imitating correct answers sampled hotter or cooler than the policy.
 
     Costs ``share`` more generation and as many rows in the forward pass as are selected. Two-valued, without a dead band.
@@ -66,8 +67,6 @@ class AEPO:
     samples: int = option(60, low=1, doc="reference: rows that are replaced at most, over all ranks")
     margin: float = option(0.05, low=0.0, fixed=True, doc="reference: group advantage from which a row is selected")
 
-    kind = "scalar"
-
     @property
     def replaces(self) -> bool:
         """Whether selected completions take the place of ordinary ones instead of joining them."""
@@ -77,7 +76,7 @@ class AEPO:
         """Mean token entropy of the rollout policy, nats, over all ranks; NaN where every completion is masked."""
         return float(masked_mean(batch.require("old_entropy"), batch.mask, batch.reducer))
 
-    def temperature(self, entropy: float) -> float:
+    def _temperature(self, entropy: float) -> float:
         below = entropy <= self.target if self.reference else entropy < self.target
         return self.t_high if below else self.t_low
 
@@ -87,7 +86,7 @@ class AEPO:
         if not (self.coef > 0 or self.reference):
             return None
         entropy = self.entropy(batch)
-        return None if math.isnan(entropy) else self.temperature(entropy)
+        return None if math.isnan(entropy) else self._temperature(entropy)
 
     def select(self, extra: TokenBatch, entropy: float) -> tuple[Tensor, Metrics]:
         """(E,) weight of each extra completion of this rank, from their rewards and groups."""
@@ -98,20 +97,20 @@ class AEPO:
             chosen = advantages > self.margin
             uids = extra.require("uids")
             waiting = extra.reducer.gather(uids[chosen]).sort().values
-            taken = waiting[: self.allowed(waiting.numel(), entropy)]
+            taken = waiting[: self._allowed(waiting.numel(), entropy)]
             chosen = torch.isin(uids, taken)
         counts = extra.reducer.sum(torch.stack([chosen.sum(), (~rewards.isnan()).sum()]).double())
         metrics = {
-            "temperature": counts.new_tensor(self.temperature(entropy)),
+            "temperature": counts.new_tensor(self._temperature(entropy)),
             "entropy": counts.new_tensor(entropy),
             "selected": counts[0] / counts[1],
         }
         return chosen.to(extra.logps.dtype), metrics
 
-    def allowed(self, found: int, entropy: float) -> int:
-        """``reference``: rows to replace, of those that were found."""
-        count = min(self.samples, found)
-        return count if self.temperature(entropy) == self.t_high else count // 2
+    def _allowed(self, waiting: int, entropy: float) -> int:
+        """``reference``: rows to replace, of those that wait for a place."""
+        count = min(self.samples, waiting)
+        return count if self._temperature(entropy) == self.t_high else count // 2
 
     def __call__(self, batch: TokenBatch) -> Output:
         extra = batch.extra

@@ -22,6 +22,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_sum, quantile
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import ScalarPenalty
 
 
 @PENALTIES.register(
@@ -33,7 +34,7 @@ from entropostat.rl.registry import PENALTIES, option
     provides={"entropy": "Mean token entropy that the bonus acts on, nats."},
 )
 @dataclass(frozen=True)
-class EntropyBonus:
+class EntropyBonus(ScalarPenalty):
     """Reward the policy for its token entropy. A negative coefficient lowers it.
 
     On small models 0.1 and more explodes the entropy within a few hundred steps, and an even bonus raises entropy where
@@ -45,8 +46,6 @@ class EntropyBonus:
     reduction: str = option("global", choices=("global", "trl"), doc="tokens of the window, or of each micro-batch")
     select: str = option("all", choices=("all", "top"), doc="top: the most uncertain tokens of the generation alone")
     top_fraction: float = option(0.2, above=0.0, high=1.0, doc="share of tokens that select: top keeps")
-
-    kind = "scalar"
 
     @property
     def prepared(self) -> str:

@@ -24,8 +24,9 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count, token_covariance
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import SCOPES, top_mask
+from entropostat.rl.reduce import top_mask
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import SCOPES, TokenPenalty
 
 
 @PENALTIES.register(
@@ -40,7 +41,7 @@ from entropostat.rl.registry import PENALTIES, option
     },
 )
 @dataclass(frozen=True)
-class KLCov:
+class KLCov(TokenPenalty):
     """Penalise the distance to the rollout policy on the tokens with the highest covariance.
 
     Needs more than one update per generation. There is no sign test: with all-equal advantages every covariance is 0 and
@@ -52,7 +53,6 @@ class KLCov:
     distance: str = option("abs", choices=("abs", "k2", "k3"), doc="abs: the released code; k2, k3: smooth at 0")
     scope: str = option("rollout", choices=SCOPES, doc="what the covariance and the top-k run over")
 
-    kind = "token"
     policy_term = True
 
     def prepare(self, batch: TokenBatch) -> Stats:

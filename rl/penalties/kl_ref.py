@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import TokenPenalty
 
 REFERENCES = ("initial", "ema", "reset")
 
@@ -51,7 +52,7 @@ REFERENCES = ("initial", "ema", "reset")
     },
 )
 @dataclass(frozen=True)
-class KLRef:
+class KLRef(TokenPenalty):
     """Pull the policy towards a reference: the anchor of RLHF, and what brings back what a phase has erased.
 
     Costs one reference model and one forward per generation. ``coef: 0`` measures and has no effect. With
@@ -73,7 +74,9 @@ class KLRef:
     )
     gradient: str = option("exact", choices=("exact", "pathwise"), doc="exact: times the differentiable ratio")
     normalize_curvature: bool = option(False, doc="divide by the curvature f''(1) of the divergence at the reference")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="bound of |log pi - log ref|; no gradient outside")
+    clamp: float = option(
+        20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log pi - log ref|; no gradient outside"
+    )
     reference: str = option(
         "initial", choices=REFERENCES, doc="the initial policy, its average with later ones, or resets"
     )
@@ -81,7 +84,6 @@ class KLRef:
     every: int = option(0, low=0, doc="of reset: applied optimizer steps from one to the next; 0: not by steps")
     patience: int = option(0, low=0, doc="of reset: evaluations without a new best that cause one; 0: not by them")
 
-    kind = "token"
     policy_term = False
 
     def __post_init__(self) -> None:
@@ -89,12 +91,6 @@ class KLRef:
             raise ValueError("kl_ref.normalize_curvature: divergence tv has a kink at the reference; set it to false")
         if self.reference == "reset" and not (self.every or self.patience):
             raise ValueError("kl_ref.reference: reset never happens without `every` or `patience`; give one of them")
-
-    @property
-    def movement(self) -> tuple[str, float, int, int]:
-        """How the reference moves, with 0 for what that kind does not read: equal means the same reference."""
-        ema, reset = self.reference == "ema", self.reference == "reset"
-        return self.reference, ema * self.decay, reset * self.every, reset * self.patience
 
     def __call__(self, batch: TokenBatch) -> Output:
         x = batch.difference(batch.require("ref_logps"), self.clamp)
@@ -108,3 +104,9 @@ class KLRef:
             coef = self.coef / chosen.curvature
         kl = value if self.divergence == "reverse_kl" else k3(x.detach())
         return coef * corrected, batch.means(kl=kl, k1=x, divergence=value, clamped=x.detach().abs() >= self.clamp)
+
+
+def movement(term: KLRef) -> tuple[str, float, int, int]:
+    """How the reference moves, with 0 for what that kind does not read: equal means the same reference."""
+    ema, reset = term.reference == "ema", term.reference == "reset"
+    return term.reference, ema * term.decay, reset * term.every, reset * term.patience

@@ -31,8 +31,9 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.divergences import estimator
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import LOCAL, SCOPES, quantile, top_mask
+from entropostat.rl.reduce import LOCAL, quantile, top_mask
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import SCOPES, TokenPenalty
 from entropostat.rl.truncation import DROPPED
 from entropostat.rl.vocab_sums import Wanted
 
@@ -62,7 +63,7 @@ LIMIT = 20.0
     },
 )
 @dataclass(frozen=True)
-class LpReg:
+class LpReg(TokenPenalty):
     """Hold the policy near its own distribution without the noise, on rare tokens that would be punished away.
 
     Watch ``regularised``: the rarest tokens are mostly those that the filter drops, so with a small ``rho`` it may be 0
@@ -81,7 +82,6 @@ class LpReg:
     top_k: int = option(64, low=1, doc="entries of the vocabulary that a proxy may hold")
     scope: str = option("rollout", choices=SCOPES, doc="what the percentile runs over")
 
-    kind = "token"
     policy_term = True
 
     def __post_init__(self) -> None:
@@ -108,17 +108,17 @@ class LpReg:
     def prepare(self, batch: TokenBatch) -> Stats:
         stats = {} if self.proxy == "current" else {"proxy_logp": batch.require("min_p_logp")}
         if self.prepared == self.scope:
-            stats["candidates"] = self.candidates(batch)
+            stats["candidates"] = self._candidates(batch)
         return stats | packed(batch, stats["candidates"] & _kept(stats["proxy_logp"])) if self._packs else stats
 
-    def candidates(self, batch: TokenBatch) -> Tensor:
+    def _candidates(self, batch: TokenBatch) -> Tensor:
         """(B, T) bool: the rare tokens of the scope, and of the sign that is regularised."""
         a = batch.token_advantages
-        found = torch.zeros_like(batch.valid)
+        rare = torch.zeros_like(batch.valid)
         for share, side in ((self.rho, batch.valid & (a < 0)), (self.rho_pos, batch.valid & (a > 0))):
             if share > 0:
-                found = found | self._rare(batch, side, share)
-        return found
+                rare = rare | self._rare(batch, side, share)
+        return rare
 
     def _rare(self, batch: TokenBatch, side: Tensor, share: float) -> Tensor:
         if self.rule == "paper":
@@ -129,7 +129,7 @@ class LpReg:
     def __call__(self, batch: TokenBatch) -> Output:
         seen = batch.detached()
         seen = seen.set(reducer=LOCAL) if self.scope == "micro" else seen
-        candidates = batch.stats["candidates"] if "candidates" in batch.stats else self.candidates(seen)
+        candidates = batch.stats["candidates"] if "candidates" in batch.stats else self._candidates(seen)
         proxy = batch.stats["proxy_logp"] if self.proxy == "old" else batch.require("min_p_logp")
         chosen = candidates & batch.valid & _kept(proxy)
         if self.rule == "released":

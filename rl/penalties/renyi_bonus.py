@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import masked_sum
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import ScalarPenalty
 
 
 @PENALTIES.register(
@@ -23,7 +24,7 @@ from entropostat.rl.registry import PENALTIES, option
     provides={"entropy": "Mean entropy of order 2 that the bonus acts on; nats for Renyi, a probability for Tsallis."},
 )
 @dataclass(frozen=True)
-class RenyiBonus:
+class RenyiBonus(ScalarPenalty):
     """Reward the policy for its entropy of order 2. A negative coefficient lowers it.
 
     Costs one more pass over the language-model head. Inert at ``coef: 0`` and for a decided policy, whose slope is 0.
@@ -31,8 +32,6 @@ class RenyiBonus:
 
     coef: float = option(0.0, doc="size of the bonus")
     family: str = option("renyi", choices=("renyi", "tsallis"), doc="-log sum p^2, or 1 - sum p^2")
-
-    kind = "scalar"
 
     def __call__(self, batch: TokenBatch) -> Output:
         sum_p2 = batch.require("sum_p2").masked_fill(batch.invalid, 1.0)

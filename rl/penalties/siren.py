@@ -29,6 +29,7 @@ from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.sequence import row_quantile
+from entropostat.rl.term import ScalarPenalty
 from entropostat.rl.vocab_sums import Wanted
 
 
@@ -45,7 +46,7 @@ from entropostat.rl.vocab_sums import Wanted
     },
 )
 @dataclass(frozen=True)
-class SIREN:
+class SIREN(ScalarPenalty):
     """Pull the nucleus entropy of each completion's most uncertain tokens back to the level that it started from.
 
     Acts on about a fifth of the tokens and on no unlikely one: the long tail earns nothing. ``anchor`` has no default, as it
@@ -62,22 +63,20 @@ class SIREN:
     reference: bool = option(False, doc="nucleus without the token that crosses top_p, as the released code")
     scope: str = option("rollout", choices=("rollout", "micro"), doc="what the distance to the anchor is measured on")
 
-    kind = "scalar"
-
     @property
     def wanted(self) -> Wanted:
         return Wanted((), top_p=self.top_p, top_k=self.top_k, crossing=not self.reference)
 
     def prepare(self, batch: TokenBatch) -> Stats:
         """The slope, and how many sequences there are for a token."""
-        rows, _ = self.selected(batch)
+        rows, _ = self._selected(batch)
         own = [rows.sum(), batch.valid.sum(), batch.valid.any(1).sum()]
         total, tokens, count = batch.reducer.sum(torch.stack([x.to(rows.dtype) for x in own])).unbind()
         slope = 2 * self.coef * (total / count - self.anchor)  # NaN without a token, as density is
         return {"slope": slope, "density": count / tokens}
 
     def __call__(self, batch: TokenBatch) -> Output:
-        rows, kept = self.selected(batch)
+        rows, kept = self._selected(batch)
         sequences, slope = batch.valid.any(1).sum(), batch.stats["slope"]
         metrics = {"entropy": Mean.of(rows.sum().detach(), sequences), "slope": slope, **batch.means(kept=kept)}
         if self.scope == "rollout":
@@ -86,7 +85,7 @@ class SIREN:
         h = rows.sum() / sequences.clamp(min=1)
         return torch.where(sequences > 0, self.coef * (h - self.anchor).square(), 0.0), metrics
 
-    def selected(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    def _selected(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """(B,) mean over the kept tokens of each sequence, 0 for none; and (B, T) which they are."""
         entropy = batch.require("nucleus_entropy")
         kept = batch.valid & (entropy > row_quantile(entropy.detach(), self.quantile, batch))

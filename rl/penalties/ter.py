@@ -22,6 +22,7 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_mean, masked_sum
 from entropostat.rl.registry import PENALTIES, option
+from entropostat.rl.term import ScalarPenalty
 
 
 @PENALTIES.register(
@@ -35,7 +36,7 @@ from entropostat.rl.registry import PENALTIES, option
     },
 )
 @dataclass(frozen=True)
-class TER:
+class TER(ScalarPenalty):
     """Push entropy down above a target and up below it, always with the same small force.
 
     Inert exactly on the target and at ``coef: 0``. The force does not grow with the distance: with a large ``coef`` entropy
@@ -46,8 +47,6 @@ class TER:
     coef: float = option(1e-3, low=0.0, doc="size of the penalty (paper: 1e-3)")
     target: float = option(0.55, low=0.0, doc="mean token entropy to hold, nats (paper: 0.55)")
     scope: str = option("rollout", choices=("rollout", "micro"), doc="what the side of the target is decided on")
-
-    kind = "scalar"
 
     def prepare(self, batch: TokenBatch) -> Stats:
         entropy = batch.require("old_entropy" if self.scope == "rollout" else "entropy")

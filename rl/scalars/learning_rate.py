@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.registry import SCALARS, option
+from entropostat.rl.term import Scalar
 
 
 @SCALARS.register("learning_rate", paper="Robbins 1951")
 @dataclass(frozen=True)
-class LearningRate:
+class LearningRate(Scalar):
     """Speed the run up or slow it down as it goes.
 
     Not a substitute for the schedule: with both, the product counts. The logged ``learning_rate`` is the schedule's, the

@@ -12,15 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.rl.registry import SCALARS, option
+from entropostat.rl.term import Scalar
 
 
 @SCALARS.register("temperature", paper="Ackley 1985", clock="rollout")
 @dataclass(frozen=True)
-class Temperature:
+class Temperature(Scalar):
     """Sample hotter or cooler as the run goes; takes the place of ``sampler.temperature``.
 
     Raises the entropy of what is sampled at once and that of the policy not at all: a hot sampler shows the policy more
     of what it would not do, a cool one sharpens what it does. Not for models whose head has a bias or a soft cap.
     """
 
-    value: float = option(1.0, above=0.0, doc="temperature of sampling and scoring")
+    value: float = option(1.0, low=1e-3, high=1e3, doc="temperature of sampling and scoring")

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import SCOPES, masked_totals
+from entropostat.rl.reduce import masked_totals
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import SCOPES, Weight
 
 
 @WEIGHTS.register(
@@ -38,7 +39,7 @@ from entropostat.rl.registry import WEIGHTS, option
     },
 )
 @dataclass(frozen=True)
-class ClipB:
+class ClipB(Weight):
     """Take negative tokens with an extreme entropy discriminator out of the policy gradient.
 
     One-sided: it can only slow a fall of entropy, never lower it or hold a target. Inert where no advantage is negative,

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import clipped_tokens, covariance_and_count, selection_keys
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import SCOPES, top_mask
+from entropostat.rl.reduce import top_mask
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import SCOPES, Weight
 
 
 @WEIGHTS.register(
@@ -35,7 +36,7 @@ from entropostat.rl.registry import WEIGHTS, option
     },
 )
 @dataclass(frozen=True)
-class ClipCov:
+class ClipCov(Weight):
     """Remove a few random tokens of the covariance tail from the policy gradient, so that entropy falls more slowly.
 
     Inert when no covariance lies in the band: all-equal advantages, or ``scope: micro`` with one sequence.

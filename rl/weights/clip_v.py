@@ -21,6 +21,7 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import mean_entropy_slope
 from entropostat.rl.reduce import masked_totals, top_mask
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import Weight
 from entropostat.rl.weights.clip_b import discriminator
 
 
@@ -36,7 +37,7 @@ from entropostat.rl.weights.clip_b import discriminator
     },
 )
 @dataclass(frozen=True)
-class ClipV:
+class ClipV(Weight):
     """Take the few negative tokens whose punishment would lower entropy most out of the policy gradient.
 
     One-sided, like ``clip_b``. Costs one more pass over the language-model head per generation. Inert where no advantage is

@@ -27,6 +27,7 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import predicted_dh
 from entropostat.rl.reduce import masked_totals
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import Weight
 
 NODES = 33
 FULL = 2.0
@@ -55,7 +56,7 @@ SEARCH = 65
     },
 )
 @dataclass(frozen=True)
-class EntropyTilt:
+class EntropyTilt(Weight):
     """Steer entropy by what the batch already holds: a positive gain raises it, a negative one lowers it, 0 is plain training.
 
     Biased, and says so: watch ``cosine``. No advantage changes its sign and none is lost. Watch ``authority`` too: where all
@@ -83,13 +84,17 @@ class EntropyTilt:
         sigma = (spread / total.clamp(min=1e-12)).sqrt()
         x = (y / sigma.clamp(min=1e-12)).clamp(-1.0, 1.0)
         count = tokens.clamp(min=1).double()
-        found = batch.reducer.sum(on_nodes(x, torch.stack([a.abs(), a.square(), dh]).double())) / count
-        full = [self.mean_dh(found, self.bounded(found, found.new_tensor(gain))) for gain in (FULL, -FULL)]
+        node_sums = batch.reducer.sum(on_nodes(x, torch.stack([a.abs(), a.square(), dh]).double())) / count
+        full = [
+            self._mean_dh(node_sums, self._bounded(node_sums, node_sums.new_tensor(gain))) for gain in (FULL, -FULL)
+        ]
         return {
             "x": x,
             "dh": dh,
             "entropy": entropy,
-            "sums": found.expand(x.size(0), *found.shape),  # the buffer holds one entry per sequence, or scalars
+            "sums": node_sums.expand(
+                x.size(0), *node_sums.shape
+            ),  # the buffer holds one entry per sequence, or scalars
             "size": size / tokens,
             "authority": torch.where(tokens > 0, (full[0] - full[1]) / 2, torch.nan),
         }
@@ -97,48 +102,48 @@ class EntropyTilt:
     def __call__(self, batch: TokenBatch) -> Output:
         stats = batch.stats
         sums, dh = stats["sums"][0], stats["dh"]
-        gain = self.bounded(sums, sums.new_tensor(self.gain))
-        weight = between_nodes(stats["x"], self.weights(sums, gain)).to(batch.logps.dtype)
+        gain = self._bounded(sums, sums.new_tensor(self.gain))
+        weight = between_nodes(stats["x"], self._weights(sums, gain)).to(batch.logps.dtype)
         realised = torch.where(batch.valid, batch.require("entropy") - stats["entropy"], 0.0)
-        shift = self.mean_dh(sums, gain) - sums[2].sum()
+        shift = self._mean_dh(sums, gain) - sums[2].sum()
         metrics = {
             **batch.means(change=(weight - 1).abs(), untilted=dh, predicted=dh * weight, realised=realised),
             **batch.means(raised=(weight > 1).to(dh.dtype), lowered=(weight < 1).to(dh.dtype)),
             "gain": gain,
             "authority": stats["authority"],
             "shift": shift / stats["size"].clamp(min=1e-12),
-            "cosine": torch.where(stats["size"].isnan(), torch.nan, self.cosine(sums, gain.unsqueeze(0))[0]),
+            "cosine": torch.where(stats["size"].isnan(), torch.nan, self._cosine(sums, gain.unsqueeze(0))[0]),
             "generation": gain.new_tensor(float(batch.generation)),
         }
         return torch.where(batch.valid, weight, 1.0), metrics
 
-    def weights(self, sums: Tensor, gain: Tensor) -> Tensor:
+    def _weights(self, sums: Tensor, gain: Tensor) -> Tensor:
         """(NODES,) w at the nodes."""
-        v = self.raw(gain.unsqueeze(0))[0]
+        v = self._raw(gain.unsqueeze(0))[0]
         total, tilted = sums[0].sum(), (sums[0] * v).sum()
         return v * torch.where(tilted > 0, total / tilted.clamp(min=1e-300), 1.0)
 
-    def mean_dh(self, sums: Tensor, gain: Tensor) -> Tensor:
-        return (sums[2] * self.weights(sums, gain)).sum()
+    def _mean_dh(self, sums: Tensor, gain: Tensor) -> Tensor:
+        return (sums[2] * self._weights(sums, gain)).sum()
 
-    def raw(self, gains: Tensor) -> Tensor:
+    def _raw(self, gains: Tensor) -> Tensor:
         """(G,) -> (G, NODES) v at the nodes."""
         nodes = torch.linspace(-1, 1, NODES, dtype=gains.dtype, device=gains.device)
         return (gains.unsqueeze(1) * nodes).exp()
 
-    def cosine(self, sums: Tensor, gains: Tensor) -> Tensor:
+    def _cosine(self, sums: Tensor, gains: Tensor) -> Tensor:
         """(G,) cosine between w A and A, 1 where all A are 0."""
-        v, squares = self.raw(gains), sums[1]
+        v, squares = self._raw(gains), sums[1]
         scale = (squares.sum() * (squares * v.square()).sum(1)).sqrt()
         return torch.where(scale > 0, (squares * v).sum(1) / scale.clamp(min=1e-300), 1.0).clamp(max=1.0)
 
-    def bounded(self, sums: Tensor, gain: Tensor) -> Tensor:
+    def _bounded(self, sums: Tensor, gain: Tensor) -> Tensor:
         """The part of ``gain`` up to which no cosine is below the floor: the same on every rank, and without a loop."""
         low, high = torch.zeros_like(gain), torch.ones_like(gain)
         grid = torch.linspace(0, 1, SEARCH, dtype=gain.dtype, device=gain.device)
         for _ in range(2):
             steps = torch.lerp(low, high, grid)
-            fine = (self.cosine(sums, gain * steps) >= self.cosine_floor).to(gain.dtype).cumprod(0).sum().long()
+            fine = (self._cosine(sums, gain * steps) >= self.cosine_floor).to(gain.dtype).cumprod(0).sum().long()
             low, high = steps[(fine - 1).clamp(min=0)], steps[fine.clamp(max=SEARCH - 1)]
         return gain * low
 

@@ -19,8 +19,9 @@ import torch
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import SCOPES, quantile, top_mask
+from entropostat.rl.reduce import quantile, top_mask
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import SCOPES, Weight
 
 
 @WEIGHTS.register(
@@ -32,7 +33,7 @@ from entropostat.rl.registry import WEIGHTS, option
     provides={"fraction": "Share of tokens that keep their policy gradient.", "threshold": "Entropy threshold, nats."},
 )
 @dataclass(frozen=True)
-class HighEntropy:
+class HighEntropy(Weight):
     """Train the policy on the most uncertain tokens only; the rest get no policy gradient.
 
     Penalties are not weighted. Inert at ``fraction: 1``.

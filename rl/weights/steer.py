@@ -31,8 +31,8 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
 from entropostat.rl.measured import Largest, Smallest
 from entropostat.rl.needs import when
-from entropostat.rl.reduce import SCOPES
 from entropostat.rl.registry import WEIGHTS, option
+from entropostat.rl.term import SCOPES, Weight
 
 
 @WEIGHTS.register(
@@ -47,7 +47,7 @@ from entropostat.rl.registry import WEIGHTS, option
     provides={"mean": "Mean weight.", "smallest": "Smallest weight.", "largest": "Largest |Omega| of the scope."},
 )
 @dataclass(frozen=True)
-class Steer:
+class Steer(Weight):
     """A speed limit on entropy: weights near 1 for most tokens, down to lambda_min for those that would change it most.
 
     Relative to the batch, so always at work; one outlier pushes all other weights towards 1. Inert where all advantages
@@ -60,7 +60,7 @@ class Steer:
     lambda_min: float = option(0.7, above=0.0, high=1.0, doc="weight of the largest |Omega| (released: 0.8)")
     lambda_max: float = option(1.2, low=1.0, doc="map linear: weight of the smallest |Omega|")
     floor: float = option(0.0, low=0.0, doc="map exp: lower bound of the maximum (released: 0.02)")
-    clamp: float = option(20.0, above=0.0, fixed=True, doc="omega theorem: bound of |log ratio|")
+    clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="omega theorem: bound of |log ratio|")
     scope: str = option("rollout", choices=SCOPES, doc="what maximum and minimum run over")
 
     smooth = True
@@ -71,7 +71,7 @@ class Steer:
         stats = {"entropy": entropy}
         if self.omega == "full":
             stats["centre"] = mean_entropy_slope(entropy, batch.require("sum_p2"), batch.require("sum_p2_logp"))
-        size = self.change(batch, **stats).abs()[batch.valid]
+        size = self._change(batch, **stats).abs()[batch.valid]
         pooled = batch.reducer.gather(
             torch.stack([size.max(), size.min()]).view(1, 2) if size.numel() else size.view(0, 2)
         )
@@ -81,7 +81,7 @@ class Steer:
 
     def __call__(self, batch: TokenBatch) -> Output:
         stats = batch.stats
-        size = self.change(batch, stats["entropy"], stats.get("centre")).abs()
+        size = self._change(batch, stats["entropy"], stats.get("centre")).abs()
         largest, smallest = stats["largest"], stats["smallest"]
         if self.map == "exp":
             bound = largest.clamp(min=self.floor)
@@ -95,7 +95,7 @@ class Steer:
         ends = {"smallest": Smallest.over(weight, batch.mask), "largest": Largest.over(largest)}
         return weight, {**batch.means(mean=weight), **ends}
 
-    def change(self, batch: TokenBatch, entropy: Tensor, centre: Tensor | None = None) -> Tensor:
+    def _change(self, batch: TokenBatch, entropy: Tensor, centre: Tensor | None = None) -> Tensor:
         """(B, T) Omega; 0 where the mask is 0. ``centre`` is E S, which ``omega: full`` alone reads."""
         a = batch.token_advantages
         if self.omega == "released":

@@ -9,7 +9,11 @@ import sys
 import time
 
 import pytest
+from support.synthetic_runs import write_run
 
+from entropostat import cli
+from entropostat.__main__ import main
+from entropostat.cli import commands
 from entropostat.recipe.extends import RECIPES
 
 PLAIN = str(RECIPES / "quickstart" / "plain.yaml")
@@ -69,6 +73,49 @@ def test_light_commands_import_nothing_heavy(words):
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def loaded_by(*words: str) -> set[str]:
+    code = (
+        "import sys, entropostat.__main__ as cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print('loaded', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize("words", [["--help"], ["compare", "RUN"], ["report", "RUN"], ["diagnose", "RUN"]], ids=str)
+def test_what_looks_at_runs_pays_for_no_recipes(words, tmp_path):
+    run = write_run(tmp_path / "run")
+    found = loaded_by(*(str(run) if word == "RUN" else word for word in words))
+    assert not found & {"pydantic", "entropostat.recipe.check", "entropostat.gate"}
+    others = {f"entropostat.cli.{name}" for name in commands()} - {f"entropostat.cli.{words[0]}"}
+    assert not found & others
+
+
+def test_a_new_command_is_one_file(tmp_path, monkeypatch, capsys):
+    (tmp_path / "greet.py").write_text(
+        '"""``entropostat greet``: say hello to a recipe. Imports nothing."""\n\n'
+        "from entropostat.cli import arguments\n\n\n"
+        "def add(parser):\n    arguments.recipe(parser)\n    parser.add_argument('--with', dest='word')\n\n\n"
+        "def run(args):\n    print(args.word, arguments.one(args), args.overrides)\n    return 3\n"
+    )
+    (tmp_path / "helper.py").write_text('"""Not a command."""\n')
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    assert commands() == {"greet": "say hello to a recipe"}
+    assert main([]) == 0 and "say hello to a recipe\n" in capsys.readouterr().out
+    assert main(["greet", "a=1", "--with", "b=2", "x.yaml", "c.d=e"]) == 3
+    assert capsys.readouterr().out == "b=2 x.yaml ['a=1', 'c.d=e']\n"
+    assert main(["gret"]) == 2 and "did you mean 'greet'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_says_what_it_takes(name):
+    text = call(name, "--help")
+    assert text.returncode == 0 and text.stdout.startswith(f"usage: entropostat {name} ")
 
 
 def test_no_command_prints_help():
@@ -175,7 +222,7 @@ def test_launch_over_machines_reads_the_environment():
 
 def test_launch_refuses_what_plan_calls_an_error():
     done = call("launch", PLAIN, "--dry-run", "trainer.num_generations=7")
-    assert done.returncode == 1 and "trainer.num_generations" in done.stderr
+    assert done.returncode == 2 and "error: trainer.num_generations" in done.stderr
 
 
 def test_launch_refuses_fsdp_without_gpus_and_plan_says_so():

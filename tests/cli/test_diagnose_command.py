@@ -102,7 +102,7 @@ def log_rows(callback, some, start=0):
 
 
 def test_a_run_tells_each_finding_once_and_alerts(capsys):
-    from entropostat.trainers.diagnosis import Diagnosis
+    from entropostat.trainers.watch.diagnosis import Diagnosis
 
     alerts: list[tuple[str, str, str]] = []
     callback = Diagnosis(100, alert=lambda *words: alerts.append(words))
@@ -117,7 +117,7 @@ def test_a_run_tells_each_finding_once_and_alerts(capsys):
 
 
 def test_other_ranks_say_nothing_and_a_resumed_run_does_not_repeat_itself(folder, capsys):
-    from entropostat.trainers.diagnosis import Diagnosis
+    from entropostat.trainers.watch.diagnosis import Diagnosis
 
     silent = Diagnosis(100)
     state = SimpleNamespace(is_world_process_zero=False, global_step=0)
@@ -131,7 +131,7 @@ def test_other_ranks_say_nothing_and_a_resumed_run_does_not_repeat_itself(folder
 
 
 def test_a_rule_that_fails_costs_the_findings_and_not_the_run(caplog):
-    from entropostat.trainers.diagnosis import Diagnosis
+    from entropostat.trainers.watch.diagnosis import Diagnosis
 
     callback = Diagnosis(100)
     callback.live.add = lambda row: 1 / 0

@@ -13,10 +13,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from support import tiny
 
+from entropostat.trainers.build.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.scoring import score_tokens
+from entropostat.trainers.trl.scoring import score_tokens
 
 
 def adapted(folder: Path, base: str, **config: Any) -> str:
@@ -80,7 +80,6 @@ def test_the_base_is_something_else_than_the_policy(path: str) -> None:
     """Or the test above would say nothing."""
     trainer = trainer_of(path, tiny.objective(penalties=[KL]))
     output = trainer._generate_and_score_completions([{"prompt": "1+1="}] * 4)
-    trainer._scored = []
     own = score_tokens(trainer, output)
     with trainer.model.disable_adapter():
         other = score_tokens(trainer, output)
@@ -108,9 +107,9 @@ def test_the_critic_beside_an_adapter_is_taken_over(path: str, tmp_path: Path) -
     first.train()
     first.save_model(str(tmp_path))
     second = trainer_of(str(tmp_path), objective, EntropyPPOTrainer)
-    mine, other = first._values.critic.state_dict(), second._values.critic.state_dict()
+    mine, other = first.critic.tap.critic.state_dict(), second.critic.tap.critic.state_dict()
     assert all(torch.equal(mine[name], other[name]) for name in mine)
-    fresh = trainer_of(path, objective, EntropyPPOTrainer)._values.critic.state_dict()
+    fresh = trainer_of(path, objective, EntropyPPOTrainer).critic.tap.critic.state_dict()
     assert any(not torch.equal(mine[name], fresh[name]) for name in mine)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from entropostat.metrics.trust import METRICS
-from entropostat.trainers.anchor import AnchorCallback, attach_anchor, score
+from entropostat.rl.reduce import LOCAL
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor, score
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 
@@ -253,7 +254,7 @@ def test_the_adapter_of_the_reference_is_a_copy_made_once(path: str) -> None:
         for parameter in model.parameters():
             parameter.add_(parameter.requires_grad)
     for _ in range(2):
-        AnchorCallback(trainer, trainer.anchor.term)
+        AnchorCallback(trainer, trainer.anchor.term, LOCAL, trainer.distribution)
         assert set(model.peft_config) == {"default", "ref"} and model.active_adapter == "default"
         assert all(isinstance(r, nn.Parameter) and not r.requires_grad for _, _, r in trainer.anchor.pairs())
         assert all(torch.equal(p, r) for _, p, r in trainer.anchor.pairs())
@@ -293,7 +294,7 @@ def test_a_reference_under_fsdp_is_refused(path: str, monkeypatch: pytest.Monkey
     trainer = make(path, term={"reference": "ema"})
     trainer.is_fsdp_enabled = True
     with pytest.raises(ValueError, match="cannot move a reference that FSDP holds; use ddp or a zero stage"):
-        attach_anchor(trainer)
+        attach_anchor(trainer, trainer.thermostat.control, LOCAL, trainer.distribution)
 
 
 def test_two_terms_may_share_one_moving_reference(path: str) -> None:

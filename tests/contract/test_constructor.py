@@ -79,7 +79,7 @@ def test_no_config_is_built_before_the_objective_is_known_to_be_right(
     def built(*_: Any, **__: Any) -> Any:
         raise AssertionError("a config was built")
 
-    monkeypatch.setattr("entropostat.trainers.config.default_config", built)
+    monkeypatch.setattr("entropostat.trainers.trl.config.default_config", built)
     for cls in (EntropyGRPOTrainer, EntropyPPOTrainer):
         with pytest.raises(ValueError, match=r"^objective: null is no objective"):
             cls(path, tiny.digits)
@@ -141,7 +141,7 @@ MISTAKES: dict[str, tuple[Any, str]] = {
     "a key": ({"loss": {"trl": {"tpye": "grpo"}}}, "objective.loss.trl.tpye: unknown key 'tpye' (value 'grpo'); did you mean 'type'?"),
     "a value": ({"loss": {"trl": {"type": "dapoo"}}}, "objective.loss.trl.type: must be one of"),
     "text for a number": ({"loss": "trl", "penalties": [{"kl_ref": {"coef": "0.1"}}]}, "must be a number or a controller, not '0.1'"),
-    "out of range": ({"loss": "trl", "weights": [{"clip_cov": {"fraction": 2.0}}]}, "must be at most 0.5, not 2.0"),
+    "out of range": ({"loss": "trl", "weights": [{"clip_cov": {"fraction": 2.0}}]}, "and at most 0.5, not 2.0"),
     "no list": ({"loss": "trl", "weights": {"clip_cov": {}}}, "objective.weights: must be a list of terms, such as [{'clip_cov': {}}]"),
     "a text for a list": ({"loss": "trl", "weights": "clip_cov"}, "must be a list of terms, such as ['clip_cov'], not 'clip_cov'"),
     "two in one": ({"loss": "trl", "weights": [{"clip_cov": {}, "steer": {}}]}, "as a mapping of one key"),
@@ -269,23 +269,23 @@ def given_optimizer(path: str, scheduler: Any, **changes: Any) -> Any:
 def test_the_critic_joins_an_optimizer_that_is_given(path: str, scheduled: bool) -> None:
     schedule = (lambda optimizer: LambdaLR(optimizer, half)) if scheduled else None
     trainer, optimizer = given_optimizer(path, schedule)
-    before = [p.detach().clone() for p in trainer._values.critic.parameters()]
+    before = [p.detach().clone() for p in trainer.critic.tap.critic.parameters()]
     trainer.train()
     policy, critic = optimizer.param_groups
-    assert set(critic["params"]) == set(trainer._values.critic.parameters()) and critic["weight_decay"] == 0.0
-    assert all(not torch.equal(a, b) for a, b in zip(before, trainer._values.critic.parameters(), strict=True))
+    assert set(critic["params"]) == set(trainer.critic.tap.critic.parameters()) and critic["weight_decay"] == 0.0
+    assert all(not torch.equal(a, b) for a, b in zip(before, trainer.critic.tap.critic.parameters(), strict=True))
     factor = half(3) if scheduled else 1.0
     assert (policy["lr"], critic["lr"]) == pytest.approx((0.1 * factor, 0.03 * factor))
     assert trainer.state.global_step == 3
 
 
-def test_the_critics_rate_follows_the_given_schedule_from_the_first_step_on(path: str) -> None:
-    trainer, optimizer = given_optimizer(path, lambda optimizer: LambdaLR(optimizer, half))
-    rates: list[float] = []
-    note = lambda optimizer, *_: rates.extend(group["lr"] for group in optimizer.param_groups)
-    optimizer.register_step_pre_hook(note)
+@pytest.mark.parametrize("factor", [half, lambda step: (step + 1) / 4], ids=["falls", "warms up"])
+def test_the_critics_rate_follows_the_given_schedule_from_the_first_step_on(path: str, factor: Any) -> None:
+    trainer, optimizer = given_optimizer(path, lambda optimizer: LambdaLR(optimizer, factor))
+    rates: list[list[float]] = []
+    optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append([g["lr"] for g in optimizer.param_groups]))
     trainer.train()
-    assert rates == pytest.approx([0.1, 0.03, 0.05, 0.015, 0.025, 0.0075])
+    assert rates == [pytest.approx([0.1 * factor(step), 0.03 * factor(step)]) for step in range(3)]
 
 
 def test_another_scheduler_than_lambdalr_is_refused(path: str) -> None:

@@ -17,7 +17,7 @@ from entropostat.data.example import Example
 from entropostat.recipe.generation_keys import TRANSFORMERS
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 SAMPLER = {"TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "RepetitionPenaltyLogitsProcessor"}

@@ -16,9 +16,9 @@ from torch import nn
 from transformers import AutoConfig, set_seed
 
 from entropostat.recipe.blocks import Critic
-from entropostat.trainers.dropout import turn_off
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.saving import save_policy
+from entropostat.trainers.model.dropout import turn_off
+from entropostat.trainers.state.saving import save_policy
 
 RATES: dict[str, dict[str, Any]] = {
     "gpt2": {"resid_pdrop": 0.3, "embd_pdrop": 0.3, "attn_pdrop": 0.3},
@@ -157,7 +157,7 @@ def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
 
 def test_kept_dropout_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", lora_dropout=0.3)
-    with caplog.at_level(logging.WARNING, "entropostat.trainers.distribution"):
+    with caplog.at_level(logging.WARNING, "entropostat.trainers.model.distribution"):
         found = read(adapted(lora, dropout="keep"))
         assert not caplog.records
         adapted(lora)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 from support import tiny
 from trl import GRPOTrainer
 
-from entropostat.trainers.extra import KEY, Joined
-from entropostat.trainers.sampling import resample, whole_groups
+from entropostat.trainers.rollout.extra import KEY, Joined
+from entropostat.trainers.trl.sampling import resample, whole_groups
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +173,36 @@ def test_the_released_codes_way_replaces_rows(path: str) -> None:
     with pytest.raises(ValueError, match=r"aepo\.reference: true replaces rows"):
         spec = tiny.objective(penalties=[{"aepo": {"reference": True}}, {"kl_ref": {"coef": 0.1}}])
         tiny.ours(path, spec)
+
+
+def test_statistics_of_the_vocabulary_are_those_of_the_ordinary_rows(path: str) -> None:
+    penalties = [{"aepo": {"coef": 0.5, "target": 2.0, "success": 0.15, "share": 1.0}}, {"renyi_bonus": {"coef": 0.1}}]
+    trainer = tiny.ours(path, tiny.objective(penalties=penalties), max_steps=4)
+    compute, tap, seen, pairs = trainer._compute_loss, trainer._tap, [], []
+
+    def watch(passed: Any, *args: Any) -> None:
+        tap(passed, *args)
+        seen.append(passed.batch.detached())
+
+    def both(model: Any, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
+        loss = compute(model, inputs)
+        if f"{KEY}weights" in inputs and (inputs[f"{KEY}weights"] != 0).any():
+            compute(model, {key: value for key, value in inputs.items() if not key.startswith(KEY)})
+            pairs.append(seen[-2:])
+        return loss
+
+    trainer._compute_loss, trainer._tap = both, watch
+    trainer.train()
+    assert pairs
+    for joined, plain in pairs:
+        assert joined.extra is not None and joined.sum_p2.shape == joined.logps.shape == plain.sum_p2.shape
+        torch.testing.assert_close(joined.sum_p2 * joined.mask, plain.sum_p2 * plain.mask, rtol=1e-4, atol=1e-5)
+
+
+def test_every_statistic_is_cut_to_the_rows_that_are_asked_for(path: str) -> None:
+    trainer = tiny.ours(path, tiny.objective())
+    values, cooled = torch.arange(12.0).view(3, 4), {0.8: torch.ones(3, 4), 1.2: torch.zeros(3, 4)}
+    trainer.vocabulary._tap = SimpleNamespace(take=lambda length: {"sum_p2": values, "lse": dict(cooled)})  # type: ignore[assignment]
+    assert trainer.vocabulary.take(4)["lse"].keys() == cooled.keys()
+    found = trainer.vocabulary.take(4, lambda x: x[:2, :3])
+    torch.testing.assert_close(found, {"sum_p2": values[:2, :3], "lse": {t: x[:2, :3] for t, x in cooled.items()}})

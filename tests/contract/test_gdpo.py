@@ -11,8 +11,8 @@ from trl import GRPOTrainer
 
 from entropostat.recipe.blocks import Shaping
 from entropostat.rl.control import Control
-from entropostat.trainers.config import configure
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.trl.config import configure
 
 RUN: dict[str, Any] = {"max_steps": 4, "num_iterations": 2}
 

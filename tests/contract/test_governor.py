@@ -12,8 +12,9 @@ from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Optimizer, StepRadius
-from entropostat.trainers.governor import ROUNDS, SLACK, StepGovernor
+from entropostat.rl.reduce import LOCAL
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.optim.step_radius import ROUNDS, SLACK, StepGovernor
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +94,16 @@ def test_ratio_is_that_of_the_dense_logits_of_the_tokens_in_the_loss(path):
     settings = StepRadius(target=0.05, quantile=0.9)
     made = trainer(path, settings, rate=3.0, max_steps=1, temperature=0.8)
     seen: dict[str, Any] = {}
-    watch = made._governor.watch
+    watch = made.radius.watch
 
-    def keep(inputs: dict[str, Any]) -> None:
+    def keep(inputs: dict[str, Any], penalised: bool) -> None:
         inputs["completion_mask"] = inputs["completion_mask"].clone()
         inputs["completion_mask"][0, :3] = 0
         inputs["advantages"] = torch.tensor([1.0, 0.0, -1.0, 2.0])
         seen.update(inputs)
-        watch(inputs)
+        watch(inputs, penalised)
 
-    made._governor.watch = keep
+    made.radius.watch = keep
     watch_steps = watched(made)
     before, wanted, kept = watch_steps.steps[0]
     mask = seen["completion_mask"].bool() & (seen["advantages"] != 0).unsqueeze(1)
@@ -125,12 +126,10 @@ def dense(model: Any, weights: torch.Tensor, inputs: dict[str, Any]) -> torch.Te
         return model(input_ids=ids, attention_mask=attention).logits[:, :-1][:, -inputs["completion_ids"].size(1) :]
 
 
-def governor(spec: Any = None, settings: StepRadius | None = None) -> StepGovernor:
+def governor() -> StepGovernor:
     model = tiny.model()
     stub = SimpleNamespace(model=model, temperature=1.0, is_fsdp_enabled=False, is_deepspeed_enabled=False)
-    stub.objective = SimpleNamespace(penalties=spec or [])
-    stub._reducer = SimpleNamespace(sum=lambda x: x)
-    return StepGovernor(stub, settings or StepRadius())
+    return StepGovernor(stub, StepRadius(), LOCAL)
 
 
 def test_only_tokens_that_enter_the_loss_count():
@@ -139,15 +138,15 @@ def test_only_tokens_that_enter_the_loss_count():
         "tool_mask": torch.tensor([[1, 0, 1], [1, 1, 1]]),
         "advantages": torch.tensor([0.5, 0.0]),
     }
-    assert governor().counted(inputs).tolist() == [[True, False, False], [False] * 3]
-    assert governor(["kl_ref"]).counted(inputs).tolist() == [[True, False, False], [True] * 3]
+    assert governor().counted(inputs, penalised=False).tolist() == [[True, False, False], [False] * 3]
+    assert governor().counted(inputs, penalised=True).tolist() == [[True, False, False], [True] * 3]
     tokenwise = inputs | {"advantages": torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, -1.0]])}
-    assert governor().counted(tokenwise).tolist() == [[False] * 3, [False, False, True]]
+    assert governor().counted(tokenwise, penalised=False).tolist() == [[False] * 3, [False, False, True]]
 
 
 def test_where_no_token_has_an_advantage_momentum_is_still_measured():
     inputs = {"completion_mask": torch.tensor([[1, 0]]), "advantages": torch.zeros(1)}
-    assert governor().counted(inputs).tolist() == [[True, False]]
+    assert governor().counted(inputs, penalised=False).tolist() == [[True, False]]
 
 
 def test_off_it_costs_no_forward_and_on_two_a_step(path):
@@ -176,17 +175,17 @@ def test_between_two_measurements_the_last_one_scales_the_learning_rate(path):
 def test_where_the_engine_steps_by_itself_the_next_learning_rate_is_scaled(path):
     """The way of DeepSpeed, in one process: the head of before must not be the one that the step has changed."""
     made = trainer(path, StepRadius(target=0.05, statistic="max"), rate=1.0, max_steps=3)
-    made._governor.shortens = False
+    made.radius.shortens = False
     seen: list[dict[str, Any]] = []
-    watch = made._governor.watch
-    made._governor.watch = lambda inputs: (seen.append(inputs), watch(inputs))
+    watch = made.radius.watch
+    made.radius.watch = lambda inputs, penalised: (seen.append(inputs), watch(inputs, penalised))
     found = watched(made)
     scales = logged(made, "radius/scale")
     assert found.rates == scales and scales[0] == 1.0 and max(scales[1:]) < 1
     for i, (before, wanted, kept) in enumerate(found.steps):
         assert torch.equal(wanted, kept)
         change = dense(made.model, kept, seen[i]) - dense(made.model, before, seen[i])
-        spread = (change.amax(-1) - change.amin(-1))[made._governor.counted(seen[i])]
+        spread = (change.amax(-1) - change.amin(-1))[made.radius.counted(seen[i], penalised=False)]
         assert logged(made, "radius/r")[i] * scales[i] == pytest.approx(float(spread.max()) / math.pi, rel=1e-4)
     for r, scale in zip(logged(made, "radius/r"), scales[1:], strict=False):
         assert scale == pytest.approx(min(1.0, 0.05 / r), rel=1e-6)
@@ -220,7 +219,7 @@ def test_a_step_to_no_numbers_is_not_made(path):
 def test_the_number_of_measurements_is_bounded(path, monkeypatch):
     made = trainer(path, StepRadius(target=0.01), max_steps=1)
     asked: list[float] = []
-    monkeypatch.setattr(made._governor, "_ratio", lambda: asked.append(1.0) or 1.0)
+    monkeypatch.setattr(made.radius, "_ratio", lambda: asked.append(1.0) or 1.0)
     made.train()
     assert len(asked) == ROUNDS
     assert logged(made, "radius/scale") == [pytest.approx(0.01**ROUNDS)]
@@ -228,7 +227,7 @@ def test_the_number_of_measurements_is_bounded(path, monkeypatch):
 
 def test_fsdp_is_refused():
     with pytest.raises(ValueError, match=r"optimizer\.step_radius: FSDP is not supported"):
-        StepGovernor(SimpleNamespace(is_fsdp_enabled=True), StepRadius())
+        StepGovernor(SimpleNamespace(is_fsdp_enabled=True), StepRadius(), LOCAL)
 
 
 class Spike(TrainerCallback):

@@ -14,10 +14,10 @@ from support import tiny
 from transformers import set_seed
 
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.trainers import monitors
-from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.records import record_files
+from entropostat.trainers.records.files import record_files
+from entropostat.trainers.watch import monitors
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
@@ -172,6 +172,12 @@ def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
     assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
 
 
+def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: str) -> None:
+    found = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
+    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in found)
+    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in found), "its own"
+
+
 def test_adapters_are_monitored(path: str) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
     assert seen(rows(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
@@ -180,34 +186,35 @@ def test_adapters_are_monitored(path: str) -> None:
 def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
     """A tool speaks in the second half of every completion: only the first half is measured."""
     trainer = make(path, tiny.objective(), max_steps=2)
-    note, lengths = trainer._note_generation, []
+    note, lengths = trainer.monitors.note_generation, []
 
-    def tooled(output: dict[str, Any], batch: Any) -> None:
+    def tooled(output: dict[str, Any], batch: Any, objective: Any) -> None:
         output["tool_mask"] = (
             (torch.arange(output["completion_ids"].size(1)) < 3).long().expand_as(output["completion_ids"])
         )
         batch = batch.set(mask=output["completion_mask"] * output["tool_mask"])
         lengths.extend(batch.mask.sum(1).tolist())
-        note(output, batch)
+        note(output, batch, objective)
 
-    trainer._note_generation = tooled
+    trainer.monitors.note_generation = tooled
     found = rows(trainer)[0]
     outcome = [found.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
     assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in found
-    ids, entropies = trainer.shown_tokens()[0]
+    ids, entropies = trainer.monitors.shown_tokens()[0]
     assert entropies[3:] == [None] * (len(ids) - 3)
 
 
 def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -> None:
     trainer = make(path, tiny.objective(), max_steps=1)
-    note = trainer._note_generation
+    note = trainer.monitors.note_generation
 
-    def sampled(output: dict[str, Any], batch: Any) -> None:
+    def sampled(output: dict[str, Any], batch: Any, objective: Any) -> None:
         noise = torch.full_like(batch.old_logps, 0.25)
         noise[0, 0] = math.nan
-        note({**output, "sampling_per_token_logps": torch.where(batch.valid, batch.old_logps + noise, 1e9)}, batch)
+        logps = torch.where(batch.valid, batch.old_logps + noise, 1e9)
+        note({**output, "sampling_per_token_logps": logps}, batch, objective)
 
-    trainer._note_generation = sampled
+    trainer.monitors.note_generation = sampled
     assert rows(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
 
 
@@ -219,11 +226,11 @@ def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, t
     trainer = make(
         path, tiny.objective(**terms), max_steps=1, steps_per_generation=slices, per_device_train_batch_size=8
     )
-    for callback in record_files(tmp_path, trainer, 5):
+    for callback in record_files(tmp_path, trainer, trainer.monitors, 5):
         trainer.add_callback(callback)
     outputs = []
-    note = trainer._note_generation
-    trainer._note_generation = lambda output, batch: (outputs.append(dict(output)), note(output, batch))[1]
+    note = trainer.monitors.note_generation
+    trainer.monitors.note_generation = lambda output, *rest: (outputs.append(dict(output)), note(output, *rest))[1]
     policy = tiny.model().eval()
     rows(trainer)
     (output,) = outputs
@@ -247,11 +254,11 @@ def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) ->
     options = {"max_steps": 8, "output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 3}
     whole = make(path, every=2, shuffle_dataset=False, **options)
     expected = rows(whole)
-    assert whole.monitored.forecast["line_n"] > 0
+    assert whole.monitors.memory.forecast["line_n"] > 0
     again = make(path, every=2, shuffle_dataset=False, **options)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     found = [row for row in again.state.log_history if "loss" in row]
-    assert again.monitored.state() == whole.monitored.state()
+    assert again.monitors.memory.state() == whole.monitors.memory.state()
     for before, after in zip(expected, found, strict=True):
         assert seen(before) - {"health/step_seconds"} <= seen(after)
         assert all(after[key] == before[key] for key in seen(before) if not key.startswith("health/"))

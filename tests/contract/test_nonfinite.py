@@ -14,8 +14,8 @@ from support import tiny
 from torch import Tensor
 from transformers import TrainerCallback
 
+from entropostat.faults import RunFault
 from entropostat.recipe.blocks import Critic, Faults
-from entropostat.recipe.errors import RunFault
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.rl.penalties.entropy_bonus import EntropyBonus
 from entropostat.rl.penalties.kl_ref import KLRef
@@ -40,7 +40,7 @@ class Watch(TrainerCallback):
         tensors = [*trainer.model.parameters()]
         tensors += [r for _, _, r in trainer.anchor.pairs()] if trainer.anchor.moves else []
         tensors += [v for s in trainer.optimizer.state.values() for v in s.values() if isinstance(v, Tensor)]
-        return [trainer.control_state, trainer.lr_scheduler.get_last_lr(), *(t.detach().clone() for t in tensors)]
+        return [trainer.thermostat.state, trainer.lr_scheduler.get_last_lr(), *(t.detach().clone() for t in tensors)]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.before = self.look()
@@ -145,12 +145,12 @@ def test_nothing_moves_and_the_run_goes_on(path: str, case: str, monkeypatch: py
 
 
 def test_a_critic_is_told_from_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from entropostat.trainers import ppo
+    from entropostat.trainers import critic
 
     trainer = tiny.ppo(tiny.model(), Critic(), max_steps=3)
     watch = Watch(trainer)
     trainer.add_callback(watch)
-    monkeypatch.setattr(ppo, "value_loss", call(2, lambda losses: losses * torch.nan, ppo.value_loss))
+    monkeypatch.setattr(critic, "value_loss", call(2, lambda losses: losses * torch.nan, critic.value_loss))
     trainer.train()
     assert [any(moved) for moved in watch.moved] == [True, False, True]
     facts = json.loads(next(Path(trainer.args.output_dir).glob("nonfinite/*.json")).read_text())
@@ -213,7 +213,7 @@ def test_an_anchor_and_a_step_radius_stay_too(path: str, monkeypatch: pytest.Mon
 def test_a_full_dump_keeps_to_its_size_and_says_what_it_left_out(
     path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from entropostat.trainers import suspects
+    from entropostat.trainers.watch import suspects
 
     monkeypatch.setattr(suspects, "MOST_BYTES", 200)
     mask = torch.ones(2, 3)
@@ -228,7 +228,7 @@ def test_a_full_dump_keeps_to_its_size_and_says_what_it_left_out(
 
 
 def test_what_lies_under_the_mask_is_suspected_last() -> None:
-    from entropostat.trainers.suspects import Seen
+    from entropostat.trainers.watch.suspects import Seen
 
     mask = torch.tensor([[1, 0], [1, 1]])
     padding = torch.tensor([[0.0, torch.nan], [0.0, 0.0]])

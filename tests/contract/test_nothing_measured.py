@@ -14,8 +14,9 @@ from support import tiny
 
 from entropostat.diagnose import examine
 from entropostat.rl.batch import TokenBatch
-from entropostat.trainers.records import MetricsFile
-from entropostat.trainers.window import Window
+from entropostat.rl.window import Window
+from entropostat.trainers.records.files import MetricsFile
+from entropostat.trainers.trl.loss_pass import LossPass
 
 LOOP = {"pid": {"signal": "entropy", "target": 0.5, "effect": "raises", "smoothing": 0.0, "ki": 0.01, "high": 1.0}}
 
@@ -71,7 +72,7 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
         assert {key: row[key] for key in asked} == dict.fromkeys(asked)
         assert not any(key.startswith("aepo/") for key in row), "nothing says on which side of its target entropy is"
         assert not [key for key in row if key.startswith(("entropy/", "forces/", "trust/", "text/length"))]
-    for knob, state in trainer.control_state.items():
+    for knob, state in trainer.thermostat.state.items():
         outputs = {row[f"control/{knob}/output"] for row in rows}
         assert outputs == {state["output"]} and state["missed"] == 12 and state["alarm"] == 1, knob
         assert {row.get(f"control/{knob}/signal") for row in rows} == {None}
@@ -139,7 +140,7 @@ def test_a_mean_is_over_the_tokens_of_the_window_however_they_fall_into_micro_ba
         assert [math.nan if row[key] is None else row[key] for row in rows] == pytest.approx(
             seen.means(name), rel=1e-5, abs=1e-9, nan_ok=True
         )
-    at = trainer.control_state["penalties.entropy_bonus.coef"]
+    at = trainer.thermostat.state["penalties.entropy_bonus.coef"]
     assert at["signal"] == pytest.approx([x for x in seen.means("kl") if not math.isnan(x)][-1], rel=1e-5, abs=1e-9)
     assert any(len({int(b.count) for b in window}) > 1 for window in seen.windows[:-1])
 
@@ -149,9 +150,9 @@ def test_an_evaluations_entropy_is_a_mean_over_its_tokens(path: str) -> None:
     trainer = tiny.ours(path, per_device_eval_batch_size=4, max_completion_length=16)
     tap = trainer._tap
 
-    def taps(logps: torch.Tensor, entropy: torch.Tensor, *args: Any) -> None:
-        tap(logps, entropy, *args)
-        seen.append((entropy.detach(), trainer._armed["batch"].valid))
+    def taps(passed: LossPass, logps: torch.Tensor, entropy: torch.Tensor, *args: Any) -> None:
+        tap(passed, logps, entropy, *args)
+        seen.append((entropy.detach(), passed.batch.valid))
 
     trainer._tap = taps
     for _ in range(2):  # the second starts anew

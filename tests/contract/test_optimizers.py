@@ -15,7 +15,7 @@ from torch import nn
 
 from entropostat.recipe.blocks import Muon, Optimizer
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.optimizers import MuonAdamW, OptimizerMixin, deepspeed_section, hidden_matrices
+from entropostat.trainers.optim.muon import MuonAdamW, check_names, deepspeed_section, hidden_matrices, set_up_muon
 
 HIDDEN = {f"{part}_proj.weight" for part in ("q", "k", "v", "o", "gate", "up", "down")}
 
@@ -66,7 +66,7 @@ def test_a_weight_that_zero_3_has_taken_apart_keeps_its_shape():
     for p in model.parameters():
         p.ds_shape, p.data = p.shape, torch.empty(0)
     assert names(model, hidden_matrices(model)) == whole
-    Stub(model=model)._check_names()
+    check_names(model)
 
 
 def test_every_trainable_weight_is_in_one_group_with_the_decay_of_its_kind():
@@ -161,36 +161,29 @@ def test_deepspeed_gets_the_same_settings_and_no_scale_that_it_lacks():
         deepspeed_section(args, Muon(adjust="original"))
 
 
-class Stub(OptimizerMixin):
-    is_deepspeed_enabled = False
-    optimizer = None
-
-    def __init__(self, **fields: Any) -> None:
-        self.__dict__ |= fields
-
-
 def test_a_model_whose_names_mislead_deepspeed_is_refused():
     model = tiny.model()
-    Stub(model=model)._check_names()
+    check_names(model)
     model.transformer = nn.ModuleDict({"wte": nn.Embedding(4, 3)})
     with pytest.raises(ValueError, match=r"DeepSpeed would take transformer\.wte\.weight for a hidden matrix"):
-        Stub(model=model)._check_names()
+        check_names(model)
 
 
 def test_fsdp_is_refused():
     with pytest.raises(ValueError, match=r"optimizer\.muon: FSDP splits the matrices"):
-        Stub(is_fsdp_enabled=True)._set_up_optimizer(Optimizer(muon=Muon()))
+        set_up_muon(SimpleNamespace(optimizer=None, is_fsdp_enabled=True), Muon())
 
 
 def test_the_sections_reach_deepspeeds_configuration():
     plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 2}})
-    stub = Stub(
+    stub = SimpleNamespace(
+        optimizer=None,
         model=tiny.model(),
         args=tiny.config(max_grad_norm=0.0),
         is_fsdp_enabled=False,
         is_deepspeed_enabled=True,
         accelerator=SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin)),
     )
-    stub._set_up_optimizer(Optimizer(muon=Muon(adjust="original")))
+    set_up_muon(stub, Muon(adjust="original"))
     assert plugin.deepspeed_config["optimizer"]["type"] == "Muon"
     assert plugin.deepspeed_config["zero_optimization"] == {"stage": 2, "reduce_scatter": False}

@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlavaConfig
 from trl import GRPOTrainer
 
 from entropostat.recipe.blocks import Critic
-from entropostat.trainers.entropy import completion_entropy
+from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.positions import position_ids, threshold
+from entropostat.trainers.model.positions import position_ids, threshold
 from entropostat.trainers.ppo import EntropyPPOTrainer
 
 FAMILIES = tuple(families.FAMILIES)
@@ -93,9 +93,9 @@ def test_a_critic_values_a_padded_row_as_it_values_it_alone(family: str, trunk: 
     made = trainer(family, EntropyPPOTrainer, reference=False, critic=Critic(trunk=trunk, init=1.0))
 
     def score(ids: Tensor, attention: Tensor, length: int) -> Tensor:
-        with made._values.armed(), torch.no_grad():
+        with made.critic.tap.armed(), torch.no_grad():
             made._get_per_token_logps_and_entropies(made.model, ids, attention, length)
-            return made._values.take(length)
+            return made.critic.tap.take(length)
 
     together_and_alone(score)
 

@@ -16,11 +16,13 @@ from trl import GRPOConfig
 from entropostat.metrics.learning import METRICS
 from entropostat.recipe.blocks import Critic
 from entropostat.rl.batch import TokenBatch
-from entropostat.trainers.critic import NAME
-from entropostat.trainers.critic_heads import ValueHeads
+from entropostat.trainers.critic import judged
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.ppo import EntropyPPOTrainer, judged
-from entropostat.trainers.ppo_config import PPOConfig
+from entropostat.trainers.model.critic_heads import ValueHeads
+from entropostat.trainers.model.critic_tap import NAME
+from entropostat.trainers.ppo import EntropyPPOTrainer
+from entropostat.trainers.trl.loss_pass import LossPass
+from entropostat.trainers.trl.ppo_config import PPOConfig
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 GAE = {"advantages": [{"gae": {}}]}
@@ -90,9 +92,9 @@ def test_the_critic_learns_under_activation_checkpointing(path: str, trunk: str,
     trainer = tiny.ppo(
         path, Critic(trunk=trunk, learning_rate=0.05), max_steps=16, gradient_checkpointing=checkpointing
     )
-    before = trainer._values.critic.values.heads[0].weight.detach().clone()
+    before = trainer.critic.tap.critic.values.heads[0].weight.detach().clone()
     trainer.train()
-    assert (trainer._values.critic.values.heads[0].weight - before).abs().max() > 0.01
+    assert (trainer.critic.tap.critic.values.heads[0].weight - before).abs().max() > 0.01
     values = [row["critic/value"] for row in rows(trainer) if "critic/value" in row]
     assert abs(values[0]) < 0.05 < values[-1]
 
@@ -102,7 +104,7 @@ def test_heads_stay_in_float32_under_a_policy_of_bfloat16(path: str) -> None:
     model.config._name_or_path = path
     trainer = tiny.ppo(model, Critic(heads=2, hidden=True), bf16=True, max_steps=2)
     trainer.train()
-    assert {p.dtype for p in trainer._values.critic.parameters()} == {torch.float32}
+    assert {p.dtype for p in trainer.critic.tap.critic.parameters()} == {torch.float32}
     assert trainer._buffered_inputs[0]["entropostat/old_values"].dtype == torch.float32
     assert rows(trainer)[-1]["critic/loss"] > 0
 
@@ -122,7 +124,7 @@ def test_a_moved_temperature_does_not_move_the_values(path: str) -> None:
         attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
         with torch.no_grad():
             hidden = trainer.model.model(ids, attention).last_hidden_state
-            wanted = trainer._values.critic.values(hidden)[:, -output["completion_ids"].size(1) - 1 :, 0]
+            wanted = trainer.critic.tap.critic.values(hidden)[:, -output["completion_ids"].size(1) - 1 :, 0]
         torch.testing.assert_close(batch.old_values, wanted, rtol=1e-4, atol=1e-5)
         seen.append(wanted)
         score(output, batch)
@@ -137,7 +139,7 @@ def test_a_copied_trunk_has_hooks_and_weights_of_its_own(path: str) -> None:
     model.config._name_or_path = path
     model.model.register_forward_hook(lambda *_: None)
     trainer = tiny.ppo(model, Critic(trunk="separate"))
-    trunk = trainer._values.critic.trunk
+    trunk = trainer.critic.tap.critic.trunk
     assert isinstance(trunk, Qwen2Model) and not trunk._forward_hooks and model.model._forward_hooks
     ours, theirs = dict(trunk.named_parameters()), dict(model.model.named_parameters())
     assert all(torch.equal(ours[n], theirs[n]) and ours[n] is not theirs[n] and ours[n].requires_grad for n in theirs)
@@ -162,9 +164,9 @@ def test_building_a_critic_draws_none_of_the_runs_numbers(path: str) -> None:
     for heads in (1, 2):
         trainer = tiny.ppo(path, Critic(heads=heads, hidden=True))
         after.append(torch.get_rng_state())
-        first = trainer._values.critic.values.heads[0][2].weight
+        first = trainer.critic.tap.critic.values.heads[0][2].weight
         assert torch.equal(
-            first, tiny.ppo(path, Critic(heads=heads, hidden=True))._values.critic.values.heads[0][2].weight
+            first, tiny.ppo(path, Critic(heads=heads, hidden=True)).critic.tap.critic.values.heads[0][2].weight
         )
     assert torch.equal(*after)
 
@@ -173,11 +175,13 @@ def test_values_leave_with_the_output_and_only_while_armed(path: str) -> None:
     trainer = tiny.ppo(path)
     ids = torch.arange(3, 15).view(2, 6)
     score = lambda: trainer.model(ids, labels=ids, fused_lm_head=True)
-    with trainer._values.armed():
+    with trainer.critic.tap.armed():
         output = score()
         assert output.state_values.shape == (2, 6, 1) and output.state_values.requires_grad
         assert any(value is output.state_values for value in output.values())  # as DDP looks for it
-        assert torch.equal(trainer._values.take(3), output.state_values[:, -4:]) and trainer._values.take(3) is None
+        assert (
+            torch.equal(trainer.critic.tap.take(3), output.state_values[:, -4:]) and trainer.critic.tap.take(3) is None
+        )
     assert "state_values" not in score()
 
 
@@ -186,9 +190,9 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
     trainer = tiny.ppo(path, spec=spec, num_generations=4, max_steps=2)
     seen, terms = [], trainer._additive_terms
 
-    def watch(inputs: dict[str, Any], armed: dict[str, Any]) -> Tensor:
-        seen.append((armed["values"].shape, inputs["entropostat/old_values"].shape, armed["batch"].extra))
-        return terms(inputs, armed)
+    def watch(inputs: dict[str, Any], passed: LossPass) -> Tensor:
+        seen.append((passed.values.shape, inputs["entropostat/old_values"].shape, passed.batch.extra))
+        return terms(inputs, passed)
 
     trainer._additive_terms = watch
     trainer.train()
@@ -197,6 +201,17 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- metrics
+
+
+def test_penalties_train_beside_the_value_loss(path: str) -> None:
+    found = []
+    for penalties in ([], [{"entropy_bonus": {"coef": 2.0}}]):
+        trainer = tiny.ppo(path, spec={**GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
+        trainer.train()
+        found.append(rows(trainer)[0])
+    plain, bonus = found
+    assert bonus["loss"] == pytest.approx(plain["loss"] - 2.0 * plain["entropy"], rel=1e-5)
+    assert bonus["critic/loss"] == plain["critic/loss"] > 0
 
 
 def test_what_a_critic_is_judged_by() -> None:

@@ -13,12 +13,12 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
 from torch import nn
-from transformers import AutoModelForCausalLM, Trainer
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback
 from trl.generation.vllm_generation import VLLMGeneration
 
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
-from entropostat.trainers.critic import FILE, NAME, without_critic
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.model.critic_tap import FILE, NAME, without_critic
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 
@@ -78,9 +78,9 @@ def test_the_policys_files_hold_no_critic_and_its_own_file_holds_it_all(path: st
     assert "critic" not in json.dumps(json.loads((tmp_path / "config.json").read_text()))
     _, info = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
-    saved, own = load_file(tmp_path / FILE), trainer._values.critic.state_dict()
+    saved, own = load_file(tmp_path / FILE), trainer.critic.tap.critic.state_dict()
     assert saved.keys() == own.keys() and all(torch.equal(saved[n], own[n]) for n in own)
-    assert getattr(trainer.model, NAME) is trainer._values.critic  # and is there again
+    assert getattr(trainer.model, NAME) is trainer.critic.tap.critic  # and is there again
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapters"])
@@ -89,7 +89,7 @@ def test_a_checkpoint_holds_a_trained_critic_and_a_new_trainer_takes_it_over(
 ) -> None:
     critic = Critic(learning_rate=0.1)
     trainer = tiny.ppo(path, critic, peft_config=lora, output_dir=str(tmp_path), save_strategy="steps", save_steps=2)
-    first = {n: x.clone() for n, x in trainer._values.critic.state_dict().items()}
+    first = {n: x.clone() for n, x in trainer.critic.tap.critic.state_dict().items()}
     trainer.train()
     checkpoint = tmp_path / "checkpoint-2"
     trained = load_file(checkpoint / FILE)
@@ -98,7 +98,24 @@ def test_a_checkpoint_holds_a_trained_critic_and_a_new_trainer_takes_it_over(
     assert policy and not any("critic" in name for name in policy)
     if lora is None:
         again = tiny.ppo(str(checkpoint), critic)
-        assert all(torch.equal(x, trained[n]) for n, x in again._values.critic.state_dict().items())
+        assert all(torch.equal(x, trained[n]) for n, x in again.critic.tap.critic.state_dict().items())
+
+
+def test_the_best_policy_comes_back_with_the_critic_that_it_had(path: str, tmp_path: Path) -> None:
+    saved = {"output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 1, "max_steps": 3}
+    trainer = tiny.ppo(path, Critic(learning_rate=0.1), metric_for_best_model="reward", **saved)
+    rewards = iter([0.1, 0.9, 0.2])
+
+    class Score(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            trainer._determine_best_metric({"eval_reward": next(rewards)}, None)
+
+    trainer.add_callback(Score())
+    trainer.train()
+    best, last = (load_file(tmp_path / f"checkpoint-{step}" / FILE) for step in (2, 3))
+    assert not any(torch.equal(best[name], last[name]) for name in best)
+    trainer._load_best_model()
+    assert all(torch.equal(x, best[name]) for name, x in trainer.critic.tap.critic.state_dict().items())
 
 
 def test_a_file_of_another_form_and_a_missing_one_are_named(path: str, tmp_path: Path) -> None:
@@ -110,7 +127,7 @@ def test_a_file_of_another_form_and_a_missing_one_are_named(path: str, tmp_path:
     with pytest.raises(
         FileNotFoundError, match=r"critic\.safetensors: missing; this folder was saved without a critic"
     ):
-        tiny.ppo(path)._values.load(tmp_path / "elsewhere")
+        tiny.ppo(path).critic.tap.load(tmp_path / "elsewhere")
 
 
 def test_vllm_gets_the_policy_only(path: str) -> None:

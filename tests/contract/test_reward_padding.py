@@ -13,9 +13,9 @@ from transformers import AutoModelForSequenceClassification, BertConfig, PreTrai
 from entropostat.data.example import Example
 from entropostat.recipe.blocks import BuildReward
 from entropostat.reward.verifiers.model import RewardModel
-from entropostat.trainers import preferences
+from entropostat.trainers.build import preferences
+from entropostat.trainers.build.reward_model import Classifier, load_reward_model
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.reward_model import Classifier, load_reward_model
 
 CPU = torch.device("cpu")
 PAD, EOS, UNK = 0, 1, 2

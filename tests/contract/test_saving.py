@@ -16,9 +16,10 @@ from transformers import trainer as trainer_module
 
 from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
-from entropostat.trainers import checkpoint as ranks
-from entropostat.trainers.records import CompletionsFile, HistogramsFile, MetricsFile
-from entropostat.trainers.saving import check_engine
+from entropostat.trainers.records.files import CompletionsFile, HistogramsFile, MetricsFile
+from entropostat.trainers.state import rank_state as ranks
+from entropostat.trainers.state.memory import Remembering
+from entropostat.trainers.state.saving import check_engine
 
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
 """At its bound from the first step on."""
@@ -149,7 +150,7 @@ def log(trainer: Any) -> list[dict[str, Any]]:
 
 
 def recorded(trainer: Any, folder: Path) -> Any:
-    for callback in (MetricsFile(folder), CompletionsFile(folder, 2, trainer)):
+    for callback in (MetricsFile(folder), CompletionsFile(folder, 2, trainer, trainer.monitors)):
         trainer.add_callback(callback)
     return trainer
 
@@ -183,18 +184,31 @@ def test_a_log_interval_goes_on_through_a_checkpoint(path: str, tmp_path: Path, 
 
 def test_a_histogram_that_waits_for_its_log_goes_through_a_checkpoint(tmp_path: Path) -> None:
     waiting = {"step": 9, "key": "entropy", "edges": [0.0, 1.0], "counts": [3]}
-    first = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=waiting)))
+    first = HistogramsFile(tmp_path, SimpleNamespace(histogram=waiting))
     kept = json.loads(json.dumps({"HistogramsFile": first.state()}, sort_keys=True))
-    second = HistogramsFile(tmp_path, SimpleNamespace(monitored=SimpleNamespace(histogram=None)))
+    second = HistogramsFile(tmp_path, SimpleNamespace(histogram=None))
     state = SimpleNamespace(stateful_callbacks=kept, global_step=9, is_world_process_zero=True)
     written = []
     for file in (first, second):
         if file is second:
-            file.on_train_begin(None, state, None)
+            file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
         file.on_log(None, state, None)
         written.append((tmp_path / "histograms.jsonl").read_bytes())
         (tmp_path / "histograms.jsonl").unlink()
     assert written[0] == written[1] != b""
+
+
+def test_a_run_that_begins_remembers_nothing(tmp_path: Path) -> None:
+    """transformers has a state of each callback then, too: the one that it was built with."""
+    file = MetricsFile(tmp_path)
+    file.append({"step": 0})
+    state = SimpleNamespace(stateful_callbacks={"MetricsFile": file.state()}, global_step=0, is_world_process_zero=True)
+    file.append({"step": 1})
+    seen, file.restore = [], lambda *words: seen.append(words)  # type: ignore[method-assign]
+    for step, checkpoint in ((0, None), (1, tmp_path / "checkpoint-1")):
+        state.global_step = step
+        Remembering.on_train_begin(file, SimpleNamespace(output_dir=str(tmp_path)), state, None)
+        assert seen[-1] == ({"size": 12} if step else {}, checkpoint)
 
 
 def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path: Path) -> None:
@@ -224,8 +238,8 @@ def test_a_watch_does_not_say_again_what_it_has_said(path: str, tmp_path: Path, 
     shutil.copytree(whole.folder, tmp_path / "again")
     trainer = make(path, tmp_path / "again", logging_steps=3)
     trainer.train(resume_from_checkpoint=str(tmp_path / "again" / "checkpoint-4"))
-    assert kept[1]["since"] == 4 and trainer._watches == whole.trainer._watches
-    assert trainer._watches[kept[0]].since == 7
+    assert kept[1]["since"] == 4 and trainer.thermostat.watches == whole.trainer.thermostat.watches
+    assert trainer.thermostat.watches[kept[0]].since == 7
 
     watch, state = Watch("entropy", since=49, side=1.0), {"saturated": 1.0, "error": 1.0}
     assert len(watch.look(state)) == 1
@@ -243,3 +257,36 @@ def test_another_engines_checkpoint_is_refused_by_the_names_of_the_strategies(wh
     )
     with pytest.raises(ValueError, match=r"launch\.strategy is zero2 and was single or ddp"):
         check_engine(other, checkpoint)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": Infinity}',
+        '{"step": 1e999}',
+        '{"step": true}',
+        '{"step": "3"}',
+        '{"step": []}',
+        "[" * 100_000,
+        "[3]",
+        "\x00\x00",
+        '{"a": 1}',
+    ],
+)
+def test_rows_end_before_one_that_is_none(tmp_path: Path, line: str) -> None:
+    file = MetricsFile(tmp_path)
+    file.file.write_text('{"step": 1}\n{"step": 2}\n' + line + '\n{"step": 3}\n')
+    state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks={}, log_history=[])
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
+    assert file.file.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert state.log_history == [{"step": 1}, {"step": 2}]
+
+
+def test_a_row_of_the_history_that_is_none_is_left_out(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path)
+    text = '{"step": 1}\n' + "[" * 100_000 + '\n{"step": 2}\n'
+    file.file.write_text(text)
+    saved = {"MetricsFile": {"args": {}, "attributes": {"size": len(text)}}}
+    state = SimpleNamespace(is_world_process_zero=True, global_step=3, stateful_callbacks=saved, log_history=[])
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
+    assert state.log_history == [{"step": 1}, {"step": 2}]

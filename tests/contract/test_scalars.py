@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_generation_keeps_its_temperature_until_it_is_spent(path: str) -> None
 
     class Watch(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            held.append(trainer._held["temperature"])
+            held.append(trainer.scalars.temperature)
 
     trainer.add_callback(Watch())
     trainer.train()
@@ -98,6 +99,29 @@ def test_the_rate_is_the_schedules_times_the_factor(path: str) -> None:
     plain = log(tiny.ours(path, **changes))
     assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in plain]
     assert used == pytest.approx([0.5e-2, 0.5 * 0.75e-2, 3 * 0.5e-2, 3 * 0.25e-2])
+
+
+def test_a_resumed_run_goes_on_at_the_temperature_of_its_generation_and_the_rate_of_its_step(
+    path: str, tmp_path: Path
+) -> None:
+    """The checkpoint lies within a generation: the knob has moved, and the completions that are left are older."""
+    spec = scalars(temperature=steps((0, 0.5), (1, 0.25)), learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1)))
+    changes = {"output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 1, "shuffle_dataset": False}
+    whole, again = (tiny.ours(path, spec, max_steps=4, **changes) for _ in range(2))
+    rows = log(whole)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    keys = ("step", "loss", "grad_norm", "entropy")
+    found = [row for row in again.state.log_history if "loss" in row]
+    assert [[row[key] for key in keys] for row in found] == [[row[key] for key in keys] for row in rows]
+    assert again.scalars.temperature == whole.scalars.temperature == 0.25
+    assert again.thermostat.held == whole.thermostat.held and again.generations == whole.generations == 2
+    for one, other in zip(again.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_row_has_the_value_that_the_step_has_moved_the_knob_to(path: str) -> None:
+    rows = log(tiny.ours(path, scalars(learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1))), max_steps=3))
+    assert [row["control/scalars.learning_rate.scale/output"] for row in rows] == [3.0, 3.0, 0.1]
 
 
 def test_a_rate_of_zero_moves_nothing(path: str) -> None:

@@ -11,6 +11,8 @@ import torch
 from support import tiny
 from trl import GRPOTrainer
 
+from entropostat.trainers.trl.loss_pass import LossPass
+
 TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
 
@@ -118,9 +120,9 @@ def test_advantages_are_read_after_the_forward_pass(path: str) -> None:
     _, before = gradient(trainer, inputs)
     tap = trainer._tap
 
-    def doubled(logps: torch.Tensor, entropy: torch.Tensor) -> None:
-        tap(logps, entropy)
-        trainer._armed["inputs"]["advantages"] = 2 * trainer._armed["inputs"]["advantages"]
+    def doubled(passed: LossPass, *args: Any) -> None:
+        tap(passed, *args)
+        passed.inputs["advantages"] = 2 * passed.inputs["advantages"]
 
     trainer._tap = doubled
     _, after = gradient(trainer, inputs)
@@ -151,11 +153,11 @@ def test_a_token_of_weight_zero_has_no_policy_gradient(path: str, kind: str) -> 
     captured: list[torch.Tensor] = []
     tap = trainer._tap
 
-    def watch(logps: torch.Tensor, entropy: torch.Tensor) -> None:
+    def watch(passed: LossPass, logps: torch.Tensor, *args: Any) -> None:
         logps.retain_grad()
         captured.append(logps)
-        tap(logps, entropy)
-        captured.append(trainer._armed["weight"])
+        tap(passed, logps, *args)
+        captured.append(passed.weight)
 
     trainer._tap = watch
     gradient(trainer, inputs)
@@ -235,6 +237,20 @@ def test_trls_own_kl_is_off_inside_the_loss(path: str) -> None:
     trainer._tap = watch
     trainer.train()
     assert seen == [0.0, 0.0] and trainer.beta == 1e-8
+
+
+def test_trl_clips_at_the_bounds_of_the_step(path: str) -> None:
+    points = {"schedule": {"points": [[0, 0.3], [1, 0.05]], "shape": "hold"}}
+    trainer = tiny.ours(path, tiny.objective(loss={"trl": {"epsilon": points, "epsilon_high": 0.4}}))
+    seen, tap = [], trainer._tap
+
+    def watch(*args: Any) -> None:
+        seen.append((trainer.epsilon_low, trainer.epsilon_high))
+        tap(*args)
+
+    trainer._tap = watch
+    trainer.train()
+    assert seen == [(0.3, 0.4), (0.05, 0.4)] and trainer.epsilon_low == 0.3
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

@@ -13,10 +13,11 @@ from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Shaping
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollouts import truncated
+from entropostat.trainers.rollout.rollouts import truncated
+from entropostat.trainers.rollout.shaping import RewardShaper
 
 SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""
@@ -48,18 +49,18 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
     """(raw rewards, cut, rewards that the objective got) of every generation."""
     seen, rollout = [], Objective.rollout
     outputs: list[dict[str, Any]] = []
-    generate = type(subject).shaped_rewards
+    shape = RewardShaper.shape
 
     def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor:
-        outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self, output)})
-        return generate(self, per_func, output, again)
+        outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self.trainer, output)})
+        return shape(self, per_func, output, again)
 
     def watch(self: Any, batch: Any) -> Any:
         seen.append((outputs[-1]["raw"], outputs[-1]["cut"], batch.rewards.clone()))
         return rollout(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(subject), "shaped_rewards", keep)
+        patch.setattr(RewardShaper, "shape", keep)
         patch.setattr(Objective, "rollout", watch)
         subject.train(**train)
     return seen
@@ -92,7 +93,7 @@ def test_the_objective_sees_rewards_normalised_then_clipped_then_penalised(path:
         }
         for name, value in expected.items():
             assert logged(subject, f"shaping/{name}")[step] == pytest.approx(float(value), abs=1e-5), name
-    assert subject.moments.count == pytest.approx(len(values), abs=1e-3) and len(values) == 21
+    assert subject.shaper.moments.count == pytest.approx(len(values), abs=1e-3) and len(values) == 21
     assert logged(subject, "shaping/clipped")[0] > 0
 
 
@@ -102,8 +103,8 @@ def test_controllers_read_the_rewards_as_they_were(path: str) -> None:
     subject = trainer(path, Shaping(clip=0.5), spec=spec)
     seen = watched(subject)
     last = seen[-1][0]
-    assert subject._held["reward"] == pytest.approx(float(last[~last.isnan()].mean()), abs=1e-5)
-    assert subject._held["reward"] != pytest.approx(logged(subject, "shaping/shaped")[-1], abs=0.1)
+    assert subject.thermostat.held["reward"] == pytest.approx(float(last[~last.isnan()].mean()), abs=1e-5)
+    assert subject.thermostat.held["reward"] != pytest.approx(logged(subject, "shaping/shaped")[-1], abs=0.1)
 
 
 def test_without_the_block_nothing_changes(path: str) -> None:
@@ -121,9 +122,9 @@ def test_without_the_block_nothing_changes(path: str) -> None:
 def test_evaluation_shapes_and_counts_nothing(path: str) -> None:
     subject = trainer(path, Shaping(normalise=True))
     subject.train()
-    before = subject.moments
+    before = subject.shaper.moments
     subject.evaluate(eval_dataset=tiny.prompts(4))
-    assert subject.moments == before
+    assert subject.shaper.moments == before
     assert [key for key in subject._metrics["eval"] if key.startswith("shaping")] == []
 
 
@@ -179,10 +180,10 @@ def test_a_resumed_run_goes_on_with_its_moments(path: str, tmp_path: Path, stop:
     first.train()
     checkpoint = tmp_path / "cut" / f"checkpoint-{stop}"
     kept = json.loads((checkpoint / "trainer_state.json").read_text())["stateful_callbacks"]["ControlCallback"]
-    assert RunningMoments.from_state(kept["attributes"]["moments"]) == first.moments != RunningMoments()
+    assert RunningMoments.from_state(kept["attributes"]["moments"]) == first.shaper.moments != RunningMoments()
     second = make(tmp_path / "cut")
     second.train(resume_from_checkpoint=str(checkpoint))
-    assert second.moments == whole.moments
+    assert second.shaper.moments == whole.shaper.moments
     keys = ("step", "loss", "grad_norm")
     rows = [[[row[k] for k in keys] for row in t.state.log_history if "loss" in row] for t in (whole, second)]
     assert rows[0] == rows[1]

@@ -9,8 +9,8 @@ import pytest
 from peft import LoraConfig
 from support import tiny
 
-from entropostat.recipe.signals import SIGNALS
 from entropostat.rl.control import Control
+from entropostat.rl.signals import SIGNALS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 
@@ -27,6 +27,7 @@ def reading(signal: str) -> dict[str, Any]:
 def watched(path: str, names: list[str], **changes: Any) -> list[dict[str, float]]:
     """What the controllers saw at each optimizer step."""
     parts = [{"entropy_bonus": {"name": f"b{i}", "coef": reading(name)}} for i, name in enumerate(names)]
+    parts += changes.pop("penalties", [])
     peft = changes.pop("peft_config", None)
     trainer = EntropyGRPOTrainer(
         model=path,
@@ -68,6 +69,15 @@ def test_the_reference_of_an_adapter_is_measured_without_it(path: str) -> None:
     seen = watched(path, ["entropy_ratio", "entropy_ref"], peft_config=lora, learning_rate=0.1)
     assert seen[0]["entropy_ratio"] == pytest.approx(1.0, abs=1e-5)
     assert abs(seen[2]["entropy_ratio"] - 1.0) > 1e-4
+
+
+def test_a_reference_that_moves_beside_an_adapter_is_measured_where_it_is(path: str) -> None:
+    """It is an adapter too. Reset after every step, it is the policy that generated."""
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+    follows = [{"kl_ref": {"reference": "reset", "every": 1}}]
+    seen = watched(path, ["entropy_ratio", "entropy_ref"], peft_config=lora, learning_rate=0.1, penalties=follows)
+    assert [s["entropy_ratio"] for s in seen] == pytest.approx([1.0] * 4, abs=1e-5)
+    assert abs(seen[2]["entropy_ref"] - seen[0]["entropy_ref"]) > 1e-4
 
 
 def test_an_on_policy_run_is_scored_for_a_signal_that_needs_it(path: str) -> None:

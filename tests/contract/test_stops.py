@@ -14,11 +14,11 @@ from entropostat.data.example import Example
 from entropostat.recipe.blocks import Shaping
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
-from entropostat.trainers.entropy import completion_entropy
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation.entropy import completion_entropy
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.rollouts import truncated
+from entropostat.trainers.rollout.rollouts import truncated
 
 EOS, PAD, LENGTH = 1, 0, 16
 A, B = tiny.tokenizer().convert_tokens_to_ids(["7", "="])
@@ -143,8 +143,8 @@ def test_values_and_returns_follow_the_end(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_penalty_for_not_ending_spares_what_ended_by_a_stop_token(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("grpo", stop=[A, B], shaping=Shaping(missing_eos_penalty=5.0))
-    rewards, shape = [], trainer.shaped_rewards
-    monkeypatch.setattr(trainer, "shaped_rewards", lambda *a, **k: rewards.append(shape(*a, **k)) or rewards[-1])
+    rewards, shape = [], trainer.shaper.shape
+    monkeypatch.setattr(trainer.shaper, "shape", lambda *a, **k: rewards.append(shape(*a, **k)) or rewards[-1])
     _, outputs = watched(trainer, monkeypatch)
     for found, output in zip(rewards, outputs, strict=True):
         last = [ids[m.bool()][-1] for ids, m in zip(output["completion_ids"], output["completion_mask"], strict=True)]

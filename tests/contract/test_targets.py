@@ -67,7 +67,7 @@ def test_the_virtual_ratio_is_that_of_dense_logits_at_the_products_of_both_tempe
         for t in (0.8, 1.2):
             virtual, real = ((logits / at).log_softmax(-1).gather(-1, own)[..., 0] for at in (t, 1.0))
             want = torch.where(batch.valid, (virtual - real).exp(), 1.0)
-            found = trainer.objective.advantages[1].term.virtual_ratio(batch, t)
+            found = trainer.objective.advantages[1].term._virtual_ratio(batch, t)
             torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
             seen.append(float((found - 1).abs().max()))
         score(output, batch)

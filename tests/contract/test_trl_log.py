@@ -14,9 +14,11 @@ from torch import Tensor
 from transformers import set_seed
 from trl import GRPOTrainer
 
+from entropostat.rl.batch import TokenBatch
 from entropostat.rl.registry import LOSSES
+from entropostat.rl.window import Window
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.window import Window
+from entropostat.trainers.trl.own_loss import clipped
 
 RUN: dict[str, Any] = {
     "max_steps": 4, "steps_per_generation": 4, "learning_rate": 3e-2, "eval_strategy": "steps", "eval_steps": 3,
@@ -141,7 +143,7 @@ def test_the_shares_are_of_all_tokens_of_a_window(path: str, kind: str) -> None:
     spec = tiny.objective(loss={kind: options})
     trainer = make(path, EntropyGRPOTrainer, objective=spec, gradient_accumulation_steps=2, eval_strategy="no")
     seen: list[Any] = []
-    trainer._tap, tap = lambda *args: (tap(*args), seen.append(trainer._armed["batch"].detached())), trainer._tap
+    trainer._tap, tap = lambda *args: (tap(*args), seen.append(args[0].batch.detached())), trainer._tap
     logged = [row for row in rows(trainer) if "loss" in row]
     assert len(seen) == 8 and len(logged) == 4
     for step, row in enumerate(logged):
@@ -195,6 +197,25 @@ def test_the_policy_loss_beside_trls_bonus_is_the_loss_without_it(path: str, sto
             assert after.get(key, 0) == pytest.approx(before.get(key, 0), rel=1e-4, abs=1e-6), key
 
 
+def test_a_kl_of_trls_own_is_logged_as_trl_measures_it(path: str, stock: Any) -> None:
+    """With its correction it is another number than the signal."""
+    own = {"beta": 0.1, "use_bias_correction_kl": True, "eval_strategy": "no"}
+    found = rows(make(path, EntropyGRPOTrainer, objective=tiny.objective(), **own))
+    told = [[row["kl"] for row in run if "loss" in row] for run in (stock(**own), found)]
+    assert len(told[0]) == 4 and told[0][-1] > 1e-3 and told[1] == pytest.approx(told[0], rel=1e-6)
+
+
+def test_a_completion_without_a_token_is_no_end_of_the_clip_shares() -> None:
+    mask = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
+    low, high = (
+        torch.tensor([[True, True], [True, True], [True, True]]),
+        torch.tensor([[True, True], [False, True], [True, True]]),
+    )
+    sums, ends = clipped(TokenBatch(torch.zeros(3, 2), mask), low, high)
+    assert sums.tolist() == [3.0, 2.0, 3.0] and ends.tolist() == [-1.0, 1.0]
+    assert clipped(TokenBatch(torch.zeros(3, 2), 0 * mask), low, high)[1].tolist() == [-math.inf, -math.inf]
+
+
 # ---------------------------------------------------------------------------------------- what cannot be computed
 
 
@@ -211,7 +232,7 @@ def prepared(request: Any, path: str) -> tuple[Any, dict[str, Any]]:
 
 def gradient(trainer: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     trainer.model.zero_grad()
-    trainer._window = Window()
+    trainer.thermostat.window = Window()
     loss = trainer._compute_loss(trainer.model, dict(inputs))
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])

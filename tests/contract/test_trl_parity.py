@@ -46,7 +46,7 @@ def test_adaptive_entropy(path: str, target: float) -> None:
 
     def watch(applied: bool) -> bool:
         stop = close(applied)
-        coefficients.append(trainer.control_state["penalties.entropy_bonus.coef"]["coefficient"])
+        coefficients.append(trainer.thermostat.state["penalties.entropy_bonus.coef"]["coefficient"])
         return stop
 
     trainer.close_window = watch

@@ -14,8 +14,9 @@ from entropostat.recipe import load
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.facts import extra_forwards
-from entropostat.trainers import seams
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.trl import scoring
+from entropostat.trainers.trl.loss_pass import LossPass
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}, {"high_entropy": {"fraction": 0.5}}],
@@ -61,9 +62,9 @@ def test_bf16_autocast_keeps_statistics_in_float32(path: str) -> None:
     seen = []
     tap = trainer._tap
 
-    def watch(logps: torch.Tensor, entropy: torch.Tensor) -> None:
+    def watch(passed: LossPass, logps: torch.Tensor, entropy: torch.Tensor, *extra: Any) -> None:
         seen.append((logps.dtype, entropy.dtype))
-        tap(logps, entropy)
+        tap(passed, logps, entropy, *extra)
 
     trainer._tap = watch
     found = rows(trainer)
@@ -83,7 +84,7 @@ def test_on_policy_generations_are_scored_once_more_for_their_statistics(path: s
 def test_terms_without_old_log_probs_cost_no_extra_forward(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = tiny.ours(path, max_steps=2, steps_per_generation=1)
     calls = []
-    monkeypatch.setattr(seams, "score_tokens", lambda *args: calls.append(1))
+    monkeypatch.setattr(scoring, "score_tokens", lambda *args: calls.append(1))
     rows(trainer)
     assert not calls
 
@@ -107,8 +108,8 @@ def test_the_trainer_scores_a_generation_once_more_where_plan_says_so(
     recipe = load(RECIPES / "quickstart" / "plain.yaml", [*overrides, aligned])
     trainer = tiny.ours(path, recipe.objective, max_steps=1, steps_per_generation=1)
     calls = []
-    score = seams.score_tokens
-    monkeypatch.setattr(seams, "score_tokens", lambda *args: calls.append(1) or score(*args))
+    score = scoring.score_tokens
+    monkeypatch.setattr(scoring, "score_tokens", lambda *args: calls.append(1) or score(*args))
     rows(trainer)
     assert len(calls) == len(extra_forwards(recipe, arithmetic(recipe)))
 
@@ -133,9 +134,9 @@ def test_an_evaluation_moves_no_controller(path: str) -> None:
         objective=spec,
     )
     rows(trainer)
-    before, generations = dict(trainer.control_state), trainer.generations
+    before, generations = dict(trainer.thermostat.state), trainer.generations
     trainer.evaluate()
-    assert trainer.control_state == before and trainer.generations == generations
+    assert trainer.thermostat.state == before and trainer.generations == generations
 
 
 def test_answer_keys_reach_the_terms(path: str) -> None:

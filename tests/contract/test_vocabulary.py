@@ -19,7 +19,8 @@ from trl.trainer import add_fused_lm_head
 
 from entropostat.rl.vocab_sums import Wanted
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.vocabulary import VocabularyTap
+from entropostat.trainers.model.vocabulary import VocabularyTap
+from entropostat.trainers.trl.loss_pass import LossPass
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -185,15 +186,15 @@ def test_lp_reg_meets_the_proxies_of_the_policy_that_made_the_generation(options
         proxies.update({tuple(row.tolist()): part for row, part in zip(output["completion_ids"], q, strict=True)})
         score(output, batch)
 
-    def loss(inputs: dict[str, Any], armed: dict[str, Any]) -> Any:
-        batch, part = armed["batch"], trainer.objective.penalties[0]
+    def loss(inputs: dict[str, Any], passed: LossPass) -> Any:
+        batch, part = passed.batch, trainer.objective.penalties[0]
         ids, attention, width = sequences(inputs)
         with torch.no_grad():
             logp = logits(ids, attention, width)
         q = torch.stack([proxies[tuple(row.tolist())] for row in inputs["completion_ids"]])
         q = filtered(logp.exp()) if settings.get("proxy") == "current" else q
         sampled = q.gather(2, inputs["completion_ids"].unsqueeze(2))[..., 0]
-        value, _ = trainer.objective.penalty(part, batch, armed["stats"])
+        value, _ = trainer.objective.penalty(part, batch, passed.stats)
         held = value != 0
         checked.append(int(held.sum()))
         assert held.any() and (sampled[held] > 0).all()
@@ -205,7 +206,7 @@ def test_lp_reg_meets_the_proxies_of_the_policy_that_made_the_generation(options
             expected = 3.0 * (d.exp() - d - 1).clamp(max=10)
             if "rule" not in options:
                 torch.testing.assert_close(value[held], expected[held], rtol=1e-3, atol=1e-4)
-        return reduced(inputs, armed)
+        return reduced(inputs, passed)
 
     trainer._score, trainer._additive_terms = rollout, loss
     trainer.train()

@@ -9,7 +9,8 @@ import replay
 import torch
 
 from entropostat.recipe.blocks import Critic
-from entropostat.trainers.ppo import VALUES, EntropyPPOTrainer
+from entropostat.trainers.critic import VALUES
+from entropostat.trainers.ppo import EntropyPPOTrainer
 
 GAE: dict[str, Any] = {"advantages": [{"gae": {"kl_coef": 0.3, "gamma": 0.98}}]}
 CASES: dict[str, dict[str, Any]] = {
@@ -29,9 +30,9 @@ class ReplayPPO(replay.Replay, EntropyPPOTrainer):
     """Replay with the values and the ends of the recorded completions."""
 
     def _score(self, output: dict[str, Any], batch: Any) -> None:
-        heads, cut = recorded(batch.logps.dtype, self.critic_block.heads)
+        heads, cut = recorded(batch.logps.dtype, self.critic.block.heads)
         output[VALUES] = heads[batch.uids]
-        super()._score(output, batch.set(old_values=self._combined(output[VALUES]), truncated=cut[batch.uids]))
+        super()._score(output, batch.set(old_values=self.critic.combined(output[VALUES]), truncated=cut[batch.uids]))
 
 
 def recorded(dtype: torch.dtype, heads: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -60,7 +60,7 @@ def main() -> None:
         "completions": seen,
         "rows": [{key: row.get(key) for key in row if key in KEYS or key.startswith(("control/", "clip_cov/", "kl_cov/"))}
                  for row in trainer.state.log_history if "loss" in row],
-        "control": trainer.control_state,
+        "control": trainer.thermostat.state,
         "params": {name: p.double() for name, p in state.items()},
     }  # fmt: skip
     torch.save(found, f"{out}-{accelerator.process_index}.pt")

@@ -15,7 +15,7 @@ from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.rl.penalties.kl_ref import KLRef
-from entropostat.trainers.shards import share
+from entropostat.trainers.model.shards import share
 
 CASES = {
     "a penalty of rank 1": (1, lambda value: value * torch.nan),
@@ -35,7 +35,7 @@ class Watch(TrainerCallback):
         tensors = [share(p) for p in self.trainer.model.parameters()]
         states = self.trainer.optimizer.state.values()
         tensors += [v for state in states for v in state.values() if isinstance(v, torch.Tensor)]
-        return [self.trainer.control_state, *(t.detach().clone() for t in tensors)]
+        return [self.trainer.thermostat.state, *(t.detach().clone() for t in tensors)]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.before = self.look()

@@ -24,8 +24,8 @@ from transformers import TrainerCallback
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.needs import STATISTICS
-from entropostat.trainers import extra
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.rollout import extra
 
 SEQUENCES, LENGTH, GROUP, STEPS = 16, 6, 4, 3
 ALL = {
@@ -187,8 +187,8 @@ def run(case: dict[str, Any], path: str, dtype: torch.dtype, rows: int, accumula
     rows = [row for row in trainer.state.log_history if "loss" in row]
     ours = MONITORS if trainer.objective.loss.term.delegated else (*MONITORS, "clip_ratio/", "cispo_clip_ratio")
     logged = [{key: row[key] for key in row if key.startswith(ours)} for row in rows]
-    results = {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.control_state}
-    return {**results, "monitors": logged, "histogram": trainer.monitored.histogram}
+    results = {"losses": summed, "grads": capture.grads, "params": params, "control": trainer.thermostat.state}
+    return {**results, "monitors": logged, "histogram": trainer.monitors.memory.histogram}
 
 
 def main() -> None:

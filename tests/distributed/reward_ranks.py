@@ -22,8 +22,8 @@ from entropostat.recipe.blocks import Shaping
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.objective import Objective
+from entropostat.trainers.build.reward_model import attach
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.reward_model import attach
 
 TEXTS = ["1+1=2", "3*3", "", "0" * 12]
 
@@ -51,7 +51,7 @@ def main() -> None:
 
     def watch(self: Any, batch: Any) -> Any:
         raw = trainer._rewards_per_func[:, 0]
-        seen.append((raw.tolist(), trainer._unshaped.tolist(), batch.rewards.tolist()))
+        seen.append((raw.tolist(), trainer.shaper.unshaped.tolist(), batch.rewards.tolist()))
         return rollout(self, batch)
 
     Objective.rollout = watch
@@ -63,7 +63,7 @@ def main() -> None:
         "world": trainer.accelerator.num_processes,
         "engine": type(wrapped).__name__,
         "stage": wrapped.zero_optimization_stage() if hasattr(wrapped, "zero_optimization_stage") else None,
-        "moments": trainer.moments.state_dict(),
+        "moments": trainer.shaper.moments.state_dict(),
         "scores": scorer.models["model"](TEXTS, [Example("p")] * len(TEXTS)),
         "whole": not any(hasattr(p, "ds_id") for p in model.parameters()),
         "policy_cut": any(hasattr(p, "ds_id") for p in trainer.model.parameters()),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from datasets import Dataset
 from support import tiny
 
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifier import Verifier
 from entropostat.trainers.grpo import EntropyGRPOTrainer

@@ -20,7 +20,7 @@ from transformers import Qwen3Model
 from entropostat import checkpoints
 from entropostat.recipe import load
 from entropostat.trainers.run import run_recipe
-from entropostat.trainers.saving import SavingMixin
+from entropostat.trainers.run_seams import RunSeams
 from entropostat.trainers.seams import EntropyMixin
 
 KINDS = ("rollout", "backward", "save", "clock")
@@ -91,7 +91,7 @@ class Child:
 
 def instrument(child: Child) -> None:
     """Wrap what a step consists of, in this process only."""
-    generate, save = EntropyMixin._generate_and_score_completions, SavingMixin._save_checkpoint
+    generate, save = EntropyMixin._generate_and_score_completions, RunSeams._save_checkpoint
     backward, forward, find = Accelerator.backward, Qwen3Model.forward, checkpoints.find
     trainers: list[Any] = []
 
@@ -128,7 +128,7 @@ def instrument(child: Child) -> None:
         return folder
 
     EntropyMixin._generate_and_score_completions = rollout  # type: ignore[method-assign]
-    SavingMixin._save_checkpoint = saving  # type: ignore[method-assign]
+    RunSeams._save_checkpoint = saving  # type: ignore[method-assign]
     Accelerator.backward, Qwen3Model.forward, checkpoints.find = backwards, forwards, found  # type: ignore[method-assign]
     sys.addaudithook(lambda name, args: child.event("save") if name in FILE_EVENTS else None)
 

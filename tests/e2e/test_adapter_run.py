@@ -15,7 +15,7 @@ from support import tiny
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
-from entropostat.trainers.models import load_model
+from entropostat.trainers.build.models import load_model
 from entropostat.trainers.run import run_recipe
 
 REWARD = """

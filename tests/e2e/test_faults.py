@@ -18,10 +18,13 @@ from safetensors.torch import load_file
 from support.at_step import at_step
 
 from entropostat.__main__ import main
+from entropostat.environment import FAULT_NOTE
+from entropostat.gate import Refused
+from entropostat.recipe import load
 from entropostat.recipe import packages as recipe_packages
-from entropostat.recipe.errors import FAULT_NOTE
 from entropostat.rl.advantages.grpo import GRPO
 from entropostat.trainers import packages
+from entropostat.trainers.run import run_recipe
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
@@ -189,6 +192,13 @@ def test_what_is_missing_is_named_before_anything_runs(
     assert code == 2 and message in line
     assert note.read_text() == line, "what `launch` repeats below the launcher's own page"
     assert not list(tmp_path.glob("runs/*/metrics.jsonl"))
+
+
+def test_python_passes_the_gate_of_the_commands(tmp_path: Path) -> None:
+    recipe = load(PLAIN, [*SHORT, f"output_dir={tmp_path / 'runs'}", "evaluate.prompts=8", "data.held_out=0"])
+    with pytest.raises(Refused, match=r"^error: data\.held_out: 0 leaves no prompts to evaluate on; "):
+        run_recipe(recipe)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_launch_asks_for_no_more_than_there_is(train: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_a_loop_is_continuous_through_kill_9(tmp_path: Path) -> None:
 
     again = killed.make(folder)
     again.train(resume_from_checkpoint=str(folder / "checkpoint-6"))
-    assert again.control_state == whole.control_state
+    assert again.thermostat.state == whole.thermostat.state
     assert rows(again) == rows(whole) and len(rows(whole)) == 10
     outputs = [row[3] for row in rows(whole)]
     assert len(set(outputs)) == 10, "the loop moves at every step, so a lost or repeated update would show"

@@ -42,7 +42,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, case: str) -> None:
     again = killed_ppo.make(folder, case)
     again.train(resume_from_checkpoint=str(folder / "checkpoint-6"))
     assert rows(again) == rows(whole) and len(rows(whole)) == 10
-    assert again.control_state == whole.control_state
+    assert again.thermostat.state == whole.thermostat.state
     ends = weights(again), weights(whole)
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
     assert any(not torch.equal(x, ends[1][f"{prefix(whole)}{name}"]) for name, x in kept.items())

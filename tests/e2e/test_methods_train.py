@@ -20,7 +20,7 @@ from entropostat import catalog
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.recipe import Recipe
-from entropostat.trainers.policy import find_model
+from entropostat.trainers.build.policy import find_model
 from entropostat.trainers.run import run_recipe
 
 METHODS = sorted(path.stem for path in (RECIPES / "methods").glob("*.yaml"))
@@ -50,8 +50,11 @@ SAME_GRADIENT = {"gpg": "one update a generation: the gradient is the policy gra
 Train = Callable[..., list[dict[str, Any]]]
 
 
+NEEDED = {"kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"]}  # it counts evaluations
+
+
 def acting(name: str) -> Recipe:
-    return load(RECIPES / "methods" / f"{name}.yaml", [*SHORT, *ACTING.get(name, ())])
+    return load(RECIPES / "methods" / f"{name}.yaml", [*SHORT, *NEEDED.get(name, ()), *ACTING.get(name, ())])
 
 
 def plain() -> Recipe:

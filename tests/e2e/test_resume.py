@@ -147,5 +147,5 @@ def test_resuming_in_the_middle_of_a_generation_changes_nothing(tmp_path: Path, 
     second.train(resume_from_checkpoint=str(tmp_path / "stopped" / f"checkpoint-{stop}"))
 
     assert rows(second) == rows(whole)
-    assert second.control_state == whole.control_state
+    assert second.thermostat.state == whole.thermostat.state
     assert second.generations == whole.generations

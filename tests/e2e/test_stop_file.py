@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from entropostat.environment import STOP_FILE
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
-from entropostat.trainers import callbacks, run
-from entropostat.trainers.interrupt import STOP_FILE, stop_on_signal
+from entropostat.trainers import run
+from entropostat.trainers.control import clock
 from entropostat.trainers.run import run_recipe
+from entropostat.trainers.state.interrupt import stop_on_signal
 
 SHORT = [
     "model.build.steps=20",
@@ -45,7 +47,7 @@ def test_a_job_that_is_to_end_saves_and_goes_on_when_it_is_started_again(
     asked = tmp_path / "stop"
     monkeypatch.setenv(STOP_FILE, str(asked))
     looked: list[int] = []
-    look = callbacks.stop_file
+    look = clock.stop_file
 
     def after_three_steps() -> Path | None:
         looked.append(1)
@@ -53,7 +55,7 @@ def test_a_job_that_is_to_end_saves_and_goes_on_when_it_is_started_again(
             asked.touch()
         return look()
 
-    monkeypatch.setattr(callbacks, "stop_file", after_three_steps)
+    monkeypatch.setattr(clock, "stop_file", after_three_steps)
     job = recipe(tmp_path / "job")
     assert run_recipe(job, resume="auto") == 0, "no checkpoint yet: auto starts anew"
     assert asked.exists(), "left where it was stopped: the script reads that the job is to start again"
@@ -95,6 +97,6 @@ def test_a_run_that_finishes_takes_the_request_back(tmp_path: Path, monkeypatch:
     asked = tmp_path / "stop"
     monkeypatch.setenv(STOP_FILE, str(asked))
     asked.touch()
-    monkeypatch.setattr(callbacks, "stop_file", lambda: None)  # it came after the last step
+    monkeypatch.setattr(clock, "stop_file", lambda: None)  # it came after the last step
     assert run_recipe(recipe(tmp_path)) == 0
     assert not asked.exists()

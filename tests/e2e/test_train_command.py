@@ -119,7 +119,7 @@ def test_ctrl_c_saves_and_the_printed_command_goes_on(tmp_path: Path, cache: Pat
 
 def test_a_run_is_never_written_over(tmp_path: Path) -> None:
     from entropostat.lock import Lock
-    from entropostat.trainers.run_folder import new_run_folder
+    from entropostat.trainers.state.run_folder import new_run_folder
 
     with Lock() as first, Lock() as second:
         folder = new_run_folder(tmp_path / "run", first)

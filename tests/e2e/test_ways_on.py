@@ -17,10 +17,10 @@ from support.at_step import at_step
 
 from entropostat import manifest
 from entropostat.__main__ import main
+from entropostat.environment import STOP_FILE
 from entropostat.lock import Lock
 from entropostat.readers.run_folder import Run
 from entropostat.trainers import run
-from entropostat.trainers.interrupt import STOP_FILE
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
-from entropostat.trainers.alerts import alert
-from entropostat.trainers.evaluation import Evaluation
+from entropostat.trainers.evaluation.callback import Evaluation
 from entropostat.trainers.run import run_recipe
+from entropostat.trainers.watch.alerts import alert
 
 SHORT = [
     "model.build.steps=5", "data.curriculum=[{source: easy, steps: 8}]", "trainer.per_device_train_batch_size=8",

@@ -81,7 +81,7 @@ def clip_cov(x: Inputs, params: dict[str, Any]) -> Results:
     batch = batch.set(keys=keys_of(x["perm"], admissible))
     stats = term.prepare(batch.detached())
     total, metrics = o.token_loss(batch, {"clip_cov": stats}, correction(x, params))
-    open_band = objective("unclipped", {}, weights=[{"clip_cov": options | {"low": -1e30, "high": 1e30}}])
+    open_band = objective("unclipped", {}, weights=[{"clip_cov": options | {"low": -1e12, "high": 1e12}}])
     drawn = open_band.weights[0].term.prepare(batch.detached().set(keys=None, clip=None))["drawn"]
     return losses(total, batch, params) | {
         "cov": Where(token_covariance(batch.detached()), batch.mask, MEANS[batch.mask.dtype]),
@@ -111,7 +111,7 @@ def kl_cov(x: Inputs, params: dict[str, Any]) -> Results:
         fraction = min(fraction, float(x["response_mask"].sum()) / 100)  # the fork's percent is at most N
     options = {"fraction": fraction, "coef": params["ppo_kl_coef"], "scope": "micro"}
     # The reference does not bound its exponent.
-    o = objective("unclipped", {"clamp": 1e3}, penalties=[{"kl_cov": options}])
+    o = objective("unclipped", {"clamp": 80.0}, penalties=[{"kl_cov": options}])
     batch = token_batch(x)
     cov = token_covariance(batch.detached())
     stats = o.penalties[0].term.prepare(batch.detached())

@@ -46,7 +46,7 @@ def aepo(x: Inputs, params: dict[str, Any]) -> Results:
     )
     entropy, n = float(x["entropy"]), int(x["n"])
     plain, tempered = part(x, "T1", n), part(x, "TT", n)
-    results: Results = {"temperature": torch.tensor(term.temperature(entropy), dtype=torch.float64)}
+    results: Results = {"temperature": torch.tensor(term._temperature(entropy), dtype=torch.float64)}
     if params["fails"]:
         return results | {"error": not term.select(tempered, entropy)[0].any()}
     weights, _ = term.select(tempered, entropy)

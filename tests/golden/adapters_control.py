@@ -12,7 +12,7 @@ from torch import Tensor
 
 from entropostat.rl.registry import CONTROLLERS
 
-OPEN = 1e300
+OPEN = 1e12
 """A bound that the reference does not have."""
 COLUMNS = {"lam": "output", "i": "integral", "dp": "p", "cd": "smoothed", "d": "d"}
 PID = {"adj": "pid", "integral": "integral", "prev_error": "prev_error", "ema": "reward_ema"}

@@ -98,7 +98,7 @@ def archer(x: Inputs, params: dict[str, Any]) -> Results:
     o = objective("archer", clip | {"quantile": params["quantile"]})
     batch = plain_batch(x, entropy=x["entropy"])
     total, metrics = o.token_loss(batch)
-    reasoning = o.loss.term.reasoning(batch)
+    reasoning = o.loss.term._reasoning(batch)
     return {
         "low_entropy_mask": batch.valid & ~reasoning,
         "high_entropy_mask": reasoning,

@@ -15,7 +15,7 @@ from entropostat.recipe.blocks import Critic as CriticBlock
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.critic import combine, value_loss
 from entropostat.rl.divergences import estimator
-from entropostat.rl.normaliser import RunningMoments
+from entropostat.rl.moments import RunningMoments
 from entropostat.rl.reduce import aggregate, masked_mean
 from entropostat.rl.registry import CONTROLLERS, PENALTIES
 from entropostat.rl.returns import whitened
@@ -41,7 +41,7 @@ RISE = {"penalty": "kl_penalty", "momentum": "kl_momentum", "active": "kl_asymme
 
 def critic_of(weights: Weights) -> torch.nn.Module:
     """The trainers' value heads with these weights, the reference's names for them being ``ln``, ``v1`` and ``v2``."""
-    from entropostat.trainers.critic_heads import ValueHeads  # which imports transformers
+    from entropostat.trainers.model.critic_heads import ValueHeads  # which imports transformers
 
     names = {"ln": "norm", "v1": "heads.0", "v2": "heads.1"}
     state = {}

@@ -47,8 +47,8 @@ def steer_theorem(x: Inputs, params: dict[str, Any]) -> Results:
     bounds = 1 - params["clip_low"], 1 + params["clip_high"]
     batch = token_batch(x, old_entropy=x["entropys"], clip=bounds).detached()
     weight, _ = term(batch.set(stats=term.prepare(batch)))
-    free = term.change(batch.set(clip=None), x["entropys"])
-    omega = term.change(batch, x["entropys"])
+    free = term._change(batch.set(clip=None), x["entropys"])
+    omega = term._change(batch, x["entropys"])
     return {
         "omega": omega,
         "token_weights": torch.where(batch.valid, weight, 0.0),

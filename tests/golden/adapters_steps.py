@@ -11,7 +11,7 @@ from torch import Tensor
 
 from entropostat.rl.radius import Readout, change_spread, step_ratio, step_scale
 from entropostat.rl.vocab_tiles import Tiles
-from entropostat.trainers.optimizers import MuonAdamW
+from entropostat.trainers.optim.muon import MuonAdamW
 
 NEAR = 1e-5
 """Length of the finite difference that stands for the recorded derivative: its error, of second order, is below 1e-10."""

@@ -45,7 +45,7 @@ def dcpo(x: Inputs, params: dict[str, Any]) -> Results:
     base = o.advantages[0].term(batch)[0]
     rollout = o.rollout(batch)
     found = {name: rollout.metrics[f"dcpo/{name}"] for name in ("temperature", "alpha", "rate")}
-    rho = term.virtual_ratio(batch, term.t_high if found["temperature"] > 1 else term.t_low)
+    rho = term._virtual_ratio(batch, term.t_high if found["temperature"] > 1 else term.t_low)
     batch = batch.set(logps=own(new.log_softmax(-1), tokens), advantages=rollout.advantages)
     total, metrics = o.token_loss(batch)
     return losses(total, batch, {"loss_agg_mode": "token-mean", "fork": False}, o.loss.term.clamp) | {
@@ -79,7 +79,7 @@ def siren(x: Inputs, params: dict[str, Any]) -> Results:
         "topp_entropy": nucleus,
         "full_entropy": entropy,
         "lower_bound": row_quantile(nucleus.detach(), params["quantile"], batch),
-        "quantile_mask": Where(term.selected(batch)[1], mask),  # the reference selects in padding too
+        "quantile_mask": Where(term._selected(batch)[1], mask),  # the reference selects in padding too
         "masked_entropy_mean": metrics["entropy"],
         "reg_loss": loss,
     }

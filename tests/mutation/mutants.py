@@ -43,6 +43,11 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
+def stem(file: str) -> str:
+    """Of "trl/decoding": "decoding", with which the names of its faults begin."""
+    return file.rpartition("/")[2]
+
+
 ADVANTAGES = (
     Mutant("grpo adds the mean", "advantages/grpo.py", "advantages = rewards - mean", "advantages = rewards + mean"),
     Mutant(
@@ -52,7 +57,7 @@ ADVANTAGES = (
     Mutant("grpo lets NaN out", "advantages/grpo.py", "torch.nan_to_num(flat, nan=0.0)", "flat"),
     Mutant("grpo forgets unscored", "advantages/grpo.py", "mean = torch.nanmean(", "mean = torch.mean("),
     Mutant("dr_grpo adds the mean", "advantages/dr_grpo.py", "rewards - torch.nanmean", "rewards + torch.nanmean"),
-    Mutant("dr_grpo takes all ranks", "advantages/dr_grpo.py", "place[:, 1]][mine]", "place[:, 1]]", RANKS),
+    Mutant("dr_grpo takes all ranks", "advantages/dr_grpo.py", "groups.own(", "groups.flat(", RANKS),
     Mutant("rloo counts itself", "advantages/rloo.py", "(count - 1).clamp(min=1)", "count.clamp(min=1)"),
     Mutant("rloo rewards the lonely", "advantages/rloo.py", "torch.where(count > 1,", "torch.where(count > 0,"),
 )

@@ -22,6 +22,6 @@ AEPO = (
     fault("counts padding", "weights = extra.mask * extra", "weights = torch.ones_like(extra.mask) * extra"),
     fault("forgets what was selected", "* extra.weights.unsqueeze(1)", "* 1"),
     fault("takes all while too high", "else count // 2", "else count"),
-    fault("has no limit", "count = min(self.samples, found)", "count = found"),
+    fault("has no limit", "count = min(self.samples, waiting)", "count = waiting"),
     fault("forgets its normaliser", "/ extra.tokens.clamp(min=1), {", ", {"),
 )

@@ -7,7 +7,7 @@ from mutation.mutants import Mutant
 OWN = ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")
 
 
-def fault(name: str, old: str, new: str, file: str = "trainers/anchor.py") -> Mutant:
+def fault(name: str, old: str, new: str, file: str = "trainers/state/anchor.py") -> Mutant:
     folder, _, file = file.partition("/")
     return Mutant(f"anchor {name}", file, old, new, OWN, folder)
 
@@ -34,9 +34,9 @@ ANCHOR = (
     fault("takes over another kind", "if before != now:", "if False:"),
     fault("draws for its adapter", 'with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):', "if True:"),
     fault("starts at another adapter", "reference.data.copy_(policy.data)", "pass"),
-    fault("takes any two", "if len({term.movement for term in terms.values()}) > 1:", "if False:"),
+    fault("takes any two", "if len({movement(term) for term in terms.values()}) > 1:", "if False:"),
     fault("lets TRL move it too", "if trainer.args.sync_ref_model:", "if False:"),
     fault("lets FSDP pass", "if trainer.is_fsdp_enabled:", "if False:"),
-    fault("compares what nothing reads", "reset * self.every", "self.every", TERM),
+    fault("compares what nothing reads", "reset * term.every", "term.every", TERM),
     fault("waits for ever", 'if self.reference == "reset" and not (self.every or self.patience):', "if False:", TERM),
 )  # fmt: skip

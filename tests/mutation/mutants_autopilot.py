@@ -39,7 +39,7 @@ WEIGHT = (
 )
 
 CORE = (
-    core("turns its error", "(target - signal) / self.scale", "(signal - target) / self.scale"),
+    core("turns its error", "(target - signal) / self._scale", "(signal - target) / self._scale"),
     core("winds up", 'max(state["integral"], high - p - bump - feed)', "integral"),
     core("winds down", 'min(state["integral"], low - p - bump - feed)', "integral"),
     core("kicks on a new target", "+ self.kp * (before - error)", ""),
@@ -61,8 +61,8 @@ CORE = (
     core("hands over at once", "way / self.handover", "way"),
     core("hands over to nobody", " or not self.bonus_gain:\n            return {}", ":\n            return {}"),
     core("has no edge", "return over / (1 - share) if small else over", "return over"),
-    core("turns its feed-forward", "cut(-self.kp * self.forecast", "cut(self.kp * self.forecast"),
-    core("feeds without a bound", "/ self.scale(target), limit)", "/ self.scale(target), 1e9 * limit)"),
+    core("turns its feed-forward", "cut(-self.kp * self._forecast", "cut(self.kp * self._forecast"),
+    core("feeds without a bound", "/ self._scale(target), limit)", "/ self._scale(target), 1e9 * limit)"),
     core("acts on nothing", "return missing(state, self.alarm)", 'return missing(state | {"output": 0.0}, self.alarm)'),
 )
 

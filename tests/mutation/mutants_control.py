@@ -12,9 +12,9 @@ def fault(file: str, name: str, old: str, new: str, tests: tuple[str, ...] = CON
 
 
 PID = (
-    fault("pid", "turns its error", "self.sign * (target - signal)", "self.sign * (signal - target)"),
+    fault("pid", "turns its error", "self._sign * (target - signal)", "self._sign * (signal - target)"),
     fault("pid", "forgets the effect", '1.0 if self.effect == "raises" else -1.0', "1.0"),
-    fault("pid", "pushes on the derivative", "d = -self.kd * self.sign", "d = self.kd * self.sign"),
+    fault("pid", "pushes on the derivative", "d = -self.kd * self._sign", "d = self.kd * self._sign"),
     fault("pid", "winds up", "raw > high and i > 0", "False"),
     fault("pid", "winds down", "raw < low and i < 0", "False"),
     fault(
@@ -27,8 +27,8 @@ PID = (
     fault(
         "pid",
         "adds in the velocity form to what a bound cut",
-        "self.value(self.offset(last) + change)",
-        "self.value(change)",
+        "self._value(self._offset(last) + change)",
+        "self._value(change)",
     ),
     fault("pid", "forgets the last p", 'still - state.get("p", still) + i', "still + i"),
     fault("pid", "forgets the last d", 'i + d - state.get("d", d)', "i + d"),
@@ -46,10 +46,10 @@ PID = (
         "max(abs(error) - self.dead_band, 0.0)",
         "(abs(error) if abs(error) > self.dead_band else 0.0)",
     ),
-    fault("pid", "rises without slew", "min(self.high, self.value(u + self.slew))", "self.high"),
-    fault("pid", "falls without slew", "max(self.low, self.value(u - self.slew))", "self.low"),
-    fault("pid", "slews past its bound", "min(self.high, self.value(u + self.slew))", "self.value(u + self.slew)"),
-    fault("pid", "clips in another unit", "self.measurement_clip * self.scale(target)", "self.measurement_clip"),
+    fault("pid", "rises without slew", "min(self.high, self._value(u + self.slew))", "self.high"),
+    fault("pid", "falls without slew", "max(self.low, self._value(u - self.slew))", "self.low"),
+    fault("pid", "slews past its bound", "min(self.high, self._value(u + self.slew))", "self._value(u + self.slew)"),
+    fault("pid", "clips in another unit", "self.measurement_clip * self._scale(target)", "self.measurement_clip"),
     fault("pid", "clips nothing", "cut(measured, bound)", "measured"),
     fault("pid", "hides the alarm", "missing(state, self.alarm)", "missing(state, 10**9)"),
     fault("pid", "keeps the alarm", '"missed": 0.0, "alarm": 0.0', '"missed": 0.0'),
@@ -77,11 +77,11 @@ OPEN_LOOP = (
         '"step" if self.unit == "steps" else "progress"',
         '"progress" if self.unit == "steps" else "step"',
     ),
-    fault("schedule", "forgets the initial value", 'self.value_at(x) * state["initial"]', "self.value_at(x)"),
+    fault("schedule", "forgets the initial value", 'self._value_at(x) * state["initial"]', "self._value_at(x)"),
     fault("schedule", "takes the last for the initial value", "/ (count + 1)", "/ 1.0"),
-    fault("schedule", "never settles", "if self.known(state) or", "if"),
-    fault("schedule", "does not wait", 'state["settled"] >= self.settle', 'state["settled"] >= 1'),
-    fault("target", "does not wait", "value if schedule.known(after) else math.nan", "value"),
+    fault("schedule", "never settles", "if known(schedule, state) or", "if"),
+    fault("schedule", "does not wait", 'state["settled"] >= schedule.settle', 'state["settled"] >= 1'),
+    fault("target", "does not wait", "value if known(schedule, after) else math.nan", "value"),
     fault("target", "forgets what it measured", "state.get(PREFIX + key, value)", "value"),
     fault("target", "takes zero", "all(v > 0 for v in values)", "all(v >= 0 for v in values)"),
     fault("constant", "is zero", '{"output": self.value}, self.value', '{"output": 0.0}, 0.0'),
@@ -121,7 +121,7 @@ RULES = (
     ),
     fault("aer", "leads the other way", "1.0 if measured < target else -1.0", "1.0 if measured > target else -1.0"),
     fault("aer", "turns its error", "(target - measured) /", "(measured - target) /"),
-    fault("aer", "does not wait", "if not self.initial.known(new):", "if False:"),
+    fault("aer", "does not wait", "if not known(self._initial, new):", "if False:"),
     fault("aer", "has no bound", "min(max(raw, self.low), self.high)", "raw"),
     fault("history", "keeps the oldest", "[-size:]", "[:size]"),
 )
@@ -172,7 +172,7 @@ SAFE = (
 OF_WATCH = ("tests/unit/test_rl_watch.py",)
 WATCHES = (
     fault("watch", "warns at once", "elif self.since >= PATIENCE:", "elif self.since >= 1:", OF_WATCH),
-    fault("watch", "repeats itself", "self.told |= set(found)", "pass", OF_WATCH),
+    fault("watch", "repeats itself", "self.told |= set(problems)", "pass", OF_WATCH),
     fault("watch", "never forgets", "self.told -= {cause", "self.told -= {None", OF_WATCH),
     fault("watch", "is deaf to an alarm", 'if state.get("alarm"):', "if False:", OF_WATCH),
     fault("watch", "takes one bound for two", "if self.side and side != self.side:", "if self.side:", OF_WATCH),

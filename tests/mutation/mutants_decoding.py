@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, stem
 
 STOPS = ("tests/contract/test_stops.py",)
 DECODING = ("tests/contract/test_decoding.py",)
@@ -11,7 +11,7 @@ RULES = ("tests/unit/test_generation_rules.py",)
 
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...], folder: str = "trainers") -> Mutant:
-    return Mutant(f"{file} {name}", f"{file}.py", old, new, tests, folder)
+    return Mutant(f"{stem(file)} {name}", f"{file}.py", old, new, tests, folder)
 
 
 def rule(name: str, file: str, old: str, new: str) -> Mutant:
@@ -19,26 +19,26 @@ def rule(name: str, file: str, old: str, new: str) -> Mutant:
 
 
 DECODED = (
-    fault("masks by the old ends", "decoding", "self.eos_token_ids = together(own, *asked, ", "together(own, *asked, ", STOPS),
-    fault("forgets generation_kwargs' ends", "decoding", "together(own, *asked, ", "together(own, ", STOPS),
-    fault("generates past the ends", "decoding", 'self.generation_config.eos_token_id = self.generation_kwargs["eos', 'self.generation_kwargs["eos', STOPS),
-    fault("keeps the ends from vLLM", "decoding", '"stop_token_ids": self.eos_token_ids}', '"stop_token_ids": own}', STOPS),
-    fault("evaluates past the ends", "evaluate", "end_tokens(model, tokenizer, settings.stop)", "end_tokens(model, tokenizer)", STOPS),
-    fault("evaluates beside the ends", "generation", "end_tokens(model, tokenizer, stop),", "end_tokens(model, tokenizer),", STOPS),
-    fault("calls every end of ours cut off", "rollouts", "[*trainer.eos_token_ids, trainer._tok", "[trainer.eos_token_ids[0], trainer._tok", STOPS),
-    fault("forgets the name of a token", "stops", "for candidate in (named, ", "for candidate in (None, ", ("tests/unit/test_stop_tokens.py",)),
-    fault("takes what reads otherwise", "stops", "if candidate is not None and", "if candidate is not None or", ("tests/unit/test_stop_tokens.py",)),
-    fault("evaluates the policy unbent", "evaluate", "do_sample=True, **settings.decoding", "do_sample=True", DECODING),
-    fault("is greedy unbent", "evaluate", "do_sample=False, **settings.decoding", "do_sample=False", DECODING),
-    fault("overlooks the model's own keys", "decoding", "own if by == \"transformers\" else None)", "None)", DECODING),
-    fault("leaves min_p to the model", "decoding", 'if name == "min_p":', "if False:", DECODING),
-    fault("says nothing of what biases", "decoding", "_warn(bias, values, own, by)", "None", DECODING),
-    fault("lets a temperature contradict another", "decoding", "value not in allowed", "False", DECODING),
-    fault("lets the model's config break the run", "decoding", 'elif key.kind == "breaks"', 'elif False', DECODING),
-    fault("lets vLLM's bias pass by", "decoding", 'found["min_new_tokens"]', 'found["min_length"]', DECODING),
-    fault("lets the temperature pass by a rollout function", "rollouts", 'template.scalar("temperature") is not None', "False", ROLLOUTS),
-    fault("lets a second rollout pass by a rollout function", "rollouts", "(part is not None or template", "(template", ROLLOUTS),
-    fault("sees no images", "rollouts", "trainer._is_vlm and _has_images", "not trainer._is_vlm and _has_images", ROLLOUTS),
+    fault("masks by the old ends", "trl/decoding", "trainer.eos_token_ids = together(own, *asked, ", "together(own, *asked, ", STOPS),
+    fault("forgets generation_kwargs' ends", "trl/decoding", "together(own, *asked, ", "together(own, ", STOPS),
+    fault("generates past the ends", "trl/decoding", 'trainer.generation_config.eos_token_id = trainer.generation_kwargs["eos', 'trainer.generation_kwargs["eos', STOPS),
+    fault("keeps the ends from vLLM", "trl/decoding", '"stop_token_ids": trainer.eos_token_ids}', '"stop_token_ids": own}', STOPS),
+    fault("evaluates past the ends", "evaluation/measure", "end_tokens(model, tokenizer, settings.stop)", "end_tokens(model, tokenizer)", STOPS),
+    fault("evaluates beside the ends", "evaluation/generation", "end_tokens(model, tokenizer, stop),", "end_tokens(model, tokenizer),", STOPS),
+    fault("calls every end of ours cut off", "rollout/rollouts", "[*trainer.eos_token_ids, trainer._tok", "[trainer.eos_token_ids[0], trainer._tok", STOPS),
+    fault("forgets the name of a token", "trl/stops", "for candidate in (named, ", "for candidate in (None, ", ("tests/unit/test_stop_tokens.py",)),
+    fault("takes what reads otherwise", "trl/stops", "if candidate is not None and", "if candidate is not None or", ("tests/unit/test_stop_tokens.py",)),
+    fault("evaluates the policy unbent", "evaluation/measure", "do_sample=True, **settings.decoding", "do_sample=True", DECODING),
+    fault("is greedy unbent", "evaluation/measure", "do_sample=False, **settings.decoding", "do_sample=False", DECODING),
+    fault("overlooks the model's own keys", "trl/decoding", 'own if by == "transformers" else None\n', "None\n", DECODING),
+    fault("leaves min_p to the model", "trl/decoding", 'if name == "min_p":', "if False:", DECODING),
+    fault("says nothing of what biases", "trl/decoding", "_warn(bias, values, own, by)", "None", DECODING),
+    fault("lets a temperature contradict another", "trl/decoding", "value not in allowed", "False", DECODING),
+    fault("lets the model's config break the run", "trl/decoding", 'elif key.kind == "breaks"', 'elif False', DECODING),
+    fault("lets vLLM's bias pass by", "trl/decoding", 'found["min_new_tokens"]', 'found["min_length"]', DECODING),
+    fault("lets the temperature pass by a rollout function", "rollout/rollouts", 'template.scalar("temperature") is not None', "False", ROLLOUTS),
+    fault("lets a second rollout pass by a rollout function", "rollout/rollouts", "(part is not None or template", "(template", ROLLOUTS),
+    fault("sees no images", "rollout/rollouts", "trainer._is_vlm and _has_images", "not trainer._is_vlm and _has_images", ROLLOUTS),
     rule("lets beams' keys act alone", "generation_rules", "if not key.beside or", "if True or"),
     rule("takes keys that nobody knows", "generation_rules", "return _unknown(name, said, by)", "return None"),
     rule("takes keys that have their own place", "generation_rules", 'key.kind in ("elsewhere", "stop") and key.acts', 'key.kind == "elsewhere" and key.acts'),

@@ -7,7 +7,7 @@ from mutation.mutants import Mutant
 
 RL_GAE = ("tests/unit/test_rl_gae.py", "tests/theory/test_theory_gae.py")
 RL_CRITIC = ("tests/unit/test_rl_critic.py",)
-RL_MOMENTS = ("tests/unit/test_rl_normaliser.py",)
+RL_MOMENTS = ("tests/unit/test_rl_moments.py",)
 RL_RUNS = ("tests/unit/test_rl_crash.py",)
 RL_HANDMADE = (
     "tests/unit/test_rl_estimators.py",
@@ -26,7 +26,7 @@ def critic(name: str, old: str, new: str) -> Mutant:
 
 
 def moments(name: str, old: str, new: str) -> Mutant:
-    return Mutant(f"moments {name}", "normaliser.py", old, new, RL_MOMENTS)
+    return Mutant(f"moments {name}", "moments.py", old, new, RL_MOMENTS)
 
 
 def crash(name: str, old: str, new: str) -> Mutant:
@@ -48,10 +48,10 @@ ADVANTAGES = (
     gae("walks through tool output", "order = batch.valid.long()", "order = torch.ones_like(batch.valid).long()"),
     gae("mixes the order of tokens", "descending=True, stable=True)", "descending=False, stable=True)"),
     gae("pays the divergence out", "-self.kl_coef * value", "self.kl_coef * value"),
-    gae("forgets the correction", "torch.where(scored, found + own, 0.0)", "torch.where(scored, found, 0.0)"),
-    gae("hands its correction on", "torch.where(scored, found, 0.0) + states", "torch.where(scored, found + own, 0.0) + states"),
+    gae("forgets the correction", "torch.where(scored, summed + own, 0.0)", "torch.where(scored, summed, 0.0)"),
+    gae("hands its correction on", "torch.where(scored, summed, 0.0) + states", "torch.where(scored, summed + own, 0.0) + states"),
     gae("counts a token twice", "- value\n", "\n"),
-    gae("gives the unscored an advantage", "torch.where(scored, found + own, 0.0)", "found + own"),
+    gae("gives the unscored an advantage", "torch.where(scored, summed + own, 0.0)", "summed + own"),
     gae("always asks for the reference", 'unless(kl_coef=None).needs("old_logps", "ref_logps")', '"old_logps", "ref_logps"'),
     gae("keeps the unscored in the mean", "whitened(advantages, scored, batch)", "whitened(advantages, batch.valid, batch)"),
     gae("is never white", "white if self.whiten else advantages", "advantages"),
@@ -96,8 +96,8 @@ CRASHES = (
     crash(
         "gets used to it", "        if start is None:\n            deviation", "        if True:\n            deviation"
     ),
-    crash("forgets the last", "return found if start is None else", "return found if True else"),
-    crash("counts crashes for steps", "sum(crash.end - crash.start for crash in found)", "len(found)"),
+    crash("forgets the last", "return spans if start is None else", "return spans if True else"),
+    crash("counts crashes for steps", "sum(crash.end - crash.start for crash in spans)", "len(spans)"),
     crash("lets a best go", "best = max(best, average)", "best = average"),
     crash("lets a fall go", "deepest = max(deepest, best - average)", "deepest = best - average"),
     crash("takes the whole run for its end", "math.ceil(LAST * len(reward))", "len(reward)"),
@@ -108,7 +108,7 @@ CRASHES = (
 ESTIMATORS = (
     estimator("opo", "forgets lengths", "torch.where(rewards.isnan(), 0.0, lengths)", "torch.where(rewards.isnan(), 0.0, 1.0)"),
     estimator("opo", "adds its baseline", "advantages = centred - total", "advantages = centred + total"),
-    estimator("opo", "takes all ranks", "place[:, 1]][mine]", "place[:, 1]]"),
+    estimator("opo", "takes all ranks", "groups.own(", "groups.flat("),
     estimator("otb", "adds its baseline", "rewards[valid].double() - baseline[at]", "rewards[valid].double() + baseline[at]"),
     estimator("otb", "forgets what was summed up", "size.cumsum(1).double()", "size.double()"),
     estimator("otb", "forgets the vocabulary", '+ batch.require("sum_p2")', "+ 0.5"),
@@ -116,10 +116,10 @@ ESTIMATORS = (
     estimator("otb", "counts padding", '+ batch.require("sum_p2"), 0.0)', '+ batch.require("sum_p2"), 0.5)'),
     estimator("otb", "places tokens in the padded row", "place = valid.cumsum(1) - 1", "place = torch.ones_like(valid).cumsum(1) - 1"),
     estimator("otb", "stays on its rank", "every = batch.reducer.gather(mine)", "every = mine"),
-    estimator("otb", "mixes prompts", "mine[:, 0] * width + mine[:, 1]", "mine[:, 1]"),
+    estimator("otb", "mixes prompts", "searchsorted(cells, group * width + position)", "searchsorted(cells, position)"),
     estimator("reinforce_pp", "discounts from the start", "later = batch.valid.flip(1).cumsum(1).flip(1) - 1", "later = batch.valid.cumsum(1) - 1"),
-    estimator("reinforce_pp", "takes all ranks", "place[:, 1]][mine]", "place[:, 1]]"),
-    estimator("reinforce_pp", "adds the mean", "(matrix - torch.nanmean", "(matrix + torch.nanmean"),
+    estimator("reinforce_pp", "takes all ranks", "groups.own(", "groups.flat("),
+    estimator("reinforce_pp", "adds the mean", "(groups.matrix - torch.nanmean", "(groups.matrix + torch.nanmean"),
     estimator("reinforce_pp", "is never white", "return white, ", "return returns, "),
     estimator("passk_best", "gives the best all", "best - second, 0.0)", "best, 0.0)"),
     estimator("passk_best", "always divides", 'if self.scale == "group":', "if True:"),
@@ -128,7 +128,7 @@ ESTIMATORS = (
     estimator("otb", "counts tokens without a reward", "masked_scatter(valid, alone.to(rewards.dtype)), valid)", "masked_scatter(valid, alone.to(rewards.dtype)), batch.mask)"),
     estimator("passk_best", "counts prompts without a reward", "(gap > 0).sum() / known.isfinite().any(1).sum()", "(gap > 0).double().mean()"),
     estimator("gdpo", "takes nothing for 0", "/ there.sum()\n", "/ there.sum().clamp(min=1)\n"),
-    estimator("gdpo", "takes all ranks", "advantages[mine]", "advantages"),
+    estimator("gdpo", "takes all ranks", "advantages[groups.mine]", "advantages"),
     estimator("gdpo", "forgets its weights", "each * torch.tensor(weights,", "each * torch.ones(len(weights),"),
     estimator("gdpo", "centres no group", "(grouped - mean)", "grouped"),
     estimator("gdpo", "counts the unscored", "total[each.isnan().all(dim=1)] = torch.nan", "pass"),

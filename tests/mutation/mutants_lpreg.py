@@ -45,7 +45,7 @@ SOFT = (
     Mutant("soft labels forget log Z", "vocab.py", '- soft.probs.sum(1) * log_z', "- 0 * log_z", PASS),
     Mutant("soft labels sum to one", "vocab.py", "- soft.probs.sum(1) * log_z", "- log_z", PASS),
     Mutant("soft labels push nothing", "vocab.py", "d.scatter_add_(1, *pushed)", "pass", PASS),
-    Mutant("the largest change their names", "truncation.py", "gather(1, found.indices)", "flip(1).gather(1, found.indices)", PASS),
+    Mutant("the largest change their names", "truncation.py", "gather(1, largest.indices)", "flip(1).gather(1, largest.indices)", PASS),
     Mutant("the largest count from the slice", "truncation.py", "x[:, start : start + SLICE], first + start)", "x[:, start : start + SLICE], first)", PASS),
     Mutant("the largest count from the tile", "vocab_sums.py", 'part.get("ids"), columns.start)', 'part.get("ids"), 0)', PASS),
     Mutant("a fixed bar follows the largest", "truncation.py", "(log_z if absolute else best[:, 0])", "best[:, 0]", PASS),
@@ -59,7 +59,7 @@ SOFT = (
 CONTRACT = ("tests/contract/test_vocabulary.py",)
 
 TAP = tuple(
-    Mutant(f"vocabulary tap {name}", "vocabulary.py", old, new, CONTRACT, folder="trainers")
+    Mutant(f"vocabulary tap {name}", "model/vocabulary.py", old, new, CONTRACT, folder="trainers")
     for name, old, new in (
         ("meets the next token", "start + positions[rows, places]", "start + 1 + positions[rows, places]"),
         ("meets the labels of other tokens", "SoftLabels(ids[rows, places]", "SoftLabels(ids[rows, places * 0]"),

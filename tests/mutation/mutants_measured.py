@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, stem
 
 MATHS = ("tests/unit/test_rl_measured.py", "tests/unit/test_signals.py")
 LIVE = ("tests/contract/test_nothing_measured.py", "tests/contract/test_seams.py")
@@ -10,7 +10,7 @@ LOOPS = ("tests/unit/test_rl_controllers_loops.py",)
 
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MATHS, folder: str = "rl") -> Mutant:
-    return Mutant(f"{file} {name}", f"{file}.py", old, new, tests, folder)
+    return Mutant(f"{stem(file)} {name}", f"{file}.py", old, new, tests, folder)
 
 
 MEASURED = (
@@ -35,13 +35,13 @@ MEASURED = (
             *((kind, "state") for kind in ("aer", "safe_asymmetric")),
         )
     ),
-    fault("takes nothing for 0", "window", "total / count if count else math.nan", "total / max(count, 1.0)", MATHS, "trainers"),
-    fault("has a ratio of no token", "signals", ".masked_fill(batch.invalid, -torch.inf)", "", MATHS, "trainers"),
-    fault("counts masked rows", "signals", "batch.valid.any(1)]", "torch.ones_like(rewards)]", MATHS, "trainers"),
-    fault("counts unscored prompts", "signals", "dim=1)[scored]", "dim=1)", MATHS, "trainers"),
-    fault("averages micro-batches", "token_means", "sum(value * n for value, n in parts) / sum(n for _, n in parts)", "sum(value for value, _ in parts) / len(parts)", LIVE, "trainers"),
-    fault("hears the empty", "token_means", "if key in part and n]", "if key in part]", LIVE, "trainers"),
-    fault("never starts anew", "token_means", "if not any(key in logged for key in self._seen[-1]):", "if False:", LIVE, "trainers"),
-    fault("logs the last measurement again", "control", 'told["signal"] = math.nan', "pass", LIVE, "trainers"),
+    fault("takes nothing for 0", "window", "total / count if count else math.nan", "total / max(count, 1.0)"),
+    fault("has a ratio of no token", "signal_sums", ".masked_fill(batch.invalid, -torch.inf)", ""),
+    fault("counts masked rows", "signal_sums", "batch.valid.any(1)]", "torch.ones_like(rewards)]"),
+    fault("counts unscored prompts", "signal_sums", "dim=1)[scored]", "dim=1)"),
+    fault("averages micro-batches", "trl/token_means", "sum(value * n for value, n in parts) / sum(n for _, n in parts)", "sum(value for value, _ in parts) / len(parts)", LIVE, "trainers"),
+    fault("hears the empty", "trl/token_means", "if key in part and n]", "if key in part]", LIVE, "trainers"),
+    fault("never starts anew", "trl/token_means", "if not any(key in logged for key in self._seen[-1]):", "if False:", LIVE, "trainers"),
+    fault("logs the last measurement again", "thermostat", 'told[f"{path}/signal"] = math.nan', "pass", LIVE),
     fault("reads an overflow into empty steps", "diagnose/trust_rules", "np.setdiff1d(part.steps[~np.isfinite(part.values)], empty_steps(log))", "part.steps[~np.isfinite(part.values)]", ("tests/unit/test_diagnose.py",), "entropostat"),
 )  # fmt: skip

@@ -12,8 +12,12 @@ def fault(name: str, file: str, old: str, new: str) -> Mutant:
     return Mutant(f"monitor {name}", f"diagnostics/{file}.py", old, new, MATHS)
 
 
-def live(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = LIVE) -> Mutant:
-    return Mutant(f"monitor {name}", f"{file}.py", old, new, tests, "trainers")
+def on_window(name: str, old: str, new: str) -> Mutant:
+    return Mutant(f"monitor {name}", "window.py", old, new, MATHS)
+
+
+def live(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(f"monitor {name}", f"{file}.py", old, new, LIVE, "trainers")
 
 
 MONITORS = (
@@ -31,7 +35,7 @@ MONITORS = (
     fault("counts masked tokens", "entropy", "torch.where(valid, place, BINS)", "place"),
     fault("sees an even histogram", "entropy", "share.pow(1 / 3)", "share.pow(1 / 2)"),
     fault("takes the lower token", "entropy", "low + (rank - math.floor(rank)) * (high - low)", "low"),
-    fault("counts what is below", "entropy", "sum(found[index + 1 :])", "sum(found[:index])"),
+    fault("counts what is below", "entropy", "sum(histogram[index + 1 :])", "sum(histogram[:index])"),
     fault("sums masked entropies by place", "entropy", "torch.where(valid, index * DECILES // length.clamp(min=1), DECILES)", "(index * DECILES // length.clamp(min=1)).clamp(0, DECILES)"),
     fault("counts places from the padding", "entropy", "valid.sum(1, keepdim=True)\n", "torch.full_like(valid.sum(1, keepdim=True), valid.size(1))\n"),
     fault("sums masked entropies by outcome", "entropy", "torch.where(valid, entropy.detach(), 0.0).sum(1), valid", "entropy.detach().sum(1), valid"),
@@ -45,14 +49,14 @@ MONITORS = (
     fault("loses the sign of the gap", "learning", '"gap": k - one', '"gap": one - k'),
     fault("reads the ratio of the token", "trust", "if sequence else x", "if False else x"),
     fault("takes the end of the masked", "trust", "torch.where(batch.valid, torch.stack([ratio, -ratio]), -torch.inf)", "torch.stack([ratio, -ratio])"),
-    live("skips a rank", "window", "max(islice(numbers, world))", "[*islice(numbers, world)][0]", MATHS),
-    live("forgets a micro-batch", "window", "values if before is None else before + values", "values", MATHS),
-    live("forgets the largest", "window", "values if before is None else torch.maximum(before, values)", "values", MATHS),
-    live("counts a generation twice", "monitors", "first = RIGHT in inputs and OLD_ENTROPY not in inputs", "first = RIGHT in inputs"),
-    live("loses the share of a part", "monitors", "share if part.dim() else None", "None if part.dim() == 0 else 2 * share"),
-    live("watches every generation", "monitors", "generation % self._tracking.monitor_every == 0", "True"),
-    live("shows rows in the order of the window", "monitors", "table[uid] = values", "table[len(table) - 1 - uid] = values"),
-    live("shows entropies of tool output", "monitors", "round(h, 4) if m else None", "round(h, 4)"),
-    live("forgets the forecast", "monitor_report", "self.forecast |= state", "state"),
-    live("takes the gap of unscored tokens", "monitors", "batch.valid & gap.isfinite()", "gap.isfinite()"),
+    on_window("skips a rank", "max(islice(numbers, world))", "[*islice(numbers, world)][0]"),
+    on_window("forgets a micro-batch", "values if before is None else before + values", "values"),
+    on_window("forgets the largest", "values if before is None else torch.maximum(before, values)", "values"),
+    live("counts a generation twice", "watch/monitors", "first = RIGHT in inputs and OLD_ENTROPY not in inputs", "first = RIGHT in inputs"),
+    live("loses the share of a part", "watch/monitors", "share if part.dim() else None", "None if part.dim() == 0 else 2 * share"),
+    live("watches every generation", "watch/monitors", "generation % self.settings.monitor_every == 0", "True"),
+    live("shows rows in the order of the window", "watch/monitors", "table[uid] = values", "table[len(table) - 1 - uid] = values"),
+    live("shows entropies of tool output", "watch/monitors", "round(h, 4) if m else None", "round(h, 4)"),
+    live("forgets the forecast", "watch/monitor_report", "self.forecast |= state", "state"),
+    live("takes the gap of unscored tokens", "watch/monitors", "batch.valid & gap.isfinite()", "gap.isfinite()"),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from mutation.mutants import Mutant
 
 LOGS = ("tests/security/test_hostile_logs.py",)
 TRACKERS = ("tests/security/test_hostile_trackers.py",)
+RECIPES = ("tests/security/test_hostile_recipes.py",)
 WATCH = ("tests/security/test_watch.py",)
 
 
@@ -14,9 +15,9 @@ def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = LOG
 
 
 READERS = (
-    fault("waits for a pipe's writer", "readers/regular", " | os.O_NONBLOCK", ""),
-    fault("reads a device", "readers/regular", "if not stat.S_ISREG(", "if False and not stat.S_ISREG("),
-    fault("follows a link out", "readers/regular", "if within is not None and", "if False and within is not None and"),
+    fault("waits for a pipe's writer", "regular", " | os.O_NONBLOCK", ""),
+    fault("reads a device", "regular", "if not stat.S_ISREG(", "if False and not stat.S_ISREG("),
+    fault("follows a link out", "regular", "if within is not None and", "if False and within is not None and"),
     fault("prints escapes", "visible", 'found[0].encode("unicode_escape").decode()', "found[0]"),
     fault("takes true for 1", "readers/rows", "(kind is float or kind is int)", "isinstance(value, int | float)"),
     fault("takes text for a step", "readers/values", "return int(value) if is_number(value) and", "return int(value) if"),
@@ -27,13 +28,13 @@ READERS = (
     fault("takes nothing for 0", "readers/rows", "made[known] = None", "made[known] = 0.0"),
     fault("dies of a deep line", "readers/lines", "except RecursionError:", "except ZeroDivisionError:"),
     fault("follows a growing file", "readers/lines", "os.fstat(stream.fileno()).st_size, 0", "1 << 62, 0"),
-    fault("loads deep YAML", "readers/recipe_file", "if depth > DEPTH:", "if False:"),
-    fault("unfolds aliases", "readers/values", "or left < 0", ""),
+    fault("loads deep YAML", "yaml_text", "if depth > DEPTH:", "if False:", RECIPES),
+    fault("unfolds aliases", "yaml_text", "self.values < 0 or ", "", RECIPES),
     fault("dies of a wrong fact", "readers/facts", "made = shape(given)", "made = given"),
     fault("lets NaN into JSON", "strict_json", "if math.isfinite(value) else None", ""),
     fault("overwrites through a link", "cli/report", "write_whole(beside(paths), text)", "beside(paths).write_text(text)"),
     fault("lets a name end the advice", "diagnose/advice", "return name if WORD.fullmatch(name) else json.dumps(name)", "return name"),
-    fault("reads dollars as formulas", "figure", 'matplotlib.rcParams["text.parse_math"] = False', "pass"),
+    fault("reads dollars as formulas", "compare/figure", 'matplotlib.rcParams["text.parse_math"] = False', "pass"),
     fault("takes ² for a number", "diagnose/held_out", "k.isdecimal() and k.isascii()", "k.isdigit()"),
     fault("searches unsorted steps", "diagnose/log", "order = np.argsort(steps, kind=\"stable\")", "order = np.arange(len(steps))", ("tests/unit/test_diagnose.py",)),
     fault("reads a view", "readers/trackio_db", 'kind[0] != "table" or not kind[1] or', "", TRACKERS),

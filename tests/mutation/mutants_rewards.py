@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, stem
 
 MODELS = ("tests/unit/test_reward_models.py",)
 PREFERENCES = ("tests/unit/test_preferences.py",)
@@ -12,19 +12,20 @@ PADDING = ("tests/contract/test_reward_padding.py",)
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MODELS) -> Mutant:
     folder, _, file = file.partition("/")
-    return Mutant(f"{file.rpartition('/')[2]} {name}", f"{file}.py", old, new, tests, folder)
+    return Mutant(f"{stem(file)} {name}", f"{file}.py", old, new, tests, folder)
 
 
 MODEL, PREFER, SHAPE, ROLLOUTS, SCORING = (
-    "trainers/reward_model", "trainers/preferences", "trainers/shaping", "trainers/rollouts", "reward/scoring",
+    "trainers/build/reward_model", "trainers/build/preferences", "trainers/rollout/shaping", "trainers/rollout/rollouts",
+    "reward/scoring",
 )  # fmt: skip
 REWARDS = (
     fault("cuts the end", MODEL, 'truncation_side="left"', 'truncation_side="right"'),
     fault("cuts off the front", MODEL, "self.encode(*text, **cut) if", "row[-self.limit :] if"),
     fault("counts no cut", MODEL, "sum(len(row) > self.limit for row in rows)", "0"),
     fault("gives the scores in its own order", MODEL, "scores[place] = score", "scores[order.index(place)] = score"),
-    fault("reads padding", "trainers/reward_padding", "ids.masked_fill(attention == 0, pad)", "ids", PADDING),
-    fault("takes a padding token out of the vocabulary", "trainers/reward_padding", "if pad is None or not 0 <= pad < config.vocab_size:", "if pad is None:", PADDING),
+    fault("reads padding", "trainers/model/reward_padding", "ids.masked_fill(attention == 0, pad)", "ids", PADDING),
+    fault("takes a padding token out of the vocabulary", "trainers/model/reward_padding", "if pad is None or not 0 <= pad < config.vocab_size:", "if pad is None:", PADDING),
     fault("forgets the end token", MODEL, '(self.tokenizer.eos_token or "") if self.term.end else ""', '""'),
     fault("always ends", MODEL, "if self.term.end else", "if True else"),
     fault("reads the first output", MODEL, "logits[:, self.term.label or 0]", "logits[:, 0]"),
@@ -42,14 +43,14 @@ REWARDS = (
     fault("forgets its options in the cache", PREFER, "content_key([job, code, versions])", 'content_key([job["policy"], code, versions])', PREFERENCES),
     fault("normalises before it counts", SHAPE, "self.moments = self.moments.update(rewards)", "self._later = self.moments.update(rewards)", SHAPING),
     fault("counts its own rank alone", SHAPE, "self.moments.update(rewards)", "self.moments.update(rewards[:1])", SHAPING),
-    fault("counts evaluations", SHAPE, "training = self.model.training and not again", "training = not again", SHAPING),
-    fault("clips at nothing", SHAPE, "shaped = shaped.clamp(-self.shaping.clip, self.shaping.clip)", "pass", SHAPING),
-    fault("clips on one side", SHAPE, "shaped.clamp(-self.shaping.clip, self.shaping.clip)", "shaped.clamp(max=self.shaping.clip)", SHAPING),
+    fault("counts evaluations", SHAPE, "training = self.trainer.model.training and not again", "training = not again", SHAPING),
+    fault("clips at nothing", SHAPE, "shaped = shaped.clamp(-self.settings.clip, self.settings.clip)", "pass", SHAPING),
+    fault("clips on one side", SHAPE, "shaped.clamp(-self.settings.clip, self.settings.clip)", "shaped.clamp(max=self.settings.clip)", SHAPING),
     fault("rewards what does not end", SHAPE, "local = shaped[mine] - (", "local = shaped[mine] + (", SHAPING),
-    fault("logs clips of all", SHAPE, "clipped = shaped.abs() > self.shaping.clip", "clipped = shaped.abs() >= 0", SHAPING),
-    fault("controls by what it made", SHAPE, "batch.set(rewards=self._unshaped)", "batch", SHAPING),
-    fault("shapes for nobody", SHAPE, "if self.shaping.active and not self.thermostat.template.advantages:", "if False:", SHAPING),
-    fault("forgets its moments", "trainers/control", 'RunningMoments.from_state(saved.get("moments", {}))', "RunningMoments()", SHAPING),
+    fault("logs clips of all", SHAPE, "clipped = shaped.abs() > self.settings.clip", "clipped = shaped.abs() >= 0", SHAPING),
+    fault("controls by what it made", "trainers/seams", "note_generation(batch.set(rewards=self.shaper.unshaped)", "note_generation(batch", SHAPING),
+    fault("shapes for nobody", SHAPE, "if shaping.active and not control.template.advantages:", "if False:", SHAPING),
+    fault("forgets its moments", "trainers/control/clock", 'RunningMoments.from_state(kept.get("moments", {}))', "RunningMoments()", SHAPING),
     fault("takes padding for an end", ROLLOUTS, "last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)", "last = torch.full((ids.size(0), 1), ids.size(1) - 1, device=ids.device)", SHAPING),
     fault("drops what only a weight of 0 scored", ROLLOUTS, "torch.isnan(per_func).all(dim=1)", "(torch.isnan(per_func) | (weights == 0)).all(dim=1)", SHAPING),
 )  # fmt: skip

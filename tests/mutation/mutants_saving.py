@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant
+from mutation.mutants import Mutant, stem
 
 ATOMIC = ("tests/unit/test_atomic.py",)
 FOUND = ("tests/unit/test_checkpoints.py",)
@@ -14,14 +14,14 @@ LIVE = ("tests/contract/test_saving.py",)
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
     folder, _, path = file.partition("/")
-    return Mutant(f"{path} {name}", f"{path}.py", old, new, tests, folder)
+    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 SAVING = (
     fault("writes under the final name", "entropostat/atomic", "folder = staging / final.name", "folder = final", ATOMIC),
     fault("syncs nothing", "entropostat/atomic", "        sync_path(path)\n", "        pass\n", ATOMIC),
-    fault("follows a link on its way", "entropostat/atomic", "            left.unlink()", "            pass", LOCKED),
-    fault("writes through a link", "entropostat/atomic", "        new.unlink(missing_ok=True)\n        with os.fdopen", "        with os.fdopen", LOCKED),
+    fault("follows a link on its way", "entropostat/atomic", "is_symlink():\n            left.unlink()", "is_symlink():\n            pass", LOCKED),
+    fault("writes through a link", "entropostat/atomic", "os.O_CREAT | os.O_EXCL)", "os.O_CREAT)", LOCKED),
     fault("follows links", "entropostat/own_files", "flags | os.O_NOFOLLOW", "flags", LOCKED),
     fault("takes any kind of file", "entropostat/own_files", "if entry.is_symlink() or not", "if not", LOCKED),
     fault("leaves the lock to children", "entropostat/lock", "        os.register_at_fork(after_in_child=self.release)\n", "", LOCKED),
@@ -37,15 +37,15 @@ SAVING = (
     fault("forgets where a run went back", "entropostat/checkpoints", "(numbers[folder] or last, step(folder))", "step(folder)", FOUND),
     fault("takes the oldest run", "entropostat/checkpoints", "in reversed(runs(recipe))", "in runs(recipe)", FOUND),
     fault("takes any number of processes", "entropostat/checkpoints", "[] if record.world_size == world else", "[] if True else", FOUND),
-    fault("loads code", "trainers/restricted", 'os.environ[FORCED] = "1"', 'os.environ[FORCED] = "0"', DATA),
-    fault("unpickles", "trainers/saving", "for file in () if allow_code else", "for file in () if True else", DATA),
+    fault("loads code", "trainers/state/restricted", 'os.environ[FORCED] = "1"', 'os.environ[FORCED] = "0"', DATA),
+    fault("unpickles", "trainers/state/saving", "for file in () if allow_code else", "for file in () if True else", DATA),
     fault("forgets the folder above", "entropostat/atomic", "    sync_path(final.parent)\n", "", ATOMIC),
     fault("renames before all have written", "entropostat/atomic", "        yield folder\n        wait()", "        yield folder", ATOMIC),
     fault("keeps half a folder", "entropostat/atomic", "            shutil.rmtree(staging, ignore_errors=True)\n        raise", "            pass\n        raise", ATOMIC),
     fault("loses the replaced folder", "entropostat/atomic", "replaced.rename(final)\n        raise", "pass\n        raise", ATOMIC),
     fault("sweeps nothing", "entropostat/atomic", "        shutil.rmtree(left, ignore_errors=True)", "        pass", ATOMIC),
     fault("removes under the name", "entropostat/atomic", "    folder.rename(gone / folder.name)\n", "    shutil.rmtree(folder)\n", ATOMIC),
-    fault("writes over a file", "entropostat/atomic", 'new = file.with_name(f".{file.name}.new")', "new = file", ATOMIC),
+    fault("writes over a file", "entropostat/atomic", "new = file.with_name(\n        NEW.format(file.name, secrets.token_hex(8))\n    )", "new = file", ATOMIC),
     fault("removes the newest", "entropostat/checkpoints", "for folder in spare[:", "for folder in spare[::-1][:", FOUND),
     fault("removes the best", "entropostat/checkpoints", "if folder.resolve() not in kept]", "]", FOUND),
     fault("refuses nothing", "entropostat/checkpoints", "wrong += map(str, found.refused)", "pass", FOUND),
@@ -54,25 +54,25 @@ SAVING = (
     fault("forgets the order of terms", "entropostat/recipe/resume", "for first in (ORDER, KIND):", "for first in (KIND,):", FOUND),
     fault("forgets the curriculum", "entropostat/recipe/resume", "min(stage.steps, step)", "0", FOUND),
     fault("looks beyond the step", "entropostat/recipe/resume", "        if step > 0:\n", "        if True:\n", FOUND),
-    fault("uploads half a checkpoint", "trainers/saving", "trainer._push_from_checkpoint = lambda folder: None", "pass", LIVE),
-    fault("leaves its paths behind", "trainers/saving", "del trainer._get_output_dir, trainer._push_from_checkpoint", "pass", LIVE),
-    fault("names the best by its way", "trainers/saving", "self.state.best_model_checkpoint = str(final)", "pass", LIVE),
-    fault("keeps all", "trainers/saving", "        self._rotate(final)\n", "", LIVE),
-    fault("leaves one too many", "trainers/saving", "        self._rotate(checkpoint)\n", "", LIVE),
-    fault("leaves a half one", "trainers/saving", "            sweep(checkpoint.parent)", "            pass", LIVE),
-    fault("trains beyond the end", "trainers/saving", "if self.state.global_step >= self.state.max_steps:", "if False:", LIVE),
-    fault("takes any engine", "trainers/saving", "if saved != now:", "if False:", LIVE),
-    fault("forgets the loss", "trainers/checkpoint", 'trainer._tr_loss += saved["loss"]', "pass", LIVE),
-    fault("counts the loss twice", "trainers/checkpoint", 'trainer._total_loss_scalar -= saved["loss"]', "pass", LIVE),
-    fault("forgets the last log", "trainers/checkpoint", 'trainer._globalstep_last_logged = saved["logged"]', "pass", LIVE),
-    fault("forgets the metrics", "trainers/checkpoint", "trainer._metrics[mode][key] = list(found)", "pass", LIVE),
-    fault("forgets the completions", "trainers/checkpoint", "trainer._logs[name].extend(kept)", "pass", LIVE),
-    fault("forgets the rewards", "trainers/checkpoint", "trainer._logs[name][key].extend(found)", "pass", LIVE),
-    fault("forgets its watches", "trainers/control", "self._watches[path].restore(kept)", "pass", LIVE),
-    fault("logs as an evaluation", "trainers/control", "self.model.train()  # as", "pass  # as", LIVE),
-    fault("keeps later rows", "trainers/records", "stream.truncate(", "(lambda *args: None)(", LIVE),
-    fault("repeats the history", "trainers/records", "        state.log_history = []\n", "        pass\n", LIVE),
-    fault("forgets a histogram", "trainers/records", 'saved_state(self, state).get("pending")', "None", LIVE),
-    fault("shows completions twice", "trainers/records", 'saved_state(self, state).get("seen", -1)', "-1", LIVE),
-    fault("keeps rows of the same step", "trainers/records", 'saved_state(self, state).get("size")', "None", LIVE),
+    fault("uploads half a checkpoint", "trainers/state/saving", "trainer._push_from_checkpoint = lambda folder: None", "pass", LIVE),
+    fault("leaves its paths behind", "trainers/state/saving", "del trainer._get_output_dir, trainer._push_from_checkpoint", "pass", LIVE),
+    fault("names the best by its way", "trainers/state/saving", "state.best_model_checkpoint = str(final)", "pass", LIVE),
+    fault("keeps all", "trainers/state/saving", "        self._rotate(final)\n", "", LIVE),
+    fault("leaves one too many", "trainers/state/saving", "        self._rotate(checkpoint)\n", "", LIVE),
+    fault("leaves a half one", "trainers/state/saving", "            sweep(checkpoint.parent)", "            pass", LIVE),
+    fault("trains beyond the end", "trainers/run_seams", "if self.state.global_step >= self.state.max_steps:", "if False:", LIVE),
+    fault("takes any engine", "trainers/state/saving", "if saved != now:", "if False:", LIVE),
+    fault("forgets the loss", "trainers/state/rank_state", 'trainer._tr_loss += saved["loss"]', "pass", LIVE),
+    fault("counts the loss twice", "trainers/state/rank_state", 'trainer._total_loss_scalar -= saved["loss"]', "pass", LIVE),
+    fault("forgets the last log", "trainers/state/rank_state", 'trainer._globalstep_last_logged = saved["logged"]', "pass", LIVE),
+    fault("forgets the metrics", "trainers/state/rank_state", "trainer._metrics[mode][key] = list(found)", "pass", LIVE),
+    fault("forgets the completions", "trainers/state/rank_state", "trainer._logs[name].extend(kept)", "pass", LIVE),
+    fault("forgets the rewards", "trainers/state/rank_state", "trainer._logs[name][key].extend(found)", "pass", LIVE),
+    fault("forgets its watches", "rl/thermostat", "self.watches[path].restore(kept)", "pass", LIVE),
+    fault("logs as an evaluation", "trainers/control/clock", "trainer.model.train()  # as", "pass  # as", LIVE),
+    fault("keeps later rows", "trainers/records/files", "stream.truncate(", "(lambda *args: None)(", LIVE),
+    fault("repeats the history", "trainers/records/files", "        state.log_history = []\n", "        pass\n", LIVE),
+    fault("forgets a histogram", "trainers/records/files", 'kept.get("pending")', "None", LIVE),
+    fault("shows completions twice", "trainers/records/files", 'kept.get("seen", -1)', "-1", LIVE),
+    fault("keeps rows of the same step", "trainers/records/files", 'kept.get("size")', "None", LIVE),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from reasoning_gym.factory import DATASETS
 
 from entropostat.data.sources.reasoning_gym import ReasoningGym
+from entropostat.reward.harmless import EVALUATED, OWN_TEXT
 from entropostat.reward.judge import judge
 from entropostat.reward.registry import VERIFIERS
 
@@ -122,6 +123,11 @@ verifier.prepare()
 cases = []
 for task in sorted(set(DATASETS) - {"composite"}):
     cases.append((task, ReasoningGym(task=task, size=1, seed=3).load()[0]))
+for task in sorted({*EVALUATED, *OWN_TEXT}):
+    mix = ReasoningGym(
+        task="composite", size=1, seed=3, options={"datasets": [{"name": task, "weight": 1, "config": {}}]}
+    )
+    cases.append((f"composite/{task}", mix.load()[0]))
 unrepeatable = [task for task, example in cases if judge(verifier, str(example.answer), example).problem]
 sys.addaudithook(hook)
 os.environ = Environment(os.environ)  # noqa: B003  (what reads it is to be seen)

@@ -13,11 +13,12 @@ import pytest
 import torch
 from security import forged
 from support import ranks, tiny
+from trl import GRPOTrainer
 
 from entropostat import manifest
 from entropostat.faults import reason
-from entropostat.trainers.restricted import FORBIDDEN, FORCED, restricted_loading
-from entropostat.trainers.saving import PICKLED, check_engine
+from entropostat.trainers.state.restricted import FORBIDDEN, FORCED, restricted_loading
+from entropostat.trainers.state.saving import PICKLED, check_engine
 
 UNREAD = "training_args.bin"
 """Saved for people; no resume opens it."""
@@ -81,3 +82,12 @@ def test_what_torch_unpickles_by_itself_needs_allow_code(tmp_path: Path) -> None
     ):
         check_engine(trainer, checkpoint)
     check_engine(trainer, checkpoint, allow_code=True)
+
+
+@pytest.mark.parametrize("method", ["_prepare_for_training", "_load_best_model"])
+def test_whatever_reads_a_checkpoint_reads_it_as_data(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under DeepSpeed the engine's files are read within these two, and so is the best model."""
+    seen = []
+    monkeypatch.setattr(GRPOTrainer, method, lambda trainer, *args: seen.append(os.environ.get(FORCED)))
+    getattr(tiny.ours(tiny.saved()), method)()
+    assert seen == ["1"] and FORCED not in os.environ

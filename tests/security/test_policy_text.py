@@ -36,7 +36,8 @@ def test_no_task_of_reasoning_gym_runs_what_the_policy_writes(attacked):
     fired = {task: found["fired"][:3] for task, found in attacked["report"].items() if found["fired"]}
     assert not fired
     assert not attacked["touched"]
-    assert len(attacked["report"]) > 100 and set(EVALUATED) <= set(attacked["report"])
+    assert len(attacked["report"]) > 100
+    assert {name for task in EVALUATED for name in (task, f"composite/{task}")} <= set(attacked["report"])
 
 
 def test_no_task_of_reasoning_gym_hangs_on_a_tower_of_powers(attacked):

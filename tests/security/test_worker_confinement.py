@@ -182,7 +182,7 @@ def test_a_script_from_standard_input_is_one_line(method):
     script = (
         "import entropostat.reward.workers as w, multiprocessing, time\n"
         f"w._context = lambda libraries: multiprocessing.get_context({method!r})\n"
-        "from entropostat.recipe.errors import RunFault\n"
+        "from entropostat.faults import RunFault\n"
         "from entropostat.reward.scoring import Scorer\n"
         "from entropostat.reward.registry import VERIFIERS\n"
         "try:\n    Scorer({'m': VERIFIERS.build('math_verify', {})}).check()\n"
@@ -197,7 +197,7 @@ def test_workers_that_never_start_are_one_line_after_a_while(tmp_path):
         "import entropostat.reward.workers as w, multiprocessing, sys\n"
         "w.START = 3.0\n"
         "w._context = lambda libraries: multiprocessing.get_context('spawn')\n"
-        "from entropostat.recipe.errors import RunFault\n"
+        "from entropostat.faults import RunFault\n"
         "from entropostat.reward.scoring import Scorer\n"
         "from entropostat.reward.registry import VERIFIERS\n"
         "try:\n    Scorer({'m': VERIFIERS.build('math_verify', {})}).check()\n"

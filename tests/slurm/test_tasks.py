@@ -124,7 +124,7 @@ def test_a_mistake_names_its_line(here: Path, capsys, text, words, message):
 
 def test_what_a_task_cannot_run_is_said_before_it_queues(here: Path, capsys):
     code, out, err = dry(capsys, "seed=1\ntrainer.num_generations=7\nlaunch.strategy=fsdp2\n")
-    assert (code, out) == (1, "") and "error: tasks.txt:2: trainer.num_generations: " in err
+    assert (code, out) == (2, "") and "error: tasks.txt:2: trainer.num_generations: " in err
     assert "error: tasks.txt:3: launch.strategy: fsdp2 needs GPUs" in err and "tasks.txt:1" not in err
 
 

@@ -15,7 +15,7 @@ from entropostat.recipe.blocks import Critic
 from entropostat.rl.objective import normalise_terms
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.ppo_config import PPOConfig
+from entropostat.trainers.trl.ppo_config import PPOConfig
 
 torch.set_num_threads(1)
 

@@ -186,7 +186,7 @@ def imitation(case, temperature, right):
 
 def test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_cool_ones_above_where_all_are_right():
     term = PENALTIES.build("aepo", {})
-    below, above = (term.temperature(term.target + d) for d in (-0.1, 0.1))
+    below, above = (term._temperature(term.target + d) for d in (-0.1, 0.1))
     for seed in SEEDS:
         case = draw(seed)
         warm, cool = (imitation(case, t, torch.ones_like(case.reward)) for t in (below, above))

@@ -26,7 +26,7 @@ SEVERAL_REWARDS = {"gdpo"}
 
 def test_every_base_estimator_is_known():
     assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS} == {
-        kind for kind in ADVANTAGES.names() if not getattr(ADVANTAGES[kind], "reshapes", False)
+        kind for kind in ADVANTAGES.names() if not ADVANTAGES[kind].reshapes
     }
 
 

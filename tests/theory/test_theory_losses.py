@@ -162,7 +162,7 @@ def test_archer_gives_room_to_the_uncertain_tokens_of_each_sequence_alone():
         want = torch.quantile(batch.entropy[row][batch.valid[row]], 0.8)
         torch.testing.assert_close(found[0], want)
     term = objective("archer").loss.term
-    reasoning = term.reasoning(batch)
+    reasoning = term._reasoning(batch)
     assert torch.equal(reasoning, batch.valid & (batch.entropy > threshold))
     far = batch.set(logps=batch.old_logps + 0.35 * batch.mask, advantages=torch.ones(6, dtype=torch.float64))
     far = with_leaves(far)

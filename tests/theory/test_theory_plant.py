@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 
+from benchmarks.holding.plant import Plant, Size, tracking_error
 from entropostat.rl.control import Control
 from entropostat.rl.objective import normalise_terms
 
 GAIN = "weights.entropy_tilt.gain"
 SMALL = {"contexts": 12, "steps": 130, "noise": 0.2, "rate": 0.2}
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """The module, which lies beside the benchmarks' scripts and in no package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-        import plant
-
-        yield plant
-        sys.modules.pop("plant")
 
 
 def spec(weights=(), penalties=(), advantages=("grpo",)):
@@ -38,13 +24,13 @@ def piloted(**options):
     return spec([{"entropy_tilt": {"gain": {"autopilot": options}}}], [{"entropy_bonus": {"coef": follow}}])
 
 
-def run(bench: ModuleType, given, seed=0, **size):
-    return bench.Plant(Control.build(given), seed, bench.Size(**(size or SMALL))).run()
+def run(given, seed=0, **size):
+    return Plant(Control.build(given), seed, Size(**(size or SMALL))).run()
 
 
-def test_the_autopilot_holds_the_exact_entropy_where_plain_training_loses_it_and_learns_as_well(bench):
-    plain, held = run(bench, spec()), run(bench, piloted(target=1.0, gain_max=0.4))
-    errors = [bench.tracking_error(p.history["entropy"], 1.0) for p in (plain, held)]
+def test_the_autopilot_holds_the_exact_entropy_where_plain_training_loses_it_and_learns_as_well():
+    plain, held = run(spec()), run(piloted(target=1.0, gain_max=0.4))
+    errors = [tracking_error(p.history["entropy"], 1.0) for p in (plain, held)]
     assert errors[0] > 0.4 and errors[1] < 0.05
     assert min(p.history["reward"][-1] for p in (plain, held)) > 0.95
     first = next(i for i, gate in enumerate(held.history[f"{GAIN}/gate"]) if gate)
@@ -52,11 +38,11 @@ def test_the_autopilot_holds_the_exact_entropy_where_plain_training_loses_it_and
     assert held.history["entropy"][:first] == plain.history["entropy"][:first]
 
 
-def test_the_bonus_takes_over_where_all_answers_are_right(bench):
-    done = run(bench, piloted(target=1.0, bonus_high=0.1), contexts=12, steps=200, rate=0.2)
+def test_the_bonus_takes_over_where_all_answers_are_right():
+    done = run(piloted(target=1.0, bonus_high=0.1), contexts=12, steps=200, rate=0.2)
     assert done.history["reward"][-1] > 0.99
     assert done.history[f"{GAIN}/share"][-1] == 0 and done.history[f"{GAIN}/rest"][-1] > 0
-    assert bench.tracking_error(done.history["entropy"], 1.0, begin=0.75) < 0.1
+    assert tracking_error(done.history["entropy"], 1.0, begin=0.75) < 0.1
 
 
 OBJECTIVES = {
@@ -68,10 +54,10 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize("given", OBJECTIVES.values(), ids=OBJECTIVES.keys())
-def test_the_plant_fills_what_terms_ask_for_and_repeats_itself(bench, given):
+def test_the_plant_fills_what_terms_ask_for_and_repeats_itself(given):
     size = {"contexts": 6, "steps": 4, "windows": 2}
-    one, two = run(bench, given, **size), run(bench, given, **size)
+    one, two = run(given, **size), run(given, **size)
     assert repr(one.history) == repr(two.history)  # NaN where a window holds no token of the term
     assert one.steps == 4 and one.generations == 2
     assert torch.equal(one.logits, two.logits) and not torch.equal(one.logits, one.reference)
-    assert run(bench, given, seed=1, **size).history["entropy"] != one.history["entropy"]
+    assert run(given, seed=1, **size).history["entropy"] != one.history["entropy"]

@@ -85,8 +85,8 @@ def test_the_full_omega_of_steer_is_the_measured_change_of_entropy(scope):
     batch, measured = sampled(scope)
     term = WEIGHTS.build("steer", {"omega": "full", "scope": scope})
     centre = mean_entropy_slope(batch.entropy, batch.sum_p2, batch.sum_p2_logp)
-    torch.testing.assert_close(term.change(batch, batch.entropy, centre)[0], measured, rtol=1e-7, atol=1e-9)
-    one_logit = WEIGHTS.build("steer", {"scope": scope}).change(batch, batch.entropy)[0]
+    torch.testing.assert_close(term._change(batch, batch.entropy, centre)[0], measured, rtol=1e-7, atol=1e-9)
+    one_logit = WEIGHTS.build("steer", {"scope": scope})._change(batch, batch.entropy)[0]
     assert (one_logit - measured).norm() > 0.1 * measured.norm()
 
 
@@ -161,7 +161,7 @@ def test_siren_pulls_the_entropy_of_the_uncertain_states_from_both_sides_and_lea
             nucleus_entropy=s.nucleus_entropy.view(1, -1),
         )
         stats = term.prepare(batch.detached())
-        return term.selected(batch)[1][0], slope(term(batch.set(stats=stats))[0], z), batch.nucleus_entropy.detach()[0]
+        return term._selected(batch)[1][0], slope(term(batch.set(stats=stats))[0], z), batch.nucleus_entropy.detach()[0]
 
     for anchor, sign in ((0.0, -1), (2.0, 1)):
         kept, gradient, nuclear = step(anchor)

@@ -42,7 +42,7 @@ def settings() -> list[tuple[str, str, dict[str, Any]]]:
     found = []
     for slot, registry in SLOTS.items():
         for kind in registry.names():
-            if getattr(registry[kind], "delegated", False):
+            if slot == "loss" and registry[kind].delegated:
                 continue  # computed by the trainer's library, not here
             known = fields(registry[kind])
             base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
@@ -70,7 +70,7 @@ def objective(setting: tuple[str, str, dict[str, Any]]) -> Objective:
     slot, kind, options = setting
     part = (kind, kind, options)
     spec: dict[str, Any] = {"loss": ("unclipped", "unclipped", {})}
-    base = [("grpo", "grpo", {})] if getattr(SLOTS[slot][kind], "reshapes", False) else []
+    base = [("grpo", "grpo", {})] if slot == "advantages" and SLOTS[slot][kind].reshapes else []
     spec[slot] = part if slot == "loss" else [*base, part]
     return Objective.build(spec)
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from entropostat.compare import run, table
-from entropostat.figure import draw, smoothed
-from entropostat.groups import grouped
+from entropostat.compare.figure import draw, smoothed
+from entropostat.compare.groups import grouped
+from entropostat.compare.table import run, table
 from entropostat.readers.run_folder import Run
 from entropostat.sparkline import sparkline
-from entropostat.trainers.progress import Progress
-from entropostat.trainers.records import MetricsFile, plain
+from entropostat.trainers.records.files import MetricsFile, plain
+from entropostat.trainers.records.progress import Progress
 
 PNG = b"\x89PNG"
 
@@ -92,7 +92,8 @@ def test_a_sparkline_spans_from_zero_to_the_maximum() -> None:
 def test_a_resumed_run_continues_its_file_from_the_checkpoint(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path)
     file.file.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    file.on_train_begin(None, SimpleNamespace(is_world_process_zero=True, global_step=2, stateful_callbacks={}), None)
+    state = SimpleNamespace(is_world_process_zero=True, global_step=2, stateful_callbacks={})
+    file.on_train_begin(SimpleNamespace(output_dir=tmp_path), state, None)
     file.on_log(None, SimpleNamespace(is_world_process_zero=True, global_step=3), None, {"loss": float("nan")})
     assert [json.loads(line) for line in file.file.read_text().splitlines()] == [
         {"step": 1},

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from entropostat.compare import run, table
-from entropostat.figure import draw
-from entropostat.groups import grouped, paired_p
+from entropostat.compare.figure import draw
+from entropostat.compare.groups import grouped, paired_p
+from entropostat.compare.table import run, table
 from entropostat.readers.run_folder import Run
 
 PASS = "evaluate/hard/pass@1"

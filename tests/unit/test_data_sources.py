@@ -73,6 +73,40 @@ def test_reasoning_gym_names_the_nearest_task_and_option():
         load("reasoning_gym", task="chain_sum", options={"min_terms": -1})
 
 
+def test_reasoning_gym_mixes_tasks_that_are_scored_by_their_own():
+    parts = [{"name": "chain_sum", "weight": 1, "config": {"min_terms": 2}}, {"name": "basic_arithmetic"}]
+    examples = load("reasoning_gym", task="composite", size=12, seed=3, options={"datasets": parts})
+    assert len({example.prompt for example in examples}) == 12
+    verifier = VERIFIERS.build("reasoning_gym", {})
+    verifier.prepare()
+    assert [verifier.score(example.answer, example) for example in examples] == [1.0] * 12
+
+
+@pytest.mark.parametrize(
+    ("datasets", "said"),
+    [
+        (None, r"options\.datasets: must be a list"),
+        ([], r"options\.datasets: must be a list"),
+        ({"name": "chain_sum"}, r"options\.datasets: must be a list"),
+        (["chain_sum"], r"datasets\.0: must be a mapping"),
+        ([{"name": "chain_sum"}, {}], r"datasets\.1\.name: unknown task"),
+        ([{"name": "chain_sm"}], "did you mean 'chain_sum'"),
+        ([{"name": "composite", "config": {"datasets": []}}], r"datasets\.0\.name: unknown task"),
+        ([{"name": "chain_sum", "wait": 1}], r"datasets\.0: unknown key 'wait'"),
+        ([{"name": "chain_sum", "weight": 0}], "must be a number above 0"),
+        ([{"name": "chain_sum", "weight": "much"}], "must be a number above 0"),
+        ([{"name": "chain_sum", "config": 3}], r"datasets\.0\.config: must be a mapping"),
+        ([{"name": "chain_sum", "config": {"min_term": 2}}], "did you mean 'min_terms'"),
+        ([{"name": "chain_sum", "config": {"min_terms": "x"}}], "task composite"),
+        ([{"name": "chain_sum"}, {"name": "chain_sum"}], "Duplicate"),
+    ],
+)
+def test_a_mixture_that_cannot_be_built_is_one_line(datasets, said):
+    with pytest.raises(DataError, match=said) as caught:
+        load("reasoning_gym", task="composite", size=2, options={"datasets": datasets})
+    assert "\n" not in str(caught.value)
+
+
 def test_reasoning_gym_tasks_that_hash_strings_need_a_fixed_hash_seed(monkeypatch):
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     mix = {"task": "composite", "options": {"datasets": [{"name": "ransom_note", "weight": 1.0, "config": {}}]}}

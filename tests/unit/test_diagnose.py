@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.diagnose.healthy import healthy
 from benchmarks.diagnose.measure import lower, upper
@@ -22,7 +18,7 @@ from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import CELLS, Range, seed_of
 from benchmarks.diagnose.shapes import noise
 from benchmarks.diagnose.world import Synthetic
-from entropostat.compare import Run
+from entropostat.compare.table import Run
 from entropostat.diagnose import Finding, Log, examine
 from entropostat.diagnose.live import Live
 from entropostat.recipe import load

@@ -14,11 +14,11 @@ from entropostat.recipe.blocks import Build
 from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
-from entropostat.trainers import entropy as entropy_module
-from entropostat.trainers.entropy import completion_entropy
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate, pass_at_k
-from entropostat.trainers.generation import completion_mask
-from entropostat.trainers.pretrain import make_model, make_tokenizer
+from entropostat.trainers.build.pretrain import make_model, make_tokenizer
+from entropostat.trainers.evaluation import entropy as entropy_module
+from entropostat.trainers.evaluation.entropy import completion_entropy
+from entropostat.trainers.evaluation.generation import completion_mask
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate, pass_at_k
 
 SETTINGS = EvaluateSettings(max_new_tokens=6, prompts=6, samples=4, k=(1, 2, 4), batch=8, strategies=("working",))
 

@@ -11,8 +11,8 @@ import torch
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from safetensors import SafetensorError
 
-from entropostat.faults import LOST, reason
-from entropostat.recipe.errors import FAULT_NOTE, note_fault
+from entropostat.environment import FAULT_NOTE
+from entropostat.faults import LOST, note_fault, reason
 from entropostat.trainers.faults import server_lost
 
 

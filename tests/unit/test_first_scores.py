@@ -9,13 +9,13 @@ import torch
 from datasets import Dataset
 
 from entropostat.data.example import Example
-from entropostat.recipe.errors import RunFault
+from entropostat.faults import RunFault
 from entropostat.reward.judge import Outcome
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.silence import Silence
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.numeric import Numeric
-from entropostat.trainers.first_scores import check_first_scores
+from entropostat.trainers.rollout.first_scores import check_first_scores
 
 
 class Says(Verifier):

@@ -153,7 +153,7 @@ def test_the_samplers_own_keys_say_that_evaluation_is_without_them(find):
         ("5", "must be a list, not 5"),
         ("[1.5]", "must be a whole number or text, not 1.5"),
         ("[true]", "must be a whole number or text, not true"),
-        ("[-1]", "must be at least 0, not -1"),
+        ("[-1]", "must be at least 0 and at most 2147483647, not -1"),
         ("[null]", "must be a whole number or text, not null"),
     ],
 )

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from entropostat import atomic
 from entropostat.atomic import sweep, write_whole
 from entropostat.lock import LOCK, Busy, Lock
 from entropostat.own_files import check_own, open_own
@@ -106,12 +108,36 @@ def test_a_run_folder_that_leads_elsewhere_is_refused_by_name(tmp_path: Path, na
         check_own(run)
 
 
-def test_a_link_at_the_name_of_a_file_on_its_way_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_at_the_name_of_a_file_on_its_way_is_not_written_through(tmp_path: Path, monkeypatch) -> None:
     target = tmp_path / "target"
-    planted("symbolic link", tmp_path / ".run.json.new", target)
-    write_whole(tmp_path / "run.json", "new")
-    assert target.read_text() == "precious\n" and (tmp_path / "run.json").read_text() == "new"
-    assert not (tmp_path / "run.json").is_symlink()
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda size: "0" * 2 * size)  # nobody can know it
+    planted("symbolic link", tmp_path / f".run.json.{'0' * 16}.new", target)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "run.json", "new")
+    assert target.read_text() == "precious\n" and not (tmp_path / "run.json").exists()
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    file, texts = tmp_path / "run.json", [letter * 100_000 for letter in "abcd"]
+    write_whole(file, texts[0])
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(lambda text: [write_whole(file, text) for _ in range(30)], text) for text in texts]
+        while not all(one.done() for one in writing):
+            assert file.read_text() in texts
+        assert all(one.result() for one in writing)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_what_a_kill_left_of_a_file_is_swept_and_a_file_on_its_way_is_not(tmp_path: Path) -> None:
+    old, young, other = (
+        tmp_path / name for name in (f".a.json.{'0' * 16}.new", f".a.json.{'1' * 16}.new", ".mine.new")
+    )
+    for file in (old, young, other):
+        file.write_text("")
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([young, other])
 
 
 def test_a_link_at_the_name_of_a_folder_on_its_way_is_removed_alone(tmp_path: Path) -> None:

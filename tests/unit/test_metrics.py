@@ -14,7 +14,8 @@ from entropostat.dashboard import page
 from entropostat.metrics import ROWS, find, find_in, kinds, table
 from entropostat.metrics.panels import panels
 from entropostat.metrics.trackers import definition, in_trackio, logged_key
-from entropostat.recipe import load, signals
+from entropostat.recipe import load
+from entropostat.rl import signals
 from entropostat.rl.control import REPORTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "dashboard.md"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -13,15 +15,19 @@ from unit.control_support import BUILT
 from unit.rl_support import ALL, batch_of, label, objective, rollout_view, total
 
 from entropostat.catalog import from_json, load, to_json
+from entropostat.readers.recipe_file import INCIDENTAL
 from entropostat.recipe import Recipe, facts
 from entropostat.recipe import load as load_recipe
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.signals import RUN
+from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.loss_types import CLIPPED, TYPES
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
+from entropostat.rl.signals import RUN
+from entropostat.rl.term import Scalar
 from entropostat.scaling import run as scaling
 from entropostat.scaling.presets import PRESETS
 
@@ -56,7 +62,7 @@ def recipe_of(setting: Setting, *more: str) -> Recipe:
     slot, kind, options = setting
     term = {kind: options}
     if slot == "advantages":
-        given: Any = [{"grpo": {}}, term] if getattr(REGISTRIES[slot][kind], "reshapes", False) else [term]
+        given: Any = [{"grpo": {}}, term] if REGISTRIES[slot][kind].reshapes else [term]
     else:
         given = term if slot == "loss" else [term]
     return load_recipe(PLAIN, [f"objective.{slot}={json.dumps(given)}", *more])
@@ -176,7 +182,7 @@ def test_a_need_holds_where_all_its_conditions_do():
 
 
 @dataclass(frozen=True)
-class Sized:
+class Sized(Scalar):
     kind: str = option("x", choices=("x", "y"))
     size: float = option(1.0)
 
@@ -190,7 +196,7 @@ class Sized:
     ],
 )
 def test_a_condition_that_cannot_be_decided_from_a_recipe_is_refused_at_registration(need, message):
-    registry = Registry("things", "none")
+    registry = Registry("things", "none", Scalar)
     with pytest.raises(ValueError, match=message):
         registry.register("thing", paper="none", rollout_needs=[need])(Sized)
 
@@ -212,3 +218,32 @@ def conditions() -> Iterator[tuple[str, Need]]:
 def test_every_declared_field_is_one_of_the_batch():
     known = {f.name for f in fields(TokenBatch)}
     assert not [(name, need) for name, need in conditions() if not known.issuperset(need.fields)]
+
+
+def literals(source: str) -> Iterator[frozenset[str]]:
+    """Every tuple, list, set or Literal of nothing but names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            names = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+            if len(names) == len(node.elts):
+                yield frozenset(names)
+
+
+@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL], ids=" ".join)
+def test_what_plan_reader_and_trainer_share_is_written_down_once(table):
+    root = Path(__file__).parents[2]
+    files = [file for room in ("rl", "trainers", "entropostat", "reward") for file in (root / room).rglob("*.py")]
+    found = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_plan_and_trainer_say_the_same_of_what_each_of_trls_losses_holds(kind):
+    recipe = recipe_of(("loss", "trl", {"type": kind}))
+    assert facts.held_by_loss(recipe) == Control.build(recipe.objective).template.loss.term.holds
+
+
+@pytest.mark.parametrize("kind", REGISTRIES["loss"].names())
+def test_plan_and_trainer_say_the_same_of_what_a_loss_holds(kind):
+    recipe = recipe_of(("loss", kind, {}))
+    assert facts.held_by_loss(recipe) == Control.build(recipe.objective).template.loss.term.holds

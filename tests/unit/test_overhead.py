@@ -2,53 +2,35 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.cost import counting, gates, pairing, subjects
 from entropostat.recipe.machine_blocks import Tracking
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benchmark() -> Any:
-    """The modules of the benchmark, which is a script and no package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import counting
-        import gates
-        import pairing
-        import subjects
-
-        yield {"counting": counting, "gates": gates, "pairing": pairing, "subjects": subjects}
-        for name in ("counting", "gates", "pairing", "subjects"):
-            sys.modules.pop(name)
-
-
-@pytest.fixture(scope="module")
-def counts(benchmark: Any) -> dict[str, Any]:
+def counts() -> dict[str, Any]:
     """``ours`` monitors every step, which is more than it does by default."""
-    build, size = benchmark["subjects"].build, benchmark["subjects"].SMALL
+    build, size = subjects.build, subjects.SMALL
     every = {"stock": None, "ours": None, "unmonitored": Tracking(monitor_every=0)}
     return {
-        name: benchmark["counting"].count(build(name != "stock", size, 2 * size.cycle + 1, tracking), size.cycle)
+        name: counting.count(build(name != "stock", size, 2 * size.cycle + 1, tracking), size.cycle)
         for name, tracking in every.items()
     }
 
 
-def test_every_exact_count_is_within_its_gate(benchmark: Any, counts: dict[str, Any]) -> None:
-    found = list(benchmark["gates"].count_gates(counts["stock"], counts["ours"]))
+def test_every_exact_count_is_within_its_gate(counts: dict[str, Any]) -> None:
+    found = list(gates.count_gates(counts["stock"], counts["ours"]))
     assert [gate.what for gate in found if gate.passed is False] == []
     assert len([gate for gate in found if gate.passed]) == 8
 
 
-def test_the_counts_are_those_of_the_configuration(benchmark: Any, counts: dict[str, Any]) -> None:
+def test_the_counts_are_those_of_the_configuration(counts: dict[str, Any]) -> None:
     """Two micro-batches of training a step, and per generation four of old and four of reference log-probs."""
-    size = benchmark["subjects"].SMALL
+    size = subjects.SMALL
     for found in counts.values():
         scored = size.accumulation + 2 * size.steps_per_generation / size.cycle
         assert found["scoring and training forwards"] == scored
@@ -63,16 +45,16 @@ def test_without_generation_the_ops_stay_close(counts: dict[str, Any]) -> None:
     assert ours / stock <= 1.12
 
 
-def test_monitors_add_no_forward_no_collective_and_few_operators(benchmark: Any, counts: dict[str, Any]) -> None:
+def test_monitors_add_no_forward_no_collective_and_few_operators(counts: dict[str, Any]) -> None:
     on, off = counts["ours"], counts["unmonitored"]
-    assert all(on[name] == off[name] for name in benchmark["gates"].EQUAL)
+    assert all(on[name] == off[name] for name in gates.EQUAL)
     assert 0 < on["aten ops"] - off["aten ops"] <= 0.05 * counts["stock"]["aten ops"]
     assert on["peak bytes"] - off["peak bytes"] <= 1e-3 * counts["stock"]["peak bytes"]
 
 
-def test_the_meter_sees_a_second_forward_a_projection_and_the_bytes_they_hold(benchmark: Any) -> None:
+def test_the_meter_sees_a_second_forward_a_projection_and_the_bytes_they_hold() -> None:
     head = torch.nn.Linear(8, 1000, bias=False)
-    meter = benchmark["counting"].Meter([head.weight])
+    meter = counting.Meter([head.weight])
     meter.follow(head.weight)
     with meter:
         kept = head(torch.ones(4, 8)).exp()
@@ -86,8 +68,8 @@ def test_the_meter_sees_a_second_forward_a_projection_and_the_bytes_they_hold(be
     assert meter.alive < alive
 
 
-def test_a_ratio_and_its_interval_follow_the_pairs(benchmark: Any) -> None:
-    ratio = benchmark["pairing"].ratio
+def test_a_ratio_and_its_interval_follow_the_pairs() -> None:
+    ratio = pairing.ratio
     found = ratio([1.05, 1.06, 1.04] * 20, [1.0, 1.0, 1.0] * 20)
     assert found["median"] == pytest.approx(1.05)
     assert 1.04 <= found["low"] <= found["median"] <= found["high"] <= 1.06

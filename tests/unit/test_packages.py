@@ -15,8 +15,8 @@ from transformers.training_args import OptimizerNames
 
 from entropostat.faults import reason
 from entropostat.trainers import packages
-from entropostat.trainers.config import configure
 from entropostat.trainers.objective import as_control
+from entropostat.trainers.trl.config import configure
 
 OWN = {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}
 """Optimizers of torch and transformers themselves."""

@@ -13,9 +13,9 @@ from entropostat.recipe.blocks import Build, BuildReward
 from entropostat.recipe.terms import Term
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifier import Verifier
-from entropostat.trainers.cache import save_model
-from entropostat.trainers.preferences import collect, noisy
-from entropostat.trainers.pretrain import make_model, make_tokenizer
+from entropostat.trainers.build.cache import save_model
+from entropostat.trainers.build.preferences import collect, noisy
+from entropostat.trainers.build.pretrain import make_model, make_tokenizer
 
 
 class ByLength(Verifier):
@@ -84,8 +84,8 @@ def test_noise_turns_its_share_round():
 def test_a_model_is_built_once_for_what_it_depends_on(policy, tmp_path, monkeypatch):
     """In a process of its own, from TRL's trainer: it learns that long is good, and the cache gives it back."""
     from entropostat.reward.verifiers.model import RewardModel
-    from entropostat.trainers import preferences
-    from entropostat.trainers.reward_model import load_reward_model
+    from entropostat.trainers.build import preferences
+    from entropostat.trainers.build.reward_model import load_reward_model
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("WORLD_SIZE", "2")  # as under a launcher: the child must not wait for a second process

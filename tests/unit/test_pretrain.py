@@ -13,10 +13,10 @@ import torch
 from entropostat.data import chain
 from entropostat.data.split import is_held_out
 from entropostat.recipe.blocks import Build
-from entropostat.trainers import models
-from entropostat.trainers.cache import cache_root, cached, content_key
-from entropostat.trainers.models import find_packaged, load_model, load_tokenizer, model_path, package_model
-from entropostat.trainers.pretrain import backward, build_policy, demonstrations, encode, make_tokenizer, pretrain
+from entropostat.trainers.build import models
+from entropostat.trainers.build.cache import cache_root, cached, content_key
+from entropostat.trainers.build.models import find_packaged, load_model, load_tokenizer, model_path, package_model
+from entropostat.trainers.build.pretrain import backward, build_policy, demonstrations, encode, make_tokenizer, pretrain
 
 SMALL = Build(hidden=16, ff=16, layers=1, steps=30, batch=16, seed=0)
 
@@ -134,7 +134,7 @@ def test_a_build_that_dies_leaves_nothing_behind():
 def test_of_two_processes_that_need_it_at_once_one_builds():
     code = (
         "import sys, time, os\n"
-        "from entropostat.trainers.cache import cached\n"
+        "from entropostat.trainers.build.cache import cached\n"
         "def make(folder):\n"
         "    (folder / 'a').write_text(str(os.getpid())); time.sleep(1.0); (folder / 'b').write_text(str(os.getpid()))\n"
         "    print('built')\n"
@@ -150,7 +150,7 @@ def test_of_two_processes_that_need_it_at_once_one_builds():
 def test_without_locks_the_first_to_finish_wins(monkeypatch):
     from contextlib import nullcontext
 
-    from entropostat.trainers import cache
+    from entropostat.trainers.build import cache
 
     monkeypatch.setattr(cache, "FileLock", lambda path: nullcontext())
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from entropostat.recipe import facts, load
-from entropostat.recipe.anchor_lints import lints
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.lints import lints as all_lints
+from entropostat.recipe.lints import lints, reference
 
 RECIPE = """\
 name: base
@@ -30,7 +29,7 @@ def find(tmp_path):
 
     def run(*overrides: str) -> list[str]:
         recipe = load(tmp_path / "base.yaml", overrides)
-        return [str(lint) for lint in lints(recipe, arithmetic(recipe))]
+        return [str(lint) for lint in lints(recipe, arithmetic(recipe), reference.RULES)]
 
     return run
 
@@ -130,7 +129,7 @@ def test_lint_says(case, find):
 def test_the_plan_holds_them(tmp_path):
     (tmp_path / "base.yaml").write_text(RECIPE)
     recipe = load(tmp_path / "base.yaml", [RESET])
-    assert ("error", f"{KEY}.reference") in {(x.level, x.key) for x in all_lints(recipe, arithmetic(recipe))}
+    assert ("error", f"{KEY}.reference") in {(x.level, x.key) for x in lints(recipe, arithmetic(recipe))}
 
 
 @pytest.mark.parametrize(

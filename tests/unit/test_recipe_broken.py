@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from entropostat import catalog
 from entropostat.recipe import RecipeError, load
 
 GOOD = """\
@@ -143,11 +144,11 @@ BROKEN = {
     ),
     "out of range": (
         child("objective: {weights: [clip_cov: {fraction: 0.7}]}\n"),
-        "x.yaml:2: objective.weights.clip_cov.fraction: must be at most 0.5, not 0.7",
+        "x.yaml:2: objective.weights.clip_cov.fraction: must be at least 1e-18 and at most 0.5, not 0.7",
     ),
     "at the open end of a range": (
         child("sampler: {temperature: 0}\n"),
-        "x.yaml:2: sampler.temperature: must be above 0, not 0",
+        "x.yaml:2: sampler.temperature: must be at least 0.001 and at most 1000, not 0",
     ),
     "unknown choice": (
         child("objective: {advantages: [grpo: {scale: grup}]}\n"),
@@ -190,8 +191,8 @@ BROKEN = {
     "two controllers on one field": (
         child("objective: {penalties: [kl_ref: {coef: {pid: {}, step: {}}}]}\n"),
         (
-            "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller (adaptive_kl, aer, autopilot, constant, "
-            "entropic, follow, pid, pid_lagrangian, preview, safe, safe_asymmetric, schedule, step), not pid, step"
+            "x.yaml:2: objective.penalties.kl_ref.coef: name exactly one controller "
+            f"({', '.join(sorted(catalog.load().terms['controllers']))}), not pid, step"
         ),
     ),
     "unknown key of a controller": (

@@ -7,10 +7,9 @@ import pytest
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import RecipeError, load
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.critic_lints import lints
 from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.facts import extra_forwards
-from entropostat.recipe.lints import lints as every_lint
+from entropostat.recipe.lints import critic, lints
 
 PPO, GAE = "trainer.kind=ppo", "objective.advantages=[gae: {}]"
 
@@ -21,12 +20,12 @@ def recipe(*overrides: str):
 
 def found(*overrides: str) -> set[tuple[str, str]]:
     loaded = recipe(*overrides)
-    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded))}
+    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), critic.RULES)}
 
 
 def fix(*overrides: str) -> str:
     loaded = recipe(*overrides)
-    (lint,) = lints(loaded, arithmetic(loaded))
+    (lint,) = lints(loaded, arithmetic(loaded), critic.RULES)
     return lint.fix
 
 
@@ -39,10 +38,10 @@ def test_the_defaults_are_a_detached_head_on_the_policys_backbone():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("critic.heads=3", r"critic\.heads: must be at most 2, not 3"),
+        ("critic.heads=3", r"critic\.heads: must be at least 1 and at most 2, not 3"),
         ("critic.combine=max", r"critic\.combine: must be one of min, mean, softmin, not 'max'"),
-        ("critic.alpha=0", r"critic\.alpha: must be above 0"),
-        ("critic.coef=0", r"critic\.coef: must be above 0"),
+        ("critic.alpha=0", r"critic\.alpha: must be at least 1e-18 and at most 1e\+12, not 0"),
+        ("critic.coef=0", r"critic\.coef: must be at least 1e-18 and at most 1e\+12, not 0"),
         ("critic.head=2", r"critic\.head: unknown key 'head' \(value 2\); did you mean 'heads'\?"),
         ("critic={heads: 2, init: 0}", r"init: 0 starts both heads at the same weights, where they stay; use 0\.01"),
         ("trainer.kind=pop", r"trainer\.kind: must be one of grpo, ppo, not 'pop'; did you mean 'ppo'\?"),
@@ -130,7 +129,7 @@ def test_a_value_clip_is_inert_where_every_generation_serves_one_update():
 
 def test_one_completion_per_prompt_is_enough_for_a_critic_and_no_other():
     one = "trainer.num_generations=1"
-    of = lambda loaded: {(lint.level, lint.key) for lint in every_lint(loaded, arithmetic(loaded))}
+    of = lambda loaded: {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded))}
     assert ("error", "trainer.num_generations") in of(recipe(one))
     assert not any(level == "error" for level, _ in of(recipe(PPO, GAE, one)))
     assert arithmetic(load(RECIPES / "quickstart" / "plain.yaml", [PPO, GAE, one])).prompts == 256

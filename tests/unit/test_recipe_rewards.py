@@ -42,13 +42,16 @@ BROKEN = {
     ),
     "too much noise": (
         "[{model: {build: {noise: 0.9}}}, {chain: {}}]",
-        "reward.model.build.noise: must be at most 0.5, not 0.9",
+        "reward.model.build.noise: must be at least 0 and at most 0.5, not 0.9",
     ),
     "nothing to learn from": (
         "[{model: {build: {}}}]",
         "reward.model.build: nothing tells it which completion is better; add a verifier, such as '- chain: {weight: 0}'",
     ),
-    "a negative limit": ("[{model: {path: a, max_length: 0}}]", "reward.model.max_length: must be at least 1, not 0"),
+    "a negative limit": (
+        "[{model: {path: a, max_length: 0}}]",
+        "reward.model.max_length: must be at least 1 and at most 2147483647, not 0",
+    ),
     "another verifier's own condition": ("[{function: {path: nowhere}}]", "reward.function: verifier function: path"),
 }
 

@@ -6,8 +6,9 @@ import pytest
 
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import RecipeError, load
+from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.step_lints import lints
+from entropostat.recipe.lints import lints, optimizer
 
 RADIUS, MUON = "optimizer.step_radius={}", "optimizer.muon={}"
 
@@ -17,7 +18,8 @@ def recipe(*overrides: str):
 
 
 def found(*overrides: str) -> set[tuple[str, str]]:
-    return {(lint.level, lint.key) for lint in lints(recipe(*overrides))}
+    loaded = recipe(*overrides)
+    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), optimizer.RULES)}
 
 
 def strategy(name: str) -> str:
@@ -34,11 +36,17 @@ def test_off_by_default_and_on_with_an_empty_mapping():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.step_radius.target=0", r"optimizer\.step_radius\.target: must be above 0"),
+        (
+            "optimizer.step_radius.target=0",
+            r"optimizer\.step_radius\.target: must be at least 1e-18 and at most 1e\+12, not 0",
+        ),
         ("optimizer.step_radius.every=0", r"optimizer\.step_radius\.every: must be at least 1"),
-        ("optimizer.step_radius.quantile=1.5", r"optimizer\.step_radius\.quantile: must be at most 1"),
+        (
+            "optimizer.step_radius.quantile=1.5",
+            r"optimizer\.step_radius\.quantile: must be at least 0 and at most 1, not 1\.5",
+        ),
         ("optimizer.step_radius.statistic=mean", r"must be one of quantile, max"),
-        ("optimizer.muon.momentum=1", r"optimizer\.muon\.momentum: must be below 1"),
+        ("optimizer.muon.momentum=1", r"optimizer\.muon\.momentum: must be at least 0 and below 1, not 1"),
         ("optimizer.muom={}", r"did you mean 'muon'"),
         ("trainer.optim=muon", r"trainer\.optim: .*use optimizer\.muon"),
     ],

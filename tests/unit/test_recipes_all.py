@@ -51,7 +51,9 @@ def test_there_are_recipes():
     [(s, n) for s, ts in catalog.load().terms.items() if s not in ("sources", "verifiers") for n in ts],
 )
 def test_every_method_has_a_recipe_that_uses_it(slot, name):
-    recipe = load(RECIPES / "methods" / f"{name}.yaml")
+    file = RECIPES / "methods" / f"{name}.yaml"
+    assert file.is_file(), f"{slot}/{name}: write {file.relative_to(RECIPES.parent)}, a recipe that uses it"
+    recipe = load(file)
     used = {term.kind for _, term in recipe.terms}
     used |= {kind for _, term in recipe.terms for v in term.options.values() if isinstance(v, dict) for kind in v}
     assert name in used

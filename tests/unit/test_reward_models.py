@@ -13,9 +13,9 @@ from entropostat.data.example import Example
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.model import RewardModel
-from entropostat.trainers.evaluate import EvaluateSettings, evaluate
-from entropostat.trainers.pretrain import make_tokenizer
-from entropostat.trainers.reward_model import Classifier, attach, load_reward_model
+from entropostat.trainers.build.pretrain import make_tokenizer
+from entropostat.trainers.build.reward_model import Classifier, attach, load_reward_model
+from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 
 CPU = torch.device("cpu")
 PROMPT = "2*8+6\n"

@@ -203,7 +203,7 @@ def test_each_side_has_bounds_of_its_own_and_the_integral_stops_where_both_actua
         assert (low[0], high[0]) == pytest.approx((-0.8, 0.2))
         assert (low[2], high[2]) == pytest.approx((-0.8 - 0.4, 0.2 + 1.0))
     without = autopilot(gain_min=-0.8, gain_max=0.2, bonus_gain=0.0)
-    assert without.reach(1.0) == (-0.8, 0.2)
+    assert without._reach(1.0) == (-0.8, 0.2)
 
 
 def test_without_lower_bounds_it_only_lifts_and_remembers_nothing_of_what_lay_above():

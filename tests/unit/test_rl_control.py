@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 
 import pytest
@@ -12,16 +13,20 @@ from unit.rl_support import batch_of
 from entropostat.rl.control import Control
 from entropostat.rl.objective import Objective, Part, normalise_terms
 from entropostat.rl.registry import (
+    LARGEST,
     LOSSES,
     PENALTIES,
     REGISTRIES,
+    SMALLEST,
     WEIGHTS,
     Registry,
+    TermError,
     check,
     option,
     out_of_range,
-    unknown,
 )
+from entropostat.rl.spelling import unknown
+from entropostat.rl.term import Scalar
 
 PID = {"pid": {"signal": "entropy", "target": 1.0, "ki": 0.5, "high": 5.0}}
 
@@ -194,18 +199,38 @@ def test_ranges_are_inclusive_or_exclusive_as_declared():
     assert out_of_range(x, "text") is None and out_of_range(x, True) is None
 
 
+@pytest.mark.parametrize("slot", REGISTRIES)
+def test_no_option_of_any_term_takes_what_float32_cannot_hold(slot):
+    for name in REGISTRIES[slot].names():
+        for f in fields(REGISTRIES[slot][name]):
+            if "float" not in str(f.type):
+                continue
+            for value in (math.inf, -math.inf, math.nan, 1e300, -1e300, 10**400):
+                assert out_of_range(f, value), (name, f.name, value)
+            if f.metadata.get("above") == 0:
+                assert out_of_range(f, 1e-300) == "1e-300 must be at least 1e-18"
+
+
+def test_a_controller_moves_no_knob_beyond_what_float32_holds():
+    one = {"constant": {"value": 1.0}}
+    slots = {"penalties": [("entropy_bonus", "entropy_bonus", {"coef": one})], "loss": ("trl", "trl", {"epsilon": one})}
+    knobs = {knob.field: knob for knob in Control.build(slots).knobs}
+    assert (knobs["coef"].clamp(math.inf), knobs["coef"].clamp(-math.inf)) == (LARGEST, -LARGEST)
+    assert knobs["epsilon"].clamp(-1.0) == SMALLEST
+
+
 def test_a_registration_must_be_a_dataclass_and_unique():
-    mine = Registry("weights", "entropostat.rl.weights")
-    with pytest.raises(TypeError, match="Plain must be a dataclass to be registered as weights/plain"):
+    mine = Registry("scalars", "entropostat.rl.scalars", Scalar)
+    with pytest.raises(TermError, match="scalars/plain: Plain must be a frozen dataclass"):
         mine.register("plain", paper="arXiv:0000.00000")(type("Plain", (), {}))
 
     @dataclass(frozen=True)
-    class Term:
+    class Rate(Scalar):
         pass
 
-    mine.register("a", paper="arXiv:0000.00000")(Term)
-    with pytest.raises(ValueError, match="weights/a is registered twice"):
-        mine.register("a", paper="arXiv:0000.00000")(Term)
+    mine.register("a", paper="arXiv:0000.00000")(Rate)
+    with pytest.raises(TermError, match="scalars/a is registered twice"):
+        mine.register("a", paper="arXiv:0000.00000")(Rate)
 
 
 def test_every_registry_lists_its_terms():

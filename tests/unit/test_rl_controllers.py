@@ -174,12 +174,12 @@ def schedule(points, **options):
 def test_schedule_joins_its_points_and_is_constant_outside_of_them():
     points = [[10, 1.0], [20, 3.0], [40, 0.0]]
     want = {0: 1.0, 10: 1.0, 15: 2.0, 20: 3.0, 30: 1.5, 40: 0.0, 99: 0.0}
-    assert {x: schedule(points).value_at(x) for x in want} == want
+    assert {x: schedule(points)._value_at(x) for x in want} == want
     hold = schedule(points, shape="hold")
-    assert [hold.value_at(x) for x in (0, 10, 19.9, 20, 39.9, 40)] == [1.0, 1.0, 1.0, 3.0, 3.0, 0.0]
+    assert [hold._value_at(x) for x in (0, 10, 19.9, 20, 39.9, 40)] == [1.0, 1.0, 1.0, 3.0, 3.0, 0.0]
     cosine = schedule(points, shape="cosine")
-    assert [cosine.value_at(x) for x in (10, 15, 20)] == pytest.approx([1.0, 2.0, 3.0])
-    assert cosine.value_at(12.5) == pytest.approx(1 + 2 * (1 - math.cos(math.pi / 4)) / 2)
+    assert [cosine._value_at(x) for x in (10, 15, 20)] == pytest.approx([1.0, 2.0, 3.0])
+    assert cosine._value_at(12.5) == pytest.approx(1 + 2 * (1 - math.cos(math.pi / 4)) / 2)
 
 
 def test_schedule_follows_the_step_or_the_fraction_of_the_run():

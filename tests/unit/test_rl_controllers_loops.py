@@ -218,7 +218,9 @@ def test_an_update_changes_nothing_but_what_it_returns_and_reads_only_what_it_de
 
 
 def test_every_controller_is_tested_here():
-    assert {*BUILT, *ELSEWHERE} == set(CONTROLLERS.names())
+    untested = set(CONTROLLERS.names()) - {*BUILT, *ELSEWHERE}
+    assert not untested, f"{untested}: give them a line in tests/unit/control_support.py"
+    assert {*BUILT, *ELSEWHERE} <= set(CONTROLLERS.names())
 
 
 @pytest.mark.parametrize("kind", sorted(BUILT.keys() - {"constant", "schedule"}))

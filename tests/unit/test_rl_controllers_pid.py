@@ -28,7 +28,7 @@ def test_away_from_the_bounds_the_velocity_form_is_the_position_form_without_its
     one, other = pid(**gains, **space), pid(form="velocity", **gains, **space)
     a, b = feed(one, SERIES)[1], feed(other, SERIES)[1]
     kick = 0.3 * 0.5 * (1 if effect == "raises" else -1)
-    distance = [one.offset(x) - one.offset(y) for x, y in zip(a, b, strict=True)]
+    distance = [one._offset(x) - one._offset(y) for x, y in zip(a, b, strict=True)]
     assert distance == pytest.approx([kick] * len(SERIES))
 
 

@@ -100,7 +100,7 @@ def test_the_released_rule_takes_the_clip_off_the_tokens_it_holds_and_off_no_oth
         values = Objective.build(spec).token_loss(seen, {"lp_reg": term.prepare(seen)})[0]
         return values, torch.autograd.grad(values.sum(), logps)[0]
 
-    held = term.candidates(seen.detached()) & (seen.min_p_logp > -5e3)
+    held = term._candidates(seen.detached()) & (seen.min_p_logp > -5e3)
     assert held.any() and (MASK.bool() & ~held).any()
     for mine, free, clipped in zip(
         loss("ppo_clip", True), loss("unclipped", False), loss("ppo_clip", False), strict=True

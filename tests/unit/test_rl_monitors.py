@@ -16,7 +16,7 @@ from entropostat.rl.diagnostics.forces import fields, force, pulls, push, touche
 from entropostat.rl.diagnostics.trust import trust
 from entropostat.rl.losses.ppo_clip import PPOClip
 from entropostat.rl.reduce import aggregate
-from entropostat.trainers.window import Window
+from entropostat.rl.window import Window
 
 CEILING = math.log(50_000)
 GARBAGE = (math.nan, math.inf, -math.inf, 1e30)
@@ -254,17 +254,25 @@ def test_a_window_adds_up_and_takes_the_largest_over_micro_batches_and_ranks() -
             window.pool("trust", sums)
             window.peak("ratio", ends)
             window.pool("counts", entropy.counts(part.entropy, part.valid, CEILING))
-        averages = window.close(reducer, False)
-        assert len(averages[1]) == 1
-        return window
+        measured = window.close(reducer)
+        assert len(measured.metrics) == 1
+        return measured
 
     (whole,) = on_ranks([lambda r: closed([batch], r)])
     split = [[[0], [1, 2]], [[3, 4], [5]]]
     parts = [[rows_of(batch, torch.tensor(rows)) for rows in rank] for rank in split]
-    for window in on_ranks([lambda r, part=part: closed(part, r) for part in parts]):
-        assert window.pooled == {name: pytest.approx(values) for name, values in whole.pooled.items()}
-        assert window.peaked == whole.peaked
-        assert window.tokens == int(batch.valid.sum())
-    window.add(batch, {})
-    window.close(on_ranks([lambda r: r])[0], False)
-    assert window.pooled == {} and window.peaked == {}
+    for measured in on_ranks([lambda r, part=part: closed(part, r) for part in parts]):
+        assert measured.pooled == {name: pytest.approx(values) for name, values in whole.pooled.items()}
+        assert measured.peaked == whole.peaked
+        assert measured.tokens == int(batch.valid.sum())
+
+
+def test_a_window_that_has_closed_begins_anew() -> None:
+    window = Window()
+    window.add(batch_of(13), {})
+    window.pool("a", torch.ones(1))
+    window.peak("b", torch.ones(1).double())
+    assert window.close().pooled == {"a": [1.0]}
+    window.add(batch_of(13), {})
+    again = window.close()
+    assert again.pooled == {} and again.peaked == {} and len(again.counts) == 1

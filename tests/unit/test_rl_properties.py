@@ -164,7 +164,7 @@ def test_degenerate_batches_give_finite_values_and_no_gradient_where_nothing_is_
 @each("setting", ADVANTAGE, ids=label)
 def test_advantages_are_zero_where_there_is_nothing_to_compare(setting):
     o, batch = objective(setting), batch_of(1)
-    if getattr(o.advantages[-1].term, "compares", True):
+    if o.advantages[-1].term.compares:
         if setting[2].get("scale") != "batch":
             lonely = o.rollout(batch.set(groups=torch.arange(6))).advantages
             same(lonely, torch.zeros_like(lonely))
@@ -201,7 +201,7 @@ def test_weights_are_detached_and_not_negative_and_scale_the_policy_gradient_of_
     assert (weight[batch.valid] != 1).any()
     gradient = gradients(loss, batch)["logps"]
     same(gradient, weight * gradients(plain, batch)["logps"], 1e-12)
-    if not getattr(o.weights[0].term, "smooth", False):
+    if not o.weights[0].term.smooth:
         stopped = (weight == 0) & batch.valid
         assert stopped.any()
         assert (gradient[stopped] == 0).all()
@@ -231,7 +231,7 @@ def test_a_token_penalty_is_exactly_zero_in_padding(setting):
         assert value.dim() == 0
 
 
-SMOOTH = [s for s in WEIGHT if getattr(REGISTRIES["weights"][s[1]], "smooth", False)]
+SMOOTH = [s for s in WEIGHT if REGISTRIES["weights"][s[1]].smooth]
 """Weights that follow the current log-probs: detached, so a difference of the loss is not its gradient."""
 
 
@@ -259,7 +259,7 @@ def test_gradients_agree_with_central_differences(setting):
     o = objective(setting)
     stats = o.rollout(batch_of(11, rows=4, width=4)).stats
     # Where a term says that its gradient is not that of its value, the differences hold fixed what the term detaches.
-    stops, held = getattr(o.loss.term, "stops_gradient", False), []
+    stops, held = o.loss.term.stops_gradient, []
     with detached(held, replay=False) if stops else contextlib.nullcontext():
         loss, _ = total(o, batch, stats)
     step = 1e-6

@@ -91,15 +91,16 @@ def test_means_quantiles_and_counts_over_ranks_are_those_of_one_process(seed):
 def test_groups_may_straddle_ranks(groups):
     x = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], dtype=torch.float64)
     ids = None if groups is None else torch.tensor(groups)
-    matrix, place, mine = all_groups(x, ids, LOCAL)
-    assert torch.equal(matrix[place[:, 0], place[:, 1]][mine], x)
+    whole = all_groups(x, ids, LOCAL)
+    assert torch.equal(whole.own(whole.matrix), x)
 
     def work(a, b):
         return lambda r: all_groups(x[a:b], None if ids is None else ids[a:b], r)
 
-    for (a, b), (m, p, s) in zip([(0, 1), (1, 4), (4, 6)], on_ranks([work(0, 1), work(1, 4), work(4, 6)]), strict=True):
-        assert torch.equal(m.nan_to_num(-1), matrix.nan_to_num(-1))
-        assert torch.equal(m[p[:, 0], p[:, 1]][s], x[a:b])
+    for (a, b), part in zip([(0, 1), (1, 4), (4, 6)], on_ranks([work(0, 1), work(1, 4), work(4, 6)]), strict=True):
+        assert torch.equal(part.matrix.nan_to_num(-1), whole.matrix.nan_to_num(-1))
+        assert torch.equal(part.own(part.matrix), x[a:b])
+        assert torch.equal(part.flat(part.matrix), x)
 
 
 @pytest.mark.parametrize("setting", ADVANTAGE, ids=label)

@@ -60,10 +60,10 @@ def test_masked_reductions_ignore_what_the_mask_hides_and_are_zero_without_token
 
 def test_group_matrix_of_full_ordered_groups_is_a_view_and_pads_ragged_ones():
     x = torch.arange(6.0)
-    assert torch.equal(group_matrix(x, torch.tensor([7, 7, 7, 8, 8, 8]))[0], x.view(2, 3))
-    matrix, place = group_matrix(x, torch.tensor([2, 1, 2, 2, 1, 0]))
-    assert matrix.nan_to_num(-1).tolist() == [[5, -1, -1], [1, 4, -1], [0, 2, 3]]
-    assert torch.equal(matrix[place[:, 0], place[:, 1]], x)
+    assert torch.equal(group_matrix(x, torch.tensor([7, 7, 7, 8, 8, 8])).matrix, x.view(2, 3))
+    groups = group_matrix(x, torch.tensor([2, 1, 2, 2, 1, 0]))
+    assert groups.matrix.nan_to_num(-1).tolist() == [[5, -1, -1], [1, 4, -1], [0, 2, 3]]
+    assert torch.equal(groups.own(groups.matrix), x)
 
 
 def test_nan_std_is_torchs_on_what_is_present_and_zero_for_one_value():

@@ -189,7 +189,7 @@ def test_steer_gives_the_largest_change_the_least_weight_and_never_less(omega):
     v = batch.valid
     assert weight[v].min() == pytest.approx(0.4) and (weight[v] <= 1).all()
     size = (
-        WEIGHTS.build("steer", {"omega": omega}).change(view.set(advantages=batch.advantages), view.old_entropy).abs()
+        WEIGHTS.build("steer", {"omega": omega})._change(view.set(advantages=batch.advantages), view.old_entropy).abs()
     )
     torch.testing.assert_close(weight[v], 0.4 ** (size / size[v].max())[v])
     assert float(metrics["steer/mean"]) == pytest.approx(float(weight[v].mean()))

@@ -6,13 +6,13 @@ import dataclasses
 import json
 import os
 import re
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.cost import scaling, scaling_cases, scaling_docs
 from entropostat.__main__ import main
 from entropostat.cli.plan import plan
 from entropostat.recipe import load
@@ -26,36 +26,20 @@ from entropostat.scaling.memory import memory
 from entropostat.scaling.presets import PRESETS, named
 from entropostat.scaling.run import Run, of_recipe
 from entropostat.scaling.shape import UnknownShape, from_config
-from entropostat.trainers.pretrain import make_model, make_tokenizer
+from entropostat.trainers.build.pretrain import make_model, make_tokenizer
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEVEN = str(RECIPES / "models" / "qwen2.5-7b-grpo.yaml")
 PLAIN = str(RECIPES / "quickstart" / "plain.yaml")
 SHAPE = PRESETS["qwen2.5-7b"].shape
 RUN = Run(SHAPE, "zero3", world=8, micro=2, accumulation=4, slices=8, updates=Fraction(2), dtype=2, mixed=True)
 
 
-@pytest.fixture(scope="module")
-def bench() -> Any:
-    """The modules of the benchmark, which is a script and no package."""
-    names = ("counting", "scaling", "scaling_cases", "scaling_docs", "subjects")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        import scaling
-        import scaling_cases
-        import scaling_docs
-
-        yield {"scaling": scaling, "cases": scaling_cases, "docs": scaling_docs}
-        for name in names:
-            sys.modules.pop(name, None)
-
-
 # ---------------------------------------------------------------------------------------------- shapes
 
 
-def test_weights_and_states_are_counted_exactly(bench: Any) -> None:
+def test_weights_and_states_are_counted_exactly() -> None:
     """Three families, tied and not, every preset, value heads, AdamW in two precisions, and Muon."""
-    rows = bench["scaling"].exact()
+    rows = scaling.exact()
     assert len(rows) == 6 + len(PRESETS) + 2 + 3
     assert [row for row in rows if row["measured"] != row["computed"]] == []
 
@@ -113,8 +97,8 @@ def test_an_unknown_model_is_said_to_be_so_in_one_line_and_plan_goes_on() -> Non
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16, checkpointing"])
-def test_the_live_bytes_of_a_training_step_are_foreseen(bench: Any, name: str) -> None:
-    found = bench["cases"].training("qwen2", *bench["cases"].TRAINING[name])
+def test_the_live_bytes_of_a_training_step_are_foreseen(name: str) -> None:
+    found = scaling_cases.training("qwen2", *scaling_cases.TRAINING[name])
     assert found["computed"] == pytest.approx(found["measured"], rel=0.02)
     assert found["computed before the backward"] == pytest.approx(found["measured before the backward"], rel=0.011)
 
@@ -247,7 +231,7 @@ def test_the_strategies_stand_side_by_side(capsys: Any) -> None:
     [
         (["--bandwidth", "300"], "--bandwidth: '300' is not two numbers"),
         (["--bandwidth", "0,1"], "--bandwidth: '0,1' is not two numbers"),
-        (["--gpu-memory", "-1"], "launch.gpu_memory: must be above 0"),
+        (["--gpu-memory", "-1"], "launch.gpu_memory: must be at least 1e-18 and at most 1e+12, not -1"),
     ],
 )
 def test_a_wrong_flag_is_one_line(capsys: Any, words: list[str], message: str) -> None:
@@ -259,14 +243,14 @@ def test_a_wrong_flag_is_one_line(capsys: Any, words: list[str], message: str) -
 # ---------------------------------------------------------------------------------------------- page
 
 
-def test_the_page_shows_the_commands_own_output(bench: Any) -> None:
-    page = bench["docs"].PAGE.read_text()
-    assert len(bench["docs"].BLOCK.findall(page)) == 5
-    assert bench["docs"].renewed(page) == page, "run: python benchmarks/scaling.py --docs"
+def test_the_page_shows_the_commands_own_output() -> None:
+    page = scaling_docs.PAGE.read_text()
+    assert len(scaling_docs.BLOCK.findall(page)) == 5
+    assert scaling_docs.renewed(page) == page, "run: python -m benchmarks.cost.scaling --docs"
 
 
 def test_the_sums_of_the_page_are_right() -> None:
-    page = (BENCHMARKS.parent / "docs" / "scaling.md").read_text()
+    page = scaling_docs.PAGE.read_text()
     sums = re.findall(r"^([\d(][\d.e*/+() ]*) = ([\d.]+) +#", page, re.MULTILINE)
     assert len(sums) == 10
     for expression, result in sums:
@@ -277,7 +261,7 @@ def test_the_sums_of_the_page_are_right() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="DeepSpeed runs on Linux only")
 @pytest.mark.parametrize("case", ["ddp", "zero1", "zero2", "zero3", "zero3, nothing stays gathered"])
-def test_two_processes_hand_over_what_the_formulas_say(bench: Any, case: str) -> None:
-    rows = bench["scaling"].ranks(case)
+def test_two_processes_hand_over_what_the_formulas_say(case: str) -> None:
+    rows = scaling.ranks(case)
     assert len(rows) >= 2
     assert [row for row in rows if row["measured"] != row["computed"]] == []

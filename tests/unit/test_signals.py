@@ -8,11 +8,13 @@ import pytest
 import torch
 from unit.rl_support import batch_of, on_ranks, rows_of
 
-from entropostat.recipe.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
 from entropostat.rl.bounds import beyond
+from entropostat.rl.losses.unclipped import Unclipped
+from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import LOCAL
-from entropostat.trainers.signals import rollout_signals, velocity
-from entropostat.trainers.window import Window
+from entropostat.rl.signal_sums import rollout_signals, velocity
+from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.window import Window
 
 ALL = frozenset(SIGNALS)
 
@@ -28,7 +30,7 @@ def closed(batches, reducer=LOCAL):
     window = Window(ALL)
     for batch in batches:
         window.add(batch, {}, Clip())
-    return window.close(reducer, False)[0]
+    return window.close(reducer).signals
 
 
 def test_a_window_measures_all_that_is_declared_for_it():
@@ -123,6 +125,42 @@ def test_a_window_without_a_token_measures_nothing():
     assert closed([empty, batch]) == closed([batch])
     shrunk = batch.set(logps=batch.old_logps - 0.5)  # no ratio is 1 or more
     assert closed([shrunk])["ratio_max"] == pytest.approx(math.exp(-0.5))
+
+
+def test_a_window_begins_anew_when_it_closes():
+    first, second, window = batch_of(4), batch_of(5), Window(ALL)
+    for batch, size in ((first, 3.0), (second, 1.0)):
+        window.add(batch, {"term/size": Mean.of(torch.tensor(size), torch.tensor(1.0))}, Clip())
+        window.pool("pooled", torch.tensor([size]))
+        window.peak("peaked", torch.tensor([size]))
+        found = window.close()
+    assert found.signals == closed([second])
+    assert (found.metrics, found.pooled, found.peaked) == ({"term/size": 1.0}, {"pooled": [1.0]}, {"peaked": [1.0]})
+    nothing = window.close()
+    assert not (nothing.signals or nothing.metrics or nothing.pooled or nothing.peaked or nothing.counts)
+
+
+def test_a_window_counts_the_tokens_of_each_micro_batch_and_hears_a_rank_that_asks_to_stop():
+    batch = batch_of(4)
+
+    def close(part, stop, reducer):
+        window = Window()
+        for row in part.tolist():
+            window.add(rows_of(batch, torch.tensor([row])), {})
+        return window.close(reducer, stop)
+
+    tokens = batch.mask.sum(1).tolist()
+    ranks = ((torch.tensor([0, 1, 2]), False), (torch.tensor([3, 4, 5]), True))
+    for found in on_ranks([lambda r, part=part, stop=stop: close(part, stop, r) for part, stop in ranks]):
+        assert found.counts == [a + b for a, b in zip(tokens[:3], tokens[3:], strict=True)]
+        assert found.tokens == sum(tokens) and found.stop
+    assert not close(torch.arange(6), False, LOCAL).stop
+
+
+def test_a_loss_without_bounds_is_not_asked_for_them():
+    window = Window(ALL)
+    window.add(batch_of(4), {}, Unclipped())
+    assert "clip_fraction" not in window.close().signals
 
 
 def test_what_a_generation_gives_nothing_to_measure_of_is_nan():

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from support import tiny
 
-from entropostat.trainers.stops import stop_tokens, together
+from entropostat.trainers.trl.stops import stop_tokens, together
 
 
 @pytest.mark.parametrize(

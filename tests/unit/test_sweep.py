@@ -121,3 +121,47 @@ def test_a_dry_run_prints_commands_that_could_be_typed(recipe: Path, capsys) -> 
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all(f"train {recipe} trainer.max_steps=4 {COEF}=" in line for line in lines)
     assert not (recipe.parent / "runs").exists()
+
+
+DAMAGED = [
+    "",
+    "{",
+    "[]",
+    "null",
+    "5",
+    "\x00" * 40,
+    "[" * 100_000,
+    '{"finished": 1e999}',
+    '{"finished": "yes"}',
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_summary_is_that_of_no_finished_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "summary.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert not command.finished(tmp_path)
+
+
+def test_a_summary_that_is_a_folder_or_a_link_elsewhere_finishes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run" / "summary.json").mkdir(parents=True)
+    assert not command.finished(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "true.json").write_text('{"finished": true}')
+    (tmp_path / "other" / "summary.json").symlink_to(tmp_path / "true.json")
+    assert not command.finished(tmp_path / "other")
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_plan_of_a_sweep_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / command.PLAN).write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RecipeError) as caught:
+        command.claim(tmp_path, {"grid": []})
+    assert str(caught.value).count("\n") == 0 and command.PLAN in str(caught.value)
+
+
+def test_the_same_sweep_goes_on_and_another_is_refused(tmp_path: Path) -> None:
+    command.claim(tmp_path / "s", {"grid": ["a=1"]})
+    command.claim(tmp_path / "s", {"grid": ["a=1"]})
+    with pytest.raises(RecipeError, match="another grid"):
+        command.claim(tmp_path / "s", {"grid": ["a=2"]})

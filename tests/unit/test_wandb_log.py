@@ -12,8 +12,9 @@ import wandb
 
 from entropostat.dashboard.workspace import COMPLETIONS, HISTOGRAM
 from entropostat.readers.wandb_file import BLOCK, history, read
-from entropostat.trainers import alerts, tracking
-from entropostat.trainers.wandb_log import WandbLog
+from entropostat.trainers.records import trackers as tracking
+from entropostat.trainers.records.wandb_log import WandbLog
+from entropostat.trainers.watch import alerts
 
 ARGS = SimpleNamespace(run_name="trial", output_dir="trial", logging_steps=1, to_dict=dict)
 MODEL = SimpleNamespace(num_parameters=lambda: 1)
@@ -177,3 +178,25 @@ def _other(folder: Path) -> Path:
     other = folder / "other"
     other.mkdir()
     return other
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"id": 5}', '{"id": ""}', '{"id": "../x"}', "[" * 100_000, "\x00\x00"]
+)
+def test_a_damaged_identity_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / tracking.IDENTITY).write_text(text)
+    with pytest.raises(ValueError, match=r"tracking\.json") as caught:
+        tracking.run_id(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_at_the_identity_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / tracking.IDENTITY).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((ValueError, FileNotFoundError), match=r"tracking\.json"):
+        tracking.run_id(tmp_path / "run")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_identity_stays(tmp_path: Path) -> None:
+    assert tracking.run_id(tmp_path) == tracking.run_id(tmp_path)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from entropostat.data.example import DataError, Example
-from entropostat.data.registry import SOURCES
+from entropostat.data.registry import SOURCES, Source
 from entropostat.data.rows import to_example
 from entropostat.rl.registry import option
 
 
 @SOURCES.register("hub", paper="entropostat")
 @dataclass(frozen=True)
-class Hub:
+class Hub(Source):
     """A split of a Hugging Face dataset: a name on the Hub, a folder of data files, or a folder from ``save_to_disk``.
 
     GSM8K, for one: ``{hub: {path: openai/gsm8k, name: main, prompt: question, answer_regex: "#### (.+)"}}``.
@@ -32,7 +33,7 @@ class Hub:
     def load(self, base: Path | None = None) -> list[Example]:
         import datasets  # type: ignore[import-untyped]
 
-        local = next((f for f in [(base or Path.cwd()) / self.path, Path(self.path)] if f.exists()), None)
+        local = next((f for f in [(base or Path.cwd()) / self.path, Path(self.path)] if os.path.exists(f)), None)
         try:
             if local is not None and any((local / name).exists() for name in ("state.json", "dataset_dict.json")):
                 table = datasets.load_from_disk(str(local))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entropostat.data.example import DataError, Example
-from entropostat.data.registry import SOURCES
+from entropostat.data.registry import SOURCES, Source
 from entropostat.data.rows import to_example
 from entropostat.rl.registry import option
 
 
 @SOURCES.register("jsonl", paper="entropostat")
 @dataclass(frozen=True)
-class Jsonl:
+class Jsonl(Source):
     """A local file with one JSON object a line. A prompt is a text or a list of chat messages."""
 
     path: str = option(doc="file, relative to the recipe's folder or the working directory")
@@ -28,7 +29,7 @@ class Jsonl:
     def load(self, base: Path | None = None) -> list[Example]:
         file = self._find(base)
         examples: list[Example] = []
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if self.size is not None and len(examples) >= self.size:
                     break
@@ -43,19 +44,25 @@ class Jsonl:
     def _find(self, base: Path | None) -> Path:
         tried = [folder / self.path for folder in ([base] if base else []) + [Path.cwd()]]
         for file in tried:
-            if file.is_file():
+            if os.path.isfile(file):
                 return file
         places = " or ".join(str(file) for file in dict.fromkeys(tried))
         raise DataError(f"data source jsonl: no file {places}; set path to an existing file")
 
 
-def _parse(line: str, where: str) -> dict[str, Any]:
+def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: no UTF-8; save the file as that") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: nested too deep; a row holds texts, and messages of texts") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{where}, column {error.colno}: bad JSON ({error.msg}); each line must be one object"
         ) from error
+    except ValueError as error:
+        raise DataError(f"{where}: a number of more digits than Python reads") from error
     if not isinstance(row, dict):
         raise DataError(f'{where}: {type(row).__name__} instead of an object; each line must be like {{"prompt": ...}}')
     return row

@@ -1,0 +1,102 @@
+"""Lints of rewards: what trains nothing, what shapes nothing, what nobody judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from entropostat.recipe.adapter import of_model
+from entropostat.recipe.arithmetic import trainer_value
+from entropostat.recipe.facts import option
+from entropostat.recipe.lint import Lint
+from entropostat.recipe.lints.case import Case, Rule
+
+
+def weightless(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+        message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
+        yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
+
+
+def unjudged(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if all(term.kind == "model" for term in recipe.reward):
+        yield Lint(
+            "note",
+            f"reward.{recipe.reward[0].name}",
+            "a reward model is the only judge: evaluation cannot show where it is fooled",
+            "add a verifier with weight: 0, if the task has one",
+        )
+
+
+def scaled_away(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    shaping, base = recipe.shaping, recipe.objective["advantages"][0]
+    more = shaping.clip is not None or shaping.missing_eos_penalty is not None
+    if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
+        yield Lint(
+            "warning",
+            "shaping.normalise",
+            f"does nothing: {base.name} subtracts a mean and divides by a deviation of its own",
+            f"leave it out, or use objective.advantages.{base.name}.scale: none",
+        )
+
+
+def masked_away(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if recipe.shaping.missing_eos_penalty is not None and trainer_value(recipe, "mask_truncated_completions"):
+        yield Lint(
+            "warning",
+            "shaping.missing_eos_penalty",
+            "is paid by completions that trainer.mask_truncated_completions keeps from learning of it",
+            "use one of the two",
+        )
+
+
+def built_on_an_adapter(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    for term in recipe.reward:
+        if term.options.get("build") is not None and of_model(recipe.model) is not None:
+            yield Lint(
+                "error",
+                f"reward.{term.name}.build",
+                "starts from all weights of the policy, and model.path is an adapter",
+                "merge the adapter into its base and give the whole model, or give the reward model's `path`",
+            )
+
+
+def each_by_itself(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    base = recipe.objective["advantages"][0]
+    if base.kind != "gdpo":
+        return
+    key = f"objective.advantages.{base.name}"
+    if recipe.shaping.active:
+        message = "normalises each reward by itself, and shaping changes their sum, which it does not read"
+        yield Lint("error", key, message, "leave shaping out, or use grpo")
+    if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
+        message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
+        yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
+
+
+def own_code(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    for term in recipe.reward:
+        if term.kind == "function":
+            yield Lint(
+                "note",
+                f"reward.{term.name}.path",
+                f"runs your own code, {term.options['path']}",
+                "train with --allow-code",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    weightless,
+    unjudged,
+    scaled_away,
+    masked_away,
+    built_on_an_adapter,
+    each_by_itself,
+    own_code,
+)

@@ -1,0 +1,74 @@
+"""Relative file names in a recipe start at the folder of the file that states them.
+
+They are made absolute while that file is still known, so that the resolved recipe works from any folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from entropostat.recipe.errors import COMMAND_LINE, real
+from entropostat.recipe.source import Value
+
+FILES = (
+    ("model", "path"),
+    ("data", "sources", "*", "jsonl", "path"),
+    ("data", "sources", "*", "hub", "path"),
+    ("evaluate", "sets", "*", "jsonl", "path"),
+    ("evaluate", "sets", "*", "hub", "path"),
+)
+"""Keys that may name a local file or folder. A name that does not exist there stays as it is: a hub id, or a file that
+lies in the working directory."""
+
+
+def anchored(root: Value, folder: Path) -> Value:
+    """``folder``: the recipe's own."""
+    for path in FILES:
+        root = _rewrite(root, path)
+    rewards = root.content.get("reward") if isinstance(root.content, dict) else None
+    if rewards is None or not isinstance(rewards.content, list):
+        return root
+    found = Value([_module(item, folder) for item in rewards.content], rewards.origin)
+    return Value({**root.content, "reward": found}, root.origin)  # type: ignore[dict-item]
+
+
+def _module(term: Value, folder: Path) -> Value:
+    """A verifier of the user's own code says where its module is: beside the file that names it, or beside the recipe."""
+    options = term.content.get("function") if isinstance(term.content, dict) else None
+    path = options.content.get("path") if options is not None and isinstance(options.content, dict) else None
+    if path is None or not isinstance(path.content, str):
+        return term
+    assert options is not None and isinstance(options.content, dict)
+    own, module = options.content.get("folder"), path.content.partition(":")[0].partition(".")[0]
+    if own is not None and isinstance(own.content, str):
+        places = [_absolute(own).content]
+    else:
+        stated = [] if path.origin.file == COMMAND_LINE else [real(Path(path.origin.file)).parent]
+        places = [str(place) for place in (*stated, folder) if module and _holds(place, module)]
+    if not places:
+        return term
+    return Value(
+        {"function": Value({**options.content, "folder": Value(places[0], path.origin)}, options.origin)}, term.origin
+    )
+
+
+def _holds(folder: Path, module: str) -> bool:
+    return any(os.path.isfile(folder / name) for name in (f"{module}.py", f"{module}/__init__.py"))
+
+
+def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
+    if not path:
+        return _absolute(value)
+    if not isinstance(value.content, dict):
+        return value
+    first, *rest = path
+    changed = {key: _rewrite(item, tuple(rest)) if first in ("*", key) else item for key, item in value.content.items()}
+    return Value(changed, value.origin)
+
+
+def _absolute(value: Value) -> Value:
+    if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
+        return value
+    found = real(Path(value.origin.file)).parent / value.content
+    return Value(str(found), value.origin) if value.content and os.path.exists(found) else value

@@ -1,0 +1,103 @@
+"""Recipes that can be read and must not run: overrides of the quickstart for every lint of level ``error``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+PLAIN = "entropostat:quickstart/plain.yaml"
+PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
+MUON = "optimizer.muon.adjust=original"
+SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
+ADAPTER = ("model={path: adapter}",)
+
+
+def strategy(name: str, processes: int = 2, machines: int = 1) -> str:
+    return f"launch={{strategy: {name}, num_processes: {processes}, num_machines: {machines}}}"
+
+
+def kl_ref(options: str) -> str:
+    return f"objective.penalties=[kl_ref: {{{options}}}]"
+
+
+def controlled(loop: str) -> str:
+    return f"objective.penalties=[entropy_bonus: {{coef: {{{loop}}}}}]"
+
+
+REFUSED: dict[str, tuple[str, ...]] = {
+    # objective
+    "reshaper first": ("objective.advantages=[edge: {}]",),
+    "sequence level and token weights": (
+        "objective.loss={trl: {importance_sampling_level: sequence}}",
+        "objective.weights=[clip_cov: {}]",
+    ),
+    "sequence mask and token advantages": (
+        "objective.loss={trl: {off_policy_mask_threshold: 1}}",
+        "objective.advantages=[otb: {}]",
+    ),
+    "signal that nothing measures": (controlled("pid: {signal: entrpy, target: 1}"),),
+    "clip fraction without a clip": (
+        controlled("pid: {signal: clip_fraction, target: 0.1}"),
+        "objective.loss={sapo: {}}",
+    ),
+    "follower of nothing": (controlled("follow: {knob: penalties.none.coef}"),),
+    # sampling
+    "temperature that something moves": ("sampler.temperature=.8", "objective.scalars=[temperature: {value: 1.2}]"),
+    # model
+    "adapter without a base": ADAPTER,
+    # batch
+    "a backend for one process": ("trainer.ddp_backend=gloo",),
+    "one completion": ("trainer.num_generations=1",),
+    "two sizes of a generation": ("trainer.generation_batch_size=256", "trainer.steps_per_generation=4"),
+    "no whole micro-batches": ("trainer={generation_batch_size: 72, steps_per_generation: null}",),
+    "broken groups": ("trainer.num_generations=7",),
+    "single with processes": (strategy("single"),),
+    "processes over machines": (strategy("ddp", 3, 2), "slurm.nodes=2"),
+    "nothing held out": ("data.held_out=0",),
+    "best checkpoint": ("trainer.save_strategy=best",),
+    # reference
+    "reset that never happens": (kl_ref("reference: reset"),),
+    "patience without evaluations": (kl_ref("reference: reset, patience: 2"), "evaluate.every=0"),
+    "two references": ("objective.penalties=[kl_ref: {reference: ema}, kl_ref: {name: other}]",),
+    "reference that two move": (kl_ref("reference: ema"), "trainer.sync_ref_model=true"),
+    "moving reference under fsdp": (kl_ref("reference: ema"), strategy("fsdp2")),
+    # critic
+    "gae without a critic": (PPO[1],),
+    "critic without ppo": ("critic={}",),
+    "ppo without gae": (PPO[0],),
+    "gae behind another": (PPO[0], "objective.advantages=[gae: {}, gae: {name: again}]"),
+    "rows that are replaced": (*PPO, "objective.penalties=[aepo: {reference: true}]"),
+    "ppo under fsdp": (*PPO, strategy("fsdp2")),
+    "reference that TRL moves under ppo": (*PPO, "trainer.sync_ref_model=true"),
+    "separate trunk of adapters": (*PPO, "model.peft={}", "critic.trunk=separate"),
+    "critic under DeepSpeed's Muon": (*PPO, MUON, strategy("zero2")),
+    # rewards
+    "no weight": ("reward=[chain: {weight: 0}]",),
+    "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
+    "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),
+    # optimizer
+    "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
+    "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),
+    "Muon under fsdp": ("optimizer.muon={}", strategy("fsdp2")),
+    "Muon that DeepSpeed lacks": ("optimizer.muon={}", strategy("zero2")),
+    "Muon's step cut short": (MUON, strategy("zero2")),
+}
+OF_A_JOB: dict[str, tuple[str, ...]] = {
+    "fewer nodes than machines": (strategy("ddp", 2, 2),),
+    "more processes than GPUs": (strategy("ddp", 16), "slurm.gpus_per_node=4"),
+    "fsdp without GPUs": (strategy("fsdp2"), "slurm.gpus_per_node=0"),
+    "mounts without a container": ("slurm.mounts=[/a:/a]", "slurm.gpus_per_node=1"),
+    "server for nobody": ("slurm={vllm_nodes: 1, gpus_per_node: 1}",),
+    "two servers": (*SERVER, "trainer.vllm_server_host=node1"),
+    "no server": (SERVER[0], "slurm.gpus_per_node=1"),
+    "server without a path": SERVER,
+    "server larger than its node": (*SERVER, "trainer.vllm_tensor_parallel_size=2"),
+}
+"""What only a batch job has wrong: `submit` refuses it, and so does `sweep --slurm`."""
+
+
+def lay(folder: Path) -> None:
+    """What the recipes name by a relative path."""
+    (folder / "adapter").mkdir()
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "../gone", "r": 4, "target_modules": ["q_proj"]}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))

