@@ -179,7 +179,8 @@ def without_secrets(value: Any) -> Any:
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return type(value)(without_secrets(inner) for inner in value)
+        shown = [without_secrets(inner) for inner in value]
+        return tuple(shown) if isinstance(value, tuple) else shown
     return redacted(value, hashes=True) if isinstance(value, str) else value
 
 

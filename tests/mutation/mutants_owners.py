@@ -189,3 +189,9 @@ CLOSING = tuple(
         ("forgets what the rollout phase logs", "note(self, merged(rollout.metrics, self._reducer))", "pass", LOG),
     )
 )  # fmt: skip
+
+TOOLS = ("tests/contract/test_tool_output.py",)
+BATCHES = (
+    fault("trains on what a tool wrote", "trainers/trl/batches", "        mask=completion_mask(inputs),", '        mask=inputs["completion_mask"],', TOOLS),
+    fault("measures what a tool wrote", "trainers/trl/batches", "completion_mask(output)", 'output["completion_mask"]', TOOLS),
+)  # fmt: skip

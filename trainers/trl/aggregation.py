@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+SUMMED = ("dapo", "cispo", "vespo")
+"""Loss types that divide the sum over tokens by the tokens of the accumulation window."""
+
 
 def aggregate(trainer: Any, x: Tensor, inputs: dict[str, Any], tokens: Tensor) -> Tensor:
     """(B, T) per-token term -> scalar, exactly as ``GRPOTrainer._compute_loss`` of TRL 1.16 reduces its own.
@@ -26,7 +29,7 @@ def aggregate(trainer: Any, x: Tensor, inputs: dict[str, Any], tokens: Tensor) -
     if kind == "dr_grpo":
         places: int = x.size(0) * trainer.max_completion_length
         return (x * mask).sum() / places / steps
-    if kind in ("dapo", "cispo", "vespo"):
+    if kind in SUMMED:
         return (x * mask).sum() / (tokens * steps)
     if kind == "luspo":
         return (x * mask).sum(-1).mean() / steps

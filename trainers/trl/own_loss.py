@@ -19,12 +19,10 @@ from entropostat.rl.batch import TokenBatch
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.term import Delegated, Loss
 from entropostat.rl.window import Closed, Window
+from entropostat.trainers.trl.aggregation import SUMMED
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
 from entropostat.trainers.trl.token_means import TokenMeans
-
-SUMMED = ("dapo", "cispo", "vespo")
-"""TRL's loss types whose logged ``policy_loss`` is already shared out over the accumulated micro-batches."""
 
 
 class TRLPass:
@@ -79,6 +77,7 @@ class TRLPass:
         trainer, training = self.trainer, self.trainer.model.training
         logged = trainer._metrics[self._mode]
         if extra is not None and logged.get("policy_loss"):
+            # Where the sum is over the tokens of the window, what TRL logs is already shared out over its micro-batches.
             steps = micro_batches(trainer) if trainer.loss_type not in SUMMED else 1.0
             added = self.reducer.sum(extra.detach().double() * steps) / trainer.accelerator.num_processes
             logged["policy_loss"][-1] += added.item()
