@@ -191,17 +191,17 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
 def _trainer(config: type[Any]) -> tuple[FieldInfo, ...]:
     """TRL's own fields under their own names, without the deprecated ones."""
     hints = typing.get_type_hints(config)
-    found = []
+    fields = []
     for f in dataclasses.fields(config):
         doc = " ".join(str(f.metadata.get("help", "")).split())
         if doc.lower().startswith("deprecated") or not f.init:
             continue
         choices = f.metadata.get("choices")
         names = tuple(str(choice) for choice in choices) if choices else _choices(hints[f.name])
-        found.append(
+        fields.append(
             FieldInfo(f.name, spell(hints[f.name]), False, _default(f), doc.split(". ")[0].rstrip("."), True, names)
         )
-    return tuple(sorted(found, key=lambda info: info.name))
+    return tuple(sorted(fields, key=lambda info: info.name))
 
 
 def spell(hint: Any) -> str:

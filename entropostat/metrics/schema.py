@@ -63,7 +63,7 @@ def find(key: str) -> Metric | None:
     if key in exact:  # all of it is literal
         return exact[key]
     fitting = [(size, metric) for head, size, pattern, metric in open_ if key.startswith(head) and pattern.match(key)]
-    return max(fitting, key=lambda found: found[0], default=(0, None))[1]
+    return max(fitting, key=lambda candidate: candidate[0], default=(0, None))[1]
 
 
 @cache

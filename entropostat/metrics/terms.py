@@ -27,26 +27,26 @@ def metrics_of_terms() -> list[Metric]:
 
 def metrics_of(info: TermInfo) -> list[Metric]:
     """Those of one term under its kind."""
-    found = []
+    metrics = []
     for name, meaning in info.provides.items():
         unit = next((unit for unit, said in UNITS if re.search(said, meaning)), "1")
         row: Row = "trust" if name in DISTANCES else ROW_OF_SLOT[info.slot]
         panel = info.name if unit == "1" else f"{info.name} ({unit})"
-        found.append(Metric(f"{info.name}/{name}", unit, "none", meaning, row, panel))
-    return found
+        metrics.append(Metric(f"{info.name}/{name}", unit, "none", meaning, row, panel))
+    return metrics
 
 
 def kinds(objective: Mapping[str, Any]) -> dict[str, str]:
     """Name -> kind of every term that a recipe's ``objective:`` block, as recipe.yaml holds it, names differently."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for slot in ROW_OF_SLOT:
         block = objective.get(slot) or []
         for part in block if isinstance(block, list) else [block]:
             if isinstance(part, Mapping):
                 kind, options = next(iter(part.items()))
                 if isinstance(options, Mapping) and "name" in options:
-                    found[str(options["name"])] = str(kind)
-    return found
+                    by_name[str(options["name"])] = str(kind)
+    return by_name
 
 
 def find_in(key: str, kinds: Mapping[str, str]) -> Metric | None:

@@ -122,7 +122,7 @@ SCORING = tuple(
 VOCABULARY = (
     fault("takes statistics of the extra rows", "trainers/model/vocabulary", "cut = {name: rows(x) for name, x in fields.items()}", "cut = fields", EXTRA),
     fault("takes partition functions of the extra rows", "trainers/model/vocabulary", 'lse = {t: rows(x) for t, x in fields.pop("lse", {}).items()}', 'lse = fields.pop("lse", {})', EXTRA),
-    fault("keeps what was taken", "trainers/model/vocabulary", "found, self._found = self._found, []", "found = self._found", SCORED),
+    fault("keeps what was taken", "trainers/model/vocabulary", "passes, self._found = self._found, []", "passes = self._found", SCORED),
 )  # fmt: skip
 
 CRITIC = (
@@ -146,7 +146,7 @@ FILES = (
     fault("saves no reference", "trainers/run_seams", "self.anchor.save(folder)", "pass", ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")),
     fault("trusts the best model", "trainers/run_seams", "with restricted_loading(self):\n            super()._load_best_model", "if True:\n            super()._load_best_model", ("tests/security/test_forged_checkpoints.py", *SAVING)),
     fault("trusts what it goes on from", "trainers/run_seams", "with restricted_loading(self):\n            return super()._prepare_for_training", "if True:\n            return super()._prepare_for_training", ("tests/security/test_forged_checkpoints.py", *SAVING)),
-    fault("remembers nothing", "trainers/state/memory", 'self.restore((found or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
+    fault("remembers nothing", "trainers/state/memory", 'self.restore((saved or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
     fault("looks for another class", "trainers/state/memory", ".get(type(self).__name__)", '.get("Remembering")', SAVING),
     fault("remembers what has not begun", "trainers/state/memory", "get(type(self).__name__) if checkpoint else None", "get(type(self).__name__)", SAVING),
     fault("keeps nothing", "trainers/state/memory", '"attributes": self.kept()', '"attributes": {}', SAVING),

@@ -53,8 +53,8 @@ class Shown:
         if self.entropy is None and not self.later:
             return []
         table = torch.zeros(self.ids.shape) if self.entropy is None else self.entropy.float().cpu()
-        for uids, found in self.later:
-            for uid, values in zip(uids.tolist(), found.float().cpu(), strict=True):
+        for uids, columns in self.later:
+            for uid, values in zip(uids.tolist(), columns.float().cpu(), strict=True):
                 if uid < len(table):
                     table[uid] = values
         own, kept = self.mask.cpu(), (self.kept | self.mask).cpu()
