@@ -135,9 +135,9 @@ def test_a_relative_base_starts_at_the_adapter_or_at_the_working_directory(
     said = json.loads((moved / "adapter_config.json").read_text())
     (moved / "adapter_config.json").write_text(json.dumps(said | {"base_model_name_or_path": name}))
     monkeypatch.chdir(tmp_path / "elsewhere")
-    found = load_model(moved, dtype="float32").state_dict()
+    weights = load_model(moved, dtype="float32").state_dict()
     want = load_model(path, dtype="float32").state_dict()
-    assert all(torch.equal(found[key], want[key]) for key in want)
+    assert all(torch.equal(weights[key], want[key]) for key in want)
 
 
 def test_embeddings_that_grew_before_the_adapter_was_trained_come_with_it(base: str, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_embeddings_that_grew_before_the_adapter_was_trained_come_with_it(base: 
     model.resize_token_embeddings(40)
     lora = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"])
     get_peft_model(model, lora).save_pretrained(tmp_path, save_embedding_layers=True)
-    found = load_model(tmp_path, dtype="float32")
-    assert found.get_input_embeddings().weight.shape[0] == 40
-    assert torch.equal(found.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    loaded = load_model(tmp_path, dtype="float32")
+    assert loaded.get_input_embeddings().weight.shape[0] == 40
+    assert torch.equal(loaded.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 
 def test_an_adapter_of_another_base_is_refused_in_one_line(path: str, tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def test_an_average_is_the_recursion_over_all_steps(path: str, lora: LoraConfig 
     assert len(seen.reference) == 7
     assert same(seen.policy[0], seen.reference[0])
     assert not same(seen.policy[-1], seen.reference[-1])
-    for found, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.7), strict=True):
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+    for reference, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.7), strict=True):
+        torch.testing.assert_close(reference.double(), wanted, rtol=1e-5, atol=1e-7)
     assert [row["anchor/initial_share"] for row in rows] == pytest.approx([0.7**n for n in range(1, 7)])
 
 
@@ -231,8 +231,8 @@ def test_the_average_crosses_a_switch_of_the_prompts(path: str) -> None:
     trainer._score = lambda output, batch: prompts.append(int(output["prompt_mask"].sum(1)[0])) or score_(output, batch)
     seen, rows = run(trainer)
     assert prompts == [4, 4, 6, 6]
-    for found, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.9), strict=True):
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+    for reference, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.9), strict=True):
+        torch.testing.assert_close(reference.double(), wanted, rtol=1e-5, atol=1e-7)
     assert rows[-1]["anchor/initial_share"] == pytest.approx(0.9**8)
 
 

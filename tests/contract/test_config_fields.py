@@ -238,11 +238,11 @@ def test_a_field_acts_or_is_refused(path: str, field: str) -> None:
     value, besides = ACT[field]
     acts, refusals = 0, []
     for objective in tried(field, besides):
-        found = outcome(path, objective, {**besides, field: value})
-        if isinstance(found, ValueError):
-            refusals.append(str(found))
+        result = outcome(path, objective, {**besides, field: value})
+        if isinstance(result, ValueError):
+            refusals.append(str(result))
             continue
-        assert repr(found) != beside(path, objective, repr(besides)), f"{field}: {value} changes nothing: {objective}"
+        assert repr(result) != beside(path, objective, repr(besides)), f"{field}: {value} changes nothing: {objective}"
         acts += 1
     assert all(any(name in said for name in (field, *besides)) for said in refusals), refusals
     assert acts or all(field in said for said in refusals), refusals
@@ -283,11 +283,11 @@ class Watched(GRPOConfig):
 
 def reads(path: str, cls: Any, **more: Any) -> set[str]:
     args = tiny.config(Watched, **EVALUATED, save_strategy="steps", save_steps=1)
-    args.__dict__["reads"] = found = set()
+    args.__dict__["reads"] = names = set()
     trainer = cls(path, tiny.digits, args, tiny.prompts(), tiny.prompts(4), **more)
-    trainer.args.__dict__["reads"] = found
+    trainer.args.__dict__["reads"] = names
     trainer.train()
-    return found
+    return names
 
 
 def test_what_stock_reads_of_the_config_is_read_beside_an_objective_too(path: str) -> None:

@@ -145,8 +145,8 @@ def test_gradient_checkpointing_recomputes_the_same_policy() -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_adapters_drop_nothing_out(adapter: str) -> None:
     """Their reference is the policy without them, and they start away from it: only the ratio must be 1."""
-    found = read(adapted(copy.deepcopy(ADAPTERS[adapter])))
-    assert {**found, "kl_ref/kl": 0.0} == COMPARED and found["kl_ref/kl"] > 1e-5
+    metrics = read(adapted(copy.deepcopy(ADAPTERS[adapter])))
+    assert {**metrics, "kl_ref/kl": 0.0} == COMPARED and metrics["kl_ref/kl"] > 1e-5
 
 
 def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
@@ -158,10 +158,10 @@ def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
 def test_kept_dropout_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", lora_dropout=0.3)
     with caplog.at_level(logging.WARNING, "entropostat.trainers.model.distribution"):
-        found = read(adapted(lora, dropout="keep"))
+        metrics = read(adapted(lora, dropout="keep"))
         assert not caplog.records
         adapted(lora)
-    assert found["trust/ratio_max"] > 1.01 and found["kl_ref/kl"] > 1e-4
+    assert metrics["trust/ratio_max"] > 1.01 and metrics["kl_ref/kl"] > 1e-4
     (line,) = caplog.messages
     assert line.startswith("dropout is off in the policy and its reference (Dropout, attention_dropout): ")
 

@@ -153,9 +153,9 @@ def test_the_temperature_follows_the_entropy_of_the_policy(path: str) -> None:
 def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
     trainer = tiny.ours(path, aepo(success=2.0))
     seen = watched(trainer)
-    found = rows(trainer)
-    assert [row["aepo/selected"] for row in found if "aepo/selected" in row] and not any(
-        row.get("aepo/selected", 0.0) for row in found
+    logged = rows(trainer)
+    assert [row["aepo/selected"] for row in logged if "aepo/selected" in row] and not any(
+        row.get("aepo/selected", 0.0) for row in logged
     )
     assert not any(key.startswith(KEY) for output in seen for key in output)
 
@@ -163,13 +163,13 @@ def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
 def test_the_released_codes_way_replaces_rows(path: str) -> None:
     trainer = tiny.ours(path, aepo(reference=True, samples=3, margin=0.0, target=5.0, share=1.0), max_steps=4)
     seen = watched(trainer)
-    found = rows(trainer)
+    logged = rows(trainer)
     for output in seen:
         assert not any(key.startswith(KEY) for key in output)
         assert int((output["advantages"] == 1.0).sum()) == 3
         assert output["completion_ids"].shape == output["completion_mask"].shape == output["old_per_token_logps"].shape
         assert int(output["num_items_in_batch"]) == int(output["completion_mask"].sum())
-    assert all(row["grad_norm"] > 0 for row in found)
+    assert all(row["grad_norm"] > 0 for row in logged)
     with pytest.raises(ValueError, match=r"aepo\.reference: true replaces rows"):
         spec = tiny.objective(penalties=[{"aepo": {"reference": True}}, {"kl_ref": {"coef": 0.1}}])
         tiny.ours(path, spec)
@@ -204,5 +204,5 @@ def test_every_statistic_is_cut_to_the_rows_that_are_asked_for(path: str) -> Non
     values, cooled = torch.arange(12.0).view(3, 4), {0.8: torch.ones(3, 4), 1.2: torch.zeros(3, 4)}
     trainer.vocabulary._tap = SimpleNamespace(take=lambda length: {"sum_p2": values, "lse": dict(cooled)})  # type: ignore[assignment]
     assert trainer.vocabulary.take(4)["lse"].keys() == cooled.keys()
-    found = trainer.vocabulary.take(4, lambda x: x[:2, :3])
-    torch.testing.assert_close(found, {"sum_p2": values[:2, :3], "lse": {t: x[:2, :3] for t, x in cooled.items()}})
+    cut = trainer.vocabulary.take(4, lambda x: x[:2, :3])
+    torch.testing.assert_close(cut, {"sum_p2": values[:2, :3], "lse": {t: x[:2, :3] for t, x in cooled.items()}})

@@ -62,8 +62,8 @@ def test_advantages_loss_and_log_are_trls_own(path: str, case: str) -> None:
     want, rows = trained(stock)
     ours = EntropyGRPOTrainer(args=tiny.config(**asked), objective=tiny.objective(advantages=["gdpo"]), **parts)
     assert ours.multi_objective_aggregation == "normalize_then_sum"
-    found, mine = trained(ours)
-    assert found == want and any(value != 0 for value in want)
+    got, mine = trained(ours)
+    assert got == want and any(value != 0 for value in want)
     assert mine == rows
 
 

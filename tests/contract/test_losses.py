@@ -37,19 +37,19 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_ours_takes_the_steps_of_trls(path: str, kind: str) -> None:
     options, native = SAME[kind]
     expected = history(tiny.stock(path, **native, **RUN))
-    found = history(tiny.ours(path, tiny.objective(loss={kind: options}), **RUN))
-    for before, after in zip(expected, found, strict=True):
+    steps = history(tiny.ours(path, tiny.objective(loss={kind: options}), **RUN))
+    for before, after in zip(expected, steps, strict=True):
         assert after == pytest.approx(before, rel=1e-5)
-    assert all(norm > 0 for _, norm, _ in found)
+    assert all(norm > 0 for _, norm, _ in steps)
 
 
 @pytest.mark.parametrize("kind", ["gmpo", "gpg", "ce_gppo", "archer"])
 def test_a_run_moves_the_policy(path: str, kind: str) -> None:
     weights = [{"high_entropy": {"fraction": 0.5}}]
-    found = history(tiny.ours(path, tiny.objective(loss={kind: {}}, weights=weights), **RUN))
-    assert len(found) == 4
-    assert all(norm > 0 for _, norm, _ in found)
-    assert found[0][2] != found[-1][2]
+    steps = history(tiny.ours(path, tiny.objective(loss={kind: {}}, weights=weights), **RUN))
+    assert len(steps) == 4
+    assert all(norm > 0 for _, norm, _ in steps)
+    assert steps[0][2] != steps[-1][2]
 
 
 @pytest.mark.parametrize("divergence", ["js", "alpha", "chi2_ref_pi"])

@@ -75,24 +75,24 @@ def seen(row: dict[str, Any]) -> set[str]:
 
 
 def test_a_run_logs_every_monitor_on_its_clock(path: str) -> None:
-    found = rows(make(path, max_steps=6))
-    for index, row in enumerate(found):
+    logged = rows(make(path, max_steps=6))
+    for index, row in enumerate(logged):
         expected = STEP | EVERY | (GENERATION if index % 2 == 0 else {"forces/realised"})
         expected |= {"health/step_seconds"} if index else set()
         assert expected <= seen(row), (index, expected - seen(row))
         assert all(math.isfinite(row[key]) for key in seen(row))
         assert sum(row[key] for key in row if key.endswith("/share")) == pytest.approx(1.0)
-    assert found[0]["trust/ratio_max"] == 1.0 < found[1]["trust/ratio_max"]
-    assert found[0]["forces/entropy_bonus/entropy"] > 0
-    assert found[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
-    assert found[0]["entropy/p10"] < found[0]["entropy/p50"] < found[0]["entropy/p99"] <= math.log(28)
-    assert abs(found[0]["entropy"] - found[0]["entropy/p50"]) < 0.01
+    assert logged[0]["trust/ratio_max"] == 1.0 < logged[1]["trust/ratio_max"]
+    assert logged[0]["forces/entropy_bonus/entropy"] > 0
+    assert logged[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
+    assert logged[0]["entropy/p10"] < logged[0]["entropy/p50"] < logged[0]["entropy/p99"] <= math.log(28)
+    assert abs(logged[0]["entropy"] - logged[0]["entropy/p50"]) < 0.01
 
 
 def test_one_generation_in_so_many_is_monitored_and_none_by_0(path: str) -> None:
-    found = rows(make(path, every=2, max_steps=8))
-    assert ["forces/trl/share" in row for row in found] == [True, True, False, False] * 2
-    assert ["entropy/p50" in row for row in found] == [True, False] * 4
+    logged = rows(make(path, every=2, max_steps=8))
+    assert ["forces/trl/share" in row for row in logged] == [True, True, False, False] * 2
+    assert ["entropy/p50" in row for row in logged] == [True, False] * 4
     off = rows(make(path, every=0, max_steps=2))
     assert not any(seen(row) for row in off)
     with pytest.raises(ValueError, match="monitor_every"):
@@ -145,9 +145,9 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
     results = []
     for every in (0, 1):
         trainer = make(path, spec, every, max_steps=4, **changes)
-        found = rows(trainer)
+        logged = rows(trainer)
         weights = torch.cat([p.flatten() for p in trainer.model.parameters()])
-        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in found], torch.rand(1), weights))
+        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in logged], torch.rand(1), weights))
     (before, draw, weights), (after, same, again) = results
     assert after == before and torch.equal(draw, same) and torch.equal(weights, again)
 
@@ -160,22 +160,22 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
 def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
     """Nothing scored, groups of one, all rows masked."""
     unscored = lambda completions, **_: [None] * len(completions)
-    found = rows(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
+    logged = rows(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
     assert not {
-        key for row in found for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
+        key for row in logged for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
     }
-    assert "entropy/p50" in found[0]
-    found = rows(tiny.ppo(tiny.model(), max_steps=2))
-    assert found[0]["learning/gap"] == 0 and "text/distinct" not in found[0]
-    assert found[0]["forces/trl/share"] == 1.0
+    assert "entropy/p50" in logged[0]
+    logged = rows(tiny.ppo(tiny.model(), max_steps=2))
+    assert logged[0]["learning/gap"] == 0 and "text/distinct" not in logged[0]
+    assert logged[0]["forces/trl/share"] == 1.0
     masked = rows(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
     assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
 
 
 def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: str) -> None:
-    found = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
-    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in found)
-    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in found), "its own"
+    logged = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
+    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in logged)
+    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in logged), "its own"
 
 
 def test_adapters_are_monitored(path: str) -> None:
@@ -197,9 +197,9 @@ def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
         note(output, batch, objective)
 
     trainer.monitors.note_generation = tooled
-    found = rows(trainer)[0]
-    outcome = [found.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
-    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in found
+    row = rows(trainer)[0]
+    outcome = [row.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
+    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in row
     ids, entropies = trainer.monitors.shown_tokens()[0]
     assert entropies[3:] == [None] * (len(ids) - 3)
 
@@ -257,9 +257,9 @@ def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) ->
     assert whole.monitors.memory.forecast["line_n"] > 0
     again = make(path, every=2, shuffle_dataset=False, **options)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    found = [row for row in again.state.log_history if "loss" in row]
+    resumed = [row for row in again.state.log_history if "loss" in row]
     assert again.monitors.memory.state() == whole.monitors.memory.state()
-    for before, after in zip(expected, found, strict=True):
+    for before, after in zip(expected, resumed, strict=True):
         assert seen(before) - {"health/step_seconds"} <= seen(after)
         assert all(after[key] == before[key] for key in seen(before) if not key.startswith("health/"))
 
@@ -271,9 +271,9 @@ def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
     """
     spec = tiny.objective(advantages=["grpo"], penalties=[{"entropy_bonus": {"coef": -3.0}}])
     flat = lambda completions, **_: [0.0] * len(completions)
-    found = rows(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
-    assert ["forces/predicted" in row for row in found] == [False] * 11 + [True] * 29
-    realised = [row["forces/realised"] for row in found if "forces/realised" in row][-8:]
-    predicted = [row["forces/predicted"] for row in found[::2] if "forces/predicted" in row][-8:]
+    logged = rows(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
+    assert ["forces/predicted" in row for row in logged] == [False] * 11 + [True] * 29
+    realised = [row["forces/realised"] for row in logged if "forces/realised" in row][-8:]
+    predicted = [row["forces/predicted"] for row in logged[::2] if "forces/predicted" in row][-8:]
     assert all(x < 0 for x in (*realised, *predicted))
     assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)

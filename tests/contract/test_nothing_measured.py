@@ -76,9 +76,11 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
         outputs = {row[f"control/{knob}/output"] for row in rows}
         assert outputs == {state["output"]} and state["missed"] == 12 and state["alarm"] == 1, knob
         assert {row.get(f"control/{knob}/signal") for row in rows} == {None}
-    found = examine(SimpleNamespace(rows=rows))
-    assert [one.rule for one in found] == ["nothing-trained"] and found[0].steps == (1, 12)
-    assert "100% of the completions were cut off" in found[0].cause and "max_completion_length: 4" in found[0].advice
+    findings = examine(SimpleNamespace(rows=rows))
+    assert [one.rule for one in findings] == ["nothing-trained"] and findings[0].steps == (1, 12)
+    assert (
+        "100% of the completions were cut off" in findings[0].cause and "max_completion_length: 4" in findings[0].advice
+    )
 
 
 class Seen:
@@ -157,9 +159,9 @@ def test_an_evaluations_entropy_is_a_mean_over_its_tokens(path: str) -> None:
     trainer._tap = taps
     for _ in range(2):  # the second starts anew
         seen.clear()
-        found = trainer.evaluate(tiny.prompts(8))
+        metrics = trainer.evaluate(tiny.prompts(8))
         assert len(seen) > 1 and len({int(valid.sum()) for _, valid in seen}) > 1
-        assert found["eval_entropy"] == pytest.approx(mean_of([h[valid] for h, valid in seen]), rel=1e-5)
+        assert metrics["eval_entropy"] == pytest.approx(mean_of([h[valid] for h, valid in seen]), rel=1e-5)
 
 
 def test_a_measurement_is_not_told_again_when_none_follows(path: str) -> None:

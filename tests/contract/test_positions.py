@@ -41,12 +41,12 @@ def batch(rows: tuple[int, ...] = (0, 1, 2, 3)) -> tuple[Tensor, Tensor, int]:
 
 def together_and_alone(score: Any) -> None:
     """``score`` of ids, attention and length -> (B, T, ...)."""
-    found = score(*batch())
+    together = score(*batch())
     for i in range(len(PROMPTS)):
         ids, attention, length = batch((i,))
         assert not (attention == 0).any()
         alone = score(ids, attention, length)[0]
-        torch.testing.assert_close(found[i, : len(alone)], alone, **CLOSE)
+        torch.testing.assert_close(together[i, : len(alone)], alone, **CLOSE)
 
 
 def trainer(family: str, kind: Any = EntropyGRPOTrainer, reference: bool = True, **options: Any) -> Any:

@@ -196,7 +196,7 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 
     trainer._additive_terms = watch
     trainer.train()
-    assert all(found == kept for found, kept, _ in seen)
+    assert all(loss == kept for loss, kept, _ in seen)
     assert any(extra is not None for *_, extra in seen)
 
 
@@ -204,12 +204,12 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 
 
 def test_penalties_train_beside_the_value_loss(path: str) -> None:
-    found = []
+    first_rows = []
     for penalties in ([], [{"entropy_bonus": {"coef": 2.0}}]):
         trainer = tiny.ppo(path, spec={**GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
         trainer.train()
-        found.append(rows(trainer)[0])
-    plain, bonus = found
+        first_rows.append(rows(trainer)[0])
+    plain, bonus = first_rows
     assert bonus["loss"] == pytest.approx(plain["loss"] - 2.0 * plain["entropy"], rel=1e-5)
     assert bonus["critic/loss"] == plain["critic/loss"] > 0
 
@@ -219,10 +219,10 @@ def test_what_a_critic_is_judged_by() -> None:
     heads = torch.tensor([[[1.0, 2.0], [2.0, 2.0], [9.0, 9.0]], [[3.0, 1.0], [9.0, 0.0], [9.0, 9.0]]])
     returns = torch.tensor([[1.0, 3.0], [2.0, 7.0]])
     batch = TokenBatch(logps=mask.float(), mask=mask, old_values=heads.amin(-1))
-    found = judged(batch, returns, heads)
+    measures = judged(batch, returns, heads)
     value, wanted = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 3.0, 2.0])
     explained = 1 - float((wanted - value).var(correction=0) / wanted.var(correction=0))
-    assert found == pytest.approx(
+    assert measures == pytest.approx(
         {
             "critic/value": 4 / 3,
             "critic/return": 2.0,

@@ -53,15 +53,15 @@ def test_the_critic_has_a_group_of_its_own(path: str, muon: Any, lora: Any) -> N
         learning_rate=0.1,
         weight_decay=0.3,
     )
-    found = groups(trainer)
+    split = groups(trainer)
     count = len(trainer.optimizer.param_groups)
-    assert groups(trainer) == found  # asked for twice, as before a second training
+    assert groups(trainer) == split  # asked for twice, as before a second training
     assert len(trainer.optimizer.param_groups) == count
-    *policy, (rate, decay, names) = found
+    *policy, (rate, decay, names) = split
     assert (rate, decay, len(names)) == (0.5, 0.0, 4) and all(NAME in name for name in names)
     assert policy and all(lr == 0.1 and not any(NAME in n for n in own) for lr, _, own in policy)
     trained = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
-    assert set.union(*(own for *_, own in found)) == trained
+    assert set.union(*(own for *_, own in split)) == trained
 
 
 def test_an_optimizer_that_is_given_trains_the_critic_too(path: str) -> None:

@@ -111,8 +111,8 @@ def test_a_resumed_run_goes_on_at_the_temperature_of_its_generation_and_the_rate
     rows = log(whole)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     keys = ("step", "loss", "grad_norm", "entropy")
-    found = [row for row in again.state.log_history if "loss" in row]
-    assert [[row[key] for key in keys] for row in found] == [[row[key] for key in keys] for row in rows]
+    resumed = [row for row in again.state.log_history if "loss" in row]
+    assert [[row[key] for key in keys] for row in resumed] == [[row[key] for key in keys] for row in rows]
     assert again.scalars.temperature == whole.scalars.temperature == 0.25
     assert again.thermostat.held == whole.thermostat.held and again.generations == whole.generations == 2
     for one, other in zip(again.model.parameters(), whole.model.parameters(), strict=True):

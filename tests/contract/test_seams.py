@@ -46,8 +46,8 @@ def gradient(trainer: Any, inputs: dict[str, Any], compute: Any = None) -> tuple
     trainer.model.zero_grad()
     loss = (compute or trainer._compute_loss)(trainer.model, dict(inputs))
     loss.backward()
-    found = [p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in trainer.model.parameters()]
-    return loss.detach(), torch.cat(found)
+    gradients = [p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in trainer.model.parameters()]
+    return loss.detach(), torch.cat(gradients)
 
 
 def stock_loss(trainer: Any) -> Any:
@@ -304,8 +304,8 @@ def test_a_replaced_surrogate_carries_the_sampler_correction(path: str) -> None:
     recorded(trainer)
     trainer.model.load_state_dict(reference.model.state_dict())
     with_sampler_correction(trainer, inputs)
-    _, found = gradient(trainer, corrected)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    _, slope = gradient(trainer, corrected)
+    torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("penalty", "corrected_too"), [("kl_cov", True), ("kl_ref", False)])

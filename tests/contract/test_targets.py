@@ -36,16 +36,16 @@ def test_it_trains_and_changes_the_gradient(path: str, name: str, updates: int) 
     changes = {"max_steps": 2 * updates, "steps_per_generation": updates}
     plain = rows(tiny.ours(path, **changes))
     trainer = tiny.ours(path, tiny.objective(**TERMS[name]), **changes)
-    found = rows(trainer)
+    logged = rows(trainer)
     term = trainer.objective.parts[1 if "advantages" in TERMS[name] else -1].term
     first = updates if name == "kl_reward" else 0  # at first the policy is the reference
     part = name.split(",")[0]
-    assert {f"{part}/{key}" for key in term.info.provides} <= set(found[first])
-    assert found[first]["grad_norm"] != pytest.approx(plain[first]["grad_norm"], rel=1e-4)
+    assert {f"{part}/{key}" for key in term.info.provides} <= set(logged[first])
+    assert logged[first]["grad_norm"] != pytest.approx(plain[first]["grad_norm"], rel=1e-4)
     if name == "kl_reward":
-        assert found[0]["grad_norm"] == pytest.approx(plain[0]["grad_norm"], rel=1e-4)
-        assert found[0]["kl_reward/cost"] == pytest.approx(0, abs=1e-5)
-        assert found[first]["kl_reward/kl"] > 1e-5 and found[first]["kl_reward/cost"] > 1e-4
+        assert logged[0]["grad_norm"] == pytest.approx(plain[0]["grad_norm"], rel=1e-4)
+        assert logged[0]["kl_reward/cost"] == pytest.approx(0, abs=1e-5)
+        assert logged[first]["kl_reward/kl"] > 1e-5 and logged[first]["kl_reward/cost"] > 1e-4
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -67,9 +67,9 @@ def test_the_virtual_ratio_is_that_of_dense_logits_at_the_products_of_both_tempe
         for t in (0.8, 1.2):
             virtual, real = ((logits / at).log_softmax(-1).gather(-1, own)[..., 0] for at in (t, 1.0))
             want = torch.where(batch.valid, (virtual - real).exp(), 1.0)
-            found = trainer.objective.advantages[1].term._virtual_ratio(batch, t)
-            torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
-            seen.append(float((found - 1).abs().max()))
+            ratio = trainer.objective.advantages[1].term._virtual_ratio(batch, t)
+            torch.testing.assert_close(ratio, want, rtol=1e-4, atol=1e-5)
+            seen.append(float((ratio - 1).abs().max()))
         score(output, batch)
 
     trainer._score = watch

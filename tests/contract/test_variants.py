@@ -44,17 +44,17 @@ def test_the_reference_of_an_adapter_is_the_model_without_it(path: str) -> None:
         peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear"),
     )
     assert trainer.ref_model is None
-    found = rows(trainer)
-    assert found[0]["kl"] == pytest.approx(0.0, abs=1e-9)
-    assert found[-1]["kl"] > 1e-6
-    assert found[1]["kl_cov/distance"] > 0
+    logged = rows(trainer)
+    assert logged[0]["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert logged[-1]["kl"] > 1e-6
+    assert logged[1]["kl_cov/distance"] > 0
 
 
 def test_the_reference_is_another_model_than_the_policy(path: str) -> None:
     """A copy whose patched forward calls the original's would read a KL of exactly 0 for ever."""
-    found = rows(tiny.ours(path, tiny.objective(penalties=["kl_ref"]), max_steps=4))
-    assert found[0]["kl"] == pytest.approx(0.0, abs=1e-9)
-    assert all(row["kl"] > 1e-6 for row in found[1:])
+    logged = rows(tiny.ours(path, tiny.objective(penalties=["kl_ref"]), max_steps=4))
+    assert logged[0]["kl"] == pytest.approx(0.0, abs=1e-9)
+    assert all(row["kl"] > 1e-6 for row in logged[1:])
 
 
 def test_bf16_autocast_keeps_statistics_in_float32(path: str) -> None:
@@ -67,18 +67,18 @@ def test_bf16_autocast_keeps_statistics_in_float32(path: str) -> None:
         tap(passed, logps, entropy, *extra)
 
     trainer._tap = watch
-    found = rows(trainer)
+    logged = rows(trainer)
     assert set(seen) == {(torch.float32, torch.float32)}
-    assert all(row["grad_norm"] == row["grad_norm"] and row["entropy"] > 0 for row in found)
+    assert all(row["grad_norm"] == row["grad_norm"] and row["entropy"] > 0 for row in logged)
 
 
 def test_on_policy_generations_are_scored_once_more_for_their_statistics(path: str) -> None:
     """One update a generation: TRL keeps no old log-probs, Clip-Cov needs them, KL-Cov is exactly inert."""
     trainer = tiny.ours(path, tiny.objective(**TERMS), max_steps=3, steps_per_generation=1, num_iterations=1)
-    found = rows(trainer)
+    logged = rows(trainer)
     assert all("old_per_token_logps" not in part for part in trainer._buffered_inputs)
-    assert any(row["clip_cov/fraction"] > 0 for row in found)
-    assert all(row["kl_cov/distance"] == 0 and row["kl_cov/fraction"] > 0 for row in found)
+    assert any(row["clip_cov/fraction"] > 0 for row in logged)
+    assert all(row["kl_cov/distance"] == 0 and row["kl_cov/fraction"] > 0 for row in logged)
 
 
 def test_terms_without_old_log_probs_cost_no_extra_forward(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

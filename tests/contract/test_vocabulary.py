@@ -61,12 +61,12 @@ def test_statistics_agree_with_dense_logits_and_with_trl(family: str) -> None:
     tap = VocabularyTap(model, temperature)
     with tap.armed(WANTED):
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
-        found = tap.take(6)
+        stats = tap.take(6)
     for name, value in dense.items():
-        torch.testing.assert_close(found[name], value.masked_fill(~scored, 0.0), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["logp"], output.log_probs, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["entropy"], output.entropy, rtol=1e-4, atol=1e-5)
-    total = sum(found[name].sum() for name in dense)
+        torch.testing.assert_close(stats[name], value.masked_fill(~scored, 0.0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stats["logp"], output.log_probs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stats["entropy"], output.entropy, rtol=1e-4, atol=1e-5)
+    total = sum(stats[name].sum() for name in dense)
     grads = torch.autograd.grad(total, list(model.parameters()), allow_unused=True)
     for got, want in zip(grads, expected, strict=True):
         torch.testing.assert_close(torch.zeros_like(want) if got is None else got, want, rtol=1e-3, atol=1e-4)
@@ -139,8 +139,8 @@ def test_a_generation_comes_with_the_statistics_of_the_policy_that_made_it(adapt
             "old_entropy": -(p * logp).sum(-1),
         }
         for name, value in expected.items():
-            found = getattr(batch, name)
-            torch.testing.assert_close(found * batch.mask, value * batch.mask, rtol=1e-4, atol=1e-5)
+            kept = getattr(batch, name)
+            torch.testing.assert_close(kept * batch.mask, value * batch.mask, rtol=1e-4, atol=1e-5)
         seen.append(batch)
         score(output, batch)
 

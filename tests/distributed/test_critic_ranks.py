@@ -28,13 +28,13 @@ def test_processes_and_micro_batches_do_not_change_the_result(tmp_path: Path, dt
     limit, checked = LIMITS[dtype], 0
     for other in others:
         for name, wanted in one.items():
-            found = other[name]
+            split = other[name]
             assert wanted["grads"][0].norm() > 1e-3
-            assert abs(found["losses"][0] - wanted["losses"][0]) <= limit, name
-            assert (found["grads"][0] - wanted["grads"][0]).norm() <= limit * wanted["grads"][0].norm(), name
-            assert (found["params"] - wanted["params"]).norm() <= limit * wanted["params"].norm(), name
+            assert abs(split["losses"][0] - wanted["losses"][0]) <= limit, name
+            assert (split["grads"][0] - wanted["grads"][0]).norm() <= limit * wanted["grads"][0].norm(), name
+            assert (split["params"] - wanted["params"]).norm() <= limit * wanted["params"].norm(), name
             for key in ("critic/value", "critic/return", "critic/explained_variance"):
-                assert found["judged"][key] == pytest.approx(wanted["judged"][key], rel=1e-5), (name, key)
+                assert split["judged"][key] == pytest.approx(wanted["judged"][key], rel=1e-5), (name, key)
             checked += 1
     assert checked == 10
 
@@ -88,9 +88,9 @@ def test_zero_trains_the_critic_that_ddp_trains(tmp_path: Path, trunk: str) -> N
         states = sorted(path.name for path in (run / "checkpoint-8" / "global_step8").glob("*model_states.pt"))
         assert states == ENGINE_FILES[strategy]
         assert not any("critic" in name for name in load_file(run / "checkpoint-8" / "model.safetensors"))
-        for found, row in zip(rows(run), wanted, strict=True):
+        for logged, row in zip(rows(run), wanted, strict=True):
             keys = {"loss", "critic/loss", "critic/value", "critic/return", "entropy"} & row.keys()
-            assert {key: found[key] for key in keys} == pytest.approx(
+            assert {key: logged[key] for key in keys} == pytest.approx(
                 {key: row[key] for key in keys}, rel=5e-3, abs=1e-4
             )
         distance = apart(run / "checkpoint-8" / "critic.safetensors", ddp / "checkpoint-8" / "critic.safetensors")

@@ -33,9 +33,9 @@ def left(folder: Path) -> list[int]:
     pids = [int(word) for file in folder.iterdir() for word in file.read_text().split()]
     assert pids
     end = time.monotonic() + 5
-    while (found := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
+    while (running := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
         time.sleep(0.05)
-    return found
+    return running
 
 
 @pytest.fixture

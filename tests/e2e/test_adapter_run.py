@@ -58,10 +58,10 @@ def test_a_recipe_goes_on_from_an_adapter_and_from_what_it_made_of_it(
         return tmp_path / name
 
     whole = train("whole", adapter)
-    found = rows(whole)
-    steps = [row for row in found if "loss" in row]
+    logged = rows(whole)
+    steps = [row for row in logged if "loss" in row]
     assert steps[0]["kl_ref/kl"] == 0.0 and steps[-1]["kl_ref/kl"] > 1e-6
-    assert found[0]["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert logged[0]["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=1e-6)
 
     shutil.copytree(whole, tmp_path / "cut", ignore=shutil.ignore_patterns("checkpoint-8", "final"))
     resumed = train("cut", adapter, resume="last")

@@ -154,8 +154,8 @@ def test_a_method_trains_and_logs_what_it_declares(name: str, train: Train) -> N
     outputs: list[set[float]] = []
     for slot, term in recipe.terms:
         for metric in declared()[slot][term.kind].provides:
-            found = [row[f"{term.name}/{metric}"] for row in rows if f"{term.name}/{metric}" in row]
-            assert any(x is not None for x in found), f"{term.name}/{metric}"
+            logged = [row[f"{term.name}/{metric}"] for row in rows if f"{term.name}/{metric}" in row]
+            assert any(x is not None for x in logged), f"{term.name}/{metric}"
         for field in controlled(term):
             output = f"control/{slot}.{term.name}.{field}/output"
             outputs.append({row[output] for row in rows if output in row})

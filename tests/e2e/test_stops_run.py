@@ -32,7 +32,7 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
 
     def watch(model: Any, tokenizer: Any, sets: Any, verify: Any, given: Any, **others: Any) -> dict[str, float]:
         settings.append(given)
-        seen = lambda found, asked: texts.extend(found) or verify(found, asked)
+        seen = lambda completions, asked: texts.extend(completions) or verify(completions, asked)
         return evaluate(model, tokenizer, sets, seen, given, **others)
 
     monkeypatch.setattr(run, "evaluate", watch)
@@ -40,9 +40,9 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
     assert main(["train", PLAIN, f"output_dir={tmp_path}", *SHORT, *words]) == 0
     (folder,) = tmp_path.iterdir()
     shown = [json.loads(line)["completion"] for line in (folder / "completions.jsonl").read_text().splitlines()]
-    for found in (shown, texts):
-        assert found and all(not set("=+") & set(text[:-1]) for text in found)
-        assert any(text[-1:] in ("=", "+") for text in found)
+    for completions in (shown, texts):
+        assert completions and all(not set("=+") & set(text[:-1]) for text in completions)
+        assert any(text[-1:] in ("=", "+") for text in completions)
     assert len(settings[0].stop) == 3 and settings[0].decoding == {"begin_suppress_tokens": [5]}
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     lengths = [row["evaluate/easy/mean_length"] for row in rows if "evaluate/easy/mean_length" in row]

@@ -29,9 +29,9 @@ def told(folder: Path) -> Callable[..., str]:
 
     def call(given: str | bytes = CHILD, *overrides: str) -> str:
         (folder / "x.yaml").write_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass"))
-        found, said = outcome("x.yaml", overrides)
-        if found is not None:
-            comes_back(found, folder / "run")
+        recipe, said = outcome("x.yaml", overrides)
+        if recipe is not None:
+            comes_back(recipe, folder / "run")
         return said
 
     return call
@@ -246,15 +246,15 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES, "a\0b", "a\ud800b", "a\x1b[31m.yaml", "entropostat:", "entropostat:../.."])
 def test_a_recipe_that_is_no_file_is_one_line(name: str, places: Path) -> None:
-    found, said = outcome(name)
-    assert found is None and said and "\n" not in said
+    recipe, said = outcome(name)
+    assert recipe is None and said and "\n" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_parent_that_is_no_file_is_one_line(name: str, places: Path) -> None:
     (places / "x.yaml").write_text(f"extends: {name}")
-    found, said = outcome("x.yaml")
-    assert found is None and said and "\n" not in said
+    recipe, said = outcome("x.yaml")
+    assert recipe is None and said and "\n" not in said
 
 
 def test_links_do_not_hide_a_circle(places: Path) -> None:

@@ -42,8 +42,8 @@ class User:
     def call(self, *words: str) -> tuple[int, str, str]:
         self.capsys.readouterr()
         code = main(words)
-        found = self.capsys.readouterr()
-        return code, found.out, found.err
+        printed = self.capsys.readouterr()
+        return code, printed.out, printed.err
 
     def submit(self, *words: str, **payload: Any) -> str:
         """The job's id. ``payload``: what its stand-in for a training does."""

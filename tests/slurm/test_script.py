@@ -76,8 +76,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     capsys.readouterr()
     code = main(["submit", "recipe.yaml", "--dry-run", *words])
-    found = capsys.readouterr()
-    return code, found.out, found.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 @pytest.mark.parametrize(
@@ -201,16 +201,16 @@ def test_the_job_trains_the_recipe_as_it_was_when_submitted(here: Path, capsys):
     assert code == 0 and "command=(python3 -m entropostat launch --allow-code " in accepted(text)
     (frozen,) = re.findall(r"<<'END_OF_RECIPE'\n(.*)^END_OF_RECIPE$", text, re.DOTALL | re.MULTILINE)
     (here / "frozen.yaml").write_text(frozen)
-    found = load(here / "frozen.yaml")
-    assert found == load("recipe.yaml", ["seed=7", "trainer.learning_rate=1.0e-4", "launch.num_processes=8"])
-    assert found.launch.num_processes == 8  # and not what the machine that submits has
+    trained = load(here / "frozen.yaml")
+    assert trained == load("recipe.yaml", ["seed=7", "trainer.learning_rate=1.0e-4", "launch.num_processes=8"])
+    assert trained.launch.num_processes == 8  # and not what the machine that submits has
 
 
 def test_a_reward_model_beside_the_recipe_is_named_in_full(here: Path):
     (here / "it's mine").mkdir()
     terms = [Term("judge", "model", {"path": "it's mine"}), Term("hub", "model", {"path": "some/model"})]
-    (found,) = settled(replace(load("recipe.yaml", ["launch.num_processes=8"]), reward=terms))
-    assert found == f"""reward.judge.path="{here}/it's mine\""""
+    (override,) = settled(replace(load("recipe.yaml", ["launch.num_processes=8"]), reward=terms))
+    assert override == f"""reward.judge.path="{here}/it's mine\""""
 
 
 def test_jobs_that_share_a_machine_take_a_port_each(here: Path, capsys, monkeypatch: pytest.MonkeyPatch):

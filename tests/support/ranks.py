@@ -97,13 +97,13 @@ def accelerated(words: Sequence[str]) -> tuple[dict[str, str], Any]:
     import accelerate.commands.launch as accelerate_launch
     import torch.distributed.run
 
-    found: list[tuple[dict[str, str], Any]] = []
-    keep = lambda args: found.append((dict(os.environ), args))
-    alone = lambda args: found.append((dict(os.environ), None))
+    launches: list[tuple[dict[str, str], Any]] = []
+    keep = lambda args: launches.append((dict(os.environ), args))
+    alone = lambda args: launches.append((dict(os.environ), None))
     launcher = mock.patch.object(torch.distributed.run, "run", keep)
     with launcher, mock.patch.object(accelerate_launch, "simple_launcher", alone):
         accelerate_launch.launch_command(accelerate_launch.launch_command_parser().parse_args(words))
-    return found[0]
+    return launches[0]
 
 
 @cache
@@ -122,7 +122,7 @@ def _ask(job: dict[str, object]) -> dict[str, object]:
     number = next(NUMBERS)
     print(json.dumps({**job, "number": number}), file=server.stdin, flush=True)
     for line in server.stdout:
-        found: dict[str, object] = json.loads(line)
-        if found["number"] == number:  # and not that of a test which gave up waiting
-            return found
+        answer: dict[str, object] = json.loads(line)
+        if answer["number"] == number:  # and not that of a test which gave up waiting
+            return answer
     raise RuntimeError("the process that forks the ranks is gone; its last words are above")

@@ -109,12 +109,12 @@ def test_the_mean_of_all_sampled_steps_is_the_covariance_of_the_exact_one():
 def test_an_impossible_token_and_a_decided_state_predict_finite_numbers():
     logp = torch.tensor([-torch.inf, 0.0])
     zero = torch.zeros(2)
-    for found in (
+    for predicted in (
         predicted_dh(logp, zero, torch.ones(2), zero, 1.0),
         predicted_dh_of_one_logit(logp, zero, 1.0),
         one_logit_move(logp, torch.ones(2), torch.ones(2)),
     ):
-        assert torch.isfinite(found).all()
+        assert torch.isfinite(predicted).all()
     assert float(predicted_dh(logp, zero, torch.ones(2), zero, 1.0)[1]) == 0
     log_probs = torch.tensor([0.0, -torch.inf])
     assert float(policy_covariance(log_probs, torch.tensor([1.0, 2.0]))) == 0

@@ -77,22 +77,22 @@ def test_entrocraft_lowers_entropy_above_its_band_and_raises_it_below():
 
 
 def test_a_positive_alpha_lowers_entropy_and_a_negative_one_raises_it():
-    found = [change(GRPO, ("entropic", {"alpha": a}), actions=LIKELY) for a in (-0.8, -0.3, 0.0, 0.3, 0.8)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] > 0.01 and found[-1] < -0.005
-    assert found[2] == pytest.approx(change(GRPO, actions=LIKELY))
+    changes = [change(GRPO, ("entropic", {"alpha": a}), actions=LIKELY) for a in (-0.8, -0.3, 0.0, 0.3, 0.8)]
+    assert changes == sorted(changes, reverse=True)
+    assert changes[0] > 0.01 and changes[-1] < -0.005
+    assert changes[2] == pytest.approx(change(GRPO, actions=LIKELY))
 
 
 @pytest.mark.parametrize("omega", ["theorem", "released"])
 def test_steer_limits_the_speed_of_entropy_the_more_the_smaller_its_least_weight(omega):
     for actions in (ALL, LIKELY[:1].repeat(2)):
         base = GRPO if len(actions) > 2 else w_reinforce(1.0, 0.0)
-        found = [
+        changes = [
             change(base, weight=("steer", {"omega": omega, "lambda_min": least}), actions=actions)
             for least in (1.0, 0.7, 0.3)
         ]
-        assert found[0] == pytest.approx(change(base, actions=actions))
-        assert abs(found[0]) > abs(found[1]) > abs(found[2])
+        assert changes[0] == pytest.approx(change(base, actions=actions))
+        assert abs(changes[0]) > abs(changes[1]) > abs(changes[2])
 
 
 def test_clip_b_drops_the_punishments_that_lower_entropy_most():

@@ -40,9 +40,9 @@ def test_chain_near_its_whole_is_drawn_without_throwing_away(length, share):
 
     wanted = int(chain.count(length) * share)
     drawn = Counted(3)
-    found = chain.expressions(length, wanted, drawn)
-    assert len(set(found)) == len(found) == wanted and drawn.calls <= 2 * wanted * (2 * length - 1)
-    assert all(chain.values(text, 10) for text in random.Random(0).sample(found, 50))
+    texts = chain.expressions(length, wanted, drawn)
+    assert len(set(texts)) == len(texts) == wanted and drawn.calls <= 2 * wanted * (2 * length - 1)
+    assert all(chain.values(text, 10) for text in random.Random(0).sample(texts, 50))
 
 
 class Counted(random.Random):

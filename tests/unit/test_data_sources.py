@@ -126,8 +126,8 @@ def test_reasoning_gym_list_of_hashing_tasks_is_complete(tmp_path):
         "from entropostat.data.registry import SOURCES\n"
         "tasks = sorted(set(DATASETS) - {'composite'})\n"
         "build = lambda task: SOURCES.build('reasoning_gym', {'task': task, 'size': 8}).load()\n"
-        "found = {task: [[e.prompt, e.answer] for e in build(task)] for task in tasks}\n"
-        "json.dump(found, open(sys.argv[1], 'w'))\n"
+        "drawn = {task: [[e.prompt, e.answer] for e in build(task)] for task in tasks}\n"
+        "json.dump(drawn, open(sys.argv[1], 'w'))\n"
     )
     runs = []
     for seed in ("1", "2"):

@@ -67,10 +67,10 @@ def test_each_pathology_is_found_in_time_and_with_a_change_that_loads(kind, tmp_
 
 def test_healthy_runs_are_left_alone():
     alarms = {
-        (length, i): found
+        (length, i): raised
         for length in (200, 1000)
         for i in range(30)
-        if (found := rules(healthy("verdict", length, i, TRIAL)))
+        if (raised := rules(healthy("verdict", length, i, TRIAL)))
     }
     assert not alarms
 
@@ -155,8 +155,8 @@ def test_what_a_term_logs_itself_is_enough_where_its_force_is_seldom_measured_un
             rows=[row | {"kl_cov/distance": 0.0} | more for row, more in zip(steady(80), seldom, strict=True)]
         )
 
-    (found,) = [one for one in examine(rows(0.0)) if one.rule == "inert-term"]
-    assert found.steps == (50, 80) and "kl_cov/distance" in found.evidence
+    (finding,) = [one for one in examine(rows(0.0)) if one.rule == "inert-term"]
+    assert finding.steps == (50, 80) and "kl_cov/distance" in finding.evidence
     assert not rules(rows(0.2))["inert-term"]
 
 
@@ -169,8 +169,8 @@ def test_single_bad_steps_of_a_long_run_must_come_closer_than_those_of_a_short_o
 
     assert rules(broken(500, 4, gap=4))["non-finite"] and not rules(broken(500, 4, gap=5))["non-finite"]
     assert rules(broken(500, 5))["non-finite"] and not rules(broken(1100, 5))["non-finite"]
-    (found,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
-    assert found.steps[0] == 1101 + 2 * 7  # the eighth
+    (finding,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
+    assert finding.steps[0] == 1101 + 2 * 7  # the eighth
 
 
 def test_the_more_evaluations_there_were_the_longer_a_gap_must_last():
@@ -222,8 +222,8 @@ def thrown(size: float, stay: int, ways: int = 8) -> SimpleNamespace:
 
 
 def test_a_loop_that_is_thrown_from_bound_to_bound_is_found_without_a_period():
-    found = [one for one in examine(thrown(0.8, 6)) if one.rule == "controller-oscillating"]
-    assert len(found) == 1 and "from bound to bound" in found[0].evidence
+    findings = [one for one in examine(thrown(0.8, 6)) if one.rule == "controller-oscillating"]
+    assert len(findings) == 1 and "from bound to bound" in findings[0].evidence
     for quiet in (
         thrown(0.3, 6),
         thrown(0.99, 1, ways=20),
@@ -277,9 +277,9 @@ def test_live_tells_each_finding_once_and_soon():
 
 def test_the_report_s_run_can_be_examined(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sick("collapse").rows))
-    found = examine(Run.read(tmp_path))
-    assert {one.rule for one in found} >= {"collapse"}
-    assert isinstance(found[0], Finding) and json.dumps(found[0].as_dict())
+    findings = examine(Run.read(tmp_path))
+    assert {one.rule for one in findings} >= {"collapse"}
+    assert isinstance(findings[0], Finding) and json.dumps(findings[0].as_dict())
     assert isinstance(Log.of(Run.read(tmp_path)), Log)
 
 
@@ -338,11 +338,11 @@ NOTHING = {"reward": None, "reward_std": None, "rewards/mine/mean": None, "frac_
 
 
 def test_rewards_that_are_always_none_are_found_and_are_no_overflow():
-    (found,) = examine(rewarded(20, every=4, **NOTHING))
-    assert (found.rule, found.severity, found.steps) == ("reward-missing", "critical", (13, 17))
-    assert "mine returned None" in found.cause
-    (found,) = examine(rewarded(20, every=4, **NOTHING, **{"verifier/mine/errors": 32.0}))
-    assert found.rule == "reward-missing" and "mine failed" in found.cause
+    (finding,) = examine(rewarded(20, every=4, **NOTHING))
+    assert (finding.rule, finding.severity, finding.steps) == ("reward-missing", "critical", (13, 17))
+    assert "mine returned None" in finding.cause
+    (finding,) = examine(rewarded(20, every=4, **NOTHING, **{"verifier/mine/errors": 32.0}))
+    assert finding.rule == "reward-missing" and "mine failed" in finding.cause
 
 
 def test_rewards_that_cease_are_found():
@@ -354,8 +354,8 @@ def test_rewards_that_cease_are_found():
 
 def test_one_verifier_that_never_speaks_is_a_note_and_one_that_begins_late_is_none():
     silent = rewarded(40, **{"rewards/other/mean": None})
-    (found,) = examine(silent)
-    assert (found.rule, found.severity, found.subject) == ("reward-missing", "info", "other")
+    (finding,) = examine(silent)
+    assert (finding.rule, finding.severity, finding.subject) == ("reward-missing", "info", "other")
     assert rules(rewarded(80, **{"rewards/other/mean": lambda step: None if step < 20 else 0.5})) == {}
     assert rules(rewarded(80, **{"rewards/other/mean": lambda step: 0.5 if step < 20 else None})) == {}
 
@@ -370,29 +370,31 @@ def test_what_is_said_of_rewards_is_not_taken_back():
 
 @pytest.mark.parametrize(("share", "severity"), [(0.05, None), (0.3, "warning"), (1.0, "critical")])
 def test_a_verifier_that_fails_is_found_by_its_share(share, severity):
-    found = [
+    findings = [
         one for one in examine(rewarded(40, **{"verifier/mine/failed": share, "verifier/mine/errors": 32 * share}))
     ]
-    assert [(one.rule, one.severity) for one in found] == ([] if severity is None else [("verifier-failing", severity)])
+    assert [(one.rule, one.severity) for one in findings] == (
+        [] if severity is None else [("verifier-failing", severity)]
+    )
 
 
 def test_a_slow_verifier_is_given_time(tmp_path):
     late = {"verifier/mine/failed": 0.5, "verifier/mine/timeouts": 16.0}
-    (found,) = examine(rewarded(40, **late))
-    assert "took too long" in found.evidence
+    (finding,) = examine(rewarded(40, **late))
+    assert "took too long" in finding.evidence
     (tmp_path / "parent.yaml").write_text(PARENT + "reward: [chain: {name: mine}]\n")
-    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + found.advice)
+    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + finding.advice)
     assert load(tmp_path / "child.yaml").reward[0].options["timeout"] == 60
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_reward_that_was_never_but_one_number_is_found_once(value, tmp_path):
     same = {"reward": value, "reward_std": 0.0, "rewards/mine/mean": value, "frac_reward_zero_std": 1.0}
-    (found,) = examine(rewarded(48, every=4, **same))
-    assert (found.rule, found.steps) == ("constant-reward", (45, 45)) and f"{value:g}" in found.evidence
+    (finding,) = examine(rewarded(48, every=4, **same))
+    assert (finding.rule, finding.steps) == ("constant-reward", (45, 45)) and f"{value:g}" in finding.evidence
     assert not examine(rewarded(44, every=4, **same))
     (tmp_path / "parent.yaml").write_text(PARENT)
-    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + found.advice)
+    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + finding.advice)
     assert load(tmp_path / "child.yaml") != load(tmp_path / "parent.yaml")
 
 
@@ -413,5 +415,5 @@ def test_rows_that_come_out_of_order_are_read_by_step_and_those_of_one_step_as_t
     log = Log()
     for step, value in ((1, 0.1), (5, 0.5), (3, 0.3), (5, 0.6), (2, 0.2)):
         log.add({"step": step, "entropy": value})
-    found = log.series("entropy")
-    assert found.steps.tolist() == [1, 2, 3, 5, 5] and found.values.tolist() == [0.1, 0.2, 0.3, 0.5, 0.6]
+    series = log.series("entropy")
+    assert series.steps.tolist() == [1, 2, 3, 5, 5] and series.values.tolist() == [0.1, 0.2, 0.3, 0.5, 0.6]

@@ -38,7 +38,7 @@ Setting = tuple[str, str, dict[str, Any]]
 
 def conditioned() -> list[Setting]:
     """Every combination of the options on which a need of a term depends, where the term accepts it."""
-    found = []
+    settings = []
     for slot, registry in REGISTRIES.items():
         for kind in registry.names():
             info, known = registry[kind].info, {f.name: f for f in fields(registry[kind])}
@@ -51,8 +51,8 @@ def conditioned() -> list[Setting]:
                     registry.build(kind, required | options)
                 except ValueError:
                     continue
-                found.append((slot, kind, required | options))
-    return found
+                settings.append((slot, kind, required | options))
+    return settings
 
 
 SETTINGS = [*ALL, *conditioned()]
@@ -117,10 +117,10 @@ class Watched(TokenBatch):
 
 
 def watched(batch: TokenBatch) -> TokenBatch:
-    found = object.__new__(Watched)
-    found.__dict__.update(batch.__dict__)
+    view = object.__new__(Watched)
+    view.__dict__.update(batch.__dict__)
     Watched.seen = set()
-    return found
+    return view
 
 
 # Whoever looks at the log-probs of the rollout phase looks at the old ones; a ratio is to the old ones.
@@ -172,12 +172,12 @@ def test_a_need_holds_where_all_its_conditions_do():
     needs = declared(["b", when(kind="x").unless(scope="rollout").needs("c", "d"), "a", unless(size=None).needs("e")])
     assert needs[0] == Need(("a", "b"))
 
-    def found(**options: Any) -> set[str]:
+    def needed(**options: Any) -> set[str]:
         return set(read(needs, {"kind": "x", "scope": "micro", "size": None} | options))
 
-    assert found() == {*"abcd"}
-    assert found(kind="y") == found(scope="rollout") == {*"ab"}
-    assert found(size=0.0) == found(size={"pid": {}}) == {*"abcde"}
+    assert needed() == {*"abcd"}
+    assert needed(kind="y") == needed(scope="rollout") == {*"ab"}
+    assert needed(size=0.0) == needed(size={"pid": {}}) == {*"abcde"}
     assert [str(need) for need in needs] == ["a, b", "c, d (kind: x, scope not rollout)", "e (size not null)"]
 
 
@@ -233,8 +233,8 @@ def literals(source: str) -> Iterator[frozenset[str]]:
 def test_what_plan_reader_and_trainer_share_is_written_down_once(table):
     root = Path(__file__).parents[2]
     files = [file for room in ("rl", "trainers", "entropostat", "reward") for file in (root / room).rglob("*.py")]
-    found = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
-    assert len(found) == 1
+    places = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize("kind", TYPES)

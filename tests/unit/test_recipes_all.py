@@ -29,9 +29,9 @@ def overrides(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", recipes(), ids=lambda path: str(path.relative_to(RECIPES)))
 def test_recipe_loads_plans_and_survives_its_dump(path, tmp_path):
     recipe = load(path, overrides(path))
-    found = plan(recipe)
-    assert [lint for lint in found["lints"] if lint["level"] != "note"] == []
-    assert found["batch"]["prompts_per_generation"] >= 1
+    planned = plan(recipe)
+    assert [lint for lint in planned["lints"] if lint["level"] != "note"] == []
+    assert planned["batch"]["prompts_per_generation"] >= 1
     (tmp_path / "resolved.yaml").write_text(recipe.dump())
     assert load(tmp_path / "resolved.yaml") == recipe
 

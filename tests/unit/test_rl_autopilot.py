@@ -226,11 +226,11 @@ def test_without_a_bonus_the_tilt_keeps_the_whole_demand():
 
 def test_it_waits_above_its_target_and_starts_from_zero_once_it_is_met_or_patience_ends():
     def outputs(controller, values):
-        state, found = controller.init(), []
+        state, given = controller.init(), []
         for value in values:
             state, output = controller.update(state, {"entropy": value})
-            found.append(output)
-        return found
+            given.append(output)
+        return given
 
     gated = autopilot(gate="reached", patience=None)
     falling = outputs(gated, [3.0, 2.0, 1.5, 1.1, 0.9, 0.9, 1.1])

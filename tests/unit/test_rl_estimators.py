@@ -41,14 +41,14 @@ def test_the_baseline_of_a_token_is_weighted_by_what_each_completion_has_summed_
     chance = torch.full((6, 3), 0.5).double()
     sizes = [[0.6, 0.2, 0.5], [0.9, 0.9, 0.9], [0.3, 0.7, 0.4], [0.1, 0.2, 0.9], [0.8, 0.5, 0.9], [0.2, 0.9, 0.9]]
     batch = known(old_logps=chance.log(), sum_p2=torch.tensor(sizes).double())  # 1 - 2 / 2 + sum of p^2
-    found, metrics = ADVANTAGES.build("otb", {})(batch)
+    shaped, metrics = ADVANTAGES.build("otb", {})(batch)
     first, second = (0.6 * 1 + 0 + 0.3 * 2) / (0.6 + 0.9 + 0.3), (0.8 * 1 + 0.7 * 2) / (0.8 + 0.7)
     other = (0.1 * 0.5 + 0.8 * 0.5 + 0) / (0.1 + 0.8 + 0.2)
     want = torch.zeros(6, 3).double()
     want[:, 0] = torch.tensor([1 - first, -first, 2 - first, 0.5 - other, 0.5 - other, -other])
     want[0, 1] = 1 - second
     want[2, 2] = 2 - second  # its second token: the hole before it takes no place and adds no weight
-    same(found, want, 1e-6)
+    same(shaped, want, 1e-6)
     assert metrics["tail"] == pytest.approx(1 / 11)
     unscored = batch.rewards.index_fill(0, torch.tensor([3, 4, 5]), torch.nan)  # all of the second prompt
     counted = int(batch.valid[:3].sum())
@@ -57,19 +57,19 @@ def test_the_baseline_of_a_token_is_weighted_by_what_each_completion_has_summed_
 
 def test_the_whole_generation_is_white_and_a_token_further_from_the_end_is_discounted():
     batch = known()
-    found, metrics = ADVANTAGES.build("reinforce_pp", {"gamma": 0.5})(batch)
+    shaped, metrics = ADVANTAGES.build("reinforce_pp", {"gamma": 0.5})(batch)
     returns = torch.tensor([0.25, 0.5, 1.0, 0.0, 1.0, 2.0, 0.25, 0.5, 0.25, 0.5, 0.0]).double()
-    same(found[batch.valid], (returns - returns.mean()) / returns.std(), 1e-6)
+    same(shaped[batch.valid], (returns - returns.mean()) / returns.std(), 1e-6)
     same(metrics["std"], returns.std())
-    assert (found[batch.invalid] == 0).all()
+    assert (shaped[batch.invalid] == 0).all()
     centred = torch.tensor([0, -1, 1, 1 / 6, 1 / 6, -1 / 3]).double().unsqueeze(1).expand(6, 3)[batch.valid]
     white = advantages("reinforce_pp", batch, baseline="group")[batch.valid]
     same(white, (centred - centred.mean()) / centred.std(), 1e-6)
 
 
 def test_the_best_gets_what_it_is_ahead_and_a_tie_nothing():
-    found, metrics = ADVANTAGES.build("passk_best", {"scale": "none"})(known())
-    assert found.tolist() == [0, 0, 1.0, 0, 0, 0]
+    shaped, metrics = ADVANTAGES.build("passk_best", {"scale": "none"})(known())
+    assert shaped.tolist() == [0, 0, 1.0, 0, 0, 0]
     assert metrics["decided"] == 0.5
     assert advantages("passk_best", known())[2] == pytest.approx(1 / (1 + 1e-6))
     unscored = known(rewards=torch.tensor([torch.nan, 0.0, 2.0, 0.5, 0.5, torch.nan]).double())
@@ -92,10 +92,10 @@ def test_groups_may_straddle_ranks_that_pad_to_other_widths(kind, options):
     keep = 7 if narrow.mask[:, -1].any() else 6
     cut = {name: getattr(narrow, name)[:, :keep] for name in ("mask", "logps", "old_logps", "sum_p2")}
     shares = [narrow.set(**cut), rows_of(batch, slice(2, 6))]
-    found = on_ranks([lambda r, b=b: advantages(kind, b.set(reducer=r), **options) for b in shares])
+    per_rank = on_ranks([lambda r, b=b: advantages(kind, b.set(reducer=r), **options) for b in shares])
     if want.dim() == 2:
-        found = [torch.nn.functional.pad(x, (0, 7 - x.shape[1])) for x in found]
-    same(torch.cat(found), want)
+        per_rank = [torch.nn.functional.pad(x, (0, 7 - x.shape[1])) for x in per_rank]
+    same(torch.cat(per_rank), want)
 
 
 @each

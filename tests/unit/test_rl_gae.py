@@ -65,8 +65,8 @@ def test_it_is_the_recursion_over_the_tokens_of_the_policy(seed, gamma, lam, kin
     batch = batch.set(logps=batch.old_logps, rewards=torch.where(torch.arange(6) == 4, torch.nan, batch.rewards))
     term = gae(gamma=gamma, lam=lam, divergence=kind, bootstrap=bootstrap, whiten=False, **KL)
     want = by_hand(batch, gamma, lam, 0.4, kind, bootstrap)
-    for found, expected in zip(term.estimate(batch), want, strict=True):
-        same(found, expected)
+    for estimated, expected in zip(term.estimate(batch), want, strict=True):
+        same(estimated, expected)
     same(term(batch)[0], want[0])
 
 
@@ -103,8 +103,8 @@ def test_garbage_in_padding_and_after_a_finished_completion_changes_nothing(seed
         (a, metrics), (b, metrics2) = term(batch), term(dirty)
         assert (a == b).all() and (b[batch.invalid] == 0).all()
         assert all(bool(metrics[key] == metrics2[key]) for key in metrics)
-        for clean, found in zip(term.estimate(batch), term.estimate(dirty), strict=True):
-            assert (clean == found).all() and (found[batch.invalid] == 0).all()
+        for clean, spoiled in zip(term.estimate(batch), term.estimate(dirty), strict=True):
+            assert (clean == spoiled).all() and (spoiled[batch.invalid] == 0).all()
 
 
 @few
@@ -137,9 +137,9 @@ def test_two_ranks_give_what_one_process_gives():
     batch = batch_of(3)
     want, metrics = gae(**KL)(batch)
     shares = [slice(0, 1), slice(1, 6)]
-    found = on_ranks([lambda r, s=s: gae(**KL)(rows_of(batch, s).set(reducer=r)) for s in shares])
-    same(torch.cat([a for a, _ in found]), want)
-    for _, seen in found:
+    per_rank = on_ranks([lambda r, s=s: gae(**KL)(rows_of(batch, s).set(reducer=r)) for s in shares])
+    same(torch.cat([a for a, _ in per_rank]), want)
+    for _, seen in per_rank:
         same(seen["std"], metrics["std"])
 
 
@@ -152,17 +152,17 @@ def test_infinite_log_ratios_give_finite_advantages_returns_and_metrics(kind, dt
     ref = torch.where(torch.rand(6, 7) < 0.5, -inf, batch.ref_logps)
     term = gae(**KL, divergence=kind)
     batch = batch.set(logps=old, old_logps=old, ref_logps=ref)
-    found, metrics = term(batch)
-    assert all(x.isfinite().all() for x in (found, *term.estimate(batch), *metrics.values()))
-    assert found.dtype == dtype and metrics["clamped"] > 0
+    advantages, metrics = term(batch)
+    assert all(x.isfinite().all() for x in (advantages, *term.estimate(batch), *metrics.values()))
+    assert advantages.dtype == dtype and metrics["clamped"] > 0
 
 
 def test_nothing_to_learn_from_gives_zero():
     nothing = batch_of(2).set(mask=torch.zeros(6, 7).double())
     for x in (gae(**KL)(nothing)[0], *gae(**KL).estimate(nothing)):
         assert (x == 0).all()
-    found = gae(**KL)(nothing)[1]
-    assert found.pop("truncated") == nothing.truncated.double().mean() and all(x.isnan() for x in found.values())
+    metrics = gae(**KL)(nothing)[1]
+    assert metrics.pop("truncated") == nothing.truncated.double().mean() and all(x.isnan() for x in metrics.values())
     unscored = batch_of(2, rewards=torch.full((6,), torch.nan).double())
     advantages, returns = gae(**KL).estimate(unscored)
     assert (advantages == 0).all()

@@ -293,8 +293,8 @@ def test_every_declared_metric_is_reported(setting):
     o, batch = objective((slot, kind, options)), batch_of(2)
     metrics = total(o, batch)[1]
     if o.sampler is not None:
-        found = o.sampler.term.select(rollout_view(batch), o.sampler.term.entropy(batch))[1]
-        metrics |= {f"{kind}/{key}": value for key, value in found.items()}
+        selected = o.sampler.term.select(rollout_view(batch), o.sampler.term.entropy(batch))[1]
+        metrics |= {f"{kind}/{key}": value for key, value in selected.items()}
     assert {f"{kind}/{key}" for key in REGISTRIES[slot][kind].info.provides} <= set(metrics)
 
 
