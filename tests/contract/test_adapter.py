@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from support import tiny
+from support.log_history import step_rows
 
 from entropostat.trainers.build.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.grpo import EntropyGRPOTrainer
@@ -68,7 +69,7 @@ def test_the_reference_is_the_policy_that_training_starts_from(path: str, case: 
     before = [p.detach().clone() for name, p in trainer.model.named_parameters() if ".ref." in name]
     assert before and all(p.requires_grad is (".default." in n) for n, p in trainer.model.named_parameters())
     trainer.train()
-    kls = [row["kl"] for row in trainer.state.log_history if "loss" in row]
+    kls = [row["kl"] for row in step_rows(trainer)]
     assert kls[0] == 0.0, "to the base it would be large"
     assert kls[-1] > 1e-6
     after = [p for name, p in trainer.model.named_parameters() if ".ref." in name]

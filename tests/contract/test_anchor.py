@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
@@ -60,7 +61,7 @@ class Trail(TrainerCallback):
 def run(trainer: Any) -> tuple[Trail, list[dict[str, float]]]:
     seen = Trail(trainer)
     trainer.train()
-    return seen, [row for row in trainer.state.log_history if "loss" in row]
+    return seen, step_rows(trainer)
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
@@ -108,7 +109,7 @@ def test_the_kl_is_to_the_moved_reference(path: str, lora: LoraConfig | None) ->
         kind = name if name == "initial" else "ema"
         trainer = make(path, lora, term={"coef": 0.0, "reference": kind, **term})
         trainer.train()
-        kls[name] = [row["kl"] for row in trainer.state.log_history if "loss" in row]
+        kls[name] = [row["kl"] for row in step_rows(trainer)]
         ends[name] = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
     assert kls["initial"][0] == pytest.approx(0.0, abs=1e-9)
     assert kls["ema"][:2] == pytest.approx(kls["initial"][:2], rel=1e-5, abs=1e-9)  # one generation, scored before

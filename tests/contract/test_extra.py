@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.log_history import trained
 from trl import GRPOTrainer
 
 from entropostat.trainers.rollout.extra import KEY, Joined
@@ -22,11 +23,6 @@ def path() -> str:
 
 def aepo(**options: Any) -> dict[str, Any]:
     return tiny.objective(penalties=[{"aepo": {"coef": 0.5, "target": 2.0, "success": 0.4, "share": 0.5} | options}])
-
-
-def rows(trainer: Any) -> list[dict[str, float]]:
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
 
 
 def watched(trainer: Any) -> list[dict[str, Any]]:
@@ -143,7 +139,7 @@ def test_only_whole_groups_are_sampled_again(rows: int, group: int, share: float
 
 
 def test_the_temperature_follows_the_entropy_of_the_policy(path: str) -> None:
-    hot, cold = rows(tiny.ours(path, aepo(target=5.0))), rows(tiny.ours(path, aepo(target=0.1)))
+    hot, cold = trained(tiny.ours(path, aepo(target=5.0))), trained(tiny.ours(path, aepo(target=0.1)))
     assert {row["aepo/temperature"] for row in hot if "aepo/temperature" in row} == {1.2}
     assert {row["aepo/temperature"] for row in cold if "aepo/temperature" in row} == {0.8}
     assert hot[0]["aepo/entropy"] == pytest.approx(3.33, abs=0.05)  # ln 28, nearly
@@ -153,7 +149,7 @@ def test_the_temperature_follows_the_entropy_of_the_policy(path: str) -> None:
 def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
     trainer = tiny.ours(path, aepo(success=2.0))
     seen = watched(trainer)
-    logged = rows(trainer)
+    logged = trained(trainer)
     assert [row["aepo/selected"] for row in logged if "aepo/selected" in row] and not any(
         row.get("aepo/selected", 0.0) for row in logged
     )
@@ -163,7 +159,7 @@ def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
 def test_the_released_codes_way_replaces_rows(path: str) -> None:
     trainer = tiny.ours(path, aepo(reference=True, samples=3, margin=0.0, target=5.0, share=1.0), max_steps=4)
     seen = watched(trainer)
-    logged = rows(trainer)
+    logged = trained(trainer)
     for output in seen:
         assert not any(key.startswith(KEY) for key in output)
         assert int((output["advantages"] == 1.0).sum()) == 3

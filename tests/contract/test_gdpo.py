@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import tiny
+from support.log_history import step_rows
 from transformers import set_seed
 from trl import GRPOTrainer
 
@@ -48,7 +49,7 @@ def trained(trainer: Any) -> tuple[list[float], list[tuple[float, ...]]]:
     set_seed(1)
     trainer.train()
     keys = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std")
-    rows = [tuple(row[key] for key in keys if key in row) for row in trainer.state.log_history if "loss" in row]
+    rows = [tuple(row[key] for key in keys if key in row) for row in step_rows(trainer)]
     return [float(value) for value in trainer._logs["advantages"]], rows
 
 

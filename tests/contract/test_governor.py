@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.log_history import logged
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Optimizer, StepRadius
@@ -68,10 +69,6 @@ def watched(made: Any) -> Watch:
     made.add_callback(watch)
     made.train()
     return watch
-
-
-def logged(made: Any, key: str) -> list[float]:
-    return [row[key] for row in made.state.log_history if key in row]
 
 
 def test_a_step_inside_the_radius_is_left_alone_to_the_last_bit(path):

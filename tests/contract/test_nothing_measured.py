@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
+from support import run_files, tiny
+from support.log_history import step_rows
 
 from entropostat.diagnose import examine
 from entropostat.rl.batch import TokenBatch
@@ -52,7 +52,7 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
     )
     trainer.add_callback(MetricsFile(tmp_path))
     trainer.train()
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(tmp_path)
     rows = [row for row in rows if "loss" in row]
     assert [row["health/trained_tokens"] for row in rows] == [0.0] * 12
     measured = {
@@ -135,7 +135,7 @@ def test_a_mean_is_over_the_tokens_of_the_window_however_they_fall_into_micro_ba
             num_iterations=2,
         )
         trainer.train()
-    rows = [row for row in trainer.state.log_history if "loss" in row]
+    rows = step_rows(trainer)
     empty = [sum(not b.valid.any() for b in window) for window in seen.windows[:-1]]
     assert (max(empty) > 0 and min(empty) < 4) if masked else not any(empty)
     for key, name in (("entropy", "entropy"), ("entropy_bonus/entropy", "entropy"), ("kl_ref/kl", "kl"), ("kl", "kl")):

@@ -53,7 +53,7 @@ def trainer(family: str, kind: Any = EntropyGRPOTrainer, reference: bool = True,
     advantages = ["gae"] if kind is EntropyPPOTrainer else None
     penalties = [{"kl_ref": {"coef": 0.1}}] if reference else []
     return kind(
-        model=families.saved(families.policy(family)),
+        model=tiny.written(families.policy(family)),
         reward_funcs=tiny.digits,
         args=tiny.config(),
         train_dataset=tiny.prompts(),
@@ -126,7 +126,7 @@ def test_what_is_scored_is_what_was_sampled(family: str) -> None:
 def test_models_of_relative_positions_score_to_the_bit_as_trl_does(family: str) -> None:
     made = trainer(family, reference=False)
     stock = GRPOTrainer(
-        model=families.saved(families.policy(family)), reward_funcs=tiny.digits, args=tiny.config(),
+        model=tiny.written(families.policy(family)), reward_funcs=tiny.digits, args=tiny.config(),
         train_dataset=tiny.prompts(), processing_class=tiny.tokenizer(),
     )  # fmt: skip
     assert torch.equal(scoring(made, made.model)(*batch()), scoring(stock, stock.model)(*batch()))

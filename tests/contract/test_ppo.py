@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from torch import Tensor
 from transformers import Qwen2Model
 from trl import GRPOConfig
@@ -31,10 +32,6 @@ GAE = {"advantages": [{"gae": {}}]}
 @pytest.fixture(scope="module")
 def path() -> str:
     return tiny.saved()
-
-
-def rows(trainer: Any) -> list[dict[str, float]]:
-    return [row for row in trainer.state.log_history if "loss" in row]
 
 
 # ---------------------------------------------------------------------------------------------- forward and gradient
@@ -95,7 +92,7 @@ def test_the_critic_learns_under_activation_checkpointing(path: str, trunk: str,
     before = trainer.critic.tap.critic.values.heads[0].weight.detach().clone()
     trainer.train()
     assert (trainer.critic.tap.critic.values.heads[0].weight - before).abs().max() > 0.01
-    values = [row["critic/value"] for row in rows(trainer) if "critic/value" in row]
+    values = [row["critic/value"] for row in step_rows(trainer) if "critic/value" in row]
     assert abs(values[0]) < 0.05 < values[-1]
 
 
@@ -106,7 +103,7 @@ def test_heads_stay_in_float32_under_a_policy_of_bfloat16(path: str) -> None:
     trainer.train()
     assert {p.dtype for p in trainer.critic.tap.critic.parameters()} == {torch.float32}
     assert trainer._buffered_inputs[0]["entropostat/old_values"].dtype == torch.float32
-    assert rows(trainer)[-1]["critic/loss"] > 0
+    assert step_rows(trainer)[-1]["critic/loss"] > 0
 
 
 def test_a_moved_temperature_does_not_move_the_values(path: str) -> None:
@@ -208,7 +205,7 @@ def test_penalties_train_beside_the_value_loss(path: str) -> None:
     for penalties in ([], [{"entropy_bonus": {"coef": 2.0}}]):
         trainer = tiny.ppo(path, spec={**GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
         trainer.train()
-        first_rows.append(rows(trainer)[0])
+        first_rows.append(step_rows(trainer)[0])
     plain, bonus = first_rows
     assert bonus["loss"] == pytest.approx(plain["loss"] - 2.0 * plain["entropy"], rel=1e-5)
     assert bonus["critic/loss"] == plain["critic/loss"] > 0
@@ -239,7 +236,7 @@ def test_what_a_critic_is_judged_by() -> None:
 def test_only_declared_metrics_are_logged(path: str) -> None:
     trainer = tiny.ppo(path, Critic(heads=2), max_steps=2)
     trainer.train()
-    assert {key for row in rows(trainer) for key in row if key.startswith("critic/")} == {
+    assert {key for row in step_rows(trainer) for key in row if key.startswith("critic/")} == {
         m.key for m in METRICS if m.key.startswith("critic/")
     }
 

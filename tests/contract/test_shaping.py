@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-from transformers import TrainerCallback
+from support.at_step import StopAt
+from support.log_history import logged
 
 from entropostat.recipe.blocks import Shaping
 from entropostat.rl.moments import RunningMoments
@@ -64,10 +65,6 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
         patch.setattr(Objective, "rollout", watch)
         subject.train(**train)
     return seen
-
-
-def logged(subject: Any, key: str) -> list[float]:
-    return [row[key] for row in subject.state.log_history if key in row]
 
 
 def test_the_objective_sees_rewards_normalised_then_clipped_then_penalised(path: str) -> None:
@@ -153,14 +150,6 @@ def test_truncated_reads_the_last_token_and_not_the_padding(path: str) -> None:
 def test_advantages_that_would_not_see_it_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="shaping: TRL's own advantages would not see it"):
         trainer(path, Shaping(clip=1.0), spec={"advantages": []})
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, subject: Any, step: int) -> None:
-        self.subject, self.step = subject, step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.subject.stop_requested = state.global_step + 1 == self.step
 
 
 @pytest.mark.parametrize("stop", [2, 3])

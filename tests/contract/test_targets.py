@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-
-from entropostat.trainers.grpo import EntropyGRPOTrainer
+from support.log_history import trained
 
 TERMS: dict[str, dict[str, Any]] = {
     "ter": {"penalties": [{"ter": {"coef": 0.5, "target": 1.0}}]},
@@ -25,18 +24,13 @@ def path() -> str:
     return tiny.saved()
 
 
-def rows(trainer: EntropyGRPOTrainer) -> list[dict[str, float]]:
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
-
-
 @pytest.mark.parametrize("updates", [1, 2], ids=["aligned", "two updates a generation"])
 @pytest.mark.parametrize("name", TERMS)
 def test_it_trains_and_changes_the_gradient(path: str, name: str, updates: int) -> None:
     changes = {"max_steps": 2 * updates, "steps_per_generation": updates}
-    plain = rows(tiny.ours(path, **changes))
+    plain = trained(tiny.ours(path, **changes))
     trainer = tiny.ours(path, tiny.objective(**TERMS[name]), **changes)
-    logged = rows(trainer)
+    logged = trained(trainer)
     term = trainer.objective.parts[1 if "advantages" in TERMS[name] else -1].term
     first = updates if name == "kl_reward" else 0  # at first the policy is the reference
     part = name.split(",")[0]

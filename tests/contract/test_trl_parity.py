@@ -6,18 +6,12 @@ from typing import Any
 
 import pytest
 from support import tiny
-from transformers import set_seed
+from support.log_history import history
 
 
 @pytest.fixture(scope="module")
 def path() -> str:
     return tiny.saved()
-
-
-def history(trainer: Any, *keys: str) -> list[tuple[float, ...]]:
-    set_seed(1)  # building the other trainer and training it has moved the global generator
-    trainer.train()
-    return [tuple(row[k] for k in keys) for row in trainer.state.log_history if "loss" in row]
 
 
 RUN: dict[str, Any] = {"max_steps": 6, "gradient_accumulation_steps": 2, "steps_per_generation": 4}

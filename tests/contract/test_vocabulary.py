@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
@@ -102,7 +103,7 @@ def test_a_bonus_on_them_trains(adapters: bool, checkpointing: bool) -> None:
             peft_config=peft,
         )
         trainer.train()
-        rows = [row for row in trainer.state.log_history if "loss" in row]
+        rows = step_rows(trainer)
         norms.append([row["grad_norm"] for row in rows])
     assert rows[0]["renyi_bonus/entropy"] == pytest.approx(3.3, abs=0.15)
     assert norms[0][0] != norms[1][0]
@@ -211,5 +212,5 @@ def test_lp_reg_meets_the_proxies_of_the_policy_that_made_the_generation(options
     trainer._score, trainer._additive_terms = rollout, loss
     trainer.train()
     assert len(checked) == 2
-    row = [row for row in trainer.state.log_history if "loss" in row][-1]
+    row = step_rows(trainer)[-1]
     assert row["lp_reg/candidates"] >= row["lp_reg/regularised"] > 0 and row["lp_reg/kl"] >= 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import ranks
+from support import ranks, run_files
 
 SHORT = [
     "model.build.steps=5",
@@ -43,7 +42,7 @@ def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 
 def kl(run: Path) -> list[float]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(run)
     return [row["kl"] for row in rows if "loss" in row]
 
 

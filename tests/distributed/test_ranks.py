@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import ranks
+from support.processes import alive
 
 HANGS = """
 import os, subprocess, sys, time
@@ -18,14 +19,6 @@ if len(sys.argv) > 2 and os.environ["RANK"] == "1":
     raise RuntimeError("rank 1 is broken")
 time.sleep(300)
 """
-
-
-def alive(pid: int) -> bool:
-    """A zombie is not: its parent has not been told yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def left(folder: Path) -> list[int]:

@@ -28,6 +28,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import run_files
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashing import CYCLE, KINDS, SAVE_EVERY, STEPS, Child, Kill, train
@@ -132,7 +134,7 @@ def content(out: Path) -> dict[str, Any]:
     """Everything of a finished run that must not depend on kills."""
     (summary,) = out.glob("run*/summary.json")
     run = summary.parent
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(run)
     last = run / f"checkpoint-{STEPS}"
     state = json.loads((last / "trainer_state.json").read_text())
     kept = {name: state["stateful_callbacks"][name] for name in ("ControlCallback", "AnchorCallback", "StepGovernor")}

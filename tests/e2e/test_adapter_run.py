@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from support import tiny
+from support.run_files import rows
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
@@ -29,10 +28,6 @@ SHORT = [
     *("trainer.save_strategy=steps", "trainer.save_steps=4"),
     "evaluate={every: 0, prompts: 2, samples: 2, k: [1], greedy: false, reference: true}",
 ]
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 
 HERE = Path(__file__).parent
 
@@ -34,7 +35,7 @@ def test_every_module_is_imported_and_none_of_the_packages_is(results: dict[str,
 def test_two_steps_train_by_grpo_by_ppo_with_muon_and_with_a_pass_over_the_vocabulary(results: dict[str, Any]) -> None:
     assert {name: code for name, (code, _) in results["trained"].items()} == dict.fromkeys(results["trained"], 0)
     for folder in results["runs"].iterdir():
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        rows = run_files.rows(folder)
         assert len([row for row in rows if "loss" in row]) >= 2, folder
 
 

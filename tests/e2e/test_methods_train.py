@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import run_files
 from support.declared import undeclared
 
 from entropostat import catalog
@@ -101,8 +102,7 @@ def train(tmp_path_factory: Any) -> Iterator[Train]:
             assert run_recipe(recipe) == 0
             assert moved(recipe) > 0, "the weights are those of the start"
             assert not undeclared(recipe.run_dir), "logged, but not declared in entropostat/metrics"
-            lines = (recipe.run_dir / "metrics.jsonl").read_text().splitlines()
-            known[key] = [row for row in map(json.loads, lines) if "loss" in row]
+            known[key] = run_files.step_rows(recipe.run_dir)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:

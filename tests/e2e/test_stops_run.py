@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 
 from entropostat.__main__ import main
 from entropostat.trainers import run
 
+pytestmark = pytest.mark.usefixtures("cache")
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
     "model.build.steps=20",
@@ -18,11 +20,6 @@ SHORT = [
     "trainer.per_device_train_batch_size=8",
     "evaluate={every: 0, prompts: 8, samples: 4, k: [1], reference: false}",
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "stops-cache"))
 
 
 def test_a_recipes_stops_end_completions_in_training_and_evaluation(
@@ -44,7 +41,7 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
         assert completions and all(not set("=+") & set(text[:-1]) for text in completions)
         assert any(text[-1:] in ("=", "+") for text in completions)
     assert len(settings[0].stop) == 3 and settings[0].decoding == {"begin_suppress_tokens": [5]}
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(folder)
     lengths = [row["evaluate/easy/mean_length"] for row in rows if "evaluate/easy/mean_length" in row]
     assert len(lengths) == 2
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.declared import undeclared
+from support.run_files import rows
 
 from entropostat.metrics.trackers import logged_key
 from entropostat.readers.wandb_file import history, read
@@ -39,10 +40,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wandb_files(run: Path) -> list[Path]:
     return sorted(run.glob("wandb/offline-run-*/run-*.wandb"))
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_every_logged_key_is_declared(run: Path) -> None:

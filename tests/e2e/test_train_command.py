@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.run_files import rows
 
 ROOT = Path(__file__).parents[2]
 PLAIN, PID = (str(ROOT / "recipes" / "quickstart" / name) for name in ("plain.yaml", "pid-kl.yaml"))
@@ -37,10 +38,6 @@ def environment(cache: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: Any) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_two_recipes_train_side_by_side_and_are_compared(tmp_path: Path, cache: Path) -> None:

@@ -33,9 +33,8 @@ SHORT = [
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands name the run by its path from here."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "ways-on-cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "it's here" / "quickstart-plain"
 

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fuzz.budget import search
 from fuzz.drawn import JUNK, OWN, TEXTS, places, recipes, value
 from fuzz.known import described, excused
@@ -21,13 +20,6 @@ from entropostat.recipe import Recipe
 from entropostat.recipe.extends import RECIPES
 from entropostat.rl.control import Control
 from entropostat.yaml_text import dump
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
 
 
 class Seen:

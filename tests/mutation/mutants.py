@@ -48,6 +48,12 @@ def stem(file: str) -> str:
     return file.rpartition("/")[2]
 
 
+def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
+    """``file`` from the root, without its ending: "trainers/trl/decoding"."""
+    folder, _, path = file.partition("/")
+    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
+
+
 ADVANTAGES = (
     Mutant("grpo adds the mean", "advantages/grpo.py", "advantages = rewards - mean", "advantages = rewards + mean"),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation.mutants import Mutant, fault
 
 LOOP = ("tests/unit/test_thermostat.py", "tests/unit/test_signals.py", "tests/unit/test_rl_measured.py")
 SIGNALS = (*LOOP, "tests/contract/test_signals.py")
@@ -19,11 +19,6 @@ PARITY = ("tests/contract/test_ppo_parity.py",)
 PPO = ("tests/contract/test_ppo.py",)
 PPO_FILES = ("tests/contract/test_ppo_files.py",)
 GIVEN = ("tests/contract/test_constructor.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
-    folder, _, path = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 def thermostat(name: str, old: str, new: str, tests: tuple[str, ...] = LOOP) -> Mutant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation.mutants import fault
 
 ATOMIC = ("tests/unit/test_atomic.py",)
 FOUND = ("tests/unit/test_checkpoints.py",)
@@ -10,11 +10,6 @@ SEALED = ("tests/unit/test_manifest.py",)
 LOCKED = ("tests/unit/test_lock.py",)
 DATA = ("tests/security/test_forged_checkpoints.py",)
 LIVE = ("tests/contract/test_saving.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
-    folder, _, path = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 SAVING = (

@@ -11,6 +11,7 @@ import pytest
 import torch
 from datasets import Dataset, IterableDataset
 from support import pairs, standins, tiny
+from support.log_history import step_rows
 from transformers import TrainerCallback
 
 
@@ -126,7 +127,7 @@ def test_an_optimizer_and_a_schedule_that_are_given_are_used() -> None:
         }
 
     stock, _ = pairs.agree(make)
-    rates = [row["learning_rate"] for row in stock.state.log_history if "loss" in row]
+    rates = [row["learning_rate"] for row in step_rows(stock)]
     assert rates == pytest.approx([0.3, 0.15, 0.1])
 
 

@@ -17,13 +17,6 @@ CHILD = "extends: good.yaml\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
-
-
-@pytest.fixture
 def told(folder: Path) -> Callable[..., str]:
     """What is said about a text with overrides; empty where it is a recipe, which then comes back from its dump."""
 

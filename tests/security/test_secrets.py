@@ -72,13 +72,6 @@ LEAVES = list({path[-2:]: path for path in leaves(SCHEMA, SCHEMA) if path}.value
 """One place of each: a controller's options stand below every number that it may turn."""
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("good.yaml").write_text(GOOD)
-    return tmp_path
-
-
 def complaint(value: object) -> str:
     with Path("x.yaml").open("w") as stream:
         YAML(typ="safe", pure=True).dump({"extends": "good.yaml", **value}, stream)

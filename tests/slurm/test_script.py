@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import said
 
 from entropostat.__main__ import main
 from entropostat.recipe import Term, load
@@ -25,6 +26,10 @@ RECIPE = (
     "launch: {strategy: ddp, num_machines: 2}\n"
     "slurm: {nodes: 2, gpus_per_node: 4, python: python3}\n"
 )
+
+
+def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    return said(capsys, ["submit", "recipe.yaml", "--dry-run", *words])
 
 
 def a_job(**changes: object) -> Job:
@@ -62,22 +67,6 @@ def accepted(text: str, severity: str = "style") -> str:
         )
         assert done.returncode == 0, done.stdout
     return text
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe, and no Slurm."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path
-
-
-def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = main(["submit", "recipe.yaml", "--dry-run", *words])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.mark.parametrize(

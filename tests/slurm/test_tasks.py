@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.commands import said
 
-from entropostat.__main__ import main
 from entropostat.recipe import load
 from entropostat.recipe.errors import RecipeError
 from entropostat.slurm.tasks import read, spread
@@ -23,21 +22,9 @@ RECIPE = (
 )
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe, and no Slurm."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path
-
-
 def dry(capsys: pytest.CaptureFixture[str], text: str, *words: str) -> tuple[int, str, str]:
     Path("tasks.txt").write_text(text)
-    capsys.readouterr()
-    code = main(["submit", "recipe.yaml", "--dry-run", "--tasks", "tasks.txt", *words])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+    return said(capsys, ["submit", "recipe.yaml", "--dry-run", "--tasks", "tasks.txt", *words])
 
 
 def started(script: str, task: int) -> list[str]:

@@ -52,6 +52,15 @@ def run(script: Path, *words: object, world: int = 1, strategy: str | None = Non
             pytest.fail(f"{world} rank(s) of {script.name} {why}\n{answer.get('error', '')}{logs}", pytrace=False)
 
 
+def replayed(worker: Path, folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> Any:
+    """What ``worker`` saves of one generation, on ``world`` ranks, in micro-batches of so many rows."""
+    import torch  # with which most commands that start ranks have nothing to do
+
+    out = folder / f"{worker.stem}-{dtype}-{world}-{rows}.pt"
+    run(worker, out, dtype, rows, accumulation, world=world)
+    return torch.load(out, weights_only=False)
+
+
 def command(*words: object, seconds: float = 500, **environment: object) -> str:
     """What it prints to stderr. Fails unless it ends well and in time; nothing that it started outlives it."""
     code, err = ended(*words, seconds=seconds, **environment)

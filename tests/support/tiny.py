@@ -50,12 +50,16 @@ def model(seed: int = 0, tie: bool = False, hidden: int = 32, dtype: torch.dtype
     return Qwen2ForCausalLM(config).to(dtype)
 
 
-def saved(seed: int = 0, tie: bool = False) -> str:
+def written(policy: Any, spoken: Any = None) -> str:
     """A folder with model and tokenizer: TRL reloads the reference model by path."""
     folder = tempfile.mkdtemp(prefix="tiny-")
-    model(seed, tie).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    policy.save_pretrained(folder)
+    (tokenizer() if spoken is None else spoken).save_pretrained(folder)
     return folder
+
+
+def saved(seed: int = 0, tie: bool = False) -> str:
+    return written(model(seed, tie))
 
 
 def digits(completions: list[str], **_: Any) -> list[float]:

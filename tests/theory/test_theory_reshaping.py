@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from theory.tabular import entropies
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective
@@ -19,16 +20,12 @@ LIKELY = torch.tensor([0, 1])
 GRPO = ("grpo", {})
 
 
-def entropy(logits):
-    return torch.distributions.Categorical(logits=logits).entropy()
-
-
 def completions(logits, actions, **changes):
     batch = TokenBatch(
         logps=logits.log_softmax(-1)[actions].unsqueeze(1),
         old_logps=LOGITS.log_softmax(-1)[actions].unsqueeze(1),
         mask=torch.ones(len(actions), 1, dtype=torch.float64),
-        old_entropy=entropy(LOGITS).expand(len(actions), 1),
+        old_entropy=entropies(LOGITS).expand(len(actions), 1),
         rewards=RIGHT[actions],
         groups=torch.zeros(len(actions), dtype=torch.long),
     )
@@ -46,7 +43,7 @@ def change(*advantages, weight=None, actions=ALL, lr=1e-4):
     batch = completions(z, actions, advantages=rollout.advantages)
     loss = aggregate(o.token_loss(batch, rollout.stats)[0], batch.mask)
     stepped = (z - lr * torch.autograd.grad(loss, z)[0]).detach()
-    return float(entropy(stepped) - entropy(LOGITS)) / lr
+    return float(entropies(stepped) - entropies(LOGITS)) / lr
 
 
 def w_reinforce(positive, negative):
@@ -70,7 +67,7 @@ def test_entrocraft_lowers_entropy_above_its_band_and_raises_it_below():
         options = {"lower": lower, "upper": upper, "center": 0.5, "gain": 2.0}
         return change(GRPO, ("entrocraft", options), actions=LIKELY)
 
-    now = float(entropy(LOGITS))
+    now = float(entropies(LOGITS))
     assert at(now - 0.2, now - 0.1) == pytest.approx(change(w_reinforce(1.0, 0.0), actions=LIKELY))
     assert at(now + 0.1, now + 0.2) == pytest.approx(change(w_reinforce(0.0, 1.0), actions=LIKELY))
     assert at(now - 0.1, now + 0.1) == pytest.approx(change(GRPO, actions=LIKELY))

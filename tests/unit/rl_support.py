@@ -220,3 +220,11 @@ def on_ranks(work: Sequence[Callable[[ThreadReducer], Any]]) -> list[Any]:
     for error in sorted(failures, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
     return [f.result() for f in futures]
+
+
+def same(a: Any, b: Any, tolerance: float = 0.0) -> None:
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=False)
+
+
+def near(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    same(a, b, tolerance)

@@ -11,18 +11,15 @@ import time
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from support.sources import load
 
 from entropostat.catalog import load as catalog
 from entropostat.data import chain
 from entropostat.data.deadline import deadline as ended
 from entropostat.data.example import DataError
-from entropostat.data.registry import MOST, SOURCES
+from entropostat.data.registry import MOST
 from entropostat.data.sources import reasoning_gym
 from entropostat.recipe.blocks import Build
-
-
-def load(kind, base=None, **options):
-    return SOURCES.build(kind, options).load(base)
 
 
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])

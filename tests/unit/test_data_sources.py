@@ -9,16 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from support.sources import load
 
 from entropostat.data import chain
 from entropostat.data.example import DataError, text_of
 from entropostat.data.registry import SOURCES
 from entropostat.data.sources.reasoning_gym import HASHED
 from entropostat.reward.registry import VERIFIERS
-
-
-def load(kind, base=None, **options):
-    return SOURCES.build(kind, options).load(base)
 
 
 def test_chain_prompts_are_distinct_seeded_and_answered():

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.reward_models import loaded
 from tokenizers import processors
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
@@ -14,7 +15,7 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.model import RewardModel
 from entropostat.trainers.build.pretrain import make_tokenizer
-from entropostat.trainers.build.reward_model import Classifier, attach, load_reward_model
+from entropostat.trainers.build.reward_model import attach, load_reward_model
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 
 CPU = torch.device("cpu")
@@ -42,10 +43,6 @@ def saved(folder, kind=Qwen3ForSequenceClassification, template=None, **changes)
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("reward"), num_labels=1)
-
-
-def loaded(path, **options) -> Classifier:
-    return load_reward_model(RewardModel(path=path, **options), path, CPU)
 
 
 def alone(path, text, label=0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from unit.rl_support import batch_of, on_ranks, rows_of
+from unit.rl_support import batch_of, near, on_ranks, rows_of
 
 from entropostat.rl.registry import ADVANTAGES
 
@@ -15,10 +15,6 @@ each = pytest.mark.parametrize("kind, options", ALL, ids=[f"{k}-{'-'.join(map(st
 
 def advantages(kind, batch, **options):
     return ADVANTAGES.build(kind, options)(batch)[0]
-
-
-def same(a, b, tolerance=1e-12):
-    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
 def known(**changes):
@@ -32,9 +28,9 @@ def known(**changes):
 def test_the_length_weighted_mean_is_the_baseline_of_opo():
     first, second = (3 * 1 + 0 + 2 * 2) / 6, (2 * 0.5 + 2 * 0.5) / 5
     want = torch.tensor([1 - first, -first, 2 - first, 0.5 - second, 0.5 - second, -second]).double()
-    same(advantages("opo", known()), want, 1e-6)
+    near(advantages("opo", known()), want, 1e-6)
     even = known(mask=torch.ones(6, 3).double())
-    same(advantages("opo", even), advantages("dr_grpo", even))
+    near(advantages("opo", even), advantages("dr_grpo", even))
 
 
 def test_the_baseline_of_a_token_is_weighted_by_what_each_completion_has_summed_up():
@@ -48,7 +44,7 @@ def test_the_baseline_of_a_token_is_weighted_by_what_each_completion_has_summed_
     want[:, 0] = torch.tensor([1 - first, -first, 2 - first, 0.5 - other, 0.5 - other, -other])
     want[0, 1] = 1 - second
     want[2, 2] = 2 - second  # its second token: the hole before it takes no place and adds no weight
-    same(shaped, want, 1e-6)
+    near(shaped, want, 1e-6)
     assert metrics["tail"] == pytest.approx(1 / 11)
     unscored = batch.rewards.index_fill(0, torch.tensor([3, 4, 5]), torch.nan)  # all of the second prompt
     counted = int(batch.valid[:3].sum())
@@ -59,12 +55,12 @@ def test_the_whole_generation_is_white_and_a_token_further_from_the_end_is_disco
     batch = known()
     shaped, metrics = ADVANTAGES.build("reinforce_pp", {"gamma": 0.5})(batch)
     returns = torch.tensor([0.25, 0.5, 1.0, 0.0, 1.0, 2.0, 0.25, 0.5, 0.25, 0.5, 0.0]).double()
-    same(shaped[batch.valid], (returns - returns.mean()) / returns.std(), 1e-6)
-    same(metrics["std"], returns.std())
+    near(shaped[batch.valid], (returns - returns.mean()) / returns.std(), 1e-6)
+    near(metrics["std"], returns.std())
     assert (shaped[batch.invalid] == 0).all()
     centred = torch.tensor([0, -1, 1, 1 / 6, 1 / 6, -1 / 3]).double().unsqueeze(1).expand(6, 3)[batch.valid]
     white = advantages("reinforce_pp", batch, baseline="group")[batch.valid]
-    same(white, (centred - centred.mean()) / centred.std(), 1e-6)
+    near(white, (centred - centred.mean()) / centred.std(), 1e-6)
 
 
 def test_the_best_gets_what_it_is_ahead_and_a_tie_nothing():
@@ -79,7 +75,7 @@ def test_the_best_gets_what_it_is_ahead_and_a_tie_nothing():
 
 
 def test_gpgs_factor_is_that_of_all_completions_over_those_with_a_reward():
-    same(advantages("dr_grpo", known(), rescale=True), 6 / 4 * advantages("dr_grpo", known()))
+    near(advantages("dr_grpo", known(), rescale=True), 6 / 4 * advantages("dr_grpo", known()))
     nothing = known(rewards=torch.zeros(6).double())
     assert (advantages("dr_grpo", nothing, rescale=True) == 0).all()
 
@@ -95,7 +91,7 @@ def test_groups_may_straddle_ranks_that_pad_to_other_widths(kind, options):
     per_rank = on_ranks([lambda r, b=b: advantages(kind, b.set(reducer=r), **options) for b in shares])
     if want.dim() == 2:
         per_rank = [torch.nn.functional.pad(x, (0, 7 - x.shape[1])) for x in per_rank]
-    same(torch.cat(per_rank), want)
+    near(torch.cat(per_rank), want)
 
 
 @each
@@ -106,7 +102,7 @@ def test_garbage_in_padding_changes_nothing(kind, options, garbage):
         name: torch.where(batch.valid, getattr(batch, name), garbage)
         for name in ("logps", "old_logps", "sum_p2", "ref_logps")
     }
-    same(advantages(kind, batch, **options), advantages(kind, batch.set(**dirty), **options), 0)
+    near(advantages(kind, batch, **options), advantages(kind, batch.set(**dirty), **options), 0)
 
 
 @each

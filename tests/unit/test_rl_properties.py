@@ -28,6 +28,7 @@ from unit.rl_support import (
     prepared,
     rollout_view,
     rows_of,
+    same,
     total,
     with_extra,
     with_leaves,
@@ -51,10 +52,6 @@ def run(setting, batch):
     numbers = {key: torch.tensor(value) for key, value in merged(metrics, LOCAL).items()}
     assert all(numbers[key].isnan() for key in empty)
     return loss.detach(), gradients(loss, batch), {key: x for key, x in numbers.items() if key not in empty}
-
-
-def same(a, b, tolerance=0.0):
-    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=False)
 
 
 @each("setting", ACTING, ids=label)
