@@ -52,11 +52,6 @@ VALUES: dict[str, Any] = {
 """One acting value for each key that changes the distribution."""
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def make(own: dict[str, Any] | None = None, cls: type = EntropyGRPOTrainer, **changes: Any) -> Any:
     model = tiny.model()
     for name, value in (own or {}).items():

@@ -16,11 +16,6 @@ from entropostat.trainers.rollout.extra import KEY, Joined
 from entropostat.trainers.trl.sampling import resample, whole_groups
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def aepo(**options: Any) -> dict[str, Any]:
     return tiny.objective(penalties=[{"aepo": {"coef": 0.5, "target": 2.0, "success": 0.4, "share": 0.5} | options}])
 

@@ -40,11 +40,6 @@ SETS: dict[str, tuple[list[Any], list[float]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def trained(trainer: Any) -> tuple[list[float], list[tuple[float, ...]]]:
     set_seed(1)
     trainer.train()

@@ -18,11 +18,6 @@ from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.optim.step_radius import ROUNDS, SLACK, StepGovernor
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 class Watch(TrainerCallback):
     """Trainable weights before the step, after the optimizer and after the governor; learning rates on the way."""
 

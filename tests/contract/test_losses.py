@@ -12,11 +12,6 @@ RUN: dict[str, Any] = {"max_steps": 4, "gradient_accumulation_steps": 1, "steps_
 KEYS = ("loss", "grad_norm", "entropy")
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sapo": ({"tau_neg": 1.4}, {"loss_type": "sapo", "sapo_temperature_neg": 1.4}),
     "cispo": ({"epsilon_high": 0.1}, {"loss_type": "cispo", "epsilon_high": 1.1}),

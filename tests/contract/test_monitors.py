@@ -41,11 +41,6 @@ EVERY = {"health/monitor_ms"}
 ROWS = ("entropy/", "learning/", "text/", "forces/", "trust/", "health/")
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def make(path: Any, spec: dict[str, Any] | None = None, every: int = 1, **changes: Any) -> EntropyGRPOTrainer:
     own = {key: changes.pop(key) for key in ("reward_funcs", "peft_config") if key in changes}
     return EntropyGRPOTrainer(

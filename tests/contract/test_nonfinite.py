@@ -25,11 +25,6 @@ STEP = {"step": {"target": 0.1, "delta": 0.01}}
 SPEC = tiny.objective(penalties=[{"kl_ref": {"coef": 0.1}}, {"entropy_bonus": {"coef": STEP}}])
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 class Watch(TrainerCallback):
     """What a step may move, before and after it."""
 

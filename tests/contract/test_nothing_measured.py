@@ -21,11 +21,6 @@ from entropostat.trainers.trl.loss_pass import LossPass
 LOOP = {"pid": {"signal": "entropy", "target": 0.5, "effect": "raises", "smoothing": 0.0, "ki": 0.01, "high": 1.0}}
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def loops(signal: str, **options: Any) -> dict[str, Any]:
     return {"pid": {**LOOP["pid"], "signal": signal, **options}}
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
 from torch import nn
@@ -19,13 +18,6 @@ from trl.generation.vllm_generation import VLLMGeneration
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.model.critic_tap import FILE, NAME, without_critic
-
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def test_signatures_that_the_critic_relies_on() -> None:
@@ -43,7 +35,7 @@ def groups(trainer: Any) -> list[tuple[float, float, set[str]]]:
 
 
 @pytest.mark.parametrize("muon", [None, Optimizer(muon=Muon())], ids=["adamw", "muon"])
-@pytest.mark.parametrize("lora", [None, LORA], ids=["", "adapters"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["", "adapters"])
 def test_the_critic_has_a_group_of_its_own(path: str, muon: Any, lora: Any) -> None:
     trainer = tiny.ppo(
         path,
@@ -83,7 +75,7 @@ def test_the_policys_files_hold_no_critic_and_its_own_file_holds_it_all(path: st
     assert getattr(trainer.model, NAME) is trainer.critic.tap.critic  # and is there again
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapters"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapters"])
 def test_a_checkpoint_holds_a_trained_critic_and_a_new_trainer_takes_it_over(
     path: str, tmp_path: Path, lora: Any
 ) -> None:
@@ -131,7 +123,7 @@ def test_a_file_of_another_form_and_a_missing_one_are_named(path: str, tmp_path:
 
 
 def test_vllm_gets_the_policy_only(path: str) -> None:
-    for lora in (None, LORA):
+    for lora in (None, tiny.LORA):
         trainer = tiny.ppo(path, Critic(heads=2), peft_config=lora)
         every = [name for name, _ in trainer.model.named_parameters()]
         sent = [name for name, _ in without_critic(trainer.model.named_parameters)()]

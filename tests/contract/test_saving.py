@@ -27,11 +27,6 @@ PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0
 BUFFERED = {"steps_per_generation": 2, "num_iterations": 2, "shuffle_dataset": False}
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def make(path: str, folder: Path, **changes: Any) -> Any:
     spec = tiny.objective(penalties=[{"entropy_bonus": {"coef": PID}}])
     options = {"output_dir": str(folder), "save_strategy": "steps", "save_steps": 1, "max_steps": 7, **BUFFERED}

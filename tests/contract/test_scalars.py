@@ -12,11 +12,6 @@ from support.log_history import step_rows, trained
 from transformers import TrainerCallback
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def steps(*points: tuple[int, float]) -> dict[str, Any]:
     return {"schedule": {"points": [list(p) for p in points], "shape": "hold"}}
 

@@ -24,11 +24,6 @@ SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def noisy(completions: list[str], **_: Any) -> list[float | None]:
     """A reward with outliers, and one completion in every batch that has none."""
     scores: list[float | None] = [(7.0 * sum(map(ord, text))) % 11 - 5 for text in completions]

@@ -15,11 +15,6 @@ from entropostat.rl.signals import SIGNALS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def reading(signal: str) -> dict[str, Any]:
     """A controller that reads the signal and does nothing."""
     return {"pid": {"signal": signal, "target": 1.0, "start": 0.01}}

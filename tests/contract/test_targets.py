@@ -19,11 +19,6 @@ TERMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 @pytest.mark.parametrize("updates", [1, 2], ids=["aligned", "two updates a generation"])
 @pytest.mark.parametrize("name", TERMS)
 def test_it_trains_and_changes_the_gradient(path: str, name: str, updates: int) -> None:

@@ -32,11 +32,6 @@ OWN = sorted(set(LOSSES.names()) - {"trl"})
 
 
 @pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-@pytest.fixture(scope="module")
 def stock(path: str) -> Callable[..., list[dict[str, float]]]:
     """The rows of stock TRL, each run made once."""
     made: dict[str, list[dict[str, float]]] = {}

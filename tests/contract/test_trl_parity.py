@@ -8,12 +8,6 @@ import pytest
 from support import tiny
 from support.log_history import history
 
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 RUN: dict[str, Any] = {"max_steps": 6, "gradient_accumulation_steps": 2, "steps_per_generation": 4}
 
 

@@ -25,11 +25,6 @@ TERMS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def test_the_reference_of_an_adapter_is_the_model_without_it(path: str) -> None:
     trainer = EntropyGRPOTrainer(
         model=path,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
 from support.at_step import StopAt
@@ -31,7 +30,6 @@ def rows(trainer: Any) -> list[tuple[float, ...]]:
     return [tuple(row[key] for key in keys) for row in step_rows(trainer)]
 
 
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 MOVING: dict[str, dict[str, Any]] = {
     "average": {"reference": "ema", "decay": 0.8},
     "average in bfloat16": {"reference": "ema", "decay": 0.8},
@@ -54,7 +52,7 @@ def moving(case: str, path: str, folder: Path, term: Any = None) -> Any:
         args=tiny.config(max_steps=8, output_dir=str(folder), save_strategy="steps", save_steps=1000),
         train_dataset=tiny.prompts(),
         objective=tiny.objective(penalties=[{"kl_ref": {"coef": 0.1, **(MOVING[case] if term is None else term)}}]),
-        peft_config=LORA if "adapter" in case else None,
+        peft_config=tiny.LORA if "adapter" in case else None,
     )
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TERMS = ("tests/unit/test_rl_terms.py", "tests/theory", "tests/golden", "tests/unit/test_rl_properties.py")
+TERMS = (
+    "tests/unit/test_rl_terms.py",
+    "tests/theory",
+    "tests/golden",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+)
 RANKS = ("tests/unit/test_rl_ranks.py",)
 REDUCE = ("tests/unit/test_rl_reduce.py", *RANKS, *TERMS)
 CONTROL = ("tests/unit/test_rl_control.py", "tests/unit/test_rl_terms.py", *RANKS)

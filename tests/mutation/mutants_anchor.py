@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant
 
-OWN = ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")
+OWN = ("tests/contract/test_anchor.py", "tests/contract/test_anchor_refused.py", "tests/e2e/test_resume.py")
 
 
 def fault(name: str, old: str, new: str, file: str = "trainers/state/anchor.py") -> Mutant:

@@ -7,7 +7,12 @@ from mutation.mutants import Mutant, fault
 LOOP = ("tests/unit/test_thermostat.py", "tests/unit/test_signals.py", "tests/unit/test_rl_measured.py")
 SIGNALS = (*LOOP, "tests/contract/test_signals.py")
 PASS = ("tests/contract/test_loss_pass.py",)
-LOSSES = ("tests/contract/test_seams.py", "tests/contract/test_losses.py", "tests/contract/test_monitors.py")
+LOSSES = (
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+    "tests/contract/test_losses.py",
+    "tests/contract/test_monitors.py",
+)
 FAULTY = ("tests/contract/test_nonfinite.py",)
 LOG = ("tests/contract/test_nothing_measured.py", "tests/contract/test_trl_log.py")
 SCORED = ("tests/contract/test_variants.py", "tests/contract/test_vocabulary.py", "tests/contract/test_signals.py")
@@ -16,9 +21,15 @@ SAVING = ("tests/contract/test_saving.py",)
 SCALARS = ("tests/contract/test_scalars.py",)
 MONITORS = ("tests/contract/test_monitors.py",)
 PARITY = ("tests/contract/test_ppo_parity.py",)
-PPO = ("tests/contract/test_ppo.py",)
+PPO = (
+    "tests/contract/test_ppo.py",
+    "tests/contract/test_ppo_settings.py",
+)
 PPO_FILES = ("tests/contract/test_ppo_files.py",)
-GIVEN = ("tests/contract/test_constructor.py",)
+GIVEN = (
+    "tests/contract/test_constructor.py",
+    "tests/contract/test_given_optimizer.py",
+)
 
 
 def thermostat(name: str, old: str, new: str, tests: tuple[str, ...] = LOOP) -> Mutant:

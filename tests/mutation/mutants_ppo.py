@@ -5,7 +5,10 @@ from __future__ import annotations
 from mutation.mutants import Mutant, stem
 
 PARITY = ("tests/contract/test_ppo_parity.py",)
-OWN = ("tests/contract/test_ppo.py",)
+OWN = (
+    "tests/contract/test_ppo.py",
+    "tests/contract/test_ppo_settings.py",
+)
 FILES = ("tests/contract/test_ppo_files.py",)
 KILL = ("tests/e2e/test_kill_ppo.py",)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant, stem
 
-SEAMS = ("tests/contract/test_seams.py", "tests/contract/test_variants.py", "tests/contract/test_losses.py")
+SEAMS = (
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+    "tests/contract/test_variants.py",
+    "tests/contract/test_losses.py",
+)
 EXTRA = ("tests/contract/test_extra.py",)
 LOG = ("tests/contract/test_trl_log.py",)
 LIVE = (*SEAMS, *EXTRA, "tests/contract/test_vocabulary.py")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
@@ -20,6 +21,8 @@ from entropostat.trainers.trl.ppo_config import PPOConfig
 torch.set_num_threads(1)
 
 CHARACTERS = "0123456789+-*= abcdefghij"
+LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+GAE = {"advantages": [{"gae": {}}]}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
