@@ -12,12 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from entropostat.readers.values import name, plain
 from entropostat.regular import content
+from entropostat.rl.term import SLOTS
 from entropostat.visible import visible
 from entropostat.yaml_text import LIMIT, Room, YamlFault, nodes, scalar
 
 INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
 """Blocks of a recipe in which repetitions of one experiment may differ."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 
 
 def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:

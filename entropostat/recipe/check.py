@@ -23,6 +23,7 @@ from entropostat.recipe.rewards import check_reward
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
 from entropostat.recipe.trainer_rules import broken
+from entropostat.rl.term import SLOTS
 
 ROOT = (
     "name",
@@ -44,7 +45,6 @@ ROOT = (
     "tracking",
 )
 """Blocks in the order in which a resolved recipe is written."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 LONGEST_NAME, LONGEST_PATH = 200, 3000
 """Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
 

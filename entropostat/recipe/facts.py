@@ -13,7 +13,7 @@ from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.rl.loss_types import held_by
 from entropostat.rl.needs import SCORED, Need, read
-from entropostat.rl.signals import OLD_ENTROPY, REFERENCE
+from entropostat.rl.signals import OLD_ENTROPY, needs_reference
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def corrected_sampler(recipe: Recipe) -> bool:
 
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
-    return bool(signals(recipe) & REFERENCE) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
+    return needs_reference(needs(recipe) | rollout_needs(recipe), signals(recipe))
 
 
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:

@@ -23,11 +23,12 @@ from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.critic_choices import COMBINATIONS, LOSSES
 from entropostat.rl.loss_types import CLIPPED, TYPES
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
 from entropostat.rl.signals import RUN
-from entropostat.rl.term import Scalar
+from entropostat.rl.term import SLOTS, Scalar
 from entropostat.scaling import run as scaling
 from entropostat.scaling.presets import PRESETS
 
@@ -229,7 +230,7 @@ def literals(source: str) -> Iterator[frozenset[str]]:
                 yield frozenset(names)
 
 
-@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL], ids=" ".join)
+@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL, SLOTS, COMBINATIONS, LOSSES], ids=" ".join)
 def test_what_plan_reader_and_trainer_share_is_written_down_once(table):
     root = Path(__file__).parents[2]
     files = [file for room in ("rl", "trainers", "entropostat", "reward") for file in (root / room).rglob("*.py")]

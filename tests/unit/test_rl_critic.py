@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.rl_support import near
 
-from entropostat.rl.critic import CLIP_RULES, COMBINATIONS, LOSSES, combine, value_loss
+from entropostat.rl.critic import combine, value_loss
+from entropostat.rl.critic_choices import CLIP_RULES, COMBINATIONS, LOSSES
 
 few = settings(max_examples=20, deadline=None, derandomize=True)
 seeds = st.integers(0, 10_000)
