@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from entropostat.metrics.schema import ROWS, Metric, Row, table
+from entropostat.metrics.schema import ROWS, Metric, Row
+from entropostat.metrics.table import table
 from entropostat.metrics.terms import metrics_of_terms
 
 MARKS = re.compile(r"(<!-- metrics: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

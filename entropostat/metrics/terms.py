@@ -1,7 +1,7 @@
 """What the terms of a recipe report, declared by their registration: read off the catalog, and not written here again.
 
 A term's metrics are logged under the name that the recipe gives it, which is its kind unless it says ``name:``. The table has
-them under the kind; ``find_in`` also finds those of a term that was given a name.
+them under the kind; ``table.find_in`` also finds those of a term that was given a name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entropostat.catalog import TermInfo, load
-from entropostat.metrics.schema import Metric, Row, find
+from entropostat.metrics.schema import Metric, Row
 
 ROW_OF_SLOT: Mapping[str, Row] = {"advantages": "forces", "weights": "forces", "loss": "trust", "penalties": "forces"}
 DISTANCES = frozenset({"kl", "k1", "divergence", "clamped", "ratio"})
@@ -47,9 +47,3 @@ def kinds(objective: Mapping[str, Any]) -> dict[str, str]:
                 if isinstance(options, Mapping) and "name" in options:
                     by_name[str(options["name"])] = str(kind)
     return by_name
-
-
-def find_in(key: str, kinds: Mapping[str, str]) -> Metric | None:
-    """``find``, for a run whose recipe gave terms names of their own: see ``kinds``."""
-    name, _, metric = key.rpartition("/")
-    return find(f"{kinds[name]}/{metric}" if name in kinds else key)

@@ -9,8 +9,8 @@ import pytest
 
 from entropostat.__main__ import main
 from entropostat.cli import sweep as command
+from entropostat.cli.grid import Axis, expand, parse_seeds, shortened
 from entropostat.recipe.errors import RecipeError
-from entropostat.sweep import Axis, expand, parse_seeds, shortened
 
 COEF = "objective.penalties.kl_ref.coef"
 
