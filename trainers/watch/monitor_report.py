@@ -65,13 +65,7 @@ def of_generation(closed: Closed, memory: Memory, step: int) -> dict[str, float]
         outcome = closed.pooled["outcome"]
         for name, (total, tokens, rows) in {"right": outcome[:3], "wrong": outcome[3:]}.items():
             metrics |= {f"entropy/{name}": ratio(total, tokens), f"text/length_{name}": ratio(tokens, rows)}
-    for key, name in (
-        ("text/repetition", "text"),
-        ("trust/sampler_gap", "sampler"),
-        ("forces/covariance/mean", "covariance"),
-    ):
-        if name in closed.pooled:
-            metrics[key] = ratio(*closed.pooled[name])
+    metrics |= {key: ratio(*sums) for key, sums in closed.pooled.items() if "/" in key}
     if "covariance" in closed.peaked:
         metrics["forces/covariance/max"] = closed.peaked["covariance"][0]
     return metrics
