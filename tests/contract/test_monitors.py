@@ -14,10 +14,12 @@ from support import tiny
 from support.log_history import seeded, step_rows
 
 from entropostat.recipe.machine_blocks import Tracking
+from entropostat.rl.window import Closed
 from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.records.files import record_files
 from entropostat.trainers.watch import monitors
+from entropostat.trainers.watch.monitor_report import Memory, of_generation
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
@@ -266,3 +268,10 @@ def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
     predicted = [row["forces/predicted"] for row in logged[::2] if "forces/predicted" in row][-8:]
     assert all(x < 0 for x in (*realised, *predicted))
     assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)
+
+
+def test_what_is_pooled_under_the_key_of_a_metric_is_logged_as_its_mean() -> None:
+    pooled = {"text/new": [1.0, 4.0], "text/none": [0.0, 0.0], "other": [3.0]}
+    closed = Closed({}, {}, False, 4.0, [4.0], pooled, {})
+    told = of_generation(closed, Memory(math.log(8)), step=1)
+    assert told == {"text/new": 0.25, "text/none": pytest.approx(math.nan, nan_ok=True)}

@@ -78,10 +78,10 @@ def test_means_quantiles_and_counts_over_ranks_are_those_of_one_process(seed):
         return run
 
     results = on_ranks([work(rows_of(batch, slice(a, b))) for a, b in pairwise(cut)])
-    for found_mean, found_quantile, found_count, _ in results:
-        torch.testing.assert_close(found_mean, mean)
-        assert found_quantile == quantile(pooled, 0.8)
-        assert found_count == count
+    for own_mean, own_quantile, own_count, _ in results:
+        torch.testing.assert_close(own_mean, mean)
+        assert own_quantile == quantile(pooled, 0.8)
+        assert own_count == count
     torch.testing.assert_close(torch.cat([r[3] for r in results]), cov)
 
 
