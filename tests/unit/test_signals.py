@@ -13,7 +13,7 @@ from entropostat.rl.losses.unclipped import Unclipped
 from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.signal_sums import rollout_signals, velocity
-from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW, needs_reference
 from entropostat.rl.window import Window
 
 ALL = frozenset(SIGNALS)
@@ -116,6 +116,14 @@ def test_velocity_is_the_change_of_the_average():
 
 def test_signals_of_the_reference_are_signals():
     assert set(SIGNALS) >= REFERENCE
+
+
+def test_a_reference_is_needed_by_what_reads_its_log_probs_or_compares_with_it():
+    none = frozenset()
+    assert needs_reference(frozenset({"ref_logps", "entropy"}), none) and not needs_reference(
+        frozenset({"entropy"}), none
+    )
+    assert {signal for signal in SIGNALS if needs_reference(none, frozenset({signal}))} == REFERENCE
 
 
 def test_a_window_without_a_token_measures_nothing():
