@@ -22,7 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from entropostat.faults import SetupError
 from entropostat.rl.needs import Condition, Need
 from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
-from entropostat.rl.term import Advantage, Loss, Term
+from entropostat.rl.term import SLOTS, Advantage, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")
@@ -170,9 +170,6 @@ def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
     )
 
 
-CONTROLLED_SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
-
-
 def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
     kind = spell(hint)
     return FieldInfo(
@@ -181,7 +178,7 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
         required=f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
         default=_default(f),
         doc=f.metadata.get("doc", ""),
-        fixed=slot not in CONTROLLED_SLOTS or "float" not in kind.split("|") or bool(f.metadata.get("fixed")),
+        fixed=slot not in SLOTS or "float" not in kind.split("|") or bool(f.metadata.get("fixed")),
         choices=f.metadata.get("choices") or _choices(hint),
         limits={key: f.metadata[key] for key in LIMITS if key in f.metadata},
         only=f.metadata.get("only", ()),
@@ -191,17 +188,17 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
 def _trainer(config: type[Any]) -> tuple[FieldInfo, ...]:
     """TRL's own fields under their own names, without the deprecated ones."""
     hints = typing.get_type_hints(config)
-    found = []
+    fields = []
     for f in dataclasses.fields(config):
         doc = " ".join(str(f.metadata.get("help", "")).split())
         if doc.lower().startswith("deprecated") or not f.init:
             continue
         choices = f.metadata.get("choices")
         names = tuple(str(choice) for choice in choices) if choices else _choices(hints[f.name])
-        found.append(
+        fields.append(
             FieldInfo(f.name, spell(hints[f.name]), False, _default(f), doc.split(". ")[0].rstrip("."), True, names)
         )
-    return tuple(sorted(found, key=lambda info: info.name))
+    return tuple(sorted(fields, key=lambda info: info.name))
 
 
 def spell(hint: Any) -> str:

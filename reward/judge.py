@@ -81,6 +81,6 @@ def said(thing: object) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def _text(found: object) -> str | None:
+def _text(value: object) -> str | None:
     """A plain string, which any process can read."""
-    return None if found is None else str(found)
+    return None if value is None else str(value)

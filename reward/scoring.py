@@ -75,8 +75,8 @@ class Scorer:
         """The answer keys of the completions that the reward functions saw last, in their order. They come from the
         first verifier that found any; None if none did.
         """
-        found = (self._keys[name] for name in self.verifiers if name in self._keys)
-        return next((keys for keys in found if any(key is not None for key in keys)), None)
+        columns = (self._keys[name] for name in self.verifiers if name in self._keys)
+        return next((keys for keys in columns if any(key is not None for key in keys)), None)
 
     @property
     def judge(self) -> str | None:

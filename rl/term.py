@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from entropostat.rl.bounds import Bounded
     from entropostat.rl.vocab_sums import Wanted
 
+SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+"""Of an objective. Controllers are no slot: they stand in place of a term's number."""
+
 Clock = Literal["step", "rollout"]
 
 Scope = Literal["micro", "ranks", "rollout"]

@@ -43,7 +43,7 @@ from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
 from entropostat.trainers.trl.below import Below
 from entropostat.trainers.trl.buffer import KEY, packed, unpacked
-from entropostat.trainers.trl.config import GRPO, arguments, check_supported, needs_reference
+from entropostat.trainers.trl.config import GRPO, arguments, check_supported, reads_reference
 from entropostat.trainers.trl.decoding import settle_decoding
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, additive_terms
@@ -120,7 +120,7 @@ class EntropyMixin(Below):
         self._reducer: Reducer = reducer
         self.shaper = RewardShaper(self, shaping, reducer)
         self.vocabulary = Vocabulary(self, template)
-        self.trl_pass = TRLPass(self, template.loss.term, needs_reference(control), window, reducer)
+        self.trl_pass = TRLPass(self, template.loss.term, reads_reference(control), window, reducer)
         self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
         self.guard = NonFiniteGuard(self, faults or Faults())
         self.scalars = Scalars(self, self.objective)

@@ -62,9 +62,9 @@ def table() -> list[str]:
 def page(name: str) -> list[str] | None:
     """The page of every term of that name: ``kl_ref``, or ``penalties/kl_ref`` for one slot; None if there is none."""
     slot, _, short = name.rpartition("/")
-    found = [terms[short] for key, terms in load().terms.items() if short in terms and slot in ("", key)]
+    matches = [terms[short] for key, terms in load().terms.items() if short in terms and slot in ("", key)]
     lines: list[str] = []
-    for term in found:
+    for term in matches:
         lines += [*([""] if lines else []), *_page(term)]
     return lines or None
 

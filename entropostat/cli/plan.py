@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     memory = [f"launch.gpu_memory={args.gpu_memory}"] if args.gpu_memory else []
     asked = report.Asked.parse(args.scaling, args.shape, args.bandwidth)
     recipe = load(arguments.one(args), [*args.overrides, *memory])
-    found = plan(recipe, asked)
+    planned = plan(recipe, asked)
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(planned, indent=2))
     else:
-        print("\n".join(map(visible, found["scaling"]["text"] if asked.strategies else text(recipe, found))))
-    return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
+        print("\n".join(map(visible, planned["scaling"]["text"] if asked.strategies else text(recipe, planned))))
+    return 1 if any(lint["level"] == "error" for lint in planned["lints"]) else 0
 
 
 def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
@@ -158,24 +158,24 @@ def critic(recipe: Recipe) -> str | None:
 def shaping(recipe: Recipe) -> list[str]:
     """Where reward models come from, and what becomes of the sum of rewards."""
     built = "built here, on preferences between completions of the policy"
-    found = [f"{t.name} is {t.options.get('path') or built}" for t in recipe.reward if t.kind == "model"]
+    models = [f"{t.name} is {t.options.get('path') or built}" for t in recipe.reward if t.kind == "model"]
     block = recipe.shaping
     steps = ["normalised by all rewards so far"] if block.normalise else []
     steps += [f"at most {block.clip:g} in size"] if block.clip is not None else []
     if block.missing_eos_penalty:
         steps.append(f"{block.missing_eos_penalty:g} less without an end token")
-    return [*found, *([", then ".join(steps)] if steps else [])]
+    return [*models, *([", then ".join(steps)] if steps else [])]
 
 
 def optimizer(recipe: Recipe) -> list[str]:
     """What its block adds to the trainer's own optimizer."""
     muon, radius = recipe.optimizer.muon, recipe.optimizer.step_radius
-    found = [] if muon is None else ["Muon for the hidden matrices, AdamW for the rest"]
+    parts = [] if muon is None else ["Muon for the hidden matrices, AdamW for the rest"]
     if radius is not None:
         of = "largest" if radius.statistic == "max" else f"{radius.quantile:g} quantile of the"
         when = "every step" if radius.every == 1 else f"every {radius.every} steps"
-        found.append(f"the {of} change of logits over tokens at most {radius.target:g} pi, measured {when}")
-    return found
+        parts.append(f"the {of} change of logits over tokens at most {radius.target:g} pi, measured {when}")
+    return parts
 
 
 def _term(term: Term, slot: str) -> str:
@@ -213,20 +213,20 @@ def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:
     }
 
 
-def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
+def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    sizes, check = found["batch"], found["evaluate"]
+    sizes, check = planned["batch"], planned["evaluate"]
     rows: list[tuple[str, str]] = [
-        ("run", f"{found['run_dir']}  (seed {found['seed']}, trainer {found['trainer']})"),
-        ("model", found["model"]),
+        ("run", f"{planned['run_dir']}  (seed {planned['seed']}, trainer {planned['trainer']})"),
+        ("model", planned["model"]),
     ]
-    rows += [("data", _stage(stage)) for stage in found["data"]]
+    rows += [("data", _stage(stage)) for stage in planned["data"]]
     rows += [
-        ("reward", " + ".join(found["reward"])),
-        *(("shaping", what) for what in found["shaping"]),
-        ("objective", found["objective"]),
-        *(("critic", what) for what in [found["critic"]] if what),
-        *(("optimizer", what) for what in found["optimizer"]),
+        ("reward", " + ".join(planned["reward"])),
+        *(("shaping", what) for what in planned["shaping"]),
+        ("objective", planned["objective"]),
+        *(("critic", what) for what in [planned["critic"]] if what),
+        *(("optimizer", what) for what in planned["optimizer"]),
         (
             "generation",
             f"{sizes['sequences_per_generation']} sequences = {sizes['prompts_per_generation']} prompts x "
@@ -240,20 +240,20 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
                 f"{sizes['accumulation']} accumulated"
             ),
         ),
-        ("steps", "as many as the data gives" if found["steps"] is None else str(found["steps"])),
+        ("steps", "as many as the data gives" if planned["steps"] is None else str(planned["steps"])),
     ]
-    rows += [("forward", f"one more per generation for {why}") for why in found["extra_forwards"]]
-    rows += [("control", _control(entry)) for entry in found["controllers"]]
+    rows += [("forward", f"one more per generation for {why}") for why in planned["extra_forwards"]]
+    rows += [("control", _control(entry)) for entry in planned["controllers"]]
     rows.append(("evaluate", _evaluation(check)))
-    launch = found["launch"]
+    launch = planned["launch"]
     rows.append(
         ("launch", f"{launch['strategy']}, {launch['processes']} process(es) on {launch['machines']} machine(s)")
     )
-    rows.append(("tracking", ", ".join(found["tracking"])))
+    rows.append(("tracking", ", ".join(planned["tracking"])))
     labels = [key if index == 0 or rows[index - 1][0] != key else "" for index, (key, _) in enumerate(rows)]
     lines = [f"{label:<11} {value}" for label, (_, value) in zip(labels, rows, strict=False)]
-    lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in found["lints"]]
-    return [*lines, "", *found["scaling"]["text"], *([""] if lints_ else []), *lints_]
+    lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in planned["lints"]]
+    return [*lines, "", *planned["scaling"]["text"], *([""] if lints_ else []), *lints_]
 
 
 def _stage(stage: dict[str, Any]) -> str:

@@ -69,10 +69,10 @@ def oscillating(log: Log, knob: str) -> str:
     why = "# A third of the gains, a smoother signal, and a limit to the change per update.\n"
     error, p, i = (log.series(f"control/{knob}/{key}").finite.values for key in ("error", "p", "i"))
     gains: dict[str, float] = {}
-    if len(error) == len(p) and (found := _ratio(p, error)):
-        gains["kp"] = found / 3
-    if len(error) == len(i) and (found := _ratio(np.diff(i), error[1:])):
-        gains["ki"] = found / 3
+    if len(error) == len(p) and (gain := _ratio(p, error)):
+        gains["kp"] = gain / 3
+    if len(error) == len(i) and (gain := _ratio(np.diff(i), error[1:])):
+        gains["ki"] = gain / 3
     if _autopilot(log, knob):
         return why + _loop(knob, "autopilot", gains | {"smoothing": 0.8})
     output = log.series(f"control/{knob}/output").finite.values

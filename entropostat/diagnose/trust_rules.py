@@ -22,8 +22,8 @@ ALWAYS = 0.25
 
 def mismatch(log: Log) -> Iterator[Finding]:
     keys = ("trust/sampler_gap", "sampling/sampling_logp_difference/mean")
-    found = [(key, log.series(key).finite) for key in keys]
-    for key, series in found:
+    gaps = [(key, log.series(key).finite) for key in keys]
+    for key, series in gaps:
         if len(series) < ROWS:
             continue
         begin = float(np.median(series.values[:START]))

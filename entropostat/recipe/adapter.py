@@ -134,9 +134,9 @@ def local_file(path: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
 
     try:
-        found = try_to_load_from_cache(path, name, revision=revision)
+        cached = try_to_load_from_cache(path, name, revision=revision)
     except OSError:
         return None
     except ValueError:
         raise AdapterError(f"{shorten(path)} is no folder here, and no name that the hub could have") from None
-    return Path(found) if isinstance(found, str) else None
+    return Path(cached) if isinstance(cached, str) else None

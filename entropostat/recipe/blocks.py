@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from entropostat.recipe.block import Block
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.rl.critic_choices import ClipRule, Combination, ValueLoss
 
 SEED = 2**32 - 1
 """The largest seed that numpy takes."""
@@ -214,15 +215,15 @@ class Critic(Block):
     )
     detach: bool = Field(True, description="the value loss does not train a shared backbone")
     heads: int = Field(1, ge=1, le=2, description="independent estimates; twin heads keep the value modest")
-    combine: Literal["min", "mean", "softmin"] = Field("min", description="what twin heads say together")
+    combine: Combination = Field("min", description="what twin heads say together")
     alpha: float = Field(0.3, gt=0, description="softness of softmin, in units of the reward: 0 is min, infinity mean")
     hidden: bool = Field(False, description="a hidden layer of a quarter of the width in each head")
     layer_norm: bool = Field(False, description="normalise the hidden states before the heads")
     init: float = Field(0.01, ge=0, description="scale of the first values, in units of the reward")
-    loss: Literal["mse", "huber"] = Field("mse", description="distance to the return, half the square at small errors")
+    loss: ValueLoss = Field("mse", description="distance to the return, half the square at small errors")
     delta: float = Field(0.5, gt=0, description="error from which huber grows in a line")
     clip: float | None = Field(0.2, gt=0, description="how far a value may move from the old one; null: any distance")
-    clip_rule: Literal["max", "mean"] = Field(
+    clip_rule: ClipRule = Field(
         "max", description="the larger of the loss and that of the clipped value (PPO), or their mean (SAFE's release)"
     )
     per_head: bool = Field(True, description="each head learns on its own; false: what they say together does")

@@ -23,6 +23,7 @@ from entropostat.recipe.rewards import check_reward
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
 from entropostat.recipe.trainer_rules import broken
+from entropostat.rl.term import SLOTS
 
 ROOT = (
     "name",
@@ -44,7 +45,6 @@ ROOT = (
     "tracking",
 )
 """Blocks in the order in which a resolved recipe is written."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 LONGEST_NAME, LONGEST_PATH = 200, 3000
 """Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
 
@@ -152,16 +152,16 @@ def _trainer(root: Value, model: Any, problems: list[Problem]) -> dict[str, Any]
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
     if form is None:
         return {}
-    found: dict[str, Any] = form.model_dump(exclude_unset=True)
+    fields: dict[str, Any] = form.model_dump(exclude_unset=True)
     tracking, bf16 = _child(root, "tracking").content, model is not None and model.dtype == "bfloat16"
     trackio = isinstance(tracking, dict) and "trackio" in tracking
-    for key, message in broken(found, partial(getattr, form), bf16, trackio):
+    for key, message in broken(fields, partial(getattr, form), bf16, trackio):
         problems.append(Problem(at(block, (key,)).origin, f"trainer.{key}", message))
-    for name, value in given(found.get("generation_kwargs")).items():
-        if (said := refusal(name, value, backend(found))) is not None:
+    for name, value in given(fields.get("generation_kwargs")).items():
+        if (said := refusal(name, value, backend(fields))) is not None:
             path = ("generation_kwargs", name)
             problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), said))
-    return found
+    return fields
 
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
@@ -177,11 +177,11 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
     """The five slots; without them plain GRPO on TRL's own loss."""
     block = _child(root, "objective")
-    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
-    found["loss"] = Term("trl", "trl", {})
+    slots: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
+    slots["loss"] = Term("trl", "trl", {})
     if not isinstance(block.content, dict):
         problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))
-        return found
+        return slots
     names: dict[str, str] = {}
     for slot, value in block.content.items():
         path = ("objective", slot)
@@ -193,12 +193,12 @@ def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
                 problems.append(
                     Problem(value.origin, "objective.advantages", "is empty; begin with one, such as '- grpo: {}'")
                 )
-            found[slot] = found[slot] if terms is None else terms
+            slots[slot] = slots[slot] if terms is None else terms
             for term in terms if isinstance(terms, list) else filter(None, [terms]):
                 if names.setdefault(term.name, slot) != slot:
                     message = f"objective.{names[term.name]} has a {term.name!r} too; give one its own 'name:'"
                     problems.append(Problem(value.origin, f"objective.{slot}.{term.name}", message))
-    return found
+    return slots
 
 
 def _model(root: Value, model: Any, problems: list[Problem]) -> None:
@@ -248,12 +248,12 @@ def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
 
 
 def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {}
     for name, item in value.content.items() if isinstance(value.content, dict) else ():
         term = one_term(item, "sources", (*path, name), problems)
         if term is not None:
-            found[name] = {term.kind: term.options}
-    return found
+            named[name] = {term.kind: term.options}
+    return named
 
 
 def _evaluate(root: Value, evaluate: Any, problems: list[Problem]) -> Any:

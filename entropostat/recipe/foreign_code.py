@@ -46,5 +46,5 @@ def unknown_attention(attention: str) -> str | None:
 
 def check_code(recipe: Recipe, allow_code: bool) -> None:
     """Raises PermissionError."""
-    for found in () if allow_code else foreign(recipe):
-        raise PermissionError(f"{found.key}: {found.what}; pass --allow-code to allow it, or use sdpa")
+    for code in () if allow_code else foreign(recipe):
+        raise PermissionError(f"{code.key}: {code.what}; pass --allow-code to allow it, or use sdpa")

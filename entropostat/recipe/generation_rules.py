@@ -77,14 +77,14 @@ def _unknown(name: str, said: str, by: Backend) -> str | None:
 
 def biasing(values: Mapping[str, Any], by: Backend) -> dict[str, Key]:
     """Those of ``values`` that change the distribution, as things stand."""
-    found = {}
+    keys = {}
     for name, value in values.items():
         key = key_of(name, by)
         if key is None or key.kind != "distribution" or not key.acts(value):
             continue
         if not key.beside or TRANSFORMERS[key.beside].acts(values.get(key.beside)):
-            found[name] = key
-    return found
+            keys[name] = key
+    return keys
 
 
 EVALUATED = ("min_tokens", "logit_bias", "allowed_token_ids")

@@ -76,9 +76,9 @@ class Recipe:
     def terms(self) -> list[tuple[str, Term]]:
         """(slot, term) of the objective, in the order of composition."""
         lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
-        found = [(slot, term) for slot, terms in lists for term in terms]
-        found.append(("loss", self.objective["loss"]))
-        return [*found, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
+        pairs = [(slot, term) for slot, terms in lists for term in terms]
+        pairs.append(("loss", self.objective["loss"]))
+        return [*pairs, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""

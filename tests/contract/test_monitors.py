@@ -11,13 +11,15 @@ import pytest
 import torch
 from peft import LoraConfig
 from support import tiny
-from transformers import set_seed
+from support.log_history import seeded, step_rows
 
 from entropostat.recipe.machine_blocks import Tracking
+from entropostat.rl.window import Closed
 from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.records.files import record_files
 from entropostat.trainers.watch import monitors
+from entropostat.trainers.watch.monitor_report import Memory, of_generation
 
 TERMS: dict[str, Any] = {
     "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
@@ -41,11 +43,6 @@ EVERY = {"health/monitor_ms"}
 ROWS = ("entropy/", "learning/", "text/", "forces/", "trust/", "health/")
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def make(path: Any, spec: dict[str, Any] | None = None, every: int = 1, **changes: Any) -> EntropyGRPOTrainer:
     own = {key: changes.pop(key) for key in ("reward_funcs", "peft_config") if key in changes}
     return EntropyGRPOTrainer(
@@ -64,36 +61,30 @@ def halves(completions: list[str], **_: Any) -> list[float]:
     return [float(i % 2 or len(text) > 6) for i, text in enumerate(completions)]
 
 
-def rows(trainer: Any) -> list[dict[str, Any]]:
-    set_seed(1)
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
-
-
 def seen(row: dict[str, Any]) -> set[str]:
     return {key for key in row if key.startswith(ROWS) and key not in ("health/nonfinite", "health/trained_tokens")}
 
 
 def test_a_run_logs_every_monitor_on_its_clock(path: str) -> None:
-    found = rows(make(path, max_steps=6))
-    for index, row in enumerate(found):
+    logged = seeded(make(path, max_steps=6))
+    for index, row in enumerate(logged):
         expected = STEP | EVERY | (GENERATION if index % 2 == 0 else {"forces/realised"})
         expected |= {"health/step_seconds"} if index else set()
         assert expected <= seen(row), (index, expected - seen(row))
         assert all(math.isfinite(row[key]) for key in seen(row))
         assert sum(row[key] for key in row if key.endswith("/share")) == pytest.approx(1.0)
-    assert found[0]["trust/ratio_max"] == 1.0 < found[1]["trust/ratio_max"]
-    assert found[0]["forces/entropy_bonus/entropy"] > 0
-    assert found[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
-    assert found[0]["entropy/p10"] < found[0]["entropy/p50"] < found[0]["entropy/p99"] <= math.log(28)
-    assert abs(found[0]["entropy"] - found[0]["entropy/p50"]) < 0.01
+    assert logged[0]["trust/ratio_max"] == 1.0 < logged[1]["trust/ratio_max"]
+    assert logged[0]["forces/entropy_bonus/entropy"] > 0
+    assert logged[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
+    assert logged[0]["entropy/p10"] < logged[0]["entropy/p50"] < logged[0]["entropy/p99"] <= math.log(28)
+    assert abs(logged[0]["entropy"] - logged[0]["entropy/p50"]) < 0.01
 
 
 def test_one_generation_in_so_many_is_monitored_and_none_by_0(path: str) -> None:
-    found = rows(make(path, every=2, max_steps=8))
-    assert ["forces/trl/share" in row for row in found] == [True, True, False, False] * 2
-    assert ["entropy/p50" in row for row in found] == [True, False] * 4
-    off = rows(make(path, every=0, max_steps=2))
+    logged = seeded(make(path, every=2, max_steps=8))
+    assert ["forces/trl/share" in row for row in logged] == [True, True, False, False] * 2
+    assert ["entropy/p50" in row for row in logged] == [True, False] * 4
+    off = seeded(make(path, every=0, max_steps=2))
     assert not any(seen(row) for row in off)
     with pytest.raises(ValueError, match="monitor_every"):
         Tracking(monitor_every=-1)
@@ -145,9 +136,9 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
     results = []
     for every in (0, 1):
         trainer = make(path, spec, every, max_steps=4, **changes)
-        found = rows(trainer)
+        logged = seeded(trainer)
         weights = torch.cat([p.flatten() for p in trainer.model.parameters()])
-        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in found], torch.rand(1), weights))
+        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in logged], torch.rand(1), weights))
     (before, draw, weights), (after, same, again) = results
     assert after == before and torch.equal(draw, same) and torch.equal(weights, again)
 
@@ -160,27 +151,27 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
 def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
     """Nothing scored, groups of one, all rows masked."""
     unscored = lambda completions, **_: [None] * len(completions)
-    found = rows(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
+    logged = seeded(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
     assert not {
-        key for row in found for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
+        key for row in logged for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
     }
-    assert "entropy/p50" in found[0]
-    found = rows(tiny.ppo(tiny.model(), max_steps=2))
-    assert found[0]["learning/gap"] == 0 and "text/distinct" not in found[0]
-    assert found[0]["forces/trl/share"] == 1.0
-    masked = rows(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
+    assert "entropy/p50" in logged[0]
+    logged = seeded(tiny.ppo(tiny.model(), max_steps=2))
+    assert logged[0]["learning/gap"] == 0 and "text/distinct" not in logged[0]
+    assert logged[0]["forces/trl/share"] == 1.0
+    masked = seeded(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
     assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
 
 
 def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: str) -> None:
-    found = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
-    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in found)
-    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in found), "its own"
+    logged = seeded(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
+    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in logged)
+    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in logged), "its own"
 
 
 def test_adapters_are_monitored(path: str) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-    assert seen(rows(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
+    assert seen(seeded(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
 
 
 def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
@@ -197,9 +188,9 @@ def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
         note(output, batch, objective)
 
     trainer.monitors.note_generation = tooled
-    found = rows(trainer)[0]
-    outcome = [found.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
-    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in found
+    row = seeded(trainer)[0]
+    outcome = [row.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
+    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in row
     ids, entropies = trainer.monitors.shown_tokens()[0]
     assert entropies[3:] == [None] * (len(ids) - 3)
 
@@ -215,7 +206,7 @@ def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -
         note({**output, "sampling_per_token_logps": logps}, batch, objective)
 
     trainer.monitors.note_generation = sampled
-    assert rows(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
+    assert seeded(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
 
 
 @pytest.mark.parametrize("case", ["scored", "on-policy", "on-policy, scored for a term"])
@@ -232,7 +223,7 @@ def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, t
     note = trainer.monitors.note_generation
     trainer.monitors.note_generation = lambda output, *rest: (outputs.append(dict(output)), note(output, *rest))[1]
     policy = tiny.model().eval()
-    rows(trainer)
+    seeded(trainer)
     (output,) = outputs
     ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
     attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
@@ -253,13 +244,13 @@ def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, t
 def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) -> None:
     options = {"max_steps": 8, "output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 3}
     whole = make(path, every=2, shuffle_dataset=False, **options)
-    expected = rows(whole)
+    expected = seeded(whole)
     assert whole.monitors.memory.forecast["line_n"] > 0
     again = make(path, every=2, shuffle_dataset=False, **options)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    found = [row for row in again.state.log_history if "loss" in row]
+    resumed = step_rows(again)
     assert again.monitors.memory.state() == whole.monitors.memory.state()
-    for before, after in zip(expected, found, strict=True):
+    for before, after in zip(expected, resumed, strict=True):
         assert seen(before) - {"health/step_seconds"} <= seen(after)
         assert all(after[key] == before[key] for key in seen(before) if not key.startswith("health/"))
 
@@ -271,9 +262,16 @@ def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
     """
     spec = tiny.objective(advantages=["grpo"], penalties=[{"entropy_bonus": {"coef": -3.0}}])
     flat = lambda completions, **_: [0.0] * len(completions)
-    found = rows(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
-    assert ["forces/predicted" in row for row in found] == [False] * 11 + [True] * 29
-    realised = [row["forces/realised"] for row in found if "forces/realised" in row][-8:]
-    predicted = [row["forces/predicted"] for row in found[::2] if "forces/predicted" in row][-8:]
+    logged = seeded(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
+    assert ["forces/predicted" in row for row in logged] == [False] * 11 + [True] * 29
+    realised = [row["forces/realised"] for row in logged if "forces/realised" in row][-8:]
+    predicted = [row["forces/predicted"] for row in logged[::2] if "forces/predicted" in row][-8:]
     assert all(x < 0 for x in (*realised, *predicted))
     assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)
+
+
+def test_what_is_pooled_under_the_key_of_a_metric_is_logged_as_its_mean() -> None:
+    pooled = {"text/new": [1.0, 4.0], "text/none": [0.0, 0.0], "other": [3.0]}
+    closed = Closed({}, {}, False, 4.0, [4.0], pooled, {})
+    told = of_generation(closed, Memory(math.log(8)), step=1)
+    assert told == {"text/new": 0.25, "text/none": pytest.approx(math.nan, nan_ok=True)}

@@ -32,11 +32,6 @@ OWN = sorted(set(LOSSES.names()) - {"trl"})
 
 
 @pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-@pytest.fixture(scope="module")
 def stock(path: str) -> Callable[..., list[dict[str, float]]]:
     """The rows of stock TRL, each run made once."""
     made: dict[str, list[dict[str, float]]] = {}
@@ -111,9 +106,9 @@ def test_every_loss_but_two_has_an_equal() -> None:
 def test_stock_logs_nothing_that_we_log_otherwise(path: str, stock: Any, case: str) -> None:
     loss, native, apart = EQUAL[case]
     expected = stock(**native)
-    found = rows(make(path, EntropyGRPOTrainer, objective=tiny.objective(loss=loss)))
-    assert len(expected) == len(found) == 7
-    for before, after in zip(expected, found, strict=True):
+    ours = rows(make(path, EntropyGRPOTrainer, objective=tiny.objective(loss=loss)))
+    assert len(expected) == len(ours) == 7
+    for before, after in zip(expected, ours, strict=True):
         for key, value in before.items():
             plain = key.removeprefix("eval_")
             if plain in CLIP and plain in apart:
@@ -189,9 +184,9 @@ def test_the_policy_loss_beside_trls_bonus_is_the_loss_without_it(path: str, sto
     expected = stock(beta=0.3, **changes)
     loss = {"ppo_clip": {"type": kind}} if own else {"trl": {"type": kind}}
     spec = tiny.objective(loss=loss, penalties=[{"kl_ref": {"coef": 0.3}}])
-    found = rows(make(path, EntropyGRPOTrainer, objective=spec, **changes))
+    ours = rows(make(path, EntropyGRPOTrainer, objective=spec, **changes))
     assert len(expected) == 7
-    for before, after in zip(expected, found, strict=True):
+    for before, after in zip(expected, ours, strict=True):
         for key in ("policy_loss", "loss", "eval_policy_loss", "eval_loss"):
             assert (key in before) == (key in after)
             assert after.get(key, 0) == pytest.approx(before.get(key, 0), rel=1e-4, abs=1e-6), key
@@ -200,8 +195,8 @@ def test_the_policy_loss_beside_trls_bonus_is_the_loss_without_it(path: str, sto
 def test_a_kl_of_trls_own_is_logged_as_trl_measures_it(path: str, stock: Any) -> None:
     """With its correction it is another number than the signal."""
     own = {"beta": 0.1, "use_bias_correction_kl": True, "eval_strategy": "no"}
-    found = rows(make(path, EntropyGRPOTrainer, objective=tiny.objective(), **own))
-    told = [[row["kl"] for row in run if "loss" in row] for run in (stock(**own), found)]
+    ours = rows(make(path, EntropyGRPOTrainer, objective=tiny.objective(), **own))
+    told = [[row["kl"] for row in run if "loss" in row] for run in (stock(**own), ours)]
     assert len(told[0]) == 4 and told[0][-1] > 1e-3 and told[1] == pytest.approx(told[0], rel=1e-6)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support import ranks
 
 WORKER = Path(__file__).with_name("replay.py")
@@ -14,18 +13,12 @@ DEPENDS_ON_LAYOUT = ("bnpo", "bonus of trl")
 """Means over a micro-batch by definition: documented to change with its size."""
 
 
-def replay(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
-    out = folder / f"{dtype}-{world}-{rows}.pt"
-    ranks.run(WORKER, out, dtype, rows, accumulation, world=world)
-    return torch.load(out, weights_only=False)
-
-
 @pytest.fixture(scope="module", params=["float64", "float32"])
 def runs(request: Any, tmp_path_factory: Any) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
     folder, dtype = tmp_path_factory.mktemp("replay"), request.param
-    one = replay(folder, dtype, world=1, rows=8, accumulation=1)
-    two = replay(folder, dtype, world=2, rows=4, accumulation=1)
-    accumulated = replay(folder, dtype, world=1, rows=4, accumulation=2)
+    one = ranks.replayed(WORKER, folder, dtype, world=1, rows=8, accumulation=1)
+    two = ranks.replayed(WORKER, folder, dtype, world=2, rows=4, accumulation=1)
+    accumulated = ranks.replayed(WORKER, folder, dtype, world=1, rows=4, accumulation=2)
     return dtype, one, two, accumulated
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import run_files
 from support.declared import undeclared
 
 from entropostat import catalog
@@ -101,8 +102,7 @@ def train(tmp_path_factory: Any) -> Iterator[Train]:
             assert run_recipe(recipe) == 0
             assert moved(recipe) > 0, "the weights are those of the start"
             assert not undeclared(recipe.run_dir), "logged, but not declared in entropostat/metrics"
-            lines = (recipe.run_dir / "metrics.jsonl").read_text().splitlines()
-            known[key] = [row for row in map(json.loads, lines) if "loss" in row]
+            known[key] = run_files.step_rows(recipe.run_dir)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -154,8 +154,8 @@ def test_a_method_trains_and_logs_what_it_declares(name: str, train: Train) -> N
     outputs: list[set[float]] = []
     for slot, term in recipe.terms:
         for metric in declared()[slot][term.kind].provides:
-            found = [row[f"{term.name}/{metric}"] for row in rows if f"{term.name}/{metric}" in row]
-            assert any(x is not None for x in found), f"{term.name}/{metric}"
+            logged = [row[f"{term.name}/{metric}"] for row in rows if f"{term.name}/{metric}" in row]
+            assert any(x is not None for x in logged), f"{term.name}/{metric}"
         for field in controlled(term):
             output = f"control/{slot}.{term.name}.{field}/output"
             outputs.append({row[output] for row in rows if output in row})

@@ -44,14 +44,14 @@ def dcpo(x: Inputs, params: dict[str, Any]) -> Results:
     )
     base = o.advantages[0].term(batch)[0]
     rollout = o.rollout(batch)
-    found = {name: rollout.metrics[f"dcpo/{name}"] for name in ("temperature", "alpha", "rate")}
-    rho = term._virtual_ratio(batch, term.t_high if found["temperature"] > 1 else term.t_low)
+    told = {name: rollout.metrics[f"dcpo/{name}"] for name in ("temperature", "alpha", "rate")}
+    rho = term._virtual_ratio(batch, term.t_high if told["temperature"] > 1 else term.t_low)
     batch = batch.set(logps=own(new.log_softmax(-1), tokens), advantages=rollout.advantages)
     total, metrics = o.token_loss(batch)
     return losses(total, batch, {"loss_agg_mode": "token-mean", "fork": False}, o.loss.term.clamp) | {
-        "temperature": found["temperature"],
-        "alpha": found["alpha"],
-        "true_ratio": found["rate"],
+        "temperature": told["temperature"],
+        "alpha": told["alpha"],
+        "true_ratio": told["rate"],
         "bool_reward": rewards > term.success,
         "old_log_probs": batch.old_logps,
         "old_log_probs_t": Where(rho.log() + batch.old_logps, mask),
@@ -71,8 +71,8 @@ def siren(x: Inputs, params: dict[str, Any]) -> Results:
     flat, width = logits.flatten(0, 1), logits.shape[-1]
     wanted = replace(term.wanted, outputs=("entropy",))
     labels = torch.zeros(len(flat), dtype=torch.long)
-    found = vocab_statistics(flat, torch.eye(width, dtype=flat.dtype), labels, wanted, tiles=Tiles(4, 5))
-    nucleus, entropy = (unpacked(v, torch.ones_like(mask)) for v in (found.nucleus_entropy, found.entropy))
+    stats = vocab_statistics(flat, torch.eye(width, dtype=flat.dtype), labels, wanted, tiles=Tiles(4, 5))
+    nucleus, entropy = (unpacked(v, torch.ones_like(mask)) for v in (stats.nucleus_entropy, stats.entropy))
     batch = TokenBatch(logps=torch.zeros_like(mask), mask=mask, nucleus_entropy=nucleus)
     loss, metrics = term(batch.set(stats=term.prepare(batch.detached())))
     return {

@@ -101,12 +101,12 @@ def files(where: Path) -> list[Path]:
     """Every file but documentation. An unknown ending stays in, so that reading it fails aloud."""
     if not where.is_dir():
         raise GoldenError(f"{where} is no folder: ENTROPOSTAT_GOLDEN must name one that holds golden vectors")
-    found = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
-    found = [p for p in found if p.suffix not in DOCUMENTATION]
-    found = [p for p in found if not (p.suffix == ".json" and p.with_suffix(".npz") in found)]
-    if not found:
+    paths = sorted(p for p in where.iterdir() if p.is_file() and not p.name.startswith("."))
+    paths = [p for p in paths if p.suffix not in DOCUMENTATION]
+    paths = [p for p in paths if not (p.suffix == ".json" and p.with_suffix(".npz") in paths)]
+    if not paths:
         raise GoldenError(f"{where} holds no golden vectors")
-    return found
+    return paths
 
 
 def adapter_for(path: Path, adapters: Iterable[Adapter]) -> Adapter:

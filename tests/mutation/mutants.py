@@ -8,7 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TERMS = ("tests/unit/test_rl_terms.py", "tests/theory", "tests/golden", "tests/unit/test_rl_properties.py")
+TERMS = (
+    "tests/unit/test_rl_terms.py",
+    "tests/theory",
+    "tests/golden",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+)
 RANKS = ("tests/unit/test_rl_ranks.py",)
 REDUCE = ("tests/unit/test_rl_reduce.py", *RANKS, *TERMS)
 CONTROL = ("tests/unit/test_rl_control.py", "tests/unit/test_rl_terms.py", *RANKS)
@@ -46,6 +52,12 @@ class Mutant:
 def stem(file: str) -> str:
     """Of "trl/decoding": "decoding", with which the names of its faults begin."""
     return file.rpartition("/")[2]
+
+
+def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
+    """``file`` from the root, without its ending: "trainers/trl/decoding"."""
+    folder, _, path = file.partition("/")
+    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 ADVANTAGES = (

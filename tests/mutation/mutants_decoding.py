@@ -35,7 +35,7 @@ DECODED = (
     fault("says nothing of what biases", "trl/decoding", "_warn(bias, values, own, by)", "None", DECODING),
     fault("lets a temperature contradict another", "trl/decoding", "value not in allowed", "False", DECODING),
     fault("lets the model's config break the run", "trl/decoding", 'elif key.kind == "breaks"', 'elif False', DECODING),
-    fault("lets vLLM's bias pass by", "trl/decoding", 'found["min_new_tokens"]', 'found["min_length"]', DECODING),
+    fault("lets vLLM's bias pass by", "trl/decoding", 'settings["min_new_tokens"]', 'settings["min_length"]', DECODING),
     fault("lets the temperature pass by a rollout function", "rollout/rollouts", 'template.scalar("temperature") is not None', "False", ROLLOUTS),
     fault("lets a second rollout pass by a rollout function", "rollout/rollouts", "(part is not None or template", "(template", ROLLOUTS),
     fault("sees no images", "rollout/rollouts", "trainer._is_vlm and _has_images", "not trainer._is_vlm and _has_images", ROLLOUTS),

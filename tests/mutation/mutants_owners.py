@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation.mutants import Mutant, fault
 
 LOOP = ("tests/unit/test_thermostat.py", "tests/unit/test_signals.py", "tests/unit/test_rl_measured.py")
 SIGNALS = (*LOOP, "tests/contract/test_signals.py")
 PASS = ("tests/contract/test_loss_pass.py",)
-LOSSES = ("tests/contract/test_seams.py", "tests/contract/test_losses.py", "tests/contract/test_monitors.py")
+LOSSES = (
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+    "tests/contract/test_losses.py",
+    "tests/contract/test_monitors.py",
+)
 FAULTY = ("tests/contract/test_nonfinite.py",)
 LOG = ("tests/contract/test_nothing_measured.py", "tests/contract/test_trl_log.py")
 SCORED = ("tests/contract/test_variants.py", "tests/contract/test_vocabulary.py", "tests/contract/test_signals.py")
@@ -16,14 +21,15 @@ SAVING = ("tests/contract/test_saving.py",)
 SCALARS = ("tests/contract/test_scalars.py",)
 MONITORS = ("tests/contract/test_monitors.py",)
 PARITY = ("tests/contract/test_ppo_parity.py",)
-PPO = ("tests/contract/test_ppo.py",)
+PPO = (
+    "tests/contract/test_ppo.py",
+    "tests/contract/test_ppo_settings.py",
+)
 PPO_FILES = ("tests/contract/test_ppo_files.py",)
-GIVEN = ("tests/contract/test_constructor.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
-    folder, _, path = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
+GIVEN = (
+    "tests/contract/test_constructor.py",
+    "tests/contract/test_given_optimizer.py",
+)
 
 
 def thermostat(name: str, old: str, new: str, tests: tuple[str, ...] = LOOP) -> Mutant:
@@ -122,7 +128,7 @@ SCORING = tuple(
 VOCABULARY = (
     fault("takes statistics of the extra rows", "trainers/model/vocabulary", "cut = {name: rows(x) for name, x in fields.items()}", "cut = fields", EXTRA),
     fault("takes partition functions of the extra rows", "trainers/model/vocabulary", 'lse = {t: rows(x) for t, x in fields.pop("lse", {}).items()}', 'lse = fields.pop("lse", {})', EXTRA),
-    fault("keeps what was taken", "trainers/model/vocabulary", "found, self._found = self._found, []", "found = self._found", SCORED),
+    fault("keeps what was taken", "trainers/model/vocabulary", "passes, self._found = self._found, []", "passes = self._found", SCORED),
 )  # fmt: skip
 
 CRITIC = (
@@ -146,7 +152,7 @@ FILES = (
     fault("saves no reference", "trainers/run_seams", "self.anchor.save(folder)", "pass", ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")),
     fault("trusts the best model", "trainers/run_seams", "with restricted_loading(self):\n            super()._load_best_model", "if True:\n            super()._load_best_model", ("tests/security/test_forged_checkpoints.py", *SAVING)),
     fault("trusts what it goes on from", "trainers/run_seams", "with restricted_loading(self):\n            return super()._prepare_for_training", "if True:\n            return super()._prepare_for_training", ("tests/security/test_forged_checkpoints.py", *SAVING)),
-    fault("remembers nothing", "trainers/state/memory", 'self.restore((found or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
+    fault("remembers nothing", "trainers/state/memory", 'self.restore((saved or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
     fault("looks for another class", "trainers/state/memory", ".get(type(self).__name__)", '.get("Remembering")', SAVING),
     fault("remembers what has not begun", "trainers/state/memory", "get(type(self).__name__) if checkpoint else None", "get(type(self).__name__)", SAVING),
     fault("keeps nothing", "trainers/state/memory", '"attributes": self.kept()', '"attributes": {}', SAVING),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation import mutants
+from mutation.mutants import Mutant
 
 MODELS = ("tests/unit/test_reward_models.py",)
 PREFERENCES = ("tests/unit/test_preferences.py",)
@@ -11,8 +12,7 @@ PADDING = ("tests/contract/test_reward_padding.py",)
 
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MODELS) -> Mutant:
-    folder, _, file = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{file}.py", old, new, tests, folder)
+    return mutants.fault(name, file, old, new, tests)
 
 
 MODEL, PREFER, SHAPE, ROLLOUTS, SCORING = (

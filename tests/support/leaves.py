@@ -56,12 +56,12 @@ class Leaf(NamedTuple):
     @property
     def key(self) -> str:
         """As a message calls it: terms by their name."""
-        found: list[str] = []
+        names: list[str] = []
         for step in self.place:
-            if isinstance(step, int) and found[-1] != "curriculum":
+            if isinstance(step, int) and names[-1] != "curriculum":
                 continue
-            found.append(str(step))
-        return ".".join(found)
+            names.append(str(step))
+        return ".".join(names)
 
     @property
     def range(self) -> Range | None:

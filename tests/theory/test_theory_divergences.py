@@ -54,8 +54,8 @@ def test_every_divergence_is_tested():
 @each
 @pytest.mark.parametrize("at", [LOGITS, OFF], ids=["on-policy", "off-policy"])
 def test_the_ratio_corrected_estimator_is_the_divergence_in_value_and_gradient(kind, at):
-    found, want = (value_and_gradient(lambda z, f=f: f(kind, z), at) for f in (penalty, exact))
-    torch.testing.assert_close(found, want, rtol=1e-9, atol=1e-12)
+    got, want = (value_and_gradient(lambda z, f=f: f(kind, z), at) for f in (penalty, exact))
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
 
 
 @each
@@ -111,8 +111,8 @@ def test_the_default_is_the_reverse_kl_bit_for_bit():
     at = OFF.clone()
     batch = tokens(at, ref_logps=REF.log_softmax(0)[ACTIONS])
     x = batch.logps - batch.ref_logps
-    found = PENALTIES.build("kl_ref", {"coef": 0.3})(batch)[0]
-    assert torch.equal(found, 0.3 * (k3(x) * (batch.logps - batch.old_logps).exp()))
+    default = PENALTIES.build("kl_ref", {"coef": 0.3})(batch)[0]
+    assert torch.equal(default, 0.3 * (k3(x) * (batch.logps - batch.old_logps).exp()))
 
 
 @each
@@ -122,11 +122,11 @@ def test_normalised_by_its_curvature_every_divergence_pulls_alike_near_the_refer
             PENALTIES.build("kl_ref", {"divergence": "tv", "normalize_curvature": True})
         return
     near = REF + 1e-4 * torch.tensor([1.0, -2.0, 0.5, 1.5, -1.0], dtype=torch.float64)
-    found, want = (
+    got, want = (
         value_and_gradient(lambda z, k=k: penalty(k, z, normalize_curvature=True), near)[0]
         for k in (kind, "reverse_kl")
     )
-    torch.testing.assert_close(found, want, rtol=1e-2, atol=0)
+    torch.testing.assert_close(got, want, rtol=1e-2, atol=0)
 
 
 @each

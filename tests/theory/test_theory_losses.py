@@ -95,8 +95,8 @@ def test_ce_gppo_gives_a_returned_token_the_gradient_of_the_edge_of_the_band():
     probability = LOGITS.softmax(0)[RARE]
     score = 1 - moved(0.5).softmax(0)[RARE]
     want = -0.7 * 1.28 * probability * score
-    found = gradient("ce_gppo", moved(0.5), values, {"beta_high": 0.7, "epsilon_high": 0.28})[RARE]
-    torch.testing.assert_close(found, want)
+    slope = gradient("ce_gppo", moved(0.5), values, {"beta_high": 0.7, "epsilon_high": 0.28})[RARE]
+    torch.testing.assert_close(slope, want)
 
 
 def test_sapos_gate_fades_with_distance_and_sooner_for_the_temperature_that_is_higher():
@@ -158,9 +158,9 @@ def test_a_token_of_weight_zero_has_no_policy_gradient_and_the_others_keep_their
 def test_archer_gives_room_to_the_uncertain_tokens_of_each_sequence_alone():
     batch = batch_of(5, rows=6, width=9)
     threshold = row_quantile(batch.entropy, 0.8, batch)
-    for row, found in enumerate(threshold):
+    for row, bar in enumerate(threshold):
         want = torch.quantile(batch.entropy[row][batch.valid[row]], 0.8)
-        torch.testing.assert_close(found[0], want)
+        torch.testing.assert_close(bar[0], want)
     term = objective("archer").loss.term
     reasoning = term._reasoning(batch)
     assert torch.equal(reasoning, batch.valid & (batch.entropy > threshold))

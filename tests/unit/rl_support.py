@@ -39,7 +39,7 @@ BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"e
 
 def settings() -> list[tuple[str, str, dict[str, Any]]]:
     """(slot, kind, options): each registered term at acting sizes, once for every value of every choice."""
-    found = []
+    triples = []
     for slot, registry in SLOTS.items():
         for kind in registry.names():
             if slot == "loss" and registry[kind].delegated:
@@ -47,9 +47,9 @@ def settings() -> list[tuple[str, str, dict[str, Any]]]:
             known = fields(registry[kind])
             base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
             choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
-            found += [(slot, kind, base)]
-            found += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
-    return found
+            triples += [(slot, kind, base)]
+            triples += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
+    return triples
 
 
 def label(setting: tuple[str, str, dict[str, Any]]) -> str:
@@ -153,8 +153,8 @@ def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None
     loss = aggregate(token, batch.mask)
     for part in o.penalties:
         if part.term.kind == "scalar":
-            value, found = o.penalty(part, batch, stats)
-            loss, metrics = loss + value, metrics | found
+            value, own = o.penalty(part, batch, stats)
+            loss, metrics = loss + value, metrics | own
     return loss, metrics
 
 
@@ -162,8 +162,8 @@ def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
     names = [n for n in LEAVES if getattr(batch, n).requires_grad]
     if not loss.requires_grad:
         return {n: torch.zeros_like(getattr(batch, n)) for n in names}
-    found = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)
-    return dict(zip(names, found, strict=True))
+    slopes = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)
+    return dict(zip(names, slopes, strict=True))
 
 
 def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
@@ -179,7 +179,7 @@ def pick(value: Any, index: Any) -> Any:
 
 
 def rows_of_stats(stats: dict[str, Stats], index: Any) -> dict[str, Stats]:
-    return {name: {key: pick(value, index) for key, value in found.items()} for name, found in stats.items()}
+    return {name: {key: pick(value, index) for key, value in own.items()} for name, own in stats.items()}
 
 
 class ThreadReducer:
@@ -220,3 +220,11 @@ def on_ranks(work: Sequence[Callable[[ThreadReducer], Any]]) -> list[Any]:
     for error in sorted(failures, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
     return [f.result() for f in futures]
+
+
+def same(a: Any, b: Any, tolerance: float = 0.0) -> None:
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=False)
+
+
+def near(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    same(a, b, tolerance)

@@ -23,11 +23,11 @@ def owners() -> set[str]:
 
 def reached(tree: ast.AST) -> list[str]:
     """`trainer.NAME`, `self.trainer.NAME` where NAME is an owner."""
-    found = []
+    places = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in owners() and ast.unparse(node.value).endswith("trainer"):
-            found.append(ast.unparse(node))
-    return found
+            places.append(ast.unparse(node))
+    return places
 
 
 def test_the_head_of_the_class_lists_the_owners() -> None:

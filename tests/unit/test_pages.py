@@ -27,11 +27,11 @@ def slugs(text: str) -> set[str]:
         for head in heads
     ]
     seen: Counter[str] = Counter()
-    found = set()
+    names = set()
     for one in plain:
-        found.add(f"{one}-{seen[one]}" if seen[one] else one)
+        names.add(f"{one}-{seen[one]}" if seen[one] else one)
         seen[one] += 1
-    return found
+    return names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

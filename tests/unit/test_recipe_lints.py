@@ -180,8 +180,8 @@ def test_sequence_masking_with_token_advantages_is_an_error(find, monkeypatch):
     grpo = dataclasses.replace(catalog.terms["advantages"]["grpo"], tokenwise=True)
     terms = {**catalog.terms, "advantages": {**catalog.terms["advantages"], "grpo": grpo}}
     monkeypatch.setattr(facts, "load", lambda: dataclasses.replace(catalog, terms=terms))
-    found = find("objective.loss={trl: {off_policy_mask_threshold: 1}}")
-    assert ("error", "objective.loss.trl.off_policy_mask_threshold") in found
+    told = find("objective.loss={trl: {off_policy_mask_threshold: 1}}")
+    assert ("error", "objective.loss.trl.off_policy_mask_threshold") in told
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_world_size_multiplies_the_generation(base):
 
 def test_stage_edges_are_rounded_to_generations(base):
     recipe = load(base, ["data.curriculum=[{source: easy, steps: 6}, {source: easy, steps: 9}]"])
-    found = [(stage.begin, stage.end, stage.prompts) for stage in stages(recipe, arithmetic(recipe))]
-    assert found == [(0, 8, 64), (8, 16, 64)]
+    edges = [(stage.begin, stage.end, stage.prompts) for stage in stages(recipe, arithmetic(recipe))]
+    assert edges == [(0, 8, 64), (8, 16, 64)]
 
 
 def forwards(base, *overrides: str) -> list[str]:

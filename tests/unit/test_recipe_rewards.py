@@ -96,34 +96,34 @@ def test_two_reward_models_carry_their_names(make):
 )
 def test_lints(make, reward, overrides, wanted):
     recipe = make(reward, *overrides)
-    found = {(lint.level, lint.key) for lint in lints(recipe, arithmetic(recipe))}
-    assert {pair for pair in found if pair[1].startswith(("reward", "shaping"))} == wanted
+    places = {(lint.level, lint.key) for lint in lints(recipe, arithmetic(recipe))}
+    assert {pair for pair in places if pair[1].startswith(("reward", "shaping"))} == wanted
 
 
 def test_the_plan_says_where_rewards_come_from_and_what_becomes_of_them(make):
     recipe = make(BOTH, "shaping={normalise: true, clip: 5, missing_eos_penalty: 0.5}")
-    found = plan(recipe)
-    assert found["reward"] == ["model", "0 * chain"]
-    lines = "\n".join(text(recipe, found))
+    planned = plan(recipe)
+    assert planned["reward"] == ["model", "0 * chain"]
+    lines = "\n".join(text(recipe, planned))
     assert "model is built here, on preferences" in lines
     assert "normalised by all rewards so far, then at most 5 in size, then 0.5 less without an end token" in lines
 
 
 def test_the_schema_knows_the_keys_of_what_is_built():
-    found = schema()
-    at = lambda item: found["$defs"][item["$ref"].rpartition("/")[2]]["properties"]
-    entry = found["properties"]["reward"]["anyOf"][0]["items"]["properties"]["model"]["anyOf"][0]
+    written = schema()
+    at = lambda item: written["$defs"][item["$ref"].rpartition("/")[2]]["properties"]
+    entry = written["properties"]["reward"]["anyOf"][0]["items"]["properties"]["model"]["anyOf"][0]
     (built,) = [item for item in at(entry)["build"]["anyOf"] if "$ref" in item]
     assert {"pairs", "noise", "draws"} <= set(at(built))
-    assert "shaping" in found["properties"]
+    assert "shaping" in written["properties"]
 
 
 def test_gdpo_wants_several_rewards_and_no_shaping_of_their_sum(make):
-    def found(text: str, *overrides: str) -> set[tuple[str, str]]:
+    def linted(text: str, *overrides: str) -> set[tuple[str, str]]:
         recipe = make(text, "objective.advantages=[gdpo: {}]", *overrides)
         return {(x.level, x.key) for x in lints(recipe, arithmetic(recipe)) if x.key == "objective.advantages.gdpo"}
 
     two = "[{chain: {}}, {exact_match: {weight: 0.5}}]"
-    assert found(two) == set()
-    assert found("[{chain: {}}, {exact_match: {weight: 0}}]") == {("note", "objective.advantages.gdpo")}
-    assert found(two, "shaping.clip=1") == {("error", "objective.advantages.gdpo")}
+    assert linted(two) == set()
+    assert linted("[{chain: {}}, {exact_match: {weight: 0}}]") == {("note", "objective.advantages.gdpo")}
+    assert linted(two, "shaping.clip=1") == {("error", "objective.advantages.gdpo")}

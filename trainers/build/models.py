@@ -67,19 +67,19 @@ def load_model(
                 trust_remote_code=False,
             )
 
-    found = adapter.find(path, revision)
-    if found is None:
+    saved = adapter.find(path, revision)
+    if saved is None:
         return whole("model.path", path, revision)
-    key = adapter.base_key(found)
-    return adapter.open_adapter(found, lambda: whole(key, found.base, found.revision), upcast=upcast)
+    key = adapter.base_key(saved)
+    return adapter.open_adapter(saved, lambda: whole(key, saved.base, saved.revision), upcast=upcast)
 
 
 def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | None]:
     """(recipe's key, name, revision) of the whole model: an adapter's configuration is that of its base."""
-    found = adapter.find(path, revision)
-    if found is None:
+    saved = adapter.find(path, revision)
+    if saved is None:
         return "model.path", str(path), revision
-    return adapter.base_key(found), found.base, found.revision
+    return adapter.base_key(saved), saved.base, saved.revision
 
 
 def check_attention(key: str, config: Any) -> None:
@@ -125,8 +125,8 @@ def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Open a tokenizer for generation: it pads on the left, with the end token where it has no padding of its own."""
-    found = adapter.find(path, revision)
-    with_its_own = found is not None and (found.folder / "tokenizer_config.json").is_file()
+    saved = adapter.find(path, revision)
+    with_its_own = saved is not None and (saved.folder / "tokenizer_config.json").is_file()
     key, name, revision = ("model.path", str(path), revision) if with_its_own else configured(path, revision)
     with opening(key, name):
         tokenizer = AutoTokenizer.from_pretrained(
@@ -160,10 +160,10 @@ def find_packaged(name: str, file: str) -> Path:
     files = distribution.files or []
     for entry in files:
         if str(entry) == file or str(entry).endswith(f"/{file}"):
-            found = Path(str(distribution.locate_file(entry)))
-            if not found.is_file():
-                raise FileNotFoundError(f"model.package.file: {found} is gone: {install} --force-reinstall")
-            return found
+            path = Path(str(distribution.locate_file(entry)))
+            if not path.is_file():
+                raise FileNotFoundError(f"model.package.file: {path} is gone: {install} --force-reinstall")
+            return path
     shipped = sorted(entry.name for entry in files if entry.suffix == ".gguf")
     raise FileNotFoundError(
         f"model.package.file: {name} {distribution.version} has no {file!r}; it ships {', '.join(shipped) or 'no .gguf file'}"

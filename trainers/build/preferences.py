@@ -122,11 +122,11 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
         )
     trainer = make_trainer(block, job["policy"], tokenizer, noisy(pairs, block.noise, block.seed or 0), test, folder)
     trainer.train()
-    found = trainer.evaluate()
+    measured = trainer.evaluate()
     model: Any = trainer.model
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    report = {"pairs": len(pairs), "tested": len(test), "accuracy": found["eval_accuracy"]}
+    report = {"pairs": len(pairs), "tested": len(test), "accuracy": measured["eval_accuracy"]}
     (folder / REPORT).write_text(json.dumps(report) + "\n")
 
 

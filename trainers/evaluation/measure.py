@@ -121,9 +121,9 @@ def evaluate(
     everything = gather_object(records)
     metrics: dict[str, float] = {}
     for name in sets:
-        found = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
-        if found:
-            summary = summarise(found, settings, with_reference=reference is not None)
+        own = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
+        if own:
+            summary = summarise(own, settings, with_reference=reference is not None)
             metrics |= {f"evaluate/{name}/{key}": value for key, value in summary.items()}
     return metrics
 
@@ -209,7 +209,7 @@ def _run(
             entropy=float(entropy[rows].sum()),
             reference_entropy=float(reference_entropy[rows].sum()),
             greedy_right=greedy[i].right,
-            learned={name: [x for x in found[rows] if x is not None] for name, found in scores.items()},
+            learned={name: [x for x in column[rows] if x is not None] for name, column in scores.items()},
         )
 
 

@@ -65,8 +65,8 @@ class Packed:
     @classmethod
     def among(cls, inputs: Mapping[str, Any]) -> Packed | None:
         """Those that the rollout phase has put into TRL's buffer, by whichever term."""
-        found = {key.rpartition("/")[2]: value for key, value in inputs.items()}
-        return cls(*(found[name] for name in SOFT)) if set(SOFT) <= set(found) else None
+        named = {key.rpartition("/")[2]: value for key, value in inputs.items()}
+        return cls(*(named[name] for name in SOFT)) if set(SOFT) <= set(named) else None
 
     def next(self, scored: Tensor) -> tuple[tuple[Tensor, Tensor], SoftLabels]:
         """(rows, columns) of the labelled tokens in (B, L-1) ``scored``, and their labels.
@@ -101,10 +101,10 @@ class VocabularyTap(ForwardTap):
 
     def take(self, length: int) -> dict[str, Any]:
         """TokenBatch fields, (B, T): the statistics of the last ``length`` positions, of all calls since arming."""
-        found, self._found = self._found, []
-        if not found:
+        passes, self._found = self._found, []
+        if not passes:
             return {}
-        flat = {name: torch.cat([part[name][:, -length:] for part in found]) for name in found[0]}
+        flat = {name: torch.cat([part[name][:, -length:] for part in passes]) for name in passes[0]}
         lse = {float(name.removeprefix(LSE)): flat.pop(name) for name in [*flat] if name.startswith(LSE)}
         return {**flat, "lse": lse} if lse else flat
 
@@ -113,19 +113,19 @@ class VocabularyTap(ForwardTap):
             return self._forward(*args, **kwargs)
         output, states = self.with_states(*args, **kwargs)
         states, labels = states[:, :-1], kwargs["labels"][:, 1:]
-        found = self.statistics(states, labels, self._wanted) if self._wanted.any_token else {}
+        fields = self.statistics(states, labels, self._wanted) if self._wanted.any_token else {}
         if self._soft is not None:
-            found["soft_logp"] = self.soft_logp(states, labels, self._soft)
-        self._found.append(found)
-        return VocabularyOutput(**output, vocabulary=found)
+            fields["soft_logp"] = self.soft_logp(states, labels, self._soft)
+        self._found.append(fields)
+        return VocabularyOutput(**output, vocabulary=fields)
 
     def statistics(self, hidden: Tensor, labels: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         """(B, L-1, D) and (B, L-1) with -100 off the scored tokens -> (B, L-1) each, 0 where nothing is scored."""
         mask = labels != -100
         stats = self._pass(*packed(hidden, labels, mask), wanted)
-        found = {name: getattr(stats, name) for name in (*wanted.outputs, "min_p_mass", "nucleus_entropy", *CONSTANT)}
-        found |= {f"{LSE}{t}": value for t, value in zip(wanted.temperatures, stats.lse, strict=True)}
-        return {name: unpacked(value, mask) for name, value in found.items() if value is not None}
+        flat = {name: getattr(stats, name) for name in (*wanted.outputs, "min_p_mass", "nucleus_entropy", *CONSTANT)}
+        flat |= {f"{LSE}{t}": value for t, value in zip(wanted.temperatures, stats.lse, strict=True)}
+        return {name: unpacked(value, mask) for name, value in flat.items() if value is not None}
 
     def soft_logp(self, hidden: Tensor, labels: Tensor, soft: Packed) -> Tensor:
         """(B, L-1), 0 where there is no soft label. A pass of its own: it looks at few tokens."""

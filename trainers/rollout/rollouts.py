@@ -62,24 +62,24 @@ def extra_rollouts(
     if any(key in output for key in VISION):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}")
     rewards = trainer._rewards_per_func
-    found = resample(trainer, generate, inputs, part.term.share, at)
+    drawn = resample(trainer, generate, inputs, part.term.share, at)
     again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
-    mask = completion_mask(found)
-    own = _extra_batch(trainer, shape(again, found, again=True), again, found, batch)
+    mask = completion_mask(drawn)
+    own = _extra_batch(trainer, shape(again, drawn, again=True), again, drawn, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))
     note(trainer, {key: value.item() for key, value in metrics.items()}, f"{part.name}/", "train")
     if part.term.replaces:
-        return _replaced(trainer, output, found, weights)
+        return _replaced(trainer, output, drawn, weights)
     if not bool(batch.reducer.sum(weights.sum()) > 0):
         return {}
     tokens = batch.reducer.sum(mask.sum().float()) / trainer.accelerator.num_processes
-    return extra.buffered(found, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
+    return extra.buffered(drawn, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
 
 
 def _extra_batch(
-    trainer: Any, rewards: torch.Tensor, per_func: torch.Tensor, found: dict[str, Any], batch: TokenBatch
+    trainer: Any, rewards: torch.Tensor, per_func: torch.Tensor, drawn: dict[str, Any], batch: TokenBatch
 ) -> TokenBatch:
-    mask = completion_mask(found)
+    mask = completion_mask(drawn)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     uids = torch.arange(per_func.size(0), device=per_func.device)
@@ -110,8 +110,8 @@ def truncated(trainer: Any, output: dict[str, Any]) -> torch.Tensor:
     return ~torch.isin(ids.gather(1, last).squeeze(1), ends)
 
 
-def _replaced(trainer: Any, output: dict[str, Any], found: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
-    new = extra.replaced(output, found, weights, trainer._tokenizer.pad_token_id)
+def _replaced(trainer: Any, output: dict[str, Any], drawn: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
+    new = extra.replaced(output, drawn, weights, trainer._tokenizer.pad_token_id)
     if "old_per_token_logps" in new:
         new["old_per_token_logps"] = score_tokens(trainer, new)
     return new | {"num_items_in_batch": trainer.accelerator.gather(completion_mask(new).sum()).sum()}

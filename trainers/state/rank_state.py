@@ -81,12 +81,12 @@ def restore_rank(trainer: Any, folder: Path, shown: Shown) -> bool:
     trainer._total_loss_scalar -= saved["loss"]  # the mean that is reported at the end is of the steps of this call
     trainer._globalstep_last_logged = saved["logged"]
     for mode, values in saved["metrics"].items():
-        for key, found in values.items():
-            trainer._metrics[mode][key] = list(found)
+        for key, entries in values.items():
+            trainer._metrics[mode][key] = list(entries)
     shown.show_again(saved.get("shown", []))
     for name, kept in saved.get("completions", {}).items():
-        for key, found in kept.items() if name in NAMED else ():
-            trainer._logs[name][key].extend(found)
+        for key, entries in kept.items() if name in NAMED else ():
+            trainer._logs[name][key].extend(entries)
         if name in COMPLETIONS:
             trainer._logs[name].extend(kept)
     return True

@@ -13,7 +13,7 @@ KEY = "entropostat/"
 
 def packed(stats: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Statistics of each term, by its name, as keys of the buffer."""
-    return {f"{KEY}{name}/{key}": value for name, found in stats.items() for key, value in found.items()}
+    return {f"{KEY}{name}/{key}": value for name, fields in stats.items() for key, value in fields.items()}
 
 
 def unpacked(inputs: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:

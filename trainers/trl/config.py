@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from entropostat.recipe.errors import nearest, show
 from entropostat.recipe.owned import IDLE, OF_TRLS_LOSS, OWNED, REFUSED
 from entropostat.rl.control import Control
-from entropostat.rl.signals import REFERENCE, SIGNALS
+from entropostat.rl.signals import SIGNALS, needs_reference
 from entropostat.trainers.packages import check_packages
 from entropostat.trainers.trl.decoding import check_generation_kwargs
 
@@ -22,10 +22,10 @@ REFERENCE_BETA = 1e-8
 """Any beta above 0 makes TRL load a reference model and score it; the mixin sets beta to 0 inside the loss."""
 
 
-def needs_reference(control: Control) -> bool:
+def reads_reference(control: Control) -> bool:
     """Whether a term or a controller reads the reference policy."""
     objective = control.template
-    return "ref_logps" in objective.needs | objective.rollout_needs or bool(control.signals & REFERENCE)
+    return needs_reference(objective.needs | objective.rollout_needs, control.signals)
 
 
 def owned_fields(control: Control) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def owned_fields(control: Control) -> dict[str, Any]:
     objective = control.template
     loss = objective.loss.term
     fields: dict[str, Any] = {"loss_type": loss.aggregation}
-    if needs_reference(control):
+    if reads_reference(control):
         fields["beta"] = REFERENCE_BETA
     if loss.delegated:
         fields |= {name: objective.loss.options[name] for name in OF_TRLS_LOSS}
@@ -153,7 +153,7 @@ def idle_fields(control: Control) -> Iterator[tuple[str, str]]:
         has["loss"] = f"objective.loss is {objective.loss.term.info.name}, which TRL does not compute"
     if objective.advantages:
         has["advantages"] = f"objective.advantages begins with {objective.advantages[0].term.info.name}"
-    if needs_reference(control):
+    if reads_reference(control):
         has["reference"] = "the objective compares with the reference itself"
     if objective.scalar("temperature") is not None:
         has["temperature"] = "objective.scalars.temperature moves it"
@@ -198,7 +198,7 @@ def check_supported(control: Control) -> None:
     sampler = objective.sampler
     if sampler is not None and sampler.term.replaces:
         others = [p.name for p in (*objective.weights, *objective.penalties) if p.name != sampler.name]
-        if others or needs_reference(control):
+        if others or reads_reference(control):
             raise ValueError(
                 f"objective.penalties.{sampler.name}.reference: true replaces rows of the generation after the other "
                 f"terms have measured it, which {others[0] if others else 'the reference policy'} would not notice. "

@@ -3,7 +3,8 @@
 Two clocks. Once per generation: groups, text and the distribution of the entropies, those of the policy that generated where
 the trainer scored it anyway, and else those of the first forward. In each optimizer step of one generation in
 ``tracking.monitor_every``: ratios, and the gradient of each part of the loss at the log-probs and entropies. Sums over ranks
-travel with collectives that are made in any case: the gather of the advantages, and the close of the window.
+travel with collectives that are made in any case: the gather of the advantages, and the close of the window. What is pooled
+under the key of a metric is a total and a count, and logged as their ratio; other pools are told in monitor_report.py.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Shown:
         if self.entropy is None and not self.later:
             return []
         table = torch.zeros(self.ids.shape) if self.entropy is None else self.entropy.float().cpu()
-        for uids, found in self.later:
-            for uid, values in zip(uids.tolist(), found.float().cpu(), strict=True):
+        for uids, columns in self.later:
+            for uid, values in zip(uids.tolist(), columns.float().cpu(), strict=True):
                 if uid < len(table):
                     table[uid] = values
         own, kept = self.mask.cpu(), (self.kept | self.mask).cpu()
@@ -122,11 +123,12 @@ class Monitors:
         assert rows is not None
         with self._timed(), torch.no_grad():
             self._note_groups(Columns(*rows.cpu().unbind(1)), batch)
-            self.window.pool("text", text.repetition(output["completion_ids"], batch.valid))
+            self.window.pool("text/repetition", text.repetition(output["completion_ids"], batch.valid))
             if "sampling_per_token_logps" in output and batch.old_logps is not None:
                 gap = (batch.old_logps - output["sampling_per_token_logps"]).abs()
                 known = batch.valid & gap.isfinite()
-                self.window.pool("sampler", torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()]))
+                sums = torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()])
+                self.window.pool("trust/sampler_gap", sums)
             if self.settings.completions and self.trainer.accelerator.is_main_process:
                 self._shown = Shown(output, batch, self.settings.completions)
             if batch.old_entropy is not None:
@@ -256,9 +258,8 @@ class Monitors:
         whole = TokenBatch(logps, torch.ones_like(logps), advantages, reducer=self.reducer)
         products = token_covariance(whole)
         top = products.amax() if products.numel() else products.new_tensor(-torch.inf)
-        self.window.pool(
-            "covariance", torch.stack([products.sum().double(), products.new_tensor(products.numel()).double()])
-        )
+        sums = torch.stack([products.sum().double(), products.new_tensor(products.numel()).double()])
+        self.window.pool("forces/covariance/mean", sums)
         self.window.peak("covariance", top.double().reshape(1))
 
     def _log(self, values: dict[str, float]) -> None:

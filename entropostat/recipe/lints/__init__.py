@@ -41,5 +41,5 @@ RULES: tuple[Rule, ...] = (
 
 def lints(recipe: Recipe, sizes: Arithmetic, rules: tuple[Rule, ...] = RULES) -> list[Lint]:
     """Errors first."""
-    found = [lint for rule in rules for lint in rule(Case(recipe, sizes))]
-    return sorted(found, key=lambda lint: LEVELS.index(lint.level))
+    raised = [lint for rule in rules for lint in rule(Case(recipe, sizes))]
+    return sorted(raised, key=lambda lint: LEVELS.index(lint.level))

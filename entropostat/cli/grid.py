@@ -28,8 +28,8 @@ class Axis:
         if not equals or not key.strip() or not given.strip():
             raise fail(HERE, "--grid", f"{text!r} is no axis; write key.subkey=value,value")
         listed = given.strip()
-        found = parse(listed if listed.startswith("[") else f"[{listed}]", COMMAND_LINE, HERE).plain
-        values = tuple(_yaml(value) for value in found)
+        items = parse(listed if listed.startswith("[") else f"[{listed}]", COMMAND_LINE, HERE).plain
+        values = tuple(_yaml(value) for value in items)
         if len(set(values)) < len(values):
             raise fail(HERE, f"--grid {key}", f"{given!r} names a value twice; each is one run")
         return cls(key.strip(), values)
@@ -65,7 +65,7 @@ def expand(name: str, axes: Sequence[Axis], seeds: Sequence[int]) -> list[Point]
 
 def shortened(keys: Sequence[str]) -> list[str]:
     """The last part of each key, with as many more before it as tell the keys apart."""
-    found = []
+    names = []
     for key in keys:
         parts = key.split(".")
         length = next(
@@ -73,8 +73,8 @@ def shortened(keys: Sequence[str]) -> list[str]:
             for n in range(1, len(parts) + 1)
             if n == len(parts) or sum(k.split(".")[-n:] == parts[-n:] for k in keys) == 1
         )
-        found.append(".".join(parts[-length:]))
-    return found
+        names.append(".".join(parts[-length:]))
+    return names
 
 
 def parse_seeds(text: str | None) -> list[int]:
