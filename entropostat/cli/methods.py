@@ -27,6 +27,7 @@ SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
+    parser.add_argument("--papers", action="store_true", help="papers with their terms, and recipes of published runs")
     parser.add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
 
 
@@ -36,6 +37,11 @@ def run(args: argparse.Namespace) -> int:
         from entropostat.cli.pages import write as write_pages
 
         print(visible(f"wrote {len(write_pages(Path(write)))} pages to {write}"))
+        return 0
+    if args.papers:
+        from entropostat.cli.paper_index import text
+
+        print("\n".join(text()))
         return 0
     lines = table() if name is None else page(name)
     if lines is None:
