@@ -143,6 +143,7 @@ def prepare(
         shaping=recipe.shaping,
         faults=recipe.faults,
         stop=stop,
+        sampler=recipe.sampler,
         tracking=recipe.tracking,
     )
     trainer.answer_keys = lambda: scorer.answers

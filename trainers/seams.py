@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from entropostat.recipe.blocks import Faults, Optimizer, Shaping
+from entropostat.recipe.blocks import Faults, Optimizer, Sampler, Shaping
 from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.rl.measured import merged
@@ -36,6 +36,7 @@ from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.first_scores import check_first_scores
+from entropostat.trainers.rollout.processors import attach_processors
 from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
@@ -102,6 +103,7 @@ class EntropyMixin(Below):
         faults: Faults | None = None,
         tracking: Tracking | None = None,
         stop: Sequence[int | str] = (),
+        sampler: Sampler | None = None,
         dropout: Literal["off", "keep"] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -115,6 +117,7 @@ class EntropyMixin(Below):
         super().__init__(**named)
         check_rollouts(self, template)
         self.decoding = settle_decoding(self, stop)
+        attach_processors(self, sampler or Sampler())
         self.distribution.settle(self)
         window, reducer = self.thermostat.window, make_reducer(self.accelerator)
         self._reducer: Reducer = reducer

@@ -87,6 +87,14 @@ def biasing(values: Mapping[str, Any], by: Backend) -> dict[str, Key]:
     return keys
 
 
+def unsupported(by: Backend) -> str:
+    """Why a key of the sampler block that only transformers' generate has cannot stand with ``by``."""
+    if by == "vllm":
+        return "vLLM has no such sampler; use sampler.min_p or sampler.top_p, or set trainer.use_vllm: false"
+    key = "trainer.use_transformers_continuous_batching"
+    return f"continuous batching leaves it out; use sampler.min_p or sampler.top_p, or set {key}: false"
+
+
 EVALUATED = ("min_tokens", "logit_bias", "allowed_token_ids")
 """Keys of vLLM's that evaluation, which transformers generates, can apply."""
 

@@ -43,6 +43,15 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "follower of nothing": (controlled("follow: {knob: penalties.none.coef}"),),
     # sampling
     "temperature that something moves": ("sampler.temperature=.8", "objective.scalars=[temperature: {value: 1.2}]"),
+    "a correction of another truncation": (
+        "objective.penalties=[truncated_policy: {min_p: .1}]",
+        "sampler.min_p=.2",
+    ),
+    "a sampler that vLLM lacks": ("trainer.use_vllm=true", "sampler.typical_p=.9"),
+    "a sampler that continuous batching lacks": (
+        "trainer.use_transformers_continuous_batching=true",
+        "sampler.mirostat={}",
+    ),
     # model
     "adapter without a base": ADAPTER,
     # batch

@@ -65,6 +65,9 @@ NONE = {
         "gspo": "a clip on whole sequences: it says which step is too long, not which way entropy goes",
         "gmpo": "likewise, by the geometric mean of the ratios",
     },
-    "penalties": {},
+    "penalties": {
+        "truncated_policy": "it makes the gradient that of the truncated policy, whose entropy may go either way; "
+        "see test_theory_truncation",
+    },
 }
 """Term -> why no direction is claimed."""
