@@ -170,7 +170,7 @@ def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
     )
 
 
-CONTROLLED_SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+CONTROLLED_SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
 
 
 def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:

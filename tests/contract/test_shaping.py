@@ -16,8 +16,8 @@ from entropostat.recipe.blocks import Shaping
 from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.rollout.shaping import RewardShaper
+from entropostat.trainers.trl.described import truncated
 
 SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""
