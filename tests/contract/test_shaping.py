@@ -51,9 +51,9 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
     outputs: list[dict[str, Any]] = []
     shape = RewardShaper.shape
 
-    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor:
+    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], **how: Any) -> torch.Tensor:
         outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self.trainer, output)})
-        return shape(self, per_func, output, again)
+        return shape(self, per_func, output, **how)
 
     def watch(self: Any, batch: Any) -> Any:
         seen.append((outputs[-1]["raw"], outputs[-1]["cut"], batch.rewards.clone()))
