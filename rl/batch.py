@@ -65,7 +65,10 @@ class TokenBatch:
     """(B, T) full-vocabulary entropy of the current policy, with gradient in the loss phase."""
     old_entropy: Tensor | None = None
     rewards: Tensor | None = None
-    """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    """(B,) what the advantages learn from: the weighted sum of the verifiers' scores after the terms of the slot ``rewards``
+    and the block ``shaping``; NaN where nothing could score the completion. For a term of that slot: after those before it."""
+    unshaped: Tensor | None = None
+    """(B,) the weighted sum as the verifiers gave it."""
     reward_parts: Tensor | None = None
     """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
     reward_weights: tuple[float, ...] | None = None
@@ -74,6 +77,14 @@ class TokenBatch:
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None
     """(B,) bool: generation stopped by length, not by EOS."""
+    lengths: Tensor | None = None
+    """(B,) tokens of the completion, those of tools included; also where the mask of a truncated one is empty."""
+    token_ids: Tensor | None = None
+    """(B, T) of the completion; anything beyond its length."""
+    pieces: tuple[tuple[str, ...], ...] | None = None
+    """The text of every token of each completion, special ones too: at most T of them, in the columns of ``token_ids``."""
+    texts: tuple[str, ...] | None = None
+    """The text of each completion without special tokens."""
     groups: Tensor | None = None
     """(B,) id of the prompt group, equal on all ranks that hold members of it."""
     uids: Tensor | None = None
@@ -109,6 +120,8 @@ class TokenBatch:
     """(B, T) mean log pi under the soft label that a term has packed for the token; 0 where there is none."""
     extra: Extra | None = None
     """Extra completions of this micro-batch; None where there are none."""
+    memory: Mapping[str, float] = field(default_factory=dict)
+    """What the term itself remembers of earlier generations; the composer fills it in."""
     stats: Stats = field(default_factory=dict)
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0

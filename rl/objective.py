@@ -16,17 +16,21 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
+from entropostat.rl.measured import Mean
 from entropostat.rl.needs import STATISTICS, read
 from entropostat.rl.reduce import LOCAL
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, SCALARS, WEIGHTS, Registry
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS, Registry
 from entropostat.rl.term import (
+    LARGEST_REWARD,
     Advantage,
     BatchTerm,
     Loss,
     Penalty,
+    Reward,
     SamplingPenalty,
     Scalar,
     Scoped,
+    State,
     Term,
     TokenPenalty,
     Weight,
@@ -35,7 +39,7 @@ from entropostat.rl.term import (
 from entropostat.rl.vocab_sums import CONSTANT, OUTPUTS, Wanted
 
 Spec = Mapping[str, Any]
-"""{'advantages': [(name, kind, options)], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
+"""{'rewards': [(name, kind, options)], 'advantages': [...], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
 
 
 T_co = TypeVar("T_co", bound=Term, covariant=True)
@@ -65,6 +69,19 @@ class Part(Generic[T_co]):
 
 
 @dataclass(frozen=True)
+class Rewarded:
+    """What the slot ``rewards`` makes of a generation."""
+
+    rewards: Tensor
+    """(B,), NaN where there is none."""
+    memory: dict[str, State]
+    """Term name -> what it remembers from now on."""
+    metrics: Metrics
+    lost: Tensor
+    """0-dim: share of the scored completions whose reward a term made one that nobody can learn from."""
+
+
+@dataclass(frozen=True)
 class Rollout:
     """What the objective computes once per generation."""
 
@@ -79,6 +96,7 @@ class Rollout:
 class Objective:
     advantages: tuple[Part[Advantage], ...]
     loss: Part[Loss]
+    rewards: tuple[Part[Reward], ...] = ()
     weights: tuple[Part[Weight], ...] = ()
     penalties: tuple[Part[Penalty], ...] = ()
     scalars: tuple[Part[Scalar], ...] = ()
@@ -91,6 +109,7 @@ class Objective:
         objective = cls(
             advantages=_parts(ADVANTAGES, spec.get("advantages", ())),
             loss=Part(name, LOSSES.build(kind, options)),
+            rewards=_parts(REWARDS, spec.get("rewards", ())),
             weights=_parts(WEIGHTS, spec.get("weights", ())),
             penalties=_parts(PENALTIES, spec.get("penalties", ())),
             scalars=_parts(SCALARS, spec.get("scalars", ())),
@@ -110,7 +129,7 @@ class Objective:
     @property
     def reading(self) -> tuple[Part[BatchTerm], ...]:
         """Those that are called with a batch."""
-        return (*self.advantages, *self.weights, self.loss, *self.penalties)
+        return (*self.rewards, *self.advantages, *self.weights, self.loss, *self.penalties)
 
     def scalar(self, kind: str) -> Any:
         """The scalar of that kind, or None where the recipe leaves it to the trainer."""
@@ -146,6 +165,26 @@ class Objective:
             kept=merged.kept and "min_p_ids" in names,
             soft=merged.soft and "soft_logp" in names,
         )
+
+    def reward(self, batch: TokenBatch, memory: Mapping[str, State], learn: bool) -> Rewarded:
+        """Once per generation and before ``rollout``: from the rewards of the verifiers to those that the advantages see.
+
+        ``memory``: term name -> what it remembers. With ``learn`` this generation is remembered as well.
+        """
+        before = batch.require("unshaped")
+        batch, remembered, metrics = batch.set(rewards=before), dict(memory), dict[str, Tensor]()
+        for part in self.rewards:
+            batch = batch.set(memory=remembered.get(part.name, {}))
+            if learn:
+                remembered[part.name] = part.term.remember(batch)
+                batch = batch.set(memory=remembered[part.name])
+            rewards, reported = part.term(batch)
+            if rewards.shape != before.shape:
+                raise ValueError(f"{part.name} gives rewards of shape {[*rewards.shape]}, not {[*before.shape]}")
+            batch = batch.set(rewards=usable(rewards).to(before.dtype).masked_fill(before.isnan(), torch.nan))
+            metrics |= _named(part, reported)
+        after = batch.require("rewards")
+        return Rewarded(after, remembered, metrics, Mean.over(after.isnan().to(after.dtype), ~before.isnan()))
 
     def rollout(self, batch: TokenBatch) -> Rollout:
         """Once per generation: the advantages, and the statistics of every term with ``scope: rollout``.
@@ -205,6 +244,11 @@ class Objective:
                 total = total + (value * rho if part.term.policy_term else value)
                 metrics |= reported
         return total, metrics
+
+
+def usable(rewards: Tensor) -> Tensor:
+    """The same with NaN, no reward, for what is infinite or larger than float32 can learn from."""
+    return rewards.masked_fill(~(rewards.abs() <= LARGEST_REWARD), torch.nan)
 
 
 def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:

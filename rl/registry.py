@@ -20,6 +20,7 @@ from entropostat.rl.term import (
     Info,
     Loss,
     Penalty,
+    Reward,
     Scalar,
     Term,
     Weight,
@@ -202,6 +203,7 @@ def _check_condition(term: str, condition: Condition, known: Iterable[Field[Any]
         raise TermError(f"{term}: the condition '{condition}' names no choice of that option")
 
 
+REWARDS: Registry[Reward] = Registry("rewards", "entropostat.rl.rewards", Reward)
 ADVANTAGES: Registry[Advantage] = Registry("advantages", "entropostat.rl.advantages", Advantage)
 WEIGHTS: Registry[Weight] = Registry("weights", "entropostat.rl.weights", Weight)
 LOSSES: Registry[Loss] = Registry("loss", "entropostat.rl.losses", Loss)
@@ -210,5 +212,5 @@ SCALARS: Registry[Scalar] = Registry("scalars", "entropostat.rl.scalars", Scalar
 CONTROLLERS: Registry[Controller] = Registry("controllers", "entropostat.rl.controllers", Controller)
 
 REGISTRIES: dict[str, Registry[Any]] = {
-    r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)
+    r.slot: r for r in (REWARDS, ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)
 }

@@ -1,6 +1,7 @@
 """What a term is, slot by slot: every member that anybody may ask a term for. Read this file first.
 
     slot          base                               what a call gives
+    rewards       Reward                             (B,), once per generation, after the verifiers
     advantages    Advantage, CriticAdvantage         (B,) or (B, T), once per generation
     weights       Weight                             (B, T) >= 0, multiplied onto the policy loss
     loss          Surrogate, Delegated               (B, T) policy loss, before the mean over tokens
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from entropostat.rl.bounds import Bounded
     from entropostat.rl.vocab_sums import Wanted
 
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
 """Of an objective. Controllers are no slot: they stand in place of a term's number."""
 
 Clock = Literal["step", "rollout"]
@@ -54,7 +55,10 @@ Holds = Literal["ratio", "weight", "nothing"]
 """What the bounds of a loss hold: the ratio of a token, the constant weight of its gradient, or nothing."""
 
 State = dict[str, float]
-"""Of a controller; JSON-able. ``output`` is its value, and always there."""
+"""What a term remembers; JSON-able. In a controller's ``output`` is its value, and always there."""
+
+LARGEST_REWARD = 1e15
+"""In size. Training computes in float32: squares of larger ones overflow, and beside them small ones are lost."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,25 @@ class BatchTerm(Term):
     def wanted(self) -> Wanted | None:
         """What its vocabulary statistics are made with (temperatures, truncations), beyond their names in ``needs``."""
         return None
+
+
+# --------------------------------------------------------------------------------------------------------------- rewards
+
+
+class Reward(BatchTerm):
+    """A link of the chain between verifiers and advantages, called once per generation: (B,) rewards.
+
+    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave: that alone says what
+    is right. A completion that nothing could score, NaN there, keeps no reward whatever comes out for it, and it counts in no
+    mean of a group. What is logged of the verifiers, and every evaluation, stays as they gave it.
+    """
+
+    def remember(self, batch: TokenBatch) -> State:
+        """``batch.memory`` after one more generation of training, {} before the first; the call that follows finds it there.
+
+        Over all ranks, so that all of them remember the same. It is part of every checkpoint.
+        """
+        return dict(batch.memory)
 
 
 # ------------------------------------------------------------------------------------------------------------ advantages

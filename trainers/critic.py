@@ -27,8 +27,8 @@ from entropostat.trainers.model.adapter import opened_from
 from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.rollout.extra import Joined
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.trl.buffer import KEY
+from entropostat.trainers.trl.described import truncated
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
 

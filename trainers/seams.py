@@ -152,7 +152,7 @@ class EntropyMixin(Below):
     # ------------------------------------------------------------------------------------------ rollout phase
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        rewards: Tensor = super()._calculate_rewards(*args, **kwargs)
+        rewards = self.shaper.scores.usable(super()._calculate_rewards(*args, **kwargs))
         self._rewards_per_func = rewards
         check_first_scores(self, rewards)
         return rewards
@@ -172,9 +172,12 @@ class EntropyMixin(Below):
 
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
-        rewards = self.shaper.shape(self._rewards_per_func, output)
-        old_logps, scored = self.scoring.complete(output, self.thermostat.rollout_needs)
-        batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
+        needs, per_func = self.thermostat.rollout_needs, self._rewards_per_func
+        old_logps, scored = self.scoring.complete(output, needs)
+        unshaped, fields = self.shaper.judged(per_func, output), {**scored, **self._constants()}
+        batch = batches.of_generation(self, output, unshaped, old_logps, fields)
+        rewarded = self.shaper.reward(self.objective, batch) if self.objective.rewards else None
+        batch = batch.set(rewards=self.shaper.shape(per_func, output, rewarded=rewarded))
         return batch if self.critic is None else self.critic.keep_values(output, batch)
 
     def _constants(self) -> dict[str, Any]:

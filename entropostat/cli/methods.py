@@ -13,6 +13,7 @@ from entropostat.recipe.errors import nearest
 from entropostat.visible import complain, visible
 
 PLACES = {
+    "rewards": "objective.rewards",
     "advantages": "objective.advantages",
     "weights": "objective.weights",
     "loss": "objective.loss",

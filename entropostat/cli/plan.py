@@ -136,7 +136,8 @@ def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
 
 def formula(recipe: Recipe) -> str:
     """The objective in one line."""
-    advantages = " -> ".join(_term(term, "advantages") for term in recipe.objective["advantages"])
+    chain = [(slot, term) for slot in ("rewards", "advantages") for term in recipe.objective[slot]]
+    advantages = " -> ".join(_term(term, slot) for slot, term in chain)
     weights = "".join(f"{_term(term, 'weights')} * " for term in recipe.objective["weights"])
     penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
     return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"

@@ -62,6 +62,13 @@ METRICS: tuple[Metric, ...] = (
     _learning(
         "shaping/missing_eos", "share", "Completions that did not end by themselves.", "Shaping: touched", "down"
     ),
+    _learning(
+        "shaping/unusable",
+        "share",
+        "Scored completions whose reward a term of the slot rewards made infinite or no number: they get none.",
+        "Shaping: touched",
+        "down",
+    ),
     _learning("critic/value", "reward", "Mean value that the critic foretold.", VALUES),
     _learning("critic/return", "reward", "Mean return that came.", VALUES),
     _learning(

@@ -175,10 +175,10 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
-    """The five slots; without them plain GRPO on TRL's own loss."""
+    """The slots; without them plain GRPO on TRL's own loss."""
     block = _child(root, "objective")
-    slots: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
-    slots["loss"] = Term("trl", "trl", {})
+    slots: dict[str, Any] = {slot: [] for slot in SLOTS}
+    slots |= {"advantages": [Term("grpo", "grpo", {})], "loss": Term("trl", "trl", {})}
     if not isinstance(block.content, dict):
         problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))
         return slots

@@ -9,6 +9,7 @@ from entropostat.recipe.source import Value
 from entropostat.visible import shorten
 
 TERM_LISTS = (
+    ("objective", "rewards"),
     ("objective", "advantages"),
     ("objective", "weights"),
     ("objective", "penalties"),

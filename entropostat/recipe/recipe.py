@@ -13,7 +13,7 @@ from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
-"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
+"""``{"rewards": [Term], "advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Recipe:
     @property
     def terms(self) -> list[tuple[str, Term]]:
         """(slot, term) of the objective, in the order of composition."""
-        lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
+        lists = [(slot, self.objective[slot]) for slot in ("rewards", "advantages", "weights")]
         pairs = [(slot, term) for slot, terms in lists for term in terms]
         pairs.append(("loss", self.objective["loss"]))
         return [*pairs, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]

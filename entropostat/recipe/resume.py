@@ -44,6 +44,8 @@ FREE_TRAINER = frozenset(
         "vllm_tensor_parallel_size",
     }
 )  # fmt: skip
+LATER = ("rewards",)
+"""Slots that the first checkpoints do not know: empty, they are no other recipe."""
 ABSENT = object()
 ORDER, KIND = "<order>", "<kind>"
 """Keys of ``meaning`` that no recipe can have."""
@@ -102,7 +104,9 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
         facts.pop("critic")
     facts["reward"] = _terms("verifiers", recipe.reward, filled)
     slots = {slot: terms if isinstance(terms, list) else [terms] for slot, terms in recipe.objective.items()}
-    facts["objective"] = {slot: _terms(slot, terms, filled) for slot, terms in slots.items()}
+    facts["objective"] = {
+        slot: _terms(slot, terms, filled) for slot, terms in slots.items() if filled or terms or slot not in LATER
+    }
     fields = [f for f in load().trainer[recipe.kind] if f.name not in NOT_IN_TRAINER | FREE_TRAINER]
     stated = {f.name: recipe.trainer.get(f.name, f.default) for f in fields}
     kept = {f.name: stated[f.name] for f in fields if filled or stated[f.name] != f.default}

@@ -166,7 +166,7 @@ def test_a_wrong_objective_is_one_line_that_says_what_is_right(case: str, cls: A
 
 REQUIRED = [
     (slot, name, field.name)
-    for slot in ("advantages", "weights", "loss", "penalties", "scalars")
+    for slot in ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
     for name, term in load_catalog().terms[slot].items()
     for field in term.fields
     if field.required

@@ -17,8 +17,8 @@ from entropostat.recipe.blocks import Shaping
 from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.rollout.shaping import RewardShaper
+from entropostat.trainers.trl.described import truncated
 
 SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""
@@ -47,9 +47,9 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
     outputs: list[dict[str, Any]] = []
     shape = RewardShaper.shape
 
-    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor:
+    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], **how: Any) -> torch.Tensor:
         outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self.trainer, output)})
-        return shape(self, per_func, output, again)
+        return shape(self, per_func, output, **how)
 
     def watch(self: Any, batch: Any) -> Any:
         seen.append((outputs[-1]["raw"], outputs[-1]["cut"], batch.rewards.clone()))

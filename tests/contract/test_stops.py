@@ -18,7 +18,7 @@ from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.rollout.rollouts import truncated
+from entropostat.trainers.trl.described import truncated
 
 EOS, PAD, LENGTH = 1, 0, 16
 A, B = tiny.tokenizer().convert_tokens_to_ids(["7", "="])

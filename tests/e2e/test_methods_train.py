@@ -67,7 +67,9 @@ def slots(recipe: Recipe) -> set[str]:
     named = {slot for slot, term in recipe.terms if term.kind == recipe.name}
     usual = plain().objective
     return named or {
-        slot for slot in ("advantages", "weights", "loss", "penalties") if recipe.objective[slot] != usual[slot]
+        slot
+        for slot in ("rewards", "advantages", "weights", "loss", "penalties")
+        if recipe.objective[slot] != usual[slot]
     }
 
 

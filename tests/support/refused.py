@@ -84,6 +84,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "no weight": ("reward=[chain: {weight: 0}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
     "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),
+    "gdpo and a reward term": (
+        "objective.advantages=[gdpo: {}]",
+        "objective.rewards=[diversity: {}]",
+        "reward=[chain: {}]",
+    ),
     # optimizer
     "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
     "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),

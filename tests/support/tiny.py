@@ -106,9 +106,11 @@ def objective(
     advantages: list[Any] | None = None,
     weights: list[Any] | None = None,
     penalties: list[Any] | None = None,
+    rewards: list[Any] | None = None,
 ) -> dict[str, Any]:
     """A normalised objective block."""
     return {
+        "rewards": normalise_terms(rewards or []),
         "advantages": normalise_terms([{"grpo": {}}] if advantages is None else advantages),
         "weights": normalise_terms(weights or []),
         "loss": normalise_terms([loss or {"trl": {}}])[0],

@@ -6,6 +6,9 @@ RAISES_RARE = "test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_ent
 LENGTH = "test_with_right_and_wrong_answers_a_base_estimator_changes_the_length_of_a_step_and_not_its_direction"
 
 CLAIMS = {
+    "rewards": {
+        "diversity": "test_a_reward_for_being_unlike_the_others_raises_entropy_where_all_are_right",
+    },
     "advantages": {
         "w_reinforce": "test_w_reinforce_reward_lowers_entropy_and_punishment_raises_it_on_likely_completions_and_not_on_rare",
         "entropic": "test_entropic_lowers_entropy_by_a_positive_alpha_on_likely_completions_and_not_on_rare",
@@ -44,6 +47,7 @@ CLAIMS = {
         "entropy_bonus": "test_a_bonus_raises_the_shannon_entropy_of_every_state_and_a_negative_one_lowers_it",
         "renyi_bonus": "test_a_bonus_raises_the_shannon_entropy_of_every_state_and_a_negative_one_lowers_it",
         "kl_cov": "test_kl_cov_slows_the_fall_of_entropy_from_the_second_update_on_and_does_nothing_in_the_first",
+        "kl_bucket": "test_each_bucket_is_pulled_to_the_reference_by_its_own_beta",
         "kl_ref": "test_a_flat_reference_raises_entropy_and_a_peaked_one_lowers_it",
         "lp_reg": "test_the_old_proxy_stops_the_decay_of_rare_tokens_lets_noise_go_and_keeps_entropy_up",
         "aepo": "test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_cool_ones_above_where_all_are_right",
@@ -54,6 +58,10 @@ CLAIMS = {
 """Term -> the test of its direction, under tests/theory."""
 
 NONE = {
+    "rewards": {
+        "pear": "it prefers completions whose thinking was sure, whichever tokens these are: which way entropy goes is the policy's",
+        "ares": "it pulls the count of uncertain stretches down on easy prompts and up on hard ones, and names no distribution",
+    },
     "advantages": {
         "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",
         "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",

@@ -14,8 +14,10 @@ from torch import Tensor
 from entropostat.rl.batch import Extra, Stats, TokenBatch
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, WEIGHTS
 
+ROWS = ("answers", "pieces", "texts")
+"""Fields of one entry a row that are no tensors."""
 LEAVES = (
     "logps",
     "entropy",
@@ -29,7 +31,7 @@ LEAVES = (
 )
 """What the model computes with gradient."""
 TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
-SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
+SLOTS = {"rewards": REWARDS, "advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
 SIZES |= {"kl_coef": 0.4}
 """Options under which every term acts on a batch of a few tokens."""
@@ -60,6 +62,7 @@ def label(setting: tuple[str, str, dict[str, Any]]) -> str:
 ALL = settings()
 PENALTY = [s for s in ALL if s[0] == "penalties"]
 WEIGHT = [s for s in ALL if s[0] == "weights"]
+REWARD = [s for s in ALL if s[0] == "rewards"]
 ADVANTAGE = [s for s in ALL if s[0] == "advantages"]
 LOSS = [s for s in ALL if s[0] == "loss"]
 ACTING = [*WEIGHT, *LOSS, *PENALTY]
@@ -123,6 +126,17 @@ def batch_of(
     )
     batch = batch.set(old_values=normal(rows, width + 1), truncated=torch.arange(rows) % 3 == 1)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
+    ids = torch.randint(0, 4, (rows, width), generator=g)
+    words = ("so", " Wait", "</think>", "x")
+    pieces = tuple(tuple(words[token] for token in row) for row in ids.tolist())
+    batch = batch.set(
+        unshaped=(torch.rand(rows, generator=g) < 0.6).to(dtype),
+        token_ids=ids,
+        pieces=pieces,
+        texts=tuple(map("".join, pieces)),
+        lengths=torch.full((rows,), width),
+        answers=tuple("ab"[row[0] % 2] if row[-1] else None for row in ids.tolist()),
+    )
     return batch.set(**changes)
 
 
@@ -168,7 +182,11 @@ def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
 
 def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
     """The batch with these rows only."""
-    changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", "answers")}
+    changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", *ROWS)}
+    order = torch.arange(len(batch.mask))[index].tolist()
+    for name in ROWS:
+        value = getattr(batch, name)
+        changes[name] = None if value is None else tuple(value[row] for row in order)
     return batch.set(**changes)
 
 

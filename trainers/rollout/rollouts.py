@@ -101,15 +101,6 @@ def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
     return rewards
 
 
-def truncated(trainer: Any, output: dict[str, Any]) -> torch.Tensor:
-    """(B,) bool: the completion was stopped by its length, and did not end by a token that ends."""
-    ids, mask = output["completion_ids"], output["completion_mask"].bool()
-    ends = torch.tensor([*trainer.eos_token_ids, trainer._tokenizer.pad_token_id], device=ids.device)
-    last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)
-    # Where `mask_truncated_completions` has emptied the mask, this is the first token: what was cut did not end there.
-    return ~torch.isin(ids.gather(1, last).squeeze(1), ends)
-
-
 def _replaced(trainer: Any, output: dict[str, Any], drawn: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
     new = extra.replaced(output, drawn, weights, trainer._tokenizer.pad_token_id)
     if "old_per_token_logps" in new:

@@ -16,22 +16,24 @@ from entropostat.trainers.trl.buffer import KEY
 def of_generation(
     trainer: Any,
     output: Mapping[str, Any],
-    rewards: Tensor,
+    unshaped: Tensor,
     old_logps: Tensor | None,
     fields: Mapping[str, Any],
 ) -> TokenBatch:
-    """This rank's share of TRL's ``output``. ``rewards`` (B,) are shaped; ``fields`` are those that somebody else knows."""
+    """This rank's share of TRL's ``output``. ``unshaped`` (B,): its rewards as the verifiers gave them; ``fields`` are those
+    that somebody else knows."""
     per_func, answers, mask = trainer._rewards_per_func, trainer.answer_keys(), completion_mask(output)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
-    uids = torch.arange(per_func.size(0), device=rewards.device)
+    uids = torch.arange(per_func.size(0), device=unshaped.device)
     return TokenBatch(
         logps=mask.float() * 0 if old_logps is None else old_logps,
         mask=mask,
         old_logps=old_logps,
         ref_logps=output.get("ref_per_token_logps"),
-        rewards=rewards,
+        rewards=unshaped,
+        unshaped=unshaped,
         reward_parts=per_func[mine],
         reward_weights=tuple(trainer.reward_weights.tolist()),
         groups=(uids // size)[mine],

@@ -14,6 +14,7 @@ from trl.trainer import add_fused_lm_head
 
 from entropostat.rl.needs import SCORED
 from entropostat.trainers.model.adapter import REFERENCE
+from entropostat.trainers.trl.described import Described
 
 VISION = (
     "pixel_values",
@@ -35,7 +36,7 @@ class Scoring:
 
     def __init__(self, trainer: Any, reads_reference: bool) -> None:
         """``reads_reference``: the entropies of the reference are asked for."""
-        self.trainer = trainer
+        self.trainer, self.described = trainer, Described(trainer)
         self.ref_entropy: Tensor | None = scoring_entropies(trainer) if reads_reference else None
         """(N, T) of the last generation, nats; stays None where nobody asks."""
         self._forwards: list[dict[str, Tensor]] | None = None
@@ -64,8 +65,8 @@ class Scoring:
             self._forwards.append({"old_entropy": entropy, **statistics})
 
     def complete(self, output: dict[str, Any], needs: frozenset[str]) -> tuple[Tensor | None, dict[str, Any]]:
-        """Old log-probs of TRL's ``output``, and the other batch fields of the forward that they come from. Scores it once
-        more where ``needs`` names a field that no forward has given."""
+        """Old log-probs of TRL's ``output``, and the other batch fields: of the forward that they come from, and of its text.
+        Scores it once more where ``needs`` names a field that no forward has given."""
         forwards = self._forwards
         assert forwards is not None, "outside of collecting()"
         old_logps = output.get("old_per_token_logps")
@@ -74,7 +75,7 @@ class Scoring:
         if (needs & SCORED) - have:
             old_logps = score_tokens(self.trainer, output)
             fields = forwards[-1]
-        return old_logps, fields
+        return old_logps, {**self.described.fields(output, needs), **fields}
 
 
 def scores_reference(trainer: Any, model: Any) -> bool:

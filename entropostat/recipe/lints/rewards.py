@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
-from entropostat.recipe.facts import option
+from entropostat.recipe.facts import info, option
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
 
@@ -71,9 +71,9 @@ def each_by_itself(case: Case) -> Iterator[Lint]:
     if base.kind != "gdpo":
         return
     key = f"objective.advantages.{base.name}"
-    if recipe.shaping.active:
-        message = "normalises each reward by itself, and shaping changes their sum, which it does not read"
-        yield Lint("error", key, message, "leave shaping out, or use grpo")
+    for what in [*(term.name for term in recipe.objective["rewards"]), *["shaping"] * recipe.shaping.active][:1]:
+        message = f"normalises each reward by itself, and {what} changes their sum, which it does not read"
+        yield Lint("error", key, message, f"leave {what} out, or use grpo")
     if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
         message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
         yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
@@ -91,7 +91,23 @@ def own_code(case: Case) -> Iterator[Lint]:
             )
 
 
+def judged_by_a_model(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    models = [term.name for term in recipe.reward if term.kind == "model"]
+    for slot, term in recipe.terms:
+        stated = "success" in term.options or info(slot, term).field("success") is None
+        if len(models) == len(recipe.reward) and not stated:
+            yield Lint(
+                "warning",
+                f"objective.{slot}.{term.name}.success",
+                f"a completion is right where {models[0]} gives more than {option(term, slot, 'success'):g}, and a reward model "
+                "has a scale of its own",
+                "set it to a score that a right answer has",
+            )
+
+
 RULES: tuple[Rule, ...] = (
+    judged_by_a_model,
     weightless,
     unjudged,
     scaled_away,
