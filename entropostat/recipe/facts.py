@@ -118,6 +118,15 @@ def corrected_sampler(recipe: Recipe) -> bool:
     return all(bool(trainer_value(recipe, key)) for key in on)
 
 
+def sampler_correctors(recipe: Recipe) -> list[str]:
+    """Keys of the terms that carry the ratio of trainer to sampler, which TRL's correction carries, too."""
+    return [
+        f"objective.{slot}.{term.name}"
+        for slot, term in recipe.terms
+        if info(slot, term).corrects_sampler and "sampler_logps" in _read(slot, term, info(slot, term).needs)
+    ]
+
+
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
     return bool(signals(recipe) & REFERENCE) or "ref_logps" in needs(recipe) | rollout_needs(recipe)

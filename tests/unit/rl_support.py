@@ -28,11 +28,21 @@ LEAVES = (
     "soft_logp",
 )
 """What the model computes with gradient."""
-TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
+TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "sampler_logps", "ref_logps", "old_entropy")
+TOKEN_FIELDS += ("advantages",)
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
 SIZES |= {"kl_coef": 0.4}
 """Options under which every term acts on a batch of a few tokens."""
+OF_TERM = {
+    "dppo": {"low": 0.02, "high": 0.02, "cap": 1.2},
+    "ipo": {"threshold": 0.05, "square": 0.3},
+    "icepop": {"low": 0.9, "high": 1.2},
+    "sequence_mask": {"low": 0.9, "high": 1.1},
+    "rejection": {"low": 0.9, "high": 1.1},
+    "off_policy_mask": {"threshold": -0.1},
+}
+"""Likewise, where a name means something else in a term."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
 """What the choices of an option stand beside, where the default beside them is refused."""
 
@@ -45,7 +55,7 @@ def settings() -> list[tuple[str, str, dict[str, Any]]]:
             if slot == "loss" and registry[kind].delegated:
                 continue  # computed by the trainer's library, not here
             known = fields(registry[kind])
-            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
+            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES} | OF_TERM.get(kind, {})
             choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
             found += [(slot, kind, base)]
             found += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
@@ -123,7 +133,8 @@ def batch_of(
     )
     batch = batch.set(old_values=normal(rows, width + 1), truncated=torch.arange(rows) % 3 == 1)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
-    return batch.set(**changes)
+    sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
+    return batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0)).set(**changes)
 
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:
