@@ -166,7 +166,9 @@ BESIDE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CORRECTORS)
 def test_trls_own_correction_beside_ours_is_refused(path: str, vllm: dict[str, Any], name: str) -> None:
     spec = tiny.objective(**CORRECTORS[name])
-    with pytest.raises(ValueError, match=f"vllm_importance_sampling_correction: true .* beside {name} .* Set it to false"):
+    with pytest.raises(
+        ValueError, match=f"vllm_importance_sampling_correction: true .* beside {name} .* Set it to false"
+    ):
         tiny.ours(path, spec, **vllm | {"vllm_importance_sampling_correction": True})
     assert not tiny.ours(path, spec, **vllm).vllm_importance_sampling_correction
 

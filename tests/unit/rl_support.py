@@ -41,6 +41,7 @@ OF_TERM = {
     "sequence_mask": {"low": 0.9, "high": 1.1},
     "rejection": {"low": 0.9, "high": 1.1},
     "off_policy_mask": {"threshold": -0.1},
+    "truncated_is": {"cap": 1.1, "normalise": True},
 }
 """Likewise, where a name means something else in a term."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from entropostat.recipe.facts import corrected_sampler, sampler_correctors
+from entropostat.recipe.arithmetic import trainer_value
+from entropostat.recipe.facts import corrected_sampler, sampler_correctors, sampler_readers
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
 
@@ -57,4 +58,17 @@ def inert_mask(case: Case) -> Iterator[Lint]:
                 )
 
 
-RULES: tuple[Rule, ...] = (corrected_twice, inert_mask)
+def raw_log_probs(case: Case) -> Iterator[Lint]:
+    """In the process itself TRL starts the engine so; of a server it asks only for its own correction."""
+    served = case.recipe.trainer.get("use_vllm") and trainer_value(case.recipe, "vllm_mode") == "server"
+    readers = sampler_readers(case.recipe)
+    if served and readers and not corrected_sampler(case.recipe):
+        yield Lint(
+            "note",
+            readers[0],
+            "reads the log-probs that the server gives, which by its default are those before temperature and truncation",
+            "start it with --logprobs-mode processed_logprobs",
+        )
+
+
+RULES: tuple[Rule, ...] = (corrected_twice, inert_mask, raw_log_probs)
