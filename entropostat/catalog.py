@@ -22,7 +22,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from entropostat.faults import SetupError
 from entropostat.rl.needs import Condition, Need
 from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
-from entropostat.rl.term import SLOTS, Advantage, Loss, Term
+from entropostat.rl.term import SLOTS, Advantage, BatchTerm, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")
@@ -69,6 +69,8 @@ class TermInfo:
     """Advantages: the class attribute ``reshapes`` says that the term changes the output of one before it."""
     holds: str = "nothing"
     """Losses: the class attribute ``holds`` says what their bounds hold, if it does not depend on an option."""
+    corrects_sampler: bool = False
+    """The class attribute of that name: with ``sampler_logps``, the term carries the ratio of trainer to sampler."""
 
     def field(self, name: str) -> FieldInfo | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -167,6 +169,7 @@ def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
         tokenwise=issubclass(cls, Advantage) and cls.tokenwise,
         reshapes=issubclass(cls, Advantage) and cls.reshapes,
         holds=holds if issubclass(cls, Loss) and isinstance(holds := cls.holds, str) else "nothing",
+        corrects_sampler=issubclass(cls, BatchTerm) and cls.corrects_sampler,
     )
 
 

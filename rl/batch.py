@@ -60,6 +60,9 @@ class TokenBatch:
     """(B,) or (B, T): the output of the chain so far. Every term sees the final advantages, never weighted ones."""
     old_logps: Tensor | None = None
     """(B, T) under the policy at generation time; None when the update is exactly on-policy."""
+    sampler_logps: Tensor | None = None
+    """(B, T) under the engine that sampled, which may be another than the trainer's (vLLM); NaN where it gave none. Equal to
+    the old policy's where the trainer samples itself."""
     ref_logps: Tensor | None = None
     entropy: Tensor | None = None
     """(B, T) full-vocabulary entropy of the current policy, with gradient in the loss phase."""

@@ -17,8 +17,9 @@ STATISTICS = (
 )
 """Batch fields that only a pass over the vocabulary gives."""
 
-SCORED = frozenset({"old_logps", "old_entropy", "old_values", *STATISTICS})
-"""Those of the rollout phase that take a forward pass over the generation."""
+SCORED = frozenset({"old_logps", "sampler_logps", "old_entropy", "old_values", *STATISTICS})
+"""Those of the rollout phase that take a forward pass over the generation, but for what another engine has sampled, whose
+log-probs are at hand."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     L = Norm[ m W S(ratio, A) rho ] + sum of token penalties + sum of scalar penalties
 
 m is the mask, A the output of the advantages chain, W the product of the weights, S the surrogate, rho the sampler
-correction. Every weight and penalty sees A and m, never W A and never another term's selection.
+correction (TRL's: where a weight or the loss corrects for the sampler, it is 1). Every weight and penalty sees A and m, never W A and never another term's selection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
@@ -151,6 +150,12 @@ class Objective:
         penalties = ((part.name, part.term) for part in self.penalties)
         return next((Part(name, term) for name, term in penalties if isinstance(term, SamplingPenalty)), None)
 
+    @property
+    def sampler_correctors(self) -> tuple[Part[BatchTerm], ...]:
+        """The parts that carry the ratio of trainer to sampler at their options."""
+        found = (part for part in (*self.weights, self.loss) if part.term.corrects_sampler)
+        return tuple(part for part in found if "sampler_logps" in part.needs)
+
     def vocabulary(self, names: frozenset[str]) -> Wanted | None:
         """What a pass over the vocabulary must give where the batch fields ``names`` are read; None if nothing."""
         if not names & set(STATISTICS):
@@ -215,6 +220,15 @@ class Objective:
             metrics |= _named(part, reported)
         return product, metrics
 
+    def correction(self, each: Mapping[str, Tensor], trls: Tensor | None = None) -> Tensor | None:
+        """(B, T) rho, the correction for the sampler's log-probs as policy terms carry it: TRL's, or the product of those of
+        the weights ``each`` that are one; None without any."""
+        for part in self.weights:
+            if part.term.corrects_sampler:
+                weight = each[part.name].detach()
+                trls = weight if trls is None else trls * weight
+        return trls
+
     def surrogate(self, batch: TokenBatch) -> tuple[Tensor, Metrics]:
         """(B, T) per-token policy loss of a term that TRL does not compute."""
         loss, reported = self.loss.term(batch)
@@ -230,18 +244,20 @@ class Objective:
     ) -> tuple[Tensor, Metrics]:
         """(B, T) W S rho plus the token penalties: the whole objective before aggregation, without a trainer.
 
-        ``correction`` is rho, the sampler's importance weight.
+        ``correction`` is the sampler's importance weight, where no weight of the objective is one.
         """
         stats = stats or {}
-        rho = torch.ones_like(batch.logps) if correction is None else correction
+        each: dict[str, Tensor] = {}
         total, metrics = self.surrogate(batch)
-        weight, reported = self.weight(batch, stats)
-        total = (total if weight is None else total * weight) * rho
+        weight, reported = self.weight(batch, stats, each)
+        total = total if weight is None else total * weight
+        total = total if correction is None else total * correction
+        rho = self.correction(each, correction)
         metrics |= reported
         for part in self.penalties:
             if isinstance(part.term, TokenPenalty):
                 value, reported = self.penalty(part, batch, stats)
-                total = total + (value * rho if part.term.policy_term else value)
+                total = total + (value * rho if part.term.policy_term and rho is not None else value)
                 metrics |= reported
         return total, metrics
 

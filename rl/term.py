@@ -103,6 +103,9 @@ class BatchTerm(Term):
     @abstractmethod
     def __call__(self, batch: TokenBatch) -> Output: ...
 
+    corrects_sampler: ClassVar[bool] = False
+    """Where it reads ``sampler_logps``, it carries the ratio of trainer to sampler: TRL's own correction must then be off."""
+
     @property
     def wanted(self) -> Wanted | None:
         """What its vocabulary statistics are made with (temperatures, truncations), beyond their names in ``needs``."""

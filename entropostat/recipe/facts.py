@@ -118,6 +118,21 @@ def corrected_sampler(recipe: Recipe) -> bool:
     return all(bool(trainer_value(recipe, key)) for key in on)
 
 
+def sampler_readers(recipe: Recipe) -> list[str]:
+    """Keys of the terms whose loss reads the log-probs of the engine that sampled."""
+    return [f"objective.{slot}.{term.name}" for slot, term in _sampler_readers(recipe)]
+
+
+def sampler_correctors(recipe: Recipe) -> list[str]:
+    """Those that carry the ratio of trainer to sampler, which TRL's correction carries, too."""
+    found = _sampler_readers(recipe)
+    return [f"objective.{slot}.{term.name}" for slot, term in found if info(slot, term).corrects_sampler]
+
+
+def _sampler_readers(recipe: Recipe) -> list[tuple[str, Term]]:
+    return [(slot, t) for slot, t in recipe.terms if "sampler_logps" in _read(slot, t, info(slot, t).needs)]
+
+
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
     return needs_reference(needs(recipe) | rollout_needs(recipe), signals(recipe))

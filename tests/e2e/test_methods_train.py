@@ -48,6 +48,9 @@ ACTING = {
 
 SAME_GRADIENT = {"gpg": "one update a generation: the gradient is the policy gradient, only the value is another"}
 
+INERT = ("icepop", "truncated_is", "sequence_mask", "rejection")
+"""They act on the difference between the engine that samples and the one that trains, which are one here."""
+
 Train = Callable[..., list[dict[str, Any]]]
 
 
@@ -170,6 +173,9 @@ def test_a_method_acts(name: str, train: Train, tmp_path: Path) -> None:
     """The gradient is another than with plain GRPO's terms in its place, by far more than rounding."""
     recipe = acting(name)
     with_it, without_it = train(recipe), train(without(recipe, tmp_path / "without.yaml"))
+    if name in INERT:
+        assert [row["grad_norm"] for row in with_it] == [row["grad_norm"] for row in without_it]
+        return
     key = "loss" if name in SAME_GRADIENT else "grad_norm"
     pairs = [(a[key], b[key]) for a, b in zip(with_it, without_it, strict=True)]
     assert max(abs(a - b) / max(abs(a), abs(b), 1e-3) for a, b in pairs) > 1e-2

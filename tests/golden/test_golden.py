@@ -31,6 +31,17 @@ SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_m
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
 SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
 SAMPLES += ["safe_critic_public.npz", "safe_rewardnorm_public.npz"]
+SAMPLES += [
+    f"{prefix}_basic_public.npz" for prefix in ("dppo_tv", "dppo_kl", "prime_dppo", "skyrl_dppo_kl", "ipo", "dro")
+]
+SAMPLES += [f"nemo_{kind}_basic_public.npz" for kind in ("icepop", "seq_mask_tis", "tis")] + [
+    "gspo_verl091_basic_public.npz"
+]
+SAMPLES += [
+    f"trl_{kind}_basic_public.npz"
+    for kind in ("token_mask", "token_truncate", "sequence_mask", "sequence_truncate", "opsm")
+]
+SAMPLES += ["slime_icepop_basic_public.npz", "slime_tis_basic_public.npz", "rollout_corr_basic_public.npz"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 
 

@@ -41,6 +41,12 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.loss={sapo: {}}",
     ),
     "follower of nothing": (controlled("follow: {knob: penalties.none.coef}"),),
+    # the sampler's log-probs
+    "two ratios to the sampler": ("objective.weights=[icepop: {}, truncated_is: {}]",),
+    "corrected twice for the sampler": (
+        "objective.weights=[icepop: {}]",
+        "trainer={use_vllm: true, vllm_importance_sampling_correction: true}",
+    ),
     # sampling
     "temperature that something moves": ("sampler.temperature=.8", "objective.scalars=[temperature: {value: 1.2}]"),
     "a correction of another truncation": (

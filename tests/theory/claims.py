@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 RAISES_RARE = "test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_entropy_if_it_is_rare_and_else_lowers_it"
+MISMATCH = "the mismatch of two engines, by which it weights or drops, is rounding: it has no direction in entropy"
 LENGTH = "test_with_right_and_wrong_answers_a_base_estimator_changes_the_length_of_a_step_and_not_its_direction"
 
 CLAIMS = {
@@ -41,6 +42,9 @@ CLAIMS = {
         "gpg": RAISES_RARE,
         "unclipped": RAISES_RARE,
         "ppo_clip": RAISES_RARE,
+        "dro": RAISES_RARE,
+        "dppo": "test_dppo_keeps_the_rare_rewarded_tokens_that_the_ratio_clip_takes_out_and_drops_the_likely",
+        "ipo": "test_ipo_drops_a_token_that_has_moved_whichever_way_it_would_go_and_dppo_only_one_that_moves_away",
         "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
     },
     "penalties": {
@@ -67,7 +71,13 @@ NONE = {
         "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
-    "weights": {},
+    "weights": {
+        "icepop": MISMATCH,
+        "truncated_is": MISMATCH,
+        "sequence_mask": MISMATCH,
+        "rejection": MISMATCH,
+        "off_policy_mask": "it drops punishments by how far the policy has left their completion, not by what they do to entropy",
+    },
     "loss": {
         "trl": "computed by TRL; ppo_clip, cispo and sapo are the same formulas",
         "gspo": "a clip on whole sequences: it says which step is too long, not which way entropy goes",

@@ -204,6 +204,7 @@ def test_aepo_goes_where_the_right_answers_are_if_only_some_are_right():
 # -------------------------------------------------------------------------------------------------------- losses
 
 KEEPING = {"cispo": {}, "sapo": {}, "ce_gppo": {}, "gpg": {}, "unclipped": {}, "ppo_clip": {"epsilon_high": 1.5}}
+KEEPING |= {"dro": {}}
 """Losses under which a rewarded token keeps a gradient above a band of 0.2."""
 
 
@@ -229,6 +230,38 @@ def test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_entropy_if_it_
         assert slopes(case, loss=(kind, options), **far) * sign > 0
         signs.append(sign)
     assert min(signs) < -1e-2 < 1e-2 < max(signs)
+
+
+def moved_by(case, far):
+    """How much likelier the one action with an advantage has become."""
+    chosen = far["values"][0] != 0
+    return float((far["at"].softmax(1) - case.p)[0, chosen])
+
+
+def test_dppo_keeps_the_rare_rewarded_tokens_that_the_ratio_clip_takes_out_and_drops_the_likely():
+    kept, dropped = [], []
+    for case, far, sign in beyond(0.5, 1.0):
+        found = float(slopes(case, loss=("dppo", {"high": 0.05}), **far))
+        if moved_by(case, far) > 0.05:
+            assert found == 0
+            dropped.append(sign)
+        else:
+            assert found * sign > 0
+            kept.append(sign)
+    assert min(kept) > 0, "what is kept is rare, and raises entropy"
+    assert min(dropped) < -1e-2
+
+
+def test_ipo_drops_a_token_that_has_moved_whichever_way_it_would_go_and_dppo_only_one_that_moves_away():
+    signs = []
+    for case, far, sign in beyond(-1.0, 1.0):  # a rewarded token that has become rarer: its gradient brings it back
+        found, others = (slopes(case, loss=loss, **far) for loss in (("ipo", {"square": 0.0}), ("dppo", {"high": 0.1})))
+        assert others * sign > 0
+        assert found == 0 if moved_by(case, far) < -0.1 else found * sign > 0
+        signs.append(bool(found))
+        pulled = slopes(case, loss=("ipo", {"square": 1.0, "threshold": 0.0}), **far)
+        assert pulled != 0, "the square pulls on what is dropped"
+    assert any(signs) and not all(signs)
 
 
 def test_ce_gppos_lower_handle_lowers_entropy_by_the_rare_tokens_that_it_punishes_and_raises_it_by_the_likely():

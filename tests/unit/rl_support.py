@@ -30,11 +30,22 @@ LEAVES = (
     "soft_logp",
 )
 """What the model computes with gradient."""
-TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
+TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "sampler_logps", "ref_logps", "old_entropy")
+TOKEN_FIELDS += ("advantages",)
 SLOTS = {"rewards": REWARDS, "advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
 SIZES |= {"kl_coef": 0.4}
 """Options under which every term acts on a batch of a few tokens."""
+OF_TERM = {
+    "dppo": {"low": 0.02, "high": 0.02, "cap": 1.2},
+    "ipo": {"threshold": 0.05, "square": 0.3},
+    "icepop": {"low": 0.9, "high": 1.2},
+    "sequence_mask": {"low": 0.9, "high": 1.1},
+    "rejection": {"low": 0.9, "high": 1.1},
+    "off_policy_mask": {"threshold": -0.1},
+    "truncated_is": {"cap": 1.1, "normalise": True},
+}
+"""Likewise, where a name means something else in a term."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
 """What the choices of an option stand beside, where the default beside them is refused."""
 
@@ -47,7 +58,7 @@ def settings() -> list[tuple[str, str, dict[str, Any]]]:
             if slot == "loss" and registry[kind].delegated:
                 continue  # computed by the trainer's library, not here
             known = fields(registry[kind])
-            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
+            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES} | OF_TERM.get(kind, {})
             choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
             triples += [(slot, kind, base)]
             triples += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
@@ -137,7 +148,8 @@ def batch_of(
         lengths=torch.full((rows,), width),
         answers=tuple("ab"[row[0] % 2] if row[-1] else None for row in ids.tolist()),
     )
-    return batch.set(**changes)
+    sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
+    return batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0)).set(**changes)
 
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:

@@ -44,7 +44,7 @@ def conditioned() -> list[Setting]:
         for kind in registry.names():
             info, known = registry[kind].info, {f.name: f for f in fields(registry[kind])}
             names = sorted({c.option for need in (*info.needs, *info.rollout_needs) for c in need.conditions})
-            values = [known[name].metadata.get("choices") or (None, 0.1) for name in names]
+            values = [known[name].metadata.get("choices") or others(known[name].default) for name in names]
             for chosen in itertools.product(*values) if names else ():
                 options = dict(zip(names, chosen, strict=True))
                 required = {"anchor": 0.3} if kind == "siren" else {}
@@ -54,6 +54,10 @@ def conditioned() -> list[Setting]:
                     continue
                 settings.append((slot, kind, required | options))
     return settings
+
+
+def others(default: Any) -> tuple[Any, ...]:
+    return (False, True) if isinstance(default, bool) else (None, 0.1)
 
 
 SETTINGS = [*ALL, *conditioned()]

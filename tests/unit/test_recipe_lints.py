@@ -43,6 +43,25 @@ def test_sound_recipe_has_no_lint(find):
     assert find() == set()
 
 
+OURS = "use_vllm: true, vllm_importance_sampling_correction: false"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("objective.weights=[icepop: {}]", f"trainer={{{OURS}}}"),
+        ("objective.loss={dppo: {}}", f"trainer={{{OURS}}}"),
+        ("objective.loss={dppo: {behaviour: old}}", "trainer.use_vllm=true"),
+        ("objective.weights=[rejection: {}, off_policy_mask: {}]", "trainer.use_vllm=true"),
+        ("objective.weights=[rejection: {}, icepop: {}]", f"trainer={{{OURS}}}"),
+        ("objective.weights=[off_policy_mask: {}]",),
+        ("objective.loss={ipo: {}}",),
+    ],
+)
+def test_terms_that_read_the_sampler_have_no_lint_where_they_act_and_nobody_else_corrects(find, overrides):
+    assert find(*overrides) == set()
+
+
 KL_COV = "objective.penalties.+kl_cov={}"
 CLIP_COV = "objective.weights.+clip_cov={}"
 CASES = {
@@ -126,6 +145,42 @@ CASES = {
         "objective.penalties.kl_ref.coef.pid.signal",
     ),
     "one completion": (("trainer.num_generations=1",), "error", "trainer.num_generations"),
+    "two ratios to the sampler": (
+        ("objective.weights=[icepop: {}, sequence_mask: {}]",),
+        "error",
+        "objective.weights.sequence_mask",
+    ),
+    "a loss and a weight with the ratio to the sampler": (
+        ("objective.weights=[truncated_is: {}]", "objective.loss={dppo: {}}"),
+        "error",
+        "objective.loss.dppo",
+    ),
+    "TRL corrects for the sampler too": (
+        ("objective.weights=[icepop: {}]", "trainer.use_vllm=true"),
+        "error",
+        "trainer.vllm_importance_sampling_correction",
+    ),
+    "TRL corrects for the sampler that a loss corrects for": (
+        ("objective.loss={ipo: {}}", "trainer.use_vllm=true"),
+        "error",
+        "trainer.vllm_importance_sampling_correction",
+    ),
+    "a server that may tell other log-probs": (
+        ("objective.weights=[icepop: {}]", f"trainer={{{OURS}, vllm_mode: server}}"),
+        "note",
+        "objective.weights.icepop",
+    ),
+    **{
+        f"{kind} without another engine": ((f"objective.weights=[{kind}: {{}}]",), "note", f"objective.weights.{kind}")
+        for kind in ("icepop", "truncated_is", "sequence_mask", "rejection")
+    },
+    "off_policy_mask on-policy": (
+        ("objective.weights=[off_policy_mask: {}]", ON_POLICY),
+        "note",
+        "objective.weights.off_policy_mask",
+    ),
+    "dppo on-policy": (("objective.loss={dppo: {}}", ON_POLICY), "note", "objective.loss.dppo"),
+    "ipo on-policy": (("objective.loss={ipo: {}}", ON_POLICY), "note", "objective.loss.ipo"),
     "broken groups": (("trainer.num_generations=7",), "error", "trainer.num_generations"),
     "dropout that is kept": (("model.dropout=keep", "model.peft={lora_dropout: 0.1}"), "warning", "model.dropout"),
     "dropout that is not read": (("model.peft={lora_dropout: 0.1}",), "warning", "model.peft.lora_dropout"),

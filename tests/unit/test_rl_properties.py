@@ -103,6 +103,7 @@ def test_infinite_log_probs_give_finite_values_and_gradients(setting, dtype, see
     batch = batch.set(
         logps=extreme(batch.logps, -INF, -1e6),
         old_logps=extreme(batch.old_logps, -INF, INF),
+        sampler_logps=extreme(batch.sampler_logps, -INF, INF, float("nan")),
         ref_logps=extreme(batch.ref_logps, -INF, INF),
     )
     loss, grads, metrics = run(setting, batch)
@@ -127,7 +128,7 @@ def degenerate(name):
     if name == "zero advantages":
         return batch.set(advantages=torch.zeros(6, dtype=torch.float64))
     if name == "no old policy":
-        return batch.set(old_logps=batch.logps.clone())
+        return batch.set(old_logps=batch.logps.clone(), sampler_logps=batch.logps.clone())
     return batch.set(entropy=torch.zeros_like(batch.entropy), old_entropy=torch.zeros_like(batch.entropy))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
-from entropostat.trainers.trl.buffer import KEY
+from entropostat.trainers.trl.buffer import KEY, SAMPLED
 
 
 def of_generation(
@@ -31,6 +31,7 @@ def of_generation(
         logps=mask.float() * 0 if old_logps is None else old_logps,
         mask=mask,
         old_logps=old_logps,
+        sampler_logps=output.get(SAMPLED, old_logps),
         ref_logps=output.get("ref_per_token_logps"),
         rewards=unshaped,
         unshaped=unshaped,
@@ -52,11 +53,13 @@ def of_micro_batch(
     fields: Mapping[str, Any],
 ) -> TokenBatch:
     """The ordinary rows of TRL's ``inputs``, with the (B, T) of their forward pass; ``extra`` has the others."""
+    old_logps = inputs.get("old_per_token_logps")  # None: this pass is that of the policy which sampled
     return TokenBatch(
         logps=logps,
         mask=completion_mask(inputs),
         advantages=inputs["advantages"],
-        old_logps=inputs.get("old_per_token_logps"),
+        old_logps=old_logps,
+        sampler_logps=inputs.get(SAMPLED, logps.detach() if old_logps is None else old_logps),
         ref_logps=inputs.get("ref_per_token_logps"),
         entropy=entropy,
         uids=inputs.get(f"{KEY}uids"),

@@ -1,4 +1,4 @@
-"""Names under which ours ride in TRL's buffered inputs, and the statistics of the terms among them."""
+"""Names in TRL's buffered inputs: those under which ours ride in them, and the statistics of the terms among them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 KEY = "entropostat/"
 """Prefix of the keys that we add."""
+SAMPLED = "sampling_per_token_logps"
+"""TRL's own, of the log-probs under the engine that sampled: there where vLLM or a ``rollout_func`` generates."""
 
 
 def packed(stats: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

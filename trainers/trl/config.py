@@ -101,6 +101,12 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
             f"vllm_importance_sampling_correction: true would undo the temperature of the rows that "
             f"objective.penalties.{sampler.name} puts in. Set it to false, or the term's `reference` to false."
         )
+    correctors = control.template.sampler_correctors
+    if correctors and args.use_vllm and args.vllm_importance_sampling_correction:
+        raise ValueError(
+            f"vllm_importance_sampling_correction: true would weight every token by the ratio to the sampler a second time, "
+            f"beside {correctors[0].name} of the objective. Set it to false."
+        )
     for part in control.template.advantages:
         if part.term.assumed_temperature not in (None, args.temperature):
             raise ValueError(
@@ -197,13 +203,19 @@ def check_supported(control: Control) -> None:
         )
     sampler = objective.sampler
     if sampler is not None and sampler.term.replaces:
-        others = [p.name for p in (*objective.weights, *objective.penalties) if p.name != sampler.name]
+        readers = [objective.loss] if "sampler_logps" in objective.loss.needs else []
+        others = [p.name for p in (*objective.weights, *objective.penalties, *readers) if p.name != sampler.name]
         if others or reads_reference(control):
             raise ValueError(
                 f"objective.penalties.{sampler.name}.reference: true replaces rows of the generation after the other "
                 f"terms have measured it, which {others[0] if others else 'the reference policy'} would not notice. "
                 "Set it to false, or keep this term alone."
             )
+    if len(correctors := objective.sampler_correctors) > 1:
+        raise ValueError(
+            f"objective: {correctors[0].name} and {correctors[1].name} both carry the ratio of trainer to sampler, and every "
+            "token would be weighted by it twice; keep one of them"
+        )
     loss = objective.loss.term
     if loss.delegated and loss.by_sequence and objective.weights:
         raise ValueError(

@@ -46,6 +46,7 @@ def additive_terms(trainer: Any, objective: Objective, inputs: dict[str, Any], p
         passed.suspects[f"loss.{name}"] = tokens
         tokens = tokens if passed.weight is None else tokens * passed.weight
         tokens = parts[name] = tokens if rho is None else tokens * rho
+    rho = objective.correction(passed.each, rho)
     for part in objective.penalties:
         value, metrics = objective.penalty(part, batch, passed.stats)
         passed.metrics |= metrics

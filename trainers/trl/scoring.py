@@ -14,6 +14,7 @@ from trl.trainer import add_fused_lm_head
 
 from entropostat.rl.needs import SCORED
 from entropostat.trainers.model.adapter import REFERENCE
+from entropostat.trainers.trl.buffer import SAMPLED
 from entropostat.trainers.trl.described import Described
 
 VISION = (
@@ -71,7 +72,8 @@ class Scoring:
         assert forwards is not None, "outside of collecting()"
         old_logps = output.get("old_per_token_logps")
         fields = forwards[0] if old_logps is not None and forwards else {}
-        have = {*fields, *(() if old_logps is None else ("old_logps",))}
+        have = {*fields, *(() if old_logps is None else ("old_logps", "sampler_logps"))}
+        have |= {"sampler_logps"} if SAMPLED in output else set()
         if (needs & SCORED) - have:
             old_logps = score_tokens(self.trainer, output)
             fields = forwards[-1]

@@ -31,6 +31,7 @@ from entropostat.rl.signal_sums import SOLVED
 from entropostat.rl.term import Loss
 from entropostat.rl.window import Closed, Window
 from entropostat.trainers.trl.aggregation import aggregate
+from entropostat.trainers.trl.buffer import SAMPLED
 from entropostat.trainers.trl.log import log_advantages, note
 from entropostat.trainers.trl.loss_pass import LossPass
 from entropostat.trainers.watch.monitor_report import Memory, Parts, of_generation, of_step
@@ -124,8 +125,8 @@ class Monitors:
         with self._timed(), torch.no_grad():
             self._note_groups(Columns(*rows.cpu().unbind(1)), batch)
             self.window.pool("text/repetition", text.repetition(output["completion_ids"], batch.valid))
-            if "sampling_per_token_logps" in output and batch.old_logps is not None:
-                gap = (batch.old_logps - output["sampling_per_token_logps"]).abs()
+            if SAMPLED in output and batch.old_logps is not None:
+                gap = (batch.old_logps - output[SAMPLED]).abs()
                 known = batch.valid & gap.isfinite()
                 sums = torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()])
                 self.window.pool("trust/sampler_gap", sums)

@@ -19,6 +19,7 @@ from entropostat.recipe.lints import (
     optimizer,
     reference,
     rewards,
+    sampler_mismatch,
     sampling,
 )
 from entropostat.recipe.lints.case import Case, Rule
@@ -29,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     *model.RULES,
     *objective.RULES,
     *sampling.RULES,
+    *sampler_mismatch.RULES,
     *controllers.RULES,
     *batch.RULES,
     *reference.RULES,
