@@ -123,6 +123,8 @@ def batch_of(
     )
     batch = batch.set(old_values=normal(rows, width + 1), truncated=torch.arange(rows) % 3 == 1)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
+    said = torch.randint(0, 3, (rows,), generator=g).tolist()
+    batch = batch.set(answers=tuple(None if i == 4 else f"{said[i]}" for i in range(rows)))
     return batch.set(**changes)
 
 
@@ -169,6 +171,9 @@ def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
 def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
     """The batch with these rows only."""
     changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", "answers")}
+    if batch.answers is not None:
+        kept = torch.arange(len(batch.answers))[index].tolist()
+        changes["answers"] = tuple(batch.answers[i] for i in kept)
     return batch.set(**changes)
 
 
