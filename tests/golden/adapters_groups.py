@@ -29,6 +29,17 @@ CUT_VL = 4094
 """The length at which that code takes a completion for cut off."""
 
 
+README = {"seed": 1e-6, "copo": 1e-5, "adora": 1e-5}
+"""Tolerance of what was recorded in float32."""
+
+MEAN = 2e-6
+"""Of a mean over many of them."""
+
+
+def near(values: Tensor, term: str) -> Where:
+    return Where(values, torch.ones(values.shape), README[term])
+
+
 def rows(rewards: Tensor, **changes: Any) -> TokenBatch:
     """One token a completion."""
     token = torch.zeros_like(rewards).unsqueeze(1)
@@ -48,7 +59,7 @@ def seed(x: Inputs, params: dict[str, Any]) -> Results:
             groups = torch.arange(len(answers)) // case["size"]
             batch = batch.set(mask=x[f"counts{at}"].unsqueeze(1), groups=groups, advantages=torch.ones_like(likely))
             term = ADVANTAGES.build("seed", {"alpha": case["alpha"], "mass": "likelihood"})
-            results[f"weights{at}"] = term(batch)[0]
+            results[f"weights{at}"] = near(term(batch)[0], "seed")
             continue
         batch = rows(x[f"rewards{at}"], answers=answers, old_logps=likely.unsqueeze(1))
         found = answers_by_group(batch)
@@ -122,16 +133,19 @@ def copo(x: Inputs, params: dict[str, Any]) -> Results:
         reported = o if flag not in UNUSED else objective("copo", options, advantages=chain)
         found = answers_by_group(batch)
         bits, largest = term._bits(found)
-        own = lambda matrix, found=found: found.groups.own(matrix)  # noqa: E731
+        own = lambda x, found=found: found.groups.own(x.unsqueeze(1).expand_as(found.rewards))
         results |= {
-            f"loss{at}": aggregate(total, batch.mask, case["agg"]),
-            f"per_token_loss{at}": Where(total, batch.mask),
-            f"local_adv{at}": rollout.advantages,
-            f"global_adv{at}": rollout.stats["copo"]["global"],
-            f"blend_weight{at}": reported.rollout(batch).stats["copo"]["local"],
-            f"entropy_bits{at}": own(bits.unsqueeze(1).expand_as(found.rewards)),
-            f"global_reward{at}": own(term._prompt_rewards(found, bits, largest).unsqueeze(1).expand_as(found.rewards)),
+            f"per_token_loss{at}": Where(total, batch.mask, README["copo"]),
+            f"loss{at}": Where(aggregate(total, batch.mask, case["agg"]), torch.ones(()), MEAN),
         }
+        for name, value in {
+            "local_adv": rollout.advantages,
+            "global_adv": rollout.stats["copo"]["global"],
+            "blend_weight": reported.rollout(batch).stats["copo"]["local"],
+            "entropy_bits": own(bits),
+            "global_reward": own(term._prompt_rewards(found, bits, largest)),
+        }.items():
+            results[f"{name}{at}"] = near(value, "copo")
     return results
 
 
@@ -157,10 +171,11 @@ def adora(x: Inputs, params: dict[str, Any]) -> Results:
         o = objective("unclipped", {}, advantages=chain)
         shaped = o.rollout(batch).advantages
         if llm:
-            results[f"adv_per_seq{at}"] = shaped
+            results[f"adv_per_seq{at}"] = near(shaped, "adora")
             continue
-        results[f"group_norm_adv{at}"] = shaped
-        results[f"weights{at}"] = o.advantages[1].term(batch.set(advantages=torch.ones_like(lengths)))[0]
+        results[f"group_norm_adv{at}"] = near(shaped, "adora")
+        weights = o.advantages[1].term(batch.set(advantages=torch.ones_like(lengths)))[0]
+        results[f"weights{at}"] = near(weights, "adora")
         results |= {f"{name}{at}": value for name, value in criteria(batch).items()}
     return results
 

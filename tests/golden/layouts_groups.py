@@ -1,4 +1,7 @@
-"""Layouts of the files behind ``adapters_groups``: lists of cases, whose arrays are told apart by ``name@case``."""
+"""Layouts of the files behind ``adapters_groups``: lists of cases, whose arrays are told apart by ``name@case``.
+
+What the references computed in float32 is compared in both precisions: in float64 within the README's tolerance.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ def numbered(values: Iterable[Any]) -> np.ndarray:
 
 
 def seed_files(data: Mapping[str, Any]) -> Record:
-    """README_advantage.md: weights per row of a third party in float32, and cases from the formulas in float64."""
+    """README_advantage.md: weights per row of a third party, and cases from the formulas in float64."""
     inputs: Arrays = {}
     cases: dict[int, dict[str, Any]] = {}
-    outputs: dict[str, Results] = {"f32": {}, "f64": {}}
+    outputs: dict[str, Results] = {"f64": {}, "f32": {}}
     for i, case in enumerate(data["cases"]):
         inputs[f"likely@{i}"] = np.asarray(case["seq_logps_length_normalized"])
         cases[i] = {"answers": case["answer_keys"]}
@@ -33,7 +36,7 @@ def seed_files(data: Mapping[str, Any]) -> Record:
             cases[i] |= {"alpha": case["alpha"], "size": case["num_samples"]}
             rows = len(case["answer_keys"])
             inputs[f"counts@{i}"] = np.asarray(case["loss_masks"] or [1.0] * rows)
-            outputs["f32"][f"weights@{i}"] = np.asarray(case["weights"])
+            outputs["f64"][f"weights@{i}"] = outputs["f32"][f"weights@{i}"] = np.asarray(case["weights"])
             continue
         inputs[f"rewards@{i}"] = np.asarray(case["rewards"])
         strengths = [key for key in case if key.startswith("alpha_")]
@@ -46,7 +49,7 @@ def seed_files(data: Mapping[str, Any]) -> Record:
 
 
 def copo_files(data: Mapping[str, Any]) -> Record:
-    """README_advantage.md, float32. With one prompt the reference divides 0 by 0, and the README says what to return: an A^g of 0.
+    """README_advantage.md. With one prompt the reference divides 0 by 0, and the README says what to return: an A^g of 0.
     What follows from that NaN is left out where it is a scalar; of an array the harness wants a finite result."""
     inputs: Arrays = {}
     cases: dict[int, dict[str, Any]] = {}
@@ -61,11 +64,11 @@ def copo_files(data: Mapping[str, Any]) -> Record:
             assert (found["blend_weight"] == found["blend_weight"][:, :1]).all()
             found["blend_weight"] = found["blend_weight"][:, 0]
         outputs |= {f"{name}@{i}": value for name, value in found.items() if value.ndim or not math.isnan(value)}
-    return Record(inputs, {"cases": cases}, {"f32": outputs})
+    return Record(inputs, {"cases": cases}, {"f64": outputs, "f32": outputs})
 
 
 def adora_files(data: Mapping[str, Any]) -> Record:
-    """README_advantage.md, float32: the two released codes, and the paper's criteria beside the second."""
+    """README_advantage.md: the two released codes, and the paper's criteria beside the second."""
     inputs: Arrays = {}
     cases: dict[int, dict[str, Any]] = {}
     outputs: Results = {}
@@ -85,7 +88,7 @@ def adora_files(data: Mapping[str, Any]) -> Record:
         # None: undefined, as a side is missing.
         outputs[f"length_defined@{i}"] = np.array([c["length_adv"] is not None for c in said])
         outputs[f"length_adv@{i}"] = np.array([bool(c["length_adv"]) for c in said])
-    return Record(inputs, {"cases": cases}, {"f32": outputs})
+    return Record(inputs, {"cases": cases}, {"f64": outputs, "f32": outputs})
 
 
 def passk_files(data: Mapping[str, Any]) -> Record:
