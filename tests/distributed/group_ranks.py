@@ -70,9 +70,10 @@ def run(policy: str) -> dict[str, Any]:
     said: list[str | None] = []
 
     def reward(completions: list[str], **_: Any) -> list[float | None]:
-        """Whether most characters are digits, and no opinion on some texts."""
+        """The share of digits, and no opinion on some texts."""
         said[:] = [text[:1] or None for text in completions]
-        return [None if len(t) % 5 == 0 else round(s) for t, s in zip(completions, tiny.digits(completions), strict=True)]
+        scores = zip(completions, tiny.digits(completions), strict=True)
+        return [None if text[-1:] in "02468" else score for text, score in scores]
 
     config = tiny.config(per_device_train_batch_size=3, num_iterations=2, max_steps=8, max_completion_length=6)
     trainer = EntropyGRPOTrainer(
