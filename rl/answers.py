@@ -79,4 +79,5 @@ def cluster_shares(mass: Tensor, same: Tensor) -> Tensor:
 
 def answer_entropy(mass: Tensor, same: Tensor) -> Tensor:
     """(P,) Shannon entropy over the clusters, nats."""
-    return -torch.special.xlogy(mass, cluster_shares(mass, same)).sum(1)
+    parts: Tensor = torch.special.xlogy(mass, cluster_shares(mass, same))
+    return -parts.sum(1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 def log_all_wrong(p: Tensor, n: float) -> Tensor:
     """log (1 - p)^n; 0 for n = 0, whatever p is."""
-    return torch.special.xlog1py(n, -p)
+    log: Tensor = torch.special.xlog1py(n, -p)
+    return log
 
 
 def coverage(p: Tensor, n: float) -> Tensor:

@@ -28,7 +28,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import Groups, all_groups
 from entropostat.rl.registry import ADVANTAGES, option
-from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.reshaping import advantages_before, mean_over, times_per_prompt
 from entropostat.rl.term import Advantage
 
 
@@ -63,7 +63,9 @@ class Adora(Advantage):
     tau: float = option(0.5, low=0.0, high=1.0, fixed=True, doc="difficulty: at most this share is right")
     success: float = option(0.5, fixed=True, doc="a completion is right where its reward is above this")
     exclude_truncated: bool = option(True, doc="wrong completions that were cut off by their length do not count")
-    no_correct: str = option("keep", choices=("keep", "tds"), doc="a prompt without a right completion: weight 1, or failed")
+    no_correct: str = option(
+        "keep", choices=("keep", "tds"), doc="a prompt without a right completion: weight 1, or failed"
+    )
     no_incorrect: str = option(
         "keep", choices=("keep", "tds"), doc="a prompt without a wrong one that counts: weight 1, or failed"
     )
@@ -77,16 +79,14 @@ class Adora(Advantage):
         one = torch.ones_like(longest)
         weight = torch.where(met, self.w_tas, one) if self.mode == "amplify" else torch.where(met, one, self.w_tds)
         weight = torch.where(kept, one, weight)
-        factor = groups.own(weight.unsqueeze(1).expand(groups.matrix.shape[:2])).to(before.dtype)
         prompts = ~rate.isnan()
-        mean = lambda x, where: torch.where(where, x, 0.0).sum() / where.sum()
         metrics = {
-            "advantageous": mean(met.to(longest.dtype), prompts),
-            "weight": mean(weight, prompts),
-            "longest_right": mean(longest, ~longest.isnan()),
-            "mean_wrong": mean(wrong, ~wrong.isnan()),
+            "advantageous": mean_over(met.to(longest.dtype), prompts),
+            "weight": mean_over(weight, prompts),
+            "longest_right": mean_over(longest, ~longest.isnan()),
+            "mean_wrong": mean_over(wrong, ~wrong.isnan()),
         }
-        return before * (factor.unsqueeze(1) if before.dim() == 2 else factor), metrics
+        return times_per_prompt(before, weight, groups), metrics
 
     def _measured(self, batch: TokenBatch) -> tuple[Groups, Tensor, Tensor, Tensor]:
         """The groups, and (P,) longest right completion, mean length of the wrong ones, and share of right ones; NaN without any."""

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.coverage import coverage, coverage_slope, log_coverage_slope
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
-from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.reshaping import advantages_before, mean_over, times_per_prompt
 from entropostat.rl.term import Advantage
 
 
@@ -61,8 +59,9 @@ class DCO(Advantage):
             weight = coverage_slope(right / size, self.n)
         else:
             weight = log_coverage_slope(right.clamp(min=1) / size, self.n)
-        factor = groups.own(weight.unsqueeze(1).expand_as(groups.matrix)).to(before.dtype)
         prompts = scored > 0
-        reached = torch.where(prompts, coverage(right / size, self.n), 0.0).sum() / prompts.sum()
-        metrics = {"coverage": reached, "weight": torch.where(prompts, weight, 0.0).sum() / prompts.sum()}
-        return before * (factor.unsqueeze(1) if before.dim() == 2 else factor), metrics
+        metrics = {
+            "coverage": mean_over(coverage(right / size, self.n), prompts),
+            "weight": mean_over(weight, prompts),
+        }
+        return times_per_prompt(before, weight, groups), metrics

@@ -25,6 +25,7 @@ from torch import Tensor
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.reduce import all_groups
 from entropostat.rl.registry import ADVANTAGES, option
+from entropostat.rl.reshaping import mean_over
 from entropostat.rl.term import Advantage
 
 
@@ -66,8 +67,7 @@ class PKPO(Advantage):
         advantages = torch.where(trains, k.unsqueeze(1) * (best - baseline), 0.0)
         reached = (_chances(n, k, known.shape[1]) * known).sum(1)
         back = torch.zeros_like(advantages).scatter(1, order, advantages)
-        metrics = {"max_at_k": torch.where(n > 0, reached, 0.0).sum() / (n > 0).sum()}
-        return groups.own(back).to(groups.matrix.dtype), metrics
+        return groups.own(back).to(groups.matrix.dtype), {"max_at_k": mean_over(reached, n > 0)}
 
 
 def _without_each(ordered: Tensor) -> Tensor:

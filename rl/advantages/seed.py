@@ -27,7 +27,7 @@ from entropostat.rl.answers import Answers, answer_entropy, answers_by_group, cl
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.needs import when
 from entropostat.rl.registry import ADVANTAGES, option
-from entropostat.rl.reshaping import advantages_before
+from entropostat.rl.reshaping import advantages_before, mean_over, times_per_prompt
 from entropostat.rl.term import Advantage
 
 
@@ -77,17 +77,15 @@ class Seed(Advantage):
         found = answers_by_group(batch, likely, length)
         entropy, clusters = self._entropy(found)
         weight = self._factor(entropy, found.scored.sum(1))
-        factor = found.groups.own(weight.unsqueeze(1).expand_as(found.rewards)).to(before.dtype)
         prompts = found.scored.any(1)
-        mean = lambda x: torch.where(prompts, x, 0.0).sum() / prompts.sum()
         metrics = {
-            "semantic_entropy": mean(entropy),
-            "clusters": mean(clusters),
-            "weight": mean(weight),
+            "semantic_entropy": mean_over(entropy, prompts),
+            "clusters": mean_over(clusters, prompts),
+            "weight": mean_over(weight, prompts),
             "smallest_weight": torch.where(prompts.any(), torch.where(prompts, weight, torch.inf).min(), torch.nan),
             "unparsed": (found.scored & ~found.parsed).sum() / found.scored.sum(),
         }
-        return before * (factor.unsqueeze(1) if before.dim() == 2 else factor), metrics
+        return times_per_prompt(before, weight, found.groups), metrics
 
     def _entropy(self, found: Answers) -> tuple[Tensor, Tensor]:
         """(P,) nats, and (P,) how many clusters there are."""

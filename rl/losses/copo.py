@@ -61,7 +61,9 @@ class COPO(PPOClip):
     type: str = option("grpo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     dual: float | None = option(3.0, above=1.0, doc="cap on the loss of A < 0 in units of -A; null: off")
     k: float = option(5.0, low=0.0, fixed=True, doc="steepness of w (paper: gamma)")
-    b: float = option(1.0, low=0.0, fixed=True, doc="bits of answer entropy at which both losses count alike (paper: rho)")
+    b: float = option(
+        1.0, low=0.0, fixed=True, doc="bits of answer entropy at which both losses count alike (paper: rho)"
+    )
     coef: float = option(1.0, low=0.0, doc="factor on the global loss")
     blend: str = option("entropy", choices=("entropy", "local", "global"), doc="w: by entropy, 1 or 0")
     drop: str = option(

@@ -32,7 +32,12 @@ GROUPS = {
     "scattered": [4, 7, 4, 9, 7, 4, 9, 9, 7, 4, 4, 7],
     "some alone": [0, 1, 1, 1, 2, 1, 3, 1, 4, 4, 4, 5],
 }
-UNSCORED = {"all scored": [], "some not": [1, 4, 5, 11], "a whole prompt not": [0, 2, 5, 9, 10], "none": list(range(ROWS))}
+UNSCORED = {
+    "all scored": [],
+    "some not": [1, 4, 5, 11],
+    "a whole prompt not": [0, 2, 5, 9, 10],
+    "none": list(range(ROWS)),
+}
 SPEC = tiny.objective(loss={"copo": {"drop": "zero"}}, advantages=["grpo", "seed", {"dco": {"n": 4}}])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -101,7 +101,7 @@ def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
     return rewards
 
 
-def truncated(trainer: Any, output: dict[str, Any]) -> torch.Tensor:
+def truncated(trainer: Any, output: Mapping[str, Any]) -> torch.Tensor:
     """(B,) bool: the completion was stopped by its length, and did not end by a token that ends."""
     ids, mask = output["completion_ids"], output["completion_mask"].bool()
     ends = torch.tensor([*trainer.eos_token_ids, trainer._tokenizer.pad_token_id], device=ids.device)

@@ -56,7 +56,9 @@ def answers_of(trainer: Any, rows: int) -> tuple[str | None, ...] | None:
         return None
     keys = trainer.answer_keys()
     if len(keys) != rows:
-        raise RunFault(f"trainer.answer_keys gave {len(keys)} keys for the {rows} completions of this rank; give one each")
+        raise RunFault(
+            f"trainer.answer_keys gave {len(keys)} keys for the {rows} completions of this rank; give one each"
+        )
     return tuple(keys)
 
 
