@@ -92,8 +92,8 @@ class TokenBatch:
     """(B,) id of the prompt group, equal on all ranks that hold members of it."""
     uids: Tensor | None = None
     """(B,) int64 id of the sequence, unique in the generation and independent of rank and slice."""
-    answers: tuple[Any, ...] | None = None
-    """Answer key of each completion (canonical answer or None), for terms that cluster answers."""
+    answers: tuple[str | None, ...] | None = None
+    """Answer key of each completion of this rank, equal for the same answer; None without one. answers.py brings groups together."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None

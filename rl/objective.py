@@ -201,7 +201,7 @@ class Objective:
             advantages, reported = part.term(batch)
             batch = batch.set(advantages=advantages)
             metrics |= _named(part, reported)
-        scoped: tuple[Part[Scoped], ...] = (*self.weights, *self.penalties)
+        scoped: tuple[Part[Scoped], ...] = (*self.weights, self.loss, *self.penalties)
         stats = {part.name: part.term.prepare(batch) for part in scoped if part.term.prepared == "rollout"}
         return Rollout(batch.require("advantages"), stats, metrics)
 
@@ -229,8 +229,12 @@ class Objective:
                 trls = weight if trls is None else trls * weight
         return trls
 
+    def for_loss(self, batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
+        """The batch as the loss reads it: with its own statistics, which its bounds may ask for, too."""
+        return _prepared(self.loss, batch, stats)
+
     def surrogate(self, batch: TokenBatch) -> tuple[Tensor, Metrics]:
-        """(B, T) per-token policy loss of a term that TRL does not compute."""
+        """(B, T) per-token policy loss of a term that TRL does not compute, of a batch ``for_loss``."""
         loss, reported = self.loss.term(batch)
         return loss, _named(self.loss, reported)
 
@@ -248,7 +252,7 @@ class Objective:
         """
         stats = stats or {}
         each: dict[str, Tensor] = {}
-        total, metrics = self.surrogate(batch)
+        total, metrics = self.surrogate(self.for_loss(batch, stats))
         weight, reported = self.weight(batch, stats, each)
         total = total if weight is None else total * weight
         total = total if correction is None else total * correction

@@ -168,7 +168,7 @@ class CriticAdvantage(Advantage):
         """(B, T) advantages before whitening, and (B, T) returns for the critic to learn."""
 
 
-# --------------------------------------------------------------------------------------------------- weights, penalties
+# ------------------------------------------------------------------------------------------- weights, penalties, losses
 
 
 class Scoped(BatchTerm):
@@ -245,7 +245,7 @@ class SamplingPenalty(ScalarPenalty):
 # ------------------------------------------------------------------------------------------------------------------ loss
 
 
-class Loss(BatchTerm):
+class Loss(Scoped):
     """The policy loss of a token before aggregation. ``batch.advantages`` are the final ones, without any weight."""
 
     delegated: ClassVar[bool] = False

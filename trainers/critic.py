@@ -75,7 +75,7 @@ class CriticOwner:
     def keep_values(self, output: dict[str, Any], batch: TokenBatch) -> TokenBatch:
         """The generation as `gae` reads it; the heads' own values go into TRL's buffer."""
         output[VALUES] = batch.require("old_values")
-        return batch.set(old_values=self.combined(output[VALUES]), truncated=truncated(self.trainer, output))
+        return batch.set(old_values=self.combined(output[VALUES]))
 
     def keep_returns(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
         first = objective.advantages[0].term

@@ -133,7 +133,7 @@ class EntropyMixin(Below):
         if self.muon is not None:
             set_up_muon(self, self.muon)
         # Whoever owns the run sets these three.
-        self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
+        self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
         self.stop_requested = False
         self.generations = 0
@@ -238,7 +238,8 @@ class EntropyMixin(Below):
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
         fields = {**self._constants(), **self.vocabulary.take(*where)}
         passed.stats |= unpacked(inputs)
-        passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
+        batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
+        passed.batch = self.objective.for_loss(batch, passed.stats)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
         passed.metrics |= metrics
         if passed.weight is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from peft import LoraConfig
 from support import tiny
 from support.log_history import trained
 
+from entropostat.faults import RunFault
 from entropostat.recipe import load
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.extends import RECIPES
@@ -139,3 +141,30 @@ def test_answer_keys_reach_the_terms(path: str) -> None:
     trainer.train()
     assert seen[0].answers == tuple("01234567")
     assert seen[0].logps.shape[0] == 8
+
+
+CLUSTERS = {
+    "advantage": {"advantages": ["grpo", "seed"]},
+    "loss": {"loss": {"copo": {}}},
+}
+
+
+@pytest.mark.parametrize("spec", CLUSTERS.values(), ids=CLUSTERS)
+def test_a_term_that_clusters_answers_stops_without_keys_and_with_too_few(path: str, spec: dict[str, Any]) -> None:
+    trainer = tiny.ours(path, tiny.objective(**spec), max_steps=1)
+    with pytest.raises(RunFault, match=r"clusters answers, and trainer\.answer_keys is None: give"):
+        trainer.train()
+    trainer.answer_keys = lambda: ["1"] * 7
+    with pytest.raises(RunFault, match="gave 7 keys for the 8 completions of this rank"):
+        trainer.train()
+
+
+def test_the_second_iteration_of_copo_reports_what_its_clip_holds(path: str) -> None:
+    """Its bounds ask for its statistics, in the loss and in the log."""
+    spec = tiny.objective(loss={"copo": {"epsilon": 0.01}})
+    trainer = tiny.ours(path, spec, max_steps=8, num_iterations=2)
+    trainer.answer_keys = lambda: ["1", "2", None, "1", "1", "1", "1", "1"]
+    found = rows(trainer)
+    assert all(0 < row["copo/local"] < 1 and row["copo/global_advantage"] > 0 for row in found)
+    assert max(row["clip_ratio/region_mean"] for row in found) > 0
+    assert all(math.isfinite(row["loss"]) for row in found)

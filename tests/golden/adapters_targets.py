@@ -12,7 +12,7 @@ from golden.layouts_targets import confucius_files, dcpo_files, siren_files
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.registry import PENALTIES
+from entropostat.rl.registry import ADVANTAGES, PENALTIES
 from entropostat.rl.sequence import row_quantile
 from entropostat.rl.vocab import Tiles, unpacked, vocab_statistics
 
@@ -87,6 +87,12 @@ def siren(x: Inputs, params: dict[str, Any]) -> Results:
 
 def confucius(x: Inputs, params: dict[str, Any]) -> Results:
     results: Results = {}
+    for i in params["groups"]:
+        rewards = x[f"R{i}"]
+        token = torch.zeros_like(rewards).unsqueeze(1)
+        batch = TokenBatch(token, torch.ones_like(token), rewards=rewards)
+        advantages, told = ADVANTAGES.build("pshw")(batch)
+        results |= {f"adv{i}": advantages, f"D{i}": told["weight"], f"mu{i}": rewards.mean()}
     for i, options in params["settings"].items():
         entropy = x[f"entropy{i}"].view(1, 1)
         term = PENALTIES.build("ter", options | {"scope": "micro"})
@@ -113,6 +119,6 @@ ADAPTERS = (
         confucius,
         confucius_files,
         slopes,
-        dict.fromkeys(("pshw*", "rsr_trace*"), "an advantage and a data rule that the project does not offer"),
+        {"rsr_trace*": "a data rule that the project does not offer"},
     ),
 )

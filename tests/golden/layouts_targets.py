@@ -38,12 +38,17 @@ def siren_files(data: Mapping[str, Any]) -> Record:
 
 def confucius_files(data: Mapping[str, Any]) -> Record:
     """README_advantage.md: a list of cases of three kinds, each with inputs and results side by side."""
-    inputs, outputs, settings = {}, {}, {}
+    inputs, outputs, settings, groups = {}, {}, {}, []
     for i, case in enumerate(data["cases"]):
+        if case["kind"] == "pshw":
+            inputs[f"R@{i}"] = np.asarray(case["R"])
+            groups.append(f"@{i}")
+            outputs |= {f"{name}@{i}": np.asarray(case[name]) for name in ("adv", "D", "mu")}
+            continue
         if case["kind"] != "ter":
             outputs[f"{case['kind']}@{i}"] = np.asarray(0.0)
             continue
         inputs[f"entropy@{i}"] = np.asarray(case["entropy"])
         settings[f"@{i}"] = {"target": case["target"], "coef": case["coef"]}
         outputs |= {f"{name}@{i}": np.asarray(case[name]) for name in ("loss_term", "dloss_dentropy")}
-    return Record(inputs, {"settings": settings}, {"f64": outputs})
+    return Record(inputs, {"settings": settings, "groups": groups}, {"f64": outputs})

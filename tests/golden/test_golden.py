@@ -43,6 +43,7 @@ SAMPLES += [
 ]
 SAMPLES += ["slime_icepop_basic_public.npz", "slime_tis_basic_public.npz", "rollout_corr_basic_public.npz"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
+SAMPLES += ["seed_grpo_public.json", "copo_public.json", "adora_public.json", "confucius3_public.json"]
 
 
 @pytest.mark.parametrize("path", harness.files(harness.folder()), ids=lambda p: p.name)
@@ -64,8 +65,8 @@ def test_a_wrong_value_in_any_recorded_array_is_noticed(name):
     clean = adapter.divide(harness.read(path))
     run = next(iter(clean.outputs))
     for key, value in clean.outputs[run].items():
-        if adapter.excused(key):
-            continue
+        if adapter.excused(key) or (np.asarray(value).dtype.kind == "f" and np.isnan(value).all()):
+            continue  # of what is NaN throughout only a finite result is asked
 
         def divide(data, key=key, value=value):
             record = adapter.divide(data)

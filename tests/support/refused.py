@@ -89,6 +89,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     # rewards
     "no weight": ("reward=[chain: {weight: 0}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
+    "clusters of no answers": ("objective.advantages=[grpo: {}, seed: {}]", "reward=[function: {path: a:b}]"),
     "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),
     "gdpo and a reward term": (
         "objective.advantages=[gdpo: {}]",

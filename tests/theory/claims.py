@@ -25,6 +25,11 @@ CLAIMS = {
         "opo": LENGTH,
         "otb": LENGTH,
         "qae": LENGTH,
+        "pshw": LENGTH,
+        "pkpo": LENGTH,
+        "seed": "test_seed_slows_a_state_by_its_own_entropy_whichever_way_it_goes",
+        "dco": "test_dco_slows_the_states_that_mostly_succeed_whichever_way_they_go",
+        "adora": "test_adora_slows_the_states_that_fail_its_criterion_whichever_way_they_go",
         "dcpo": "test_dcpo_moves_entropy_towards_its_target_from_both_sides_where_the_reward_is_neutral",
     },
     "weights": {
@@ -45,6 +50,7 @@ CLAIMS = {
         "dro": RAISES_RARE,
         "dppo": "test_dppo_keeps_the_rare_rewarded_tokens_that_the_ratio_clip_takes_out_and_drops_the_likely",
         "ipo": "test_ipo_drops_a_token_that_has_moved_whichever_way_it_would_go_and_dppo_only_one_that_moves_away",
+        "copo": "test_copo_slows_the_states_whose_answers_agree_and_its_global_loss_has_no_effect_in_expectation",
         "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
     },
     "penalties": {

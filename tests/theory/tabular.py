@@ -103,6 +103,7 @@ def tokens(case: Case, at: Tensor, rows: tuple[Tensor, Tensor], shape: Sequence[
         old_values=torch.nn.functional.pad(baseline, (0, 1)),
         truncated=torch.zeros(len(baseline), dtype=torch.bool),
         rewards=case.reward[s, a],
+        answers=tuple(map(str, a.tolist())),
         groups=s,
         tokens=torch.tensor(float(len(s))),
     )

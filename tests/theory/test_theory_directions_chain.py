@@ -14,7 +14,8 @@ from entropostat.rl.registry import ADVANTAGES
 
 BASES = {
     "grpo": {}, "dr_grpo": {}, "rloo": {}, "passk": {"k": 3}, "w_reinforce": {"positive": 0.1}, "qae": {"quantile": 0.3},
-    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {},
+    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {}, "pkpo": {"k": 3},
+    "pshw": {"center": 0.5, "gain": 2.0},
 }  # fmt: skip
 
 

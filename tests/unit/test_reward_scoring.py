@@ -76,15 +76,19 @@ def test_problems_are_logged_as_metrics_of_each_call():
     assert s.problems["number"]["error"] == 2
 
 
-def test_answer_keys_come_from_the_first_verifier_that_finds_any():
+def test_the_answer_key_of_a_completion_is_that_of_the_first_verifier_that_found_one():
     s = scorer()
     chain, numeric = s.functions
-    assert s.answers is None
-    numeric(completions=["it is 5", "=3"], **columns(EXAMPLES))
-    chain(completions=["it is 5", "=3"], **columns(EXAMPLES))
-    assert s.answers == [None, "3"]
-    chain(completions=["it is 5", "3"], **columns(EXAMPLES))
-    assert s.answers == ["5", "3"]
+    assert s.answers == []
+    for completions, keys in (
+        (["it is 5", "=3"], ["5", "3"]),
+        (["it is 5", "3"], ["5", "3"]),
+        (["nothing", "none"], [None, None]),
+        (["=4 5", "nothing"], ["4 5", None]),
+    ):
+        numeric(completions=completions, **columns(EXAMPLES))
+        chain(completions=completions, **columns(EXAMPLES))
+        assert s.answers == keys
 
 
 def test_the_first_verifier_decides_in_evaluation():

@@ -78,7 +78,7 @@ def test_declared_needs_are_enough(setting):
         "stats",
         "keys",
     }
-    names = {f.name for f in fields(batch)} - always - {"answers"}
+    names = {f.name for f in fields(batch)} - always
     scarce = batch.set(**dict.fromkeys(names - o.needs))
     rollout = batch.set(logps=batch.old_logps, **dict.fromkeys(names - o.rollout_needs))
     stats = o.rollout(rollout).stats

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropostat.faults import RunFault
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
 from entropostat.trainers.trl.buffer import KEY, SAMPLED
@@ -22,8 +23,9 @@ def of_generation(
 ) -> TokenBatch:
     """This rank's share of TRL's ``output``. ``unshaped`` (B,): its rewards as the verifiers gave them; ``fields`` are those
     that somebody else knows."""
-    per_func, answers, mask = trainer._rewards_per_func, trainer.answer_keys(), completion_mask(output)
+    per_func, mask = trainer._rewards_per_func, completion_mask(output)
     rows = mask.size(0)
+    answers = answers_of(trainer, rows)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
     uids = torch.arange(per_func.size(0), device=unshaped.device)
@@ -39,9 +41,26 @@ def of_generation(
         reward_weights=tuple(trainer.reward_weights.tolist()),
         groups=(uids // size)[mine],
         uids=uids[mine],
-        answers=None if answers is None else tuple(answers),
+        answers=answers,
         **fields,
     )
+
+
+def answers_of(trainer: Any, rows: int) -> tuple[str | None, ...] | None:
+    """Keys of the ``rows`` completions that this rank has scored last; None where nobody gives any."""
+    if trainer.answer_keys is None:
+        if "answers" in trainer.thermostat.rollout_needs:
+            raise RunFault(
+                "the objective clusters answers, and trainer.answer_keys is None: give the trainer a function that returns "
+                "one key (text, or None) for each completion that was scored last"
+            )
+        return None
+    keys = trainer.answer_keys()
+    if len(keys) != rows:
+        raise RunFault(
+            f"trainer.answer_keys gave {len(keys)} keys for the {rows} completions of this rank; give one each"
+        )
+    return tuple(keys)
 
 
 def of_micro_batch(

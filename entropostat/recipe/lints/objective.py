@@ -50,7 +50,7 @@ def inert_clip(case: Case) -> Iterator[Lint]:
 
 def clips(case: Case) -> bool:
     loss = case.recipe.objective["loss"]
-    return loss.kind == "ppo_clip" or (loss.kind == "trl" and option(loss, "loss", "type") in CLIPPED)
+    return loss.kind in ("ppo_clip", "copo") or (loss.kind == "trl" and option(loss, "loss", "type") in CLIPPED)
 
 
 def sequence_level(case: Case) -> Iterator[Lint]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
-from entropostat.recipe.facts import info, option
+from entropostat.recipe.facts import info, option, rollout_readers
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.verifier import Verifier
 
 
 def weightless(case: Case) -> Iterator[Lint]:
@@ -79,6 +81,18 @@ def each_by_itself(case: Case) -> Iterator[Lint]:
         yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
 
 
+def without_keys(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if any(VERIFIERS[term.kind].answer_key is not Verifier.answer_key for term in recipe.reward):
+        return
+    readers = rollout_readers(recipe)
+    for slot, term in recipe.terms:
+        if "answers" in readers[term.name]:
+            message = "clusters completions by their answer, and no verifier finds an answer in them"
+            fix = "add one that does to reward, such as exact_match, with weight: 0 if it is not to count"
+            yield Lint("error", f"objective.{slot}.{term.name}", message, fix)
+
+
 def own_code(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
     for term in recipe.reward:
@@ -114,5 +128,6 @@ RULES: tuple[Rule, ...] = (
     masked_away,
     built_on_an_adapter,
     each_by_itself,
+    without_keys,
     own_code,
 )
