@@ -21,6 +21,11 @@ CLAIMS = {
         "opo": LENGTH,
         "otb": LENGTH,
         "qae": LENGTH,
+        "maxrl": LENGTH,
+        "gtpo": LENGTH,
+        "unlikeliness": "test_unlikeliness_raises_entropy_in_every_state_where_all_answers_are_right",
+        "repo": "test_repo_raises_entropy_by_a_positive_size_and_lowers_it_by_a_negative_one",
+        "ar": "test_reweighting_by_probability_has_no_direction_of_its_own",
         "dcpo": "test_dcpo_moves_entropy_towards_its_target_from_both_sides_where_the_reward_is_neutral",
     },
     "weights": {
