@@ -113,6 +113,8 @@ class TokenBatch:
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0
     generation: int = 0
+    iteration: int = 0
+    """Which pass over the generation this is, from 0."""
     reducer: Reducer = field(default=LOCAL)
 
     def set(self, **changes: Any) -> TokenBatch:

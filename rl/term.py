@@ -167,6 +167,11 @@ class Weight(Scoped):
     smooth: ClassVar[bool] = False
     """No weight is 0 or jumps."""
 
+    @property
+    def passes(self) -> int:
+        """Passes over a generation (num_iterations) that it shares the tokens out over; theirs is a multiple of it."""
+        return 1
+
 
 class Penalty(Scoped):
     """Added to the loss at the size of its own coefficient."""

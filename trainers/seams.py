@@ -42,7 +42,7 @@ from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
 from entropostat.trainers.trl.below import Below
-from entropostat.trainers.trl.buffer import KEY, packed, unpacked
+from entropostat.trainers.trl.buffer import KEY, iteration, packed, unpacked
 from entropostat.trainers.trl.config import GRPO, arguments, check_supported, needs_reference
 from entropostat.trainers.trl.decoding import settle_decoding
 from entropostat.trainers.trl.log import note
@@ -230,7 +230,7 @@ class EntropyMixin(Below):
         if self.critic is not None:
             passed.values = self.critic.take_values(logps.size(1), joined)
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
-        fields = {**self._constants(), **self.vocabulary.take(*where)}
+        fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
         passed.stats |= unpacked(inputs)
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from entropostat.rl.advantages.unlikeliness import _likeliness, _ranks
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.registry import ADVANTAGES, WEIGHTS
 from entropostat.rl.reshaping import sequence_entropy
 from entropostat.rl.term import Advantage
 
@@ -117,6 +117,25 @@ def gtpo(x: Inputs, params: dict[str, Any]) -> Results:
     }
 
 
+def lopti(x: Inputs, params: dict[str, Any]) -> Results:
+    """Both passes; a negative threshold or portion takes the likely part first."""
+    by_portion = not params["seperate_prob"]
+    edge = params["seperate_portion"] if by_portion else params["seperate_prob"]
+    order = "low_first" if edge > 0 else "high_first"
+    term = WEIGHTS.build("lopti", {("portion" if by_portion else "threshold"): abs(edge), "order": order})
+    batch = rollout(x, old_logps=x["old_log_prob"])
+    batch = batch.set(stats=term.prepare(batch))
+    kept = [term(batch.set(iteration=i))[0] for i in range(2)]
+    results = {"indication": Where(kept[0] > 0, batch.valid), "sep_prob": batch.stats["threshold"]}
+    for name, mask in zip(("first", "second"), kept, strict=True):
+        results[f"kl_entropy_mask_{name}"] = Where(mask, batch.valid)
+        results[f"advantages_{name}"] = Where(mask * x["before"], batch.valid)
+    # The code counts masked tokens of the first part, too, and by portion it repeats what it was asked for.
+    share, low = term(batch)[1]["fraction"], x["old_log_prob"].exp() < batch.stats["threshold"]
+    stray = (batch.invalid & (low if order == "low_first" else ~low)).any()
+    return results | {"sep_portion": Where(share, ~stray & (not by_portion))}
+
+
 ADAPTERS = (
     Adapter(("max_rl",), max_rl, covariance_files),
     Adapter(("maxrl_skyrl",), maxrl_skyrl, covariance_files),
@@ -124,4 +143,5 @@ ADAPTERS = (
     Adapter(("ar",), ar, before_and_after),
     Adapter(("repo_r",), repo, before_and_after),
     Adapter(("gtpo",), gtpo, covariance_files),
+    Adapter(("lopti",), lopti, before_and_after),
 )

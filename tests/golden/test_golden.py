@@ -31,7 +31,9 @@ SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_m
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
 SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
 SAMPLES += ["safe_critic_public.npz", "safe_rewardnorm_public.npz"]
-SAMPLES += [f"{prefix}_basic_public.npz" for prefix in ("maxrl_skyrl", "max_rl", "unlikely", "ar", "repo_r", "gtpo")]
+SAMPLES += [
+    f"{prefix}_basic_public.npz" for prefix in ("maxrl_skyrl", "max_rl", "unlikely", "ar", "repo_r", "gtpo", "lopti")
+]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 
 

@@ -64,7 +64,7 @@ NONE = {
         "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
-    "weights": {},
+    "weights": {"lopti": "it says when a token is trained, not whether: its two passes together are the plain step"},
     "loss": {
         "trl": "computed by TRL; ppo_clip, cispo and sapo are the same formulas",
         "gspo": "a clip on whole sequences: it says which step is too long, not which way entropy goes",

@@ -11,7 +11,7 @@ from unit.rl_support import batch_of, on_ranks, rows_of
 
 from entropostat.rl.measured import merged
 from entropostat.rl.reduce import LOCAL
-from entropostat.rl.registry import ADVANTAGES
+from entropostat.rl.registry import ADVANTAGES, WEIGHTS
 
 NAN = math.nan
 
@@ -37,6 +37,8 @@ def rewarded(rewards, dtype=torch.float64, **changes):
         ([0, 0, 0, 0], [0, 0, 0, 0]),
         ([-1, -3, -2, -2], [0, 0, 0, 0]),
         ([1, -1, 0, 0], [0, 0, 0, 0]),
+        ([0.1, 0.2, -0.3], [0, 0, 0]),
+        ([-0.1, -0.2, 0.3], [0, 0, 0]),
         ([3], [0]),
     ],
 )
@@ -45,8 +47,10 @@ def test_a_success_weighs_by_the_odds_against_it_and_a_mean_that_is_not_positive
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_rewards_that_cancel_up_to_rounding_have_no_mean():
-    assert (advantages("maxrl", rewarded([0.1, 0.2, -0.3], torch.float32)) == 0).all()
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rewards_that_cancel_up_to_rounding_have_no_mean(sign):
+    found = advantages("maxrl", rewarded([sign * x for x in (0.1, 0.7, -0.8)], torch.float32))
+    assert (found == 0).all()
 
 
 def test_the_released_code_turns_the_sign_below_zero_and_leaves_a_single_completion_its_reward():
@@ -136,6 +140,16 @@ def test_each_form_of_reweighting_is_its_formula(options, expected):
     )
 
 
+def test_a_band_leaves_out_its_lower_end_and_holds_its_upper_one():
+    logps = torch.tensor([[-torch.inf, -1.4, -0.7]], dtype=torch.float64)
+    _, lower, upper = logps.exp()[0].tolist()
+    batch = rewarded([0.0]).set(
+        logps=logps, old_logps=logps, mask=torch.ones_like(logps), advantages=torch.ones_like(logps)
+    )
+    for low, high, kept in ((0.0, lower, [0, 1, 0]), (lower, upper, [0, 0, 1])):
+        assert advantages("ar", batch, method="band", low=low, high=high)[0].tolist() == kept
+
+
 def test_balanced_negative_advantages_weigh_what_the_positive_ones_do_over_all_ranks():
     batch = batch_of(8)
     cuts = [slice(*ends) for ends in pairwise((0, 2, 5, 6))]
@@ -202,3 +216,23 @@ def test_tokens_without_entropy_are_rewarded_finitely(level):
     assert (found == 0).all()  # all alike
     some = batch.old_entropy * (torch.arange(7) % 2)
     assert advantages("gtpo", batch.set(old_entropy=some), level=level).isfinite().all()
+
+
+# ----------------------------------------------------------------------------------------------------------- lopti
+
+
+@pytest.mark.parametrize("order, first", [("low_first", "low"), ("high_first", "high")])
+@pytest.mark.parametrize("edge", [{"threshold": 0.4}, {"portion": 0.3}])
+def test_two_passes_train_each_token_once_and_the_part_that_is_named_first(order, first, edge):
+    batch = batch_of(4)
+    term, alone = (WEIGHTS.build("lopti", {**edge, "order": o}) for o in (order, first))
+    batch = batch.set(stats=term.prepare(batch))
+    passes = [term(batch.set(iteration=i))[0] for i in range(4)]
+    assert torch.equal(passes[0] + passes[1], batch.mask)
+    assert torch.equal(passes[0], passes[2]) and torch.equal(passes[1], passes[3])
+    assert all(torch.equal(alone(batch.set(iteration=i))[0], passes[0]) for i in range(2))
+    chances = batch.old_logps.clamp(max=0).exp()
+    sides = [chances[passes[i].bool()] for i in ((0, 1) if first == "low" else (1, 0))]
+    assert sides[0].max() < batch.stats["threshold"] <= sides[1].min()
+    if "portion" in edge:
+        assert float(passes[0].sum() / batch.count) == pytest.approx(0.3 if first == "low" else 0.7, abs=0.05)
