@@ -80,6 +80,8 @@ class TokenBatch:
     """(B,) int64 id of the sequence, unique in the generation and independent of rank and slice."""
     answers: tuple[Any, ...] | None = None
     """Answer key of each completion (canonical answer or None), for terms that cluster answers."""
+    planning: Tensor | None = None
+    """(B, T) bool: tokens of a strategic phrase (rl/phrases.py). Rollout phase only."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from entropostat.rl.batch import Metrics, Output, Stats, TokenBatch
     from entropostat.rl.bounds import Bounded
+    from entropostat.rl.phrases import Phrases
     from entropostat.rl.vocab_sums import Wanted
 
 Clock = Literal["step", "rollout"]
@@ -123,6 +124,11 @@ class Advantage(BatchTerm):
     @property
     def scale_rewards(self) -> str | None:
         """TRL's option, likewise; None: left at its default."""
+        return None
+
+    @property
+    def phrases(self) -> Phrases | None:
+        """Which phrases ``batch.planning`` marks for it; None: it does not read that."""
         return None
 
     @property

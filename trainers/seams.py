@@ -36,6 +36,7 @@ from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.first_scores import check_first_scores
+from entropostat.trainers.rollout.planning import Planning
 from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
@@ -67,6 +68,8 @@ class EntropyMixin(Below):
     """One distribution for all forwards of a model."""
     shaper: RewardShaper
     """Rewards before any advantage is computed."""
+    planning: Planning
+    """Tokens of strategic phrases."""
     scoring: Scoring
     """Old log-probs and entropies of a generation."""
     vocabulary: Vocabulary
@@ -125,6 +128,7 @@ class EntropyMixin(Below):
         self.guard = NonFiniteGuard(self, faults or Faults())
         self.scalars = Scalars(self, self.objective)
         self.saving = Saving(self)
+        self.planning = Planning(self, template)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:

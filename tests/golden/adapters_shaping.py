@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
 from golden.harness import Adapter, Inputs, Results, Where
 from golden.layouts import covariance_files
-from golden.layouts_shaping import before_and_after
+from golden.layouts_shaping import before_and_after, hicra_files
 from torch import Tensor
 
 from entropostat.rl.advantages.unlikeliness import _likeliness, _ranks
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.phrases import matches, shannon
 from entropostat.rl.registry import ADVANTAGES, WEIGHTS
 from entropostat.rl.reshaping import sequence_entropy
 from entropostat.rl.term import Advantage
@@ -136,6 +138,34 @@ def lopti(x: Inputs, params: dict[str, Any]) -> Results:
     return results | {"sep_portion": Where(share, ~stray & (not by_portion))}
 
 
+def hicra(x: Inputs, params: dict[str, Any]) -> Results:
+    """Token ids stand for words, by which phrases are found: in padding as well, whose ids the files hold."""
+    results: Results = {}
+    for i, case in params["cases"].items():
+        phrases = [" ".join(map(str, gram)) for grams in case["strategic_grams"].values() for gram in grams]
+        ids, mask, before = x[f"completion_ids@{i}"], x[f"mask@{i}"], x[f"base_adv@{i}"]
+        planning, counts = torch.zeros_like(mask, dtype=torch.bool), Counter()
+        for row, tokens in enumerate(ids.int().tolist()):
+            for first, n, phrase in matches([str(t) for t in tokens], phrases):
+                planning[row, first : first + n] = True
+                counts[phrase] += 1
+        fields = {"old_entropy": x[f"entropies@{i}"], "groups": torch.arange(len(ids)) // case["group_size"]}
+        batch = TokenBatch(logps=mask * 0, mask=mask, advantages=before, planning=planning, **fields)
+        options = {"alpha": case["alpha"], "planning": case["use_planning"], "top": case["entropy_topk"]}
+        released = ADVANTAGES.build("hicra", options | {"reference": True})
+        found = {
+            "planning_mask": planning,
+            "semantic_entropy_nats": shannon(counts.values()),
+            "topk_threshold": released._threshold(batch),
+            "adv_released_verl_style": released(batch)[0],
+            "adv_paper_formula": ADVANTAGES.build("hicra", {"alpha": case["alpha"]})(batch)[0],
+        }
+        for name, value in found.items():
+            exact = value.dtype == torch.bool if isinstance(value, Tensor) and value.shape == mask.shape else True
+            results[f"{name}@{i}"] = value if exact else Where(value, mask)
+    return results
+
+
 ADAPTERS = (
     Adapter(("max_rl",), max_rl, covariance_files),
     Adapter(("maxrl_skyrl",), maxrl_skyrl, covariance_files),
@@ -144,4 +174,5 @@ ADAPTERS = (
     Adapter(("repo_r",), repo, before_and_after),
     Adapter(("gtpo",), gtpo, covariance_files),
     Adapter(("lopti",), lopti, before_and_after),
+    Adapter(("hicra",), hicra, hicra_files),
 )

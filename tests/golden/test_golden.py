@@ -34,6 +34,7 @@ SAMPLES += ["safe_critic_public.npz", "safe_rewardnorm_public.npz"]
 SAMPLES += [
     f"{prefix}_basic_public.npz" for prefix in ("maxrl_skyrl", "max_rl", "unlikely", "ar", "repo_r", "gtpo", "lopti")
 ]
+SAMPLES += ["hicra_public.json"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 
 

@@ -62,6 +62,7 @@ NONE = {
     "advantages": {
         "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",
         "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",
+        "hicra": "it moves credit to the tokens of some phrases, whose share of the entropy has no direction",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
     "weights": {"lopti": "it says when a token is trained, not whether: its two passes together are the plain step"},

@@ -25,6 +25,7 @@ class ControlCallback(Remembering):
         trainer = self.trainer
         kept = {**trainer.thermostat.state_dict(), "generations": trainer.generations}
         kept |= {"moments": trainer.shaper.moments.state_dict(), "monitors": trainer.monitors.memory.state()}
+        kept |= {"planning": trainer.planning.state_dict()}
         held = {"temperature": trainer.scalars.temperature} if trainer.scalars.temperature is not None else {}
         return kept | {"signals": {**kept["signals"], **held}}
 
@@ -41,6 +42,7 @@ class ControlCallback(Remembering):
             trainer.thermostat.load_state_dict({**kept, "signals": signals})
             trainer.generations = kept["generations"]
             trainer.shaper.moments = RunningMoments.from_state(kept.get("moments", {}))
+            trainer.planning.load_state_dict(kept.get("planning", {}))
             trainer.monitors.memory.restore(kept.get("monitors", {}))
             trainer.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
         trainer.scalars.scale_learning_rate(trainer.objective)

@@ -37,6 +37,7 @@ def of_generation(
         groups=(uids // size)[mine],
         uids=uids[mine],
         answers=None if answers is None else tuple(answers),
+        planning=trainer.planning.mask(output["completion_ids"], mask, rewards),
         **fields,
     )
 
