@@ -94,6 +94,8 @@ class TokenBatch:
     """(B,) int64 id of the sequence, unique in the generation and independent of rank and slice."""
     answers: tuple[str | None, ...] | None = None
     """Answer key of each completion of this rank, equal for the same answer; None without one. answers.py brings groups together."""
+    planning: Tensor | None = None
+    """(B, T) bool: tokens of a strategic phrase (rl/phrases.py). Rollout phase only."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None
@@ -129,6 +131,8 @@ class TokenBatch:
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0
     generation: int = 0
+    iteration: int = 0
+    """Which pass over the generation this is, from 0."""
     reducer: Reducer = field(default=LOCAL)
 
     def set(self, **changes: Any) -> TokenBatch:

@@ -35,6 +35,16 @@ def token_entropy(batch: TokenBatch) -> Tensor:
     return torch.where(batch.valid, batch.require("old_entropy"), 0.0)
 
 
+def token_logp(batch: TokenBatch) -> Tensor:
+    """(B, T) log pi of the policy that generated, finite; 0 where the mask is 0."""
+    return torch.where(batch.valid, torch.nan_to_num(batch.require("old_logps"), nan=0.0).clamp(-1e4, 0.0), 0.0)
+
+
+def token_probability(batch: TokenBatch) -> Tensor:
+    """(B, T) pi of the policy that generated; 1 where the mask is 0."""
+    return token_logp(batch).exp()
+
+
 def mean_entropy(batch: TokenBatch) -> Tensor:
     """0-dim: token mean over all ranks."""
     return masked_mean(token_entropy(batch), batch.mask, batch.reducer)

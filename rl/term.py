@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from entropostat.rl.batch import Metrics, Output, Stats, TokenBatch
     from entropostat.rl.bounds import Bounded
+    from entropostat.rl.phrases import Phrases
     from entropostat.rl.vocab_sums import Wanted
 
 SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
@@ -155,6 +156,11 @@ class Advantage(BatchTerm):
         return None
 
     @property
+    def phrases(self) -> Phrases | None:
+        """Which phrases ``batch.planning`` marks for it; None: it does not read that."""
+        return None
+
+    @property
     def assumed_temperature(self) -> float | None:
         """The sampling temperature that it counts on; None: any."""
         return None
@@ -195,6 +201,11 @@ class Weight(Scoped):
 
     smooth: ClassVar[bool] = False
     """No weight is 0 or jumps."""
+
+    @property
+    def passes(self) -> int:
+        """Passes over a generation (num_iterations) that it shares the tokens out over; theirs is a multiple of it."""
+        return 1
 
 
 class Penalty(Scoped):

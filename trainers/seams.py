@@ -36,6 +36,7 @@ from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.first_scores import check_first_scores
+from entropostat.trainers.rollout.planning import Planning
 from entropostat.trainers.rollout.processors import attach_processors
 from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
@@ -43,7 +44,7 @@ from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
 from entropostat.trainers.trl.below import Below
-from entropostat.trainers.trl.buffer import KEY, packed, unpacked
+from entropostat.trainers.trl.buffer import KEY, iteration, packed, unpacked
 from entropostat.trainers.trl.config import GRPO, arguments, check_supported, reads_reference
 from entropostat.trainers.trl.decoding import settle_decoding
 from entropostat.trainers.trl.log import note
@@ -68,6 +69,8 @@ class EntropyMixin(Below):
     """One distribution for all forwards of a model."""
     shaper: RewardShaper
     """Rewards before any advantage is computed."""
+    planning: Planning
+    """Tokens of strategic phrases."""
     scoring: Scoring
     """Old log-probs and entropies of a generation."""
     vocabulary: Vocabulary
@@ -128,6 +131,7 @@ class EntropyMixin(Below):
         self.guard = NonFiniteGuard(self, faults or Faults())
         self.scalars = Scalars(self, self.objective)
         self.saving = Saving(self)
+        self.planning = Planning(self, template)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
@@ -236,7 +240,7 @@ class EntropyMixin(Below):
         if self.critic is not None:
             passed.values = self.critic.take_values(logps.size(1), joined)
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
-        fields = {**self._constants(), **self.vocabulary.take(*where)}
+        fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
         passed.stats |= unpacked(inputs)
         batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.batch = self.objective.for_loss(batch, passed.stats)

@@ -28,6 +28,10 @@ METRICS: tuple[Metric, ...] = (
     _text("text/length_wrong", "tokens", "Mean length of wrong ones.", OUTCOME),
     _text("text/repetition", "share", "4-grams that stood in the completion before.", "Repetition", "down"),
     _text("text/distinct", "share", "Different completions within a group.", "Distinct", "up"),
+    _text("planning/phrases", "1", "Strategic phrases that are known.", "Planning: phrases"),
+    _text(
+        "planning/semantic_entropy", "nats", "Entropy of how often each of them is used.", "Planning: semantic entropy"
+    ),
     _text("evaluate/<set>/mean_length", "tokens", "Mean length on held-out prompts.", "Length, held out"),
     _text(
         "evaluate/<set>/distinct",

@@ -42,6 +42,10 @@ SAMPLES += [
     for kind in ("token_mask", "token_truncate", "sequence_mask", "sequence_truncate", "opsm")
 ]
 SAMPLES += ["slime_icepop_basic_public.npz", "slime_tis_basic_public.npz", "rollout_corr_basic_public.npz"]
+SAMPLES += [
+    f"{prefix}_basic_public.npz" for prefix in ("maxrl_skyrl", "max_rl", "unlikely", "ar", "repo_r", "gtpo", "lopti")
+]
+SAMPLES += ["hicra_public.json"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
 SAMPLES += ["seed_grpo_public.json", "copo_public.json", "adora_public.json", "confucius3_public.json"]
 

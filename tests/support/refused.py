@@ -35,6 +35,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.loss={trl: {off_policy_mask_threshold: 1}}",
         "objective.advantages=[otb: {}]",
     ),
+    "lopti with one pass": ("objective.weights=[lopti: {}]",),
     "signal that nothing measures": (controlled("pid: {signal: entrpy, target: 1}"),),
     "clip fraction without a clip": (
         controlled("pid: {signal: clip_fraction, target: 0.1}"),

@@ -30,6 +30,11 @@ CLAIMS = {
         "seed": "test_seed_slows_a_state_by_its_own_entropy_whichever_way_it_goes",
         "dco": "test_dco_slows_the_states_that_mostly_succeed_whichever_way_they_go",
         "adora": "test_adora_slows_the_states_that_fail_its_criterion_whichever_way_they_go",
+        "maxrl": LENGTH,
+        "gtpo": LENGTH,
+        "unlikeliness": "test_unlikeliness_raises_entropy_in_every_state_where_all_answers_are_right",
+        "repo": "test_repo_raises_entropy_by_a_positive_size_and_lowers_it_by_a_negative_one",
+        "ar": "test_reweighting_by_probability_has_no_direction_of_its_own",
         "dcpo": "test_dcpo_moves_entropy_towards_its_target_from_both_sides_where_the_reward_is_neutral",
     },
     "weights": {
@@ -75,6 +80,7 @@ NONE = {
     "advantages": {
         "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",
         "gdpo": "it says which reward counts how much, and the estimator of their sum is grpo's; see test_rl_gdpo",
+        "hicra": "it moves credit to the tokens of some phrases, whose share of the entropy has no direction",
         "kl_reward": "its expected gradient is that of a divergence from the reference, like kl_ref's",
     },
     "weights": {
@@ -83,6 +89,7 @@ NONE = {
         "sequence_mask": MISMATCH,
         "rejection": MISMATCH,
         "off_policy_mask": "it drops punishments by how far the policy has left their completion, not by what they do to entropy",
+        "lopti": "it says when a token is trained, not whether: its two passes together are the plain step",
     },
     "loss": {
         "trl": "computed by TRL; ppo_clip, cispo and sapo are the same formulas",

@@ -14,8 +14,8 @@ from entropostat.rl.registry import ADVANTAGES
 
 BASES = {
     "grpo": {}, "dr_grpo": {}, "rloo": {}, "passk": {"k": 3}, "w_reinforce": {"positive": 0.1}, "qae": {"quantile": 0.3},
-    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {}, "pkpo": {"k": 3},
-    "pshw": {"center": 0.5, "gain": 2.0},
+    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {}, "pkpo": {"k": 3}, "maxrl": {},
+    "pshw": {"center": 0.5, "gain": 2.0}, "gtpo": {"level": "sequence", "normalise": "together"},
 }  # fmt: skip
 
 
@@ -24,9 +24,12 @@ BEST_ALONE = {"passk_best"}
 SEVERAL_REWARDS = {"gdpo"}
 """With one reward it is grpo's estimator (test_rl_gdpo)."""
 
+BY_RANK = {"unlikeliness"}
+"""More than two advantages a state: a claim of its own (test_theory_likeliness)."""
+
 
 def test_every_base_estimator_is_known():
-    assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS} == {
+    assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS, *BY_RANK} == {
         kind for kind in ADVANTAGES.names() if not ADVANTAGES[kind].reshapes
     }
 

@@ -136,6 +136,7 @@ def batch_of(
         soft_logp=torch.where(mask.bool(), -normal(rows, width).abs() - 1, 0.0),
     )
     batch = batch.set(old_values=normal(rows, width + 1), truncated=torch.arange(rows) % 3 == 1)
+    batch = batch.set(planning=torch.rand(rows, width, generator=g) < 0.4)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
     ids = torch.randint(0, 4, (rows, width), generator=g)
     words = ("so", " Wait", "</think>", "x")

@@ -74,6 +74,7 @@ def test_declared_needs_are_enough(setting):
         "clip",
         "seed",
         "generation",
+        "iteration",
         "reducer",
         "stats",
         "keys",

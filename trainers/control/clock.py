@@ -25,7 +25,7 @@ class ControlCallback(Remembering):
         trainer = self.trainer
         kept = {**trainer.thermostat.state_dict(), "generations": trainer.generations}
         kept |= {"moments": trainer.shaper.moments.state_dict(), "monitors": trainer.monitors.memory.state()}
-        kept |= {"rewards": trainer.shaper.memory}
+        kept |= {"rewards": trainer.shaper.memory, "planning": trainer.planning.state_dict()}
         held = {"temperature": trainer.scalars.temperature} if trainer.scalars.temperature is not None else {}
         return kept | {"signals": {**kept["signals"], **held}}
 
@@ -43,6 +43,7 @@ class ControlCallback(Remembering):
             trainer.generations = kept["generations"]
             trainer.shaper.moments = RunningMoments.from_state(kept.get("moments", {}))
             trainer.shaper.memory = dict(kept.get("rewards", {}))
+            trainer.planning.load_state_dict(kept.get("planning", {}))
             trainer.monitors.memory.restore(kept.get("monitors", {}))
             trainer.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
         trainer.scalars.scale_learning_rate(trainer.objective)

@@ -42,6 +42,7 @@ def of_generation(
         groups=(uids // size)[mine],
         uids=uids[mine],
         answers=answers,
+        planning=trainer.planning.mask(output["completion_ids"], mask, unshaped),
         **fields,
     )
 

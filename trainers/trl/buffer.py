@@ -13,6 +13,14 @@ SAMPLED = "sampling_per_token_logps"
 """TRL's own, of the log-probs under the engine that sampled: there where vLLM or a ``rollout_func`` generates."""
 
 
+def iteration(trainer: Any) -> int:
+    """Which pass over its generation the micro-batch that is trained on belongs to, from 0; in evaluation there is one."""
+    if not trainer.model.training:
+        return 0
+    passes: int = trainer._step // trainer.args.steps_per_generation % trainer.num_iterations
+    return passes
+
+
 def packed(stats: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Statistics of each term, by its name, as keys of the buffer."""
     return {f"{KEY}{name}/{key}": value for name, fields in stats.items() for key, value in fields.items()}

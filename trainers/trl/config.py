@@ -113,6 +113,12 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
                 f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
                 f"temperature, {args.temperature:g}: write that"
             )
+    for part in control.template.weights:
+        if args.num_iterations % part.term.passes:
+            raise ValueError(
+                f"objective.weights.{part.name}: takes turns over {part.term.passes} passes of a generation, and "
+                f"num_iterations is {args.num_iterations}: set it to {part.term.passes}"
+            )
     for name, value in owned_fields(control).items():
         setattr(args, name, value)
     return args

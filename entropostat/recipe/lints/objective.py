@@ -94,4 +94,16 @@ def micro_scope(case: Case) -> Iterator[Lint]:
             )
 
 
-RULES: tuple[Rule, ...] = (aligned_kl_cov, reshaper_without_base, inert_clip, sequence_level, micro_scope)
+def half_a_lopti(case: Case) -> Iterator[Lint]:
+    for term in case.recipe.objective["weights"]:
+        alternates = term.kind == "lopti" and str(option(term, "weights", "order")).endswith("_first")
+        if alternates and case.sizes.iterations % 2:
+            yield Lint(
+                "error",
+                f"objective.weights.{term.name}",
+                f"takes turns over 2 passes of a generation, and trainer.num_iterations is {case.sizes.iterations}",
+                "set trainer.num_iterations: 2, or order: low",
+            )
+
+
+RULES: tuple[Rule, ...] = (aligned_kl_cov, half_a_lopti, reshaper_without_base, inert_clip, sequence_level, micro_scope)
