@@ -157,7 +157,7 @@ class Objective:
             advantages, reported = part.term(batch)
             batch = batch.set(advantages=advantages)
             metrics |= _named(part, reported)
-        scoped: tuple[Part[Scoped], ...] = (*self.weights, *self.penalties)
+        scoped: tuple[Part[Scoped], ...] = (*self.weights, self.loss, *self.penalties)
         stats = {part.name: part.term.prepare(batch) for part in scoped if part.term.prepared == "rollout"}
         return Rollout(batch.require("advantages"), stats, metrics)
 
@@ -176,8 +176,12 @@ class Objective:
             metrics |= _named(part, reported)
         return product, metrics
 
+    def for_loss(self, batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
+        """The batch with the statistics of the loss: what ``surrogate``, and the loss's ``bounded``, are to see."""
+        return _prepared(self.loss, batch, stats)
+
     def surrogate(self, batch: TokenBatch) -> tuple[Tensor, Metrics]:
-        """(B, T) per-token policy loss of a term that TRL does not compute."""
+        """(B, T) per-token policy loss of a term that TRL does not compute, of a batch that ``for_loss`` gave."""
         loss, reported = self.loss.term(batch)
         return loss, _named(self.loss, reported)
 
@@ -195,7 +199,7 @@ class Objective:
         """
         stats = stats or {}
         rho = torch.ones_like(batch.logps) if correction is None else correction
-        total, metrics = self.surrogate(batch)
+        total, metrics = self.surrogate(self.for_loss(batch, stats))
         weight, reported = self.weight(batch, stats)
         total = (total if weight is None else total * weight) * rho
         metrics |= reported

@@ -216,7 +216,7 @@ class SamplingPenalty(ScalarPenalty):
 # ------------------------------------------------------------------------------------------------------------------ loss
 
 
-class Loss(BatchTerm):
+class Loss(Scoped):
     """The policy loss of a token before aggregation. ``batch.advantages`` are the final ones, without any weight."""
 
     delegated: ClassVar[bool] = False
@@ -244,7 +244,9 @@ class Loss(BatchTerm):
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss. Asked only where it ``holds`` something."""
+        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
+        ``holds`` something.
+        """
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

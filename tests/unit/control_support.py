@@ -20,6 +20,7 @@ BUILT = {
     "safe_asymmetric": {"signal": "s", "window": 5},
     "aer": {"signal": "s"},
     "preview": {"signal": "s", "limit": 1.0},
+    "average": {"signal": "s"},
 }
 """Every controller with options under which it reads the signal ``s``. A new one needs an entry, here or below."""
 

@@ -31,7 +31,7 @@ LEAVES = (
 TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
-SIZES |= {"kl_coef": 0.4}
+SIZES |= {"kl_coef": 0.4, "history": 0.8}
 """Options under which every term acts on a batch of a few tokens."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
 """What the choices of an option stand beside, where the default beside them is refused."""
