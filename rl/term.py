@@ -284,7 +284,9 @@ class Loss(Scoped):
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss. Asked only where it ``holds`` something."""
+        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
+        ``holds`` something.
+        """
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

@@ -242,8 +242,7 @@ class EntropyMixin(Below):
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
         fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
         passed.stats |= unpacked(inputs)
-        batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
-        passed.batch = self.objective.for_loss(batch, passed.stats)
+        passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
         passed.metrics |= metrics
         if passed.weight is not None:

@@ -84,6 +84,8 @@ EQUAL: dict[str, tuple[dict[str, Any], dict[str, Any], frozenset[str]]] = {
         {"epsilon": 0.05},
         frozenset(),
     ),
+    # Bounds that stay where the search for others begins.
+    "bapo": ({"bapo": {"target": 0.0, "lower": 0.95, "upper": 1.1, "dual": None}}, BAND, frozenset()),
     "cispo": ({"cispo": {"epsilon_high": 0.02}}, {"loss_type": "cispo", "epsilon_high": 1.02}, frozenset()),
     "sapo": ({"sapo": {}}, {"loss_type": "sapo"}, frozenset()),
     # A clip that never binds has shares of 0; a loss without one has no shares.
@@ -95,11 +97,11 @@ EQUAL: dict[str, tuple[dict[str, Any], dict[str, Any], frozenset[str]]] = {
         frozenset({"loss", "train_loss"}),
     ),
 }  # fmt: skip
-"""Our loss, stock's arguments, and what may differ. gpg and gmpo have no equal there."""
+"""Our loss, stock's arguments, and what may differ. gpg, gmpo and aspo have no equal there."""
 
 
-def test_every_loss_but_two_has_an_equal() -> None:
-    assert {next(iter(loss)) for loss, _, _ in EQUAL.values()} == set(LOSSES.names()) - {"gpg", "gmpo"}
+def test_every_loss_but_three_has_an_equal() -> None:
+    assert {next(iter(loss)) for loss, _, _ in EQUAL.values()} == set(LOSSES.names()) - {"gpg", "gmpo", "aspo"}
 
 
 @pytest.mark.parametrize("case", EQUAL)
@@ -126,6 +128,12 @@ SHARES: dict[str, tuple[dict[str, Any], Callable[[Tensor], tuple[Tensor, Tensor]
     "gmpo": ({"epsilon": 0.03, "epsilon_high": 0.04}, lambda d: (d < -0.03, d > 0.04)),
     "cispo": ({"epsilon": 0.1, "epsilon_high": 0.02}, lambda d: (d.exp() < 0.9, d.exp() > 1.02)),
     "archer": ({"epsilon_know": 0.05, "epsilon_reason": 0.05}, lambda d: (d.exp() < 0.95, d.exp() > 1.05)),
+    "aspo": ({"epsilon_know": 0.05, "epsilon_reason": 0.05}, lambda d: (d.exp() < 0.95, d.exp() > 1.05)),
+    # A target that is out of reach, so that the search ends at both ends.
+    "bapo": (
+        {"target": 1e6, "lower": 0.9, "lower_max": 0.95, "upper": 1.02, "upper_max": 1.1},
+        lambda d: (d.exp() < 0.95, d.exp() > 1.1),
+    ),
     "gpg": ({}, lambda d: (d > torch.inf, d > torch.inf)),
 }
 """Options, and what is beyond the bounds by the difference of the log-probs, whatever the advantage."""

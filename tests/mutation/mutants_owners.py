@@ -88,7 +88,7 @@ LOSS = (
     part("takes the last token penalty", "tokens = value if tokens is None else tokens + value", "tokens = value"),
     part("forgets the scalars beside tokens", "reduced if total is None else total + reduced", "reduced"),
     part("forgets the scalars by themselves", "        return total\n    reduced", "        return None\n    reduced"),
-    part("forgets what the loss measures", "surrogate(batch)\n        passed.metrics |= metrics\n", "surrogate(batch)\n"),
+    part("forgets what the loss measures", "surrogate(passed.batch)\n        passed.metrics |= metrics\n", "surrogate(passed.batch)\n"),
     part("forgets what penalties measure", "passed.stats)\n        passed.metrics |= metrics\n", "passed.stats)\n"),
     part("suspects no loss", 'passed.suspects[f"loss.{name}"] = tokens', "pass"),
     part("suspects no penalty", 'passed.suspects[f"penalties.{part.name}"] = value', "pass"),

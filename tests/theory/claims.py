@@ -43,6 +43,7 @@ CLAIMS = {
         "clip_cov": "test_clip_cov_slows_the_fall_of_entropy_where_it_takes_out_the_tail_of_the_covariance",
         "steer": "test_steer_slows_entropy_where_all_tokens_of_a_state_pull_one_way",
         "entropy_tilt": "test_entropy_tilt_raises_entropy_by_a_positive_gain_and_lowers_it_by_a_negative_one",
+        "fipo": "test_fipo_does_nothing_in_the_first_update_and_then_speeds_what_has_become_likelier_whichever_way_entropy_goes",
         "high_entropy": "test_high_entropy_stops_the_decided_states_and_has_no_direction_of_its_own",
     },
     "loss": {
@@ -56,6 +57,8 @@ CLAIMS = {
         "dppo": "test_dppo_keeps_the_rare_rewarded_tokens_that_the_ratio_clip_takes_out_and_drops_the_likely",
         "ipo": "test_ipo_drops_a_token_that_has_moved_whichever_way_it_would_go_and_dppo_only_one_that_moves_away",
         "copo": "test_copo_slows_the_states_whose_answers_agree_and_its_global_loss_has_no_effect_in_expectation",
+        "aspo": "test_aspo_slows_rewarded_actions_ahead_and_speeds_those_behind_by_the_square_of_their_ratio_in_the_same_direction",
+        "bapo": "test_bapo_raises_entropy_by_a_rewarded_rare_action_above_its_first_bound_only_where_punishment_outweighs_reward",
         "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
     },
     "penalties": {
@@ -67,6 +70,7 @@ CLAIMS = {
         "lp_reg": "test_the_old_proxy_stops_the_decay_of_rare_tokens_lets_noise_go_and_keeps_entropy_up",
         "aepo": "test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_cool_ones_above_where_all_are_right",
         "ter": "test_the_targeted_entropy_penalty_pulls_from_both_sides_with_one_force_and_rests_on_its_target",
+        "ent_smooth": "test_entropy_smoothing_pulls_every_state_towards_its_band_and_leaves_those_inside_alone",
         "siren": "test_siren_pulls_the_entropy_of_the_uncertain_states_from_both_sides_and_leaves_the_others_alone",
     },
 }

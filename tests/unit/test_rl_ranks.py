@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from unit.rl_support import (
     ACTING,
     ADVANTAGE,
+    SLOTS,
     batch_of,
     gradients,
     label,
@@ -114,7 +115,8 @@ def test_advantages_do_not_depend_on_the_number_of_ranks(setting, cut):
 
 
 PER_MICRO_BATCH = ("penalties", "entropy_bonus", {"coef": 0.7, "reduction": "trl"})
-ROLLOUT = [s for s in ACTING if s[2].get("scope", "rollout") == "rollout" and s != PER_MICRO_BATCH]
+POOLED = ("micro", "ranks")
+ROLLOUT = [s for s in ACTING if SLOTS[s[0]].build(*s[1:]).scope not in POOLED and s != PER_MICRO_BATCH]
 
 
 @pytest.mark.parametrize("setting", ROLLOUT, ids=label)
@@ -201,3 +203,16 @@ def test_selection_keys_depend_on_neither_slice_nor_global_rng_and_can_be_inject
     injected = torch.rand(6, 7)
     assert selection_keys(batch.set(keys=injected)) is injected
     assert torch.equal(selection_keys(batch.set(uids=None)), selection_keys(batch.set(uids=torch.arange(6))))
+
+
+def test_the_bounds_of_bapo_are_those_of_the_micro_step_on_all_ranks_and_with_scope_micro_each_rank_has_its_own():
+    whole = batch_of(9)
+    parts = [rows_of(whole, slice(0, 2)), rows_of(whole, slice(2, 6))]
+
+    def bounds(scope, batch):
+        stats = objective(("loss", "bapo", {"target": 1.08, "scope": scope})).for_loss(batch, {}).stats
+        return float(stats["lower"]), float(stats["upper"])
+
+    alone = bounds("ranks", whole)
+    assert on_ranks([lambda r, p=p: bounds("ranks", p.set(reducer=r)) for p in parts]) == [alone, alone]
+    assert len({alone, *on_ranks([lambda r, p=p: bounds("micro", p.set(reducer=r)) for p in parts])}) > 1

@@ -41,7 +41,8 @@ def additive_terms(trainer: Any, objective: Objective, inputs: dict[str, Any], p
     steps = micro_batches(trainer)
     total = tokens = None
     if not objective.loss.term.delegated:
-        tokens, metrics = objective.surrogate(batch)
+        passed.batch = objective.for_loss(batch, passed.stats)
+        tokens, metrics = objective.surrogate(passed.batch)
         passed.metrics |= metrics
         passed.suspects[f"loss.{name}"] = tokens
         tokens = tokens if passed.weight is None else tokens * passed.weight

@@ -200,7 +200,7 @@ class Monitors:
                 return
             if batch.old_logps is not None:
                 term = objective.loss.term
-                bounded = None if term.holds == "nothing" else term.bounded(plain.set(stats=passed.batch.stats))
+                bounded = None if term.holds == "nothing" else term.bounded(passed.batch.detached())
                 sums, ends = trust(plain, bounded, term.by_sequence)
                 self.window.pool("trust", sums)
                 self.window.peak("ratio", ends)
