@@ -18,6 +18,7 @@ PLACES = {
     "loss": "objective.loss",
     "penalties": "objective.penalties",
     "scalars": "objective.scalars",
+    "data": "objective.data",
     "controllers": "instead of a number",
     "sources": "data.sources",
     "verifiers": "reward",

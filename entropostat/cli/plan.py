@@ -13,6 +13,7 @@ from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
@@ -58,6 +59,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
         "shaping": shaping(recipe),
+        "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
         "controllers": [
             {
@@ -224,6 +226,7 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
     rows += [
         ("reward", " + ".join(found["reward"])),
         *(("shaping", what) for what in found["shaping"]),
+        *(("stream", what) for what in found["stream"]),
         ("objective", found["objective"]),
         *(("critic", what) for what in [found["critic"]] if what),
         *(("optimizer", what) for what in found["optimizer"]),

@@ -13,7 +13,11 @@ from typing import Any
 from entropostat.catalog import TermInfo, load
 from entropostat.metrics.schema import Metric, Row, find
 
-ROW_OF_SLOT: Mapping[str, Row] = {"advantages": "forces", "weights": "forces", "loss": "trust", "penalties": "forces"}
+ROW_OF_SLOT: Mapping[str, Row] = {
+    **dict.fromkeys(("advantages", "weights", "penalties"), "forces"),
+    "loss": "trust",
+    "data": "learning",
+}
 DISTANCES = frozenset({"kl", "k1", "divergence", "clamped", "ratio"})
 """Metrics that say how far the policy went, whatever reports them."""
 UNITS = (("nats", r"\bnats\b(?! for)"), ("share", r"^(Share|Unbiased pass@k)\b"))

@@ -17,7 +17,7 @@ from entropostat.yaml_text import LIMIT, Room, YamlFault, nodes, scalar
 
 INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
 """Blocks of a recipe in which repetitions of one experiment may differ."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+SLOTS = ("advantages", "weights", "loss", "penalties", "scalars", "data")
 
 
 def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:

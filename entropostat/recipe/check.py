@@ -44,7 +44,7 @@ ROOT = (
     "tracking",
 )
 """Blocks in the order in which a resolved recipe is written."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+SLOTS = ("advantages", "weights", "loss", "penalties", "scalars", "data")
 LONGEST_NAME, LONGEST_PATH = 200, 3000
 """Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
 
@@ -175,10 +175,10 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
-    """The five slots; without them plain GRPO on TRL's own loss."""
+    """All slots; without them plain GRPO on TRL's own loss."""
     block = _child(root, "objective")
-    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
-    found["loss"] = Term("trl", "trl", {})
+    found: dict[str, Any] = {slot: [] for slot in SLOTS if slot != "loss"}
+    found |= {"advantages": [Term("grpo", "grpo", {})], "loss": Term("trl", "trl", {})}
     if not isinstance(block.content, dict):
         problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))
         return found

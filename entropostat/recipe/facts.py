@@ -96,7 +96,7 @@ def metrics(recipe: Recipe) -> set[str]:
     return {
         f"{term.name}/{metric}"
         for slot, term in recipe.terms
-        if slot != "advantages"
+        if slot not in ("advantages", "data")  # those report once per generation
         for metric in info(slot, term).provides
     }
 

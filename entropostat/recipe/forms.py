@@ -18,7 +18,7 @@ SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, 
 NUMBER, CONTROLLER = "number", "controller"
 """Tags of the two readings of a controlled field; they appear in pydantic's error paths."""
 
-NAMED = ("advantages", "weights", "loss", "penalties", "scalars", "verifiers")
+NAMED = ("advantages", "weights", "loss", "penalties", "scalars", "data", "verifiers")
 """Slots whose terms take ``name:``. A source is named by its key in ``data.sources``."""
 NAME = Field(
     None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="address and metric prefix; needed where two terms share a kind"

@@ -13,7 +13,7 @@ from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
-"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
+"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term], "data": [Term]}``."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Recipe:
         lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
         found = [(slot, term) for slot, terms in lists for term in terms]
         found.append(("loss", self.objective["loss"]))
-        return [*found, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
+        return [*found, *((slot, term) for slot in ("penalties", "scalars", "data") for term in self.objective[slot])]
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""

@@ -34,7 +34,7 @@ def schema() -> Schema:
     _put_sources(defs["$defs"], kinds["sources"])
     model = kinds["verifiers"]["model"]["$ref"].rpartition("/")[2]
     defs["$defs"][model]["properties"]["build"] |= _nullable(ref[BuildReward])
-    objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties", "scalars")}
+    objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties", "scalars", "data")}
     objective["loss"] = _one(kinds["loss"])
     text = {"type": "string", "minLength": 1}
     properties: Schema = {
