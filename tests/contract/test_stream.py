@@ -339,7 +339,7 @@ def test_what_cannot_be_is_refused_in_one_line(path: str) -> None:
 
 
 ALL = [
-    {"difficulty": {"recheck": 3}},
+    {"difficulty": {"low": 0.3, "high": 0.7, "recheck": 3}},
     {"diversity_weighted": {}},
     {"dynamic_sampling": {"oversample": 3.0}},
     {"rsr": {}},
