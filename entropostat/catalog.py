@@ -67,6 +67,8 @@ class TermInfo:
     """Advantages: the class attribute ``tokenwise`` says that the output is (B, T) and may change sign in a row."""
     reshapes: bool = False
     """Advantages: the class attribute ``reshapes`` says that the term changes the output of one before it."""
+    compares: bool = True
+    """Advantages: the class attribute ``compares`` says that groups of equal rewards teach nothing, if no option decides."""
     holds: str = "nothing"
     """Losses: the class attribute ``holds`` says what their bounds hold, if it does not depend on an option."""
     corrects_sampler: bool = False
@@ -168,6 +170,7 @@ def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
         fields=tuple(fields),
         tokenwise=issubclass(cls, Advantage) and cls.tokenwise,
         reshapes=issubclass(cls, Advantage) and cls.reshapes,
+        compares=not issubclass(cls, Advantage) or inspect.getattr_static(cls, "compares") is not False,
         holds=holds if issubclass(cls, Loss) and isinstance(holds := cls.holds, str) else "nothing",
         corrects_sampler=issubclass(cls, BatchTerm) and cls.corrects_sampler,
     )

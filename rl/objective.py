@@ -18,7 +18,8 @@ from entropostat.rl.batch import Metrics, Stats, TokenBatch
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import STATISTICS, read
 from entropostat.rl.reduce import LOCAL
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS, Registry
+from entropostat.rl.registry import ADVANTAGES, DATA, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS, Registry
+from entropostat.rl.stream import Data, Recovery, Refill
 from entropostat.rl.term import (
     LARGEST_REWARD,
     Advantage,
@@ -100,6 +101,8 @@ class Objective:
     penalties: tuple[Part[Penalty], ...] = ()
     scalars: tuple[Part[Scalar], ...] = ()
     """Numbers of the run, not of the loss: the trainer reads them."""
+    data: tuple[Part[Data], ...] = ()
+    """Links of the stream of prompts, in their order."""
 
     @classmethod
     def build(cls, spec: Spec) -> Objective:
@@ -112,6 +115,7 @@ class Objective:
             weights=_parts(WEIGHTS, spec.get("weights", ())),
             penalties=_parts(PENALTIES, spec.get("penalties", ())),
             scalars=_parts(SCALARS, spec.get("scalars", ())),
+            data=_parts(DATA, spec.get("data", ())),
         )
         names = [part.name for part in objective.parts]
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -119,11 +123,12 @@ class Objective:
             raise ValueError(f"two terms are named {twice[0]!r}: give one of them its own `name:`")
         if len(samplers := [part.name for part in objective.penalties if isinstance(part.term, SamplingPenalty)]) > 1:
             raise ValueError(f"{samplers[0]} and {samplers[1]} both sample completions of their own: keep one")
+        _check_stream(objective)
         return objective
 
     @property
     def parts(self) -> tuple[Part[Term], ...]:
-        return (*self.reading, *self.scalars)
+        return (*self.reading, *self.scalars, *self.data)
 
     @property
     def reading(self) -> tuple[Part[BatchTerm], ...]:
@@ -133,6 +138,18 @@ class Objective:
     def scalar(self, kind: str) -> Any:
         """The scalar of that kind, or None where the recipe leaves it to the trainer."""
         return next((part.term for part in self.scalars if part.term.info.name == kind), None)
+
+    @property
+    def refill(self) -> Part[Refill] | None:
+        """The link that draws further prompts; at most one does."""
+        links = ((part.name, part.term) for part in self.data)
+        return next((Part(name, term) for name, term in links if isinstance(term, Refill)), None)
+
+    @property
+    def recovery(self) -> Part[Recovery] | None:
+        """The link that keeps groups for the next generation; at most one does."""
+        links = ((part.name, part.term) for part in self.data)
+        return next((Part(name, term) for name, term in links if isinstance(term, Recovery)), None)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -269,6 +286,15 @@ class Objective:
 def usable(rewards: Tensor) -> Tensor:
     """The same with NaN, no reward, for what is infinite or larger than float32 can learn from."""
     return rewards.masked_fill(~(rewards.abs() <= LARGEST_REWARD), torch.nan)
+
+
+def _check_stream(objective: Objective) -> None:
+    for kind, what in ((Refill, "draw further prompts"), (Recovery, "keep groups for the next generation")):
+        names = [part.name for part in objective.data if isinstance(part.term, kind)]
+        if len(names) > 1:
+            raise ValueError(f"{names[0]} and {names[1]} both {what}: keep one")
+    if (recovery := objective.recovery) is not None and objective.refill is None:
+        raise ValueError(f"{recovery.name} keeps groups that others draw too much: add dynamic_sampling to data")
 
 
 def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:

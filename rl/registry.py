@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from entropostat.rl.contract import misfit
 from entropostat.rl.needs import Condition, Need, When, declared
 from entropostat.rl.spelling import unknown
+from entropostat.rl.stream import Data
 from entropostat.rl.term import (
     Advantage,
     Clock,
@@ -209,8 +210,9 @@ WEIGHTS: Registry[Weight] = Registry("weights", "entropostat.rl.weights", Weight
 LOSSES: Registry[Loss] = Registry("loss", "entropostat.rl.losses", Loss)
 PENALTIES: Registry[Penalty] = Registry("penalties", "entropostat.rl.penalties", Penalty)
 SCALARS: Registry[Scalar] = Registry("scalars", "entropostat.rl.scalars", Scalar)
+DATA: Registry[Data] = Registry("data", "entropostat.rl.data", Data)
 CONTROLLERS: Registry[Controller] = Registry("controllers", "entropostat.rl.controllers", Controller)
 
 REGISTRIES: dict[str, Registry[Any]] = {
-    r.slot: r for r in (REWARDS, ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)
+    r.slot: r for r in (REWARDS, ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, DATA, CONTROLLERS)
 }

@@ -8,6 +8,7 @@
     penalties     TokenPenalty                       (B, T), added before the mean
                   ScalarPenalty, SamplingPenalty     0-dim, added to the loss
     scalars       Scalar                             nothing: its one option is read
+    data          Sieve, Refill, Recovery            which prompts are asked, which groups train (stream.py)
     controllers   Controller                         the number that another option takes at a step
 
 A term is one file with one frozen dataclass: the base of its slot, its options as fields, and pure methods.
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from entropostat.rl.phrases import Phrases
     from entropostat.rl.vocab_sums import Wanted
 
-SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
+SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars", "data")
 """Of an objective. Controllers are no slot: they stand in place of a term's number."""
 
 Clock = Literal["step", "rollout"]

@@ -40,6 +40,7 @@ from entropostat.trainers.rollout.planning import Planning
 from entropostat.trainers.rollout.processors import attach_processors
 from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
+from entropostat.trainers.rollout.stream import PromptStream
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
@@ -73,6 +74,8 @@ class EntropyMixin(Below):
     """Tokens of strategic phrases."""
     scoring: Scoring
     """Old log-probs and entropies of a generation."""
+    stream: PromptStream
+    """Which prompts are asked, and which groups of completions train."""
     vocabulary: Vocabulary
     """Statistics of the whole distribution, of the forwards that are made anyway."""
     trl_pass: TRLPass
@@ -133,6 +136,7 @@ class EntropyMixin(Below):
         self.saving = Saving(self)
         self.planning = Planning(self, template)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
+        self.stream = PromptStream(self, self.scoring, self.shaper.shape, reducer)
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
@@ -163,14 +167,16 @@ class EntropyMixin(Below):
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         taps = self.vocabulary.counting(self.objective, self.thermostat.rollout_needs)
+        generate = super()._generate_and_score_completions
         with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
-            output = super()._generate_and_score_completions(*args, **kwargs)
+            inputs = self.stream.asked(args[0] if args else kwargs["inputs"], self.objective)
+            output = super()._generate_and_score_completions(inputs)
+            output = self.stream.completed(output, self.objective, generate, self.thermostat.rollout_needs)
             batch = self._rollout_batch(output)
         self._score(output, batch)
         if self.model.training:
-            signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self.scoring.ref_entropy)
-            note(self, signals, "signal/")
-            generate, inputs = super()._generate_and_score_completions, args[0] if args else kwargs["inputs"]
+            judged = batch.set(rewards=self.stream.drawn(batch, self.shaper.unshaped))
+            note(self, self.thermostat.note_generation(judged, self.scoring.ref_entropy), "signal/")
             output |= extra_rollouts(self, self.objective.sampler, self.shaper.shape, generate, inputs, output, batch)
         return output
 
@@ -186,19 +192,18 @@ class EntropyMixin(Below):
 
     def _constants(self) -> dict[str, Any]:
         """Batch fields of both phases."""
-        fields = {"clip": self.objective.loss.term.clip, "seed": self.args.seed}
-        return {**fields, "generation": self.generations, "reducer": self._reducer}
+        known = {"clip": self.objective.loss.term.clip, "seed": self.args.seed, "reducer": self._reducer}
+        return known | {"generation": self.generations}
 
     def _score(self, output: dict[str, Any], batch: TokenBatch) -> None:
         """Write what the rollout phase of the objective computes into TRL's buffer."""
         if not self.objective.advantages:
             batch = batch.set(advantages=output["advantages"])
         rollout = self.objective.rollout(batch)
-        output["advantages"] = rollout.advantages
+        output["advantages"] = advantages = self.stream.silenced(rollout.advantages)
         unshaped = batch.rewards if self.shaper.unshaped is None else self.shaper.unshaped
-        self.monitors.note_generation(
-            output, batch.set(advantages=rollout.advantages, rewards=unshaped), self.objective
-        )
+        seen = batch.set(advantages=advantages, rewards=unshaped)
+        self.monitors.note_generation(output, seen, self.objective, self.stream.drawn(batch, None))
         output[f"{KEY}uids"] = batch.uids
         output |= packed(rollout.stats)
         note(self, merged(rollout.metrics, self._reducer))
@@ -218,9 +223,7 @@ class EntropyMixin(Below):
             args = joined.ids, joined.attention, joined.length, *args[3:]
         with self.scalars.scoring():
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if (
-            self.scoring.on
-        ):  # what the taps hold is taken of a reference, too: with its adapter off the policy is its own
+        if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))
             statistics |= {} if self.critic is None else self.critic.take(logps.size(1))
             self.scoring.keep(model, entropy, statistics)

@@ -19,6 +19,7 @@ PLACES = {
     "loss": "objective.loss",
     "penalties": "objective.penalties",
     "scalars": "objective.scalars",
+    "data": "objective.data",
     "controllers": "instead of a number",
     "sources": "data.sources",
     "verifiers": "reward",

@@ -13,6 +13,7 @@ from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
@@ -58,6 +59,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
         "shaping": shaping(recipe),
+        "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
         "controllers": [
             {
@@ -225,6 +227,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     rows += [
         ("reward", " + ".join(planned["reward"])),
         *(("shaping", what) for what in planned["shaping"]),
+        *(("stream", what) for what in planned["stream"]),
         ("objective", planned["objective"]),
         *(("critic", what) for what in [planned["critic"]] if what),
         *(("optimizer", what) for what in planned["optimizer"]),

@@ -14,11 +14,9 @@ from entropostat.catalog import TermInfo, load
 from entropostat.metrics.schema import Metric, Row
 
 ROW_OF_SLOT: Mapping[str, Row] = {
-    "rewards": "learning",
-    "advantages": "forces",
-    "weights": "forces",
+    **dict.fromkeys(("advantages", "weights", "penalties"), "forces"),
+    **dict.fromkeys(("rewards", "data"), "learning"),
     "loss": "trust",
-    "penalties": "forces",
 }
 DISTANCES = frozenset({"kl", "k1", "divergence", "clamped", "ratio"})
 """Metrics that say how far the policy went, whatever reports them."""

@@ -175,7 +175,7 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
-    """The slots; without them plain GRPO on TRL's own loss."""
+    """All slots; without them plain GRPO on TRL's own loss."""
     block = _child(root, "objective")
     slots: dict[str, Any] = {slot: [] for slot in SLOTS}
     slots |= {"advantages": [Term("grpo", "grpo", {})], "loss": Term("trl", "trl", {})}

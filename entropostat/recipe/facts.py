@@ -96,7 +96,7 @@ def metrics(recipe: Recipe) -> set[str]:
     return {
         f"{term.name}/{metric}"
         for slot, term in recipe.terms
-        if slot not in ("rewards", "advantages")
+        if slot not in ("rewards", "advantages", "data")  # those report once per generation
         for metric in info(slot, term).provides
     }
 

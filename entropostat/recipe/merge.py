@@ -14,6 +14,7 @@ TERM_LISTS = (
     ("objective", "weights"),
     ("objective", "penalties"),
     ("objective", "scalars"),
+    ("objective", "data"),
     ("reward",),
 )
 """Where a list of one-key mappings is addressed by name."""

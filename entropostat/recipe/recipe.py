@@ -13,7 +13,7 @@ from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
-"""``{"rewards": [Term], "advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
+"""Slot -> its terms as a list, but for ``loss``, which is one: ``rewards advantages weights loss penalties scalars data``."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Recipe:
         lists = [(slot, self.objective[slot]) for slot in ("rewards", "advantages", "weights")]
         pairs = [(slot, term) for slot, terms in lists for term in terms]
         pairs.append(("loss", self.objective["loss"]))
-        return [*pairs, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
+        return [*pairs, *((slot, term) for slot in ("penalties", "scalars", "data") for term in self.objective[slot])]
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""

@@ -44,7 +44,7 @@ FREE_TRAINER = frozenset(
         "vllm_tensor_parallel_size",
     }
 )  # fmt: skip
-LATER = ("rewards",)
+LATER = ("rewards", "data")
 """Slots that the first checkpoints do not know: empty, they are no other recipe."""
 ABSENT = object()
 ORDER, KIND = "<order>", "<kind>"

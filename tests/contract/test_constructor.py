@@ -16,6 +16,7 @@ from entropostat.catalog import load as load_catalog
 from entropostat.recipe import load
 from entropostat.rl.control import Control
 from entropostat.rl.objective import normalise_terms
+from entropostat.rl.term import SLOTS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.ppo import EntropyPPOTrainer
@@ -166,7 +167,7 @@ def test_a_wrong_objective_is_one_line_that_says_what_is_right(case: str, cls: A
 
 REQUIRED = [
     (slot, name, field.name)
-    for slot in ("rewards", "advantages", "weights", "loss", "penalties", "scalars")
+    for slot in SLOTS
     for name, term in load_catalog().terms[slot].items()
     for field in term.fields
     if field.required
@@ -192,7 +193,7 @@ def test_a_missing_option_of_a_controller_is_named(name: str, key: str) -> None:
         as_control({"loss": "trl", "penalties": [{"kl_ref": {"coef": {name: {}}}}]})
 
 
-@pytest.mark.parametrize("slot", ["advantages", "weights", "loss", "penalties", "scalars"])
+@pytest.mark.parametrize("slot", ["advantages", "weights", "loss", "penalties", "scalars", "data"])
 def test_every_misspelt_term_and_key_is_told_by_its_nearest(slot: str) -> None:
     """One letter left out, at a place drawn by chance."""
     rng = random.Random(slot)

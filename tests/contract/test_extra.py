@@ -119,7 +119,7 @@ def test_a_second_rollout_leaves_no_trace_but_its_rows(path: str) -> None:
     before = state()
     inputs = [{"prompt": f"{i // 4}+1="} for i in range(8)]
     stock = lambda rows: GRPOTrainer._generate_and_score_completions(trainer, rows)
-    cold = resample(trainer, stock, inputs, 0.5, 1e-4)
+    cold = resample(trainer, stock, inputs, 0.5, 1e-4).output
     assert state() == before
     assert trainer.generation_config.temperature == trainer.generation_kwargs["temperature"] == 1.0
     assert cold["completion_ids"].size(0) == 4

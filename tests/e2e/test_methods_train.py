@@ -43,6 +43,8 @@ ACTING = {
     "entropic": ["objective.advantages.entropic.alpha.entropic.target=2"],  # at its target it does nothing
     "step": ["objective.penalties.entropy_bonus.coef.step.target=2"],  # one-sided: it waits for a fall below the target
     "step_radius": ["optimizer.step_radius.target=0.02"],  # the usual learning rate stays far inside the radius
+    # It remembers prompts, and of thousands none would come up a second time.
+    **{name: ["data.sources.hard.chain.size=24"] for name in ("difficulty", "diversity_weighted")},
 }
 """What it takes, and why, for a method to act on so small a policy within so few steps."""
 

@@ -12,7 +12,7 @@ from golden.layouts_targets import confucius_files, dcpo_files, siren_files
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.registry import ADVANTAGES, PENALTIES
+from entropostat.rl.registry import ADVANTAGES, DATA, PENALTIES
 from entropostat.rl.sequence import row_quantile
 from entropostat.rl.vocab import Tiles, unpacked, vocab_statistics
 
@@ -98,7 +98,29 @@ def confucius(x: Inputs, params: dict[str, Any]) -> Results:
         term = PENALTIES.build("ter", options | {"scope": "micro"})
         batch = TokenBatch(logps=torch.zeros(1, 1), mask=torch.ones(1, 1), entropy=entropy)
         results[f"loss_term{i}"] = term(batch.set(stats=term.prepare(batch.detached())))[0]
+    for i, trace in params["traces"].items():
+        results |= {f"{name}{i}": rows for name, rows in recovery_trace(x[f"sampled{i}"], **trace).items()}
     return results
+
+
+def recovery_trace(sampled: torch.Tensor, places: int, size: int, steps: int) -> Results:
+    """Algorithm 1 of Confucius3: (step, prompt, right answers) in, (step, prompt) out of each list that it keeps.
+
+    A step without enough groups samples on: what it has is pending, and stands first in the next.
+    """
+    refill, recovery = DATA.build("dynamic_sampling"), DATA.build("rsr", {"max_age": steps})
+    told: dict[str, list[tuple[int, int]]] = {name: [] for name in ("kept", "trained", "recovered", "pending")}
+    waiting: list[int] = []
+    for at in range(steps):
+        came = [(int(prompt), int(right)) for step, prompt, right in sampled.tolist() if step == at]
+        kept = [prompt for prompt, right in came if refill.teaches([1.0] * right + [0.0] * (size - right))]
+        trained, rest = recovery.split(waiting, kept, places)
+        short = len(trained) < places
+        lists = {"kept": kept, "trained": [] if short else trained, "recovered": [] if short else rest}
+        waiting = list(trained if short else rest)
+        for name, prompts in (lists | {"pending": waiting if short else []}).items():
+            told[name] += [(at, prompt) for prompt in prompts]
+    return {name: torch.tensor(rows, dtype=torch.int64).reshape(-1, 2) for name, rows in told.items()}
 
 
 def slopes(record: Record) -> dict[str, tuple[str, str]]:
@@ -119,6 +141,5 @@ ADAPTERS = (
         confucius,
         confucius_files,
         slopes,
-        {"rsr_trace*": "a data rule that the project does not offer"},
     ),
 )

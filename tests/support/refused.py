@@ -87,6 +87,16 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "reference that TRL moves under ppo": (*PPO, "trainer.sync_ref_model=true"),
     "separate trunk of adapters": (*PPO, "model.peft={}", "critic.trunk=separate"),
     "critic under DeepSpeed's Muon": (*PPO, MUON, strategy("zero2")),
+    # stream
+    "two that refill": ("objective.data=[dynamic_sampling: {}, dynamic_sampling: {name: again}]",),
+    "two that keep": ("objective.data=[dynamic_sampling: {oversample: 2}, rsr: {}, rsr: {name: again}]",),
+    "nothing to keep": ("objective.data=[rsr: {}]",),
+    "refill with a critic": (*PPO, "objective.data=[dynamic_sampling: {}]"),
+    "refill of rows that are replaced": (
+        "objective.data=[dynamic_sampling: {}]",
+        "objective.penalties=[aepo: {reference: true}]",
+    ),
+    "no rate in the band": ("objective.data=[difficulty: {low: .5, high: .5}]",),
     # rewards
     "no weight": ("reward=[chain: {weight: 0}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),

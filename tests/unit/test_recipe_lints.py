@@ -11,6 +11,7 @@ from entropostat.catalog import load as load_catalog
 from entropostat.recipe import facts, load
 from entropostat.recipe.arithmetic import arithmetic, stages
 from entropostat.recipe.lints import lints
+from entropostat.recipe.stream_cost import stream
 
 RECIPE = """\
 name: base
@@ -65,6 +66,36 @@ def test_terms_that_read_the_sampler_have_no_lint_where_they_act_and_nobody_else
 KL_COV = "objective.penalties.+kl_cov={}"
 CLIP_COV = "objective.weights.+clip_cov={}"
 CASES = {
+    "nothing too much to keep": (
+        ("objective.data=[dynamic_sampling: {}, rsr: {}]",),
+        "warning",
+        "objective.data.rsr",
+    ),
+    "refill for an estimator that does not compare": (
+        ("objective.advantages=[w_reinforce: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "refill of what a reshaper learns from": (
+        ("objective.advantages=[grpo: {}, kl_reward: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "refill beside other rollouts": (
+        ("objective.penalties=[aepo: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.penalties.aepo",
+    ),
+    "refill for rewards that never repeat": (
+        ("reward=[chain: {}, model: {path: judge}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "diversity of answers that nobody gives": (
+        ("reward=[model: {path: judge}]", "objective.data=[diversity_weighted: {by: answers}]"),
+        "warning",
+        "objective.data.diversity_weighted.by",
+    ),
     "reshaper first": (("objective.advantages=[edge: {}]",), "error", "objective.advantages.edge"),
     "kl_cov on-policy": ((KL_COV, ON_POLICY), "warning", "objective.penalties.kl_cov"),
     "clip on-policy": (("objective.loss={trl: {epsilon: 0.2}}", ON_POLICY), "warning", "objective.loss.trl.epsilon"),
@@ -289,3 +320,19 @@ def test_a_loop_on_what_the_loss_clips_needs_a_loss_that_clips(find, loss, clips
     loop = "objective.penalties=[{entropy_bonus: {coef: {pid: {signal: clip_fraction, target: .1}}}}]"
     errors = {key for level, key in find(loop, f"objective.loss={loss}") if level == "error"}
     assert any(key.endswith("coef.pid.signal") for key in errors) is not clips
+
+
+def test_plan_says_what_a_refill_may_cost(base):
+    recipe = load(base, ["objective.data=[dynamic_sampling: {max_rounds: 3}, rsr: {}, difficulty: {}]", ON_POLICY])
+    refill, recovery, sieve = stream(recipe, arithmetic(recipe))
+    assert "3 further round(s)" in refill and "8 prompts x 8" in refill and "4 times the generation" in refill
+    assert "at most 1 generation" in recovery and "0.1 to 0.9" in sieve
+    (forward,) = facts.extra_forwards(recipe, arithmetic(recipe))
+    assert forward.startswith("old log-probs: rsr")
+
+
+@pytest.mark.parametrize("name", load_catalog().terms["data"])
+def test_plan_has_a_line_for_every_link_of_the_stream(base, name):
+    recipe = load(base, [f"objective.data=[{name}: {{}}]"])
+    (line,) = stream(recipe, arithmetic(recipe))
+    assert line.startswith(f"{name}: ") and "your own" not in line

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.rl.moments import RunningMoments
+from entropostat.trainers.rollout.stream_state import restore_stream
 from entropostat.trainers.state.interrupt import stop_file
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.state.rank_state import restore_rank
@@ -37,6 +38,8 @@ class ControlCallback(Remembering):
                 log.warning(
                     "this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation"
                 )
+            if not restore_stream(trainer.stream, checkpoint, trainer.accelerator.device) and trainer.objective.data:
+                log.warning("this checkpoint remembers no prompts: objective.data begins anew")
             signals = dict(kept["signals"])
             trainer.scalars.temperature = signals.pop("temperature", None)
             trainer.thermostat.load_state_dict({**kept, "signals": signals})

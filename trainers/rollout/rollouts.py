@@ -36,6 +36,22 @@ def check_rollouts(trainer: Any, template: Objective) -> None:
         )
     if part is not None and trainer._is_vlm and _has_images(trainer.train_dataset):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}; leave it out, or train on text")
+    _check_stream(trainer, template)
+
+
+def _check_stream(trainer: Any, template: Objective) -> None:
+    if not template.data:
+        return
+    key, table = f"objective.data.{template.data[0].name}", trainer.train_dataset
+    if not hasattr(table, "__len__") or not hasattr(table, "__getitem__"):
+        raise ValueError(f"{key}: picks prompts by their place, and train_dataset is a stream; give one with a length")
+    if trainer._is_vlm and _has_images(table):
+        raise ValueError(f"{key}: {AGAIN}; leave it out, or train on text")
+    if template.refill is not None and template.sampler is not None and template.sampler.term.replaces:
+        raise ValueError(
+            f"objective.penalties.{template.sampler.name}.reference: true replaces rows that objective.data."
+            f"{template.refill.name} has put together; set it to false"
+        )
 
 
 def _has_images(dataset: Any) -> bool:
@@ -61,9 +77,7 @@ def extra_rollouts(
         return {}
     if any(key in output for key in VISION):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}")
-    rewards = trainer._rewards_per_func
-    drawn = resample(trainer, generate, inputs, part.term.share, at)
-    again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
+    drawn, again, *_ = resample(trainer, generate, inputs, part.term.share, at, compared=False)
     mask = completion_mask(drawn)
     own = _extra_batch(trainer, shape(again, drawn, again=True), again, drawn, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))

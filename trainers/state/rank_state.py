@@ -16,9 +16,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-COMPLETIONS = ("prompt", "completion", "advantages")
-NAMED = ("rewards", "extra")
-"""Tables of TRL's log of completions: those that are one column, and those that hold several by name."""
+from entropostat.trainers.trl.log import COLUMNS, NAMED
 
 
 class Shown(Protocol):
@@ -61,7 +59,7 @@ def save_rank(trainer: Any, folder: Path, shown: Shown) -> None:
 
 def completions(logs: dict[str, Any]) -> dict[str, Any]:
     """TRL's log of the newest completions as plain lists. Images are left out."""
-    kept: dict[str, Any] = {name: list(logs[name]) for name in COMPLETIONS}
+    kept: dict[str, Any] = {name: list(logs[name]) for name in COLUMNS}
     return kept | {name: {key: list(values) for key, values in logs[name].items()} for name in NAMED}
 
 
@@ -87,6 +85,6 @@ def restore_rank(trainer: Any, folder: Path, shown: Shown) -> bool:
     for name, kept in saved.get("completions", {}).items():
         for key, entries in kept.items() if name in NAMED else ():
             trainer._logs[name][key].extend(entries)
-        if name in COMPLETIONS:
+        if name in COLUMNS:
             trainer._logs[name].extend(kept)
     return True

@@ -71,6 +71,7 @@ class Columns(NamedTuple):
 
     group: Tensor
     right: Tensor
+    drawn: Tensor
     fingerprint: Tensor
     tokens: Tensor
     """Sums over the tokens of the completion of 1, A, log pi and A log pi."""
@@ -109,17 +110,20 @@ class Monitors:
 
     # ------------------------------------------------------------------------------------------ once per generation
 
-    def note_generation(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
+    def note_generation(
+        self, output: dict[str, Any], batch: TokenBatch, objective: Objective, drawn: Tensor | None = None
+    ) -> None:
         """Of ``batch``, whose advantages are those that train and whose rewards are unshaped, and of its text in TRL's
-        ``output``, to which keys are added."""
+        ``output``, to which keys are added. ``drawn`` (B,) are the rewards before groups were replaced, if any were: how
+        many prompts are solved is said of them."""
         own = bool(objective.advantages)
         if not self._monitoring:
             log_advantages(self.trainer, output["advantages"], own)
             return
         with self._timed(), torch.no_grad():
             rewards = batch.require("rewards")
-            right = torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))
-            columns = self._columns(output["completion_ids"], batch, right)
+            right = _right(rewards)
+            columns = self._columns(output["completion_ids"], batch, right, right if drawn is None else _right(drawn))
         rows = log_advantages(self.trainer, output["advantages"], own, columns)
         assert rows is not None
         with self._timed(), torch.no_grad():
@@ -140,10 +144,10 @@ class Monitors:
                 if batch.old_entropy is not None:
                     output[OLD_ENTROPY] = batch.old_entropy
 
-    def _columns(self, ids: Tensor, batch: TokenBatch, right: Tensor) -> Tensor:
-        """(B, 7) float64, in the order of ``Columns``."""
+    def _columns(self, ids: Tensor, batch: TokenBatch, right: Tensor, drawn: Tensor) -> Tensor:
+        """(B, 8) float64, in the order of ``Columns``."""
         groups = batch.require("uids") if batch.groups is None else batch.groups
-        columns = Columns(groups, right, text.fingerprints(ids, batch.valid), *self._products(batch))
+        columns = Columns(groups, right, drawn, text.fingerprints(ids, batch.valid), *self._products(batch))
         return torch.stack([x.double() for x in columns], dim=1)
 
     def _products(self, batch: TokenBatch) -> Tensor:
@@ -154,7 +158,7 @@ class Monitors:
 
     def _note_groups(self, every: Columns, batch: TokenBatch) -> None:
         """``every`` (N,) has the completions of all ranks, ``batch`` those of this one."""
-        told = {f"learning/{key}": value for key, value in solving(every.right, every.group).items()}
+        told = {f"learning/{key}": value for key, value in solving(every.drawn, every.group).items()}
         told["text/distinct"] = text.distinct(every.fingerprint, every.group)
         sums = torch.stack([every.tokens, every.advantage, every.logp, every.product]).sum(1)
         count, a, logp, both = sums.tolist()
@@ -265,3 +269,8 @@ class Monitors:
 
     def _log(self, values: dict[str, float]) -> None:
         note(self.trainer, {key: value for key, value in values.items() if math.isfinite(value)}, mode="train")
+
+
+def _right(rewards: Tensor) -> Tensor:
+    """1, 0, or NaN where nothing could score the completion."""
+    return torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))

@@ -21,6 +21,7 @@ from entropostat.recipe.lints import (
     rewards,
     sampler_mismatch,
     sampling,
+    stream,
 )
 from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.recipe import Recipe
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     *optimizer.RULES,
     *critic.RULES,
     *rewards.RULES,
+    *stream.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
