@@ -3,7 +3,7 @@
     L = Norm[ m W S(ratio, A) rho ] + sum of token penalties + sum of scalar penalties
 
 m is the mask, A the output of the advantages chain, W the product of the weights, S the surrogate, rho the sampler
-correction. Every weight and penalty sees A and m, never W A and never another term's selection.
+correction. A token penalty that is ``weighted`` is multiplied by W, too. Every weight and penalty sees A and m, never W A and never another term's selection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
-from entropostat.rl.needs import STATISTICS, read
+from entropostat.rl.needs import STATISTICS, TEACHER, read
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, SCALARS, WEIGHTS, Registry
 from entropostat.rl.term import (
@@ -145,6 +145,7 @@ class Objective:
             top_p=merged.top_p if "nucleus_entropy" in names else None,
             kept=merged.kept and "min_p_ids" in names,
             soft=merged.soft and "soft_logp" in names,
+            comparisons=merged.comparisons if TEACHER in names else (),
         )
 
     def rollout(self, batch: TokenBatch) -> Rollout:
@@ -202,9 +203,15 @@ class Objective:
         for part in self.penalties:
             if isinstance(part.term, TokenPenalty):
                 value, reported = self.penalty(part, batch, stats)
+                value = value if weight is None or not weighted(part) else value * weight
                 total = total + (value * rho if part.term.policy_term else value)
                 metrics |= reported
         return total, metrics
+
+
+def weighted(part: Part[Penalty]) -> bool:
+    """Whether the weights select the tokens of this penalty, too."""
+    return isinstance(part.term, TokenPenalty) and part.term.weighted
 
 
 def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:

@@ -29,6 +29,7 @@ from entropostat.trainers.control.clock import ControlCallback
 from entropostat.trainers.control.scalars import Scalars
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
@@ -69,6 +70,8 @@ class EntropyMixin(Below):
     """Rewards before any advantage is computed."""
     scoring: Scoring
     """Old log-probs and entropies of a generation."""
+    teacher: Teacher | None
+    """What distillation compares the policy with."""
     vocabulary: Vocabulary
     """Statistics of the whole distribution, of the forwards that are made anyway."""
     trl_pass: TRLPass
@@ -103,6 +106,7 @@ class EntropyMixin(Below):
         tracking: Tracking | None = None,
         stop: Sequence[int | str] = (),
         dropout: Literal["off", "keep"] | None = None,
+        teacher: Any = None,
         **kwargs: Any,
     ) -> None:
         control, shaping, optimizer = as_control(objective), shaping or Shaping(), optimizer or Optimizer()
@@ -119,7 +123,8 @@ class EntropyMixin(Below):
         window, reducer = self.thermostat.window, make_reducer(self.accelerator)
         self._reducer: Reducer = reducer
         self.shaper = RewardShaper(self, shaping, reducer)
-        self.vocabulary = Vocabulary(self, template)
+        self.teacher = attach_teacher(self, teacher, template)
+        self.vocabulary = Vocabulary(self, template, self.teacher)
         self.trl_pass = TRLPass(self, template.loss.term, needs_reference(control), window, reducer)
         self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
         self.guard = NonFiniteGuard(self, faults or Faults())

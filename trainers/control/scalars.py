@@ -31,6 +31,8 @@ class Scalars:
         models = [policy]
         if trainer.ref_model is not None:
             models.append(trainer.accelerator.unwrap_model(trainer.ref_model))
+        if trainer.teacher is not None:
+            models.append(trainer.teacher.inner)
         for model in models:
             model.base_model.register_forward_hook(self._cool)
 
