@@ -12,7 +12,8 @@ from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
-from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.blocks import Weights
+from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
@@ -50,6 +51,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "seed": recipe.seed,
         "trainer": recipe.kind,
         "model": model(recipe),
+        "teacher": teacher(recipe),
         "data": data(recipe, sizes),
         "batch": batch(sizes),
         "steps": steps(recipe, sizes),
@@ -82,7 +84,23 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 
 def model(recipe: Recipe) -> str:
-    block, adapter = recipe.model, of_model(recipe.model)
+    trained = lora(recipe.model)
+    peft = f", LoRA rank {trained.r}" if trained else ""
+    return f"{named(recipe.model)}, {recipe.model.dtype}{peft}"
+
+
+def teacher(recipe: Recipe) -> str | None:
+    """What distillation compares with; None where nothing does."""
+    readers = teacher_readers(recipe)
+    if not readers or not recipe.teacher.stated:
+        return None
+    cost = f"a forward for each of the policy's in training ({', '.join(readers)})"
+    return f"{named(recipe.teacher)}, {recipe.teacher.dtype}; {cost}"
+
+
+def named(block: Weights) -> str:
+    """The weights that a block names."""
+    adapter = of_model(block)
     if block.path:
         what = block.path + (f" at {block.revision}" if block.revision else "")
         what += f" on {adapter.named_base}" if adapter else ""
@@ -91,9 +109,7 @@ def model(recipe: Recipe) -> str:
     else:
         assert block.build
         what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
-    trained = lora(block)
-    peft = f", LoRA rank {trained.r}" if trained else ""
-    return f"{what}, {block.dtype}{peft}"
+    return what
 
 
 def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
@@ -139,7 +155,8 @@ def formula(recipe: Recipe) -> str:
     advantages = " -> ".join(_term(term, "advantages") for term in recipe.objective["advantages"])
     weights = "".join(f"{_term(term, 'weights')} * " for term in recipe.objective["weights"])
     penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
-    return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
+    inside = f" [ {advantages} ]" if advantages else ""
+    return f"{weights}{_term(recipe.objective['loss'], 'loss')}{inside}{penalties}"
 
 
 def critic(recipe: Recipe) -> str | None:
@@ -219,6 +236,7 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
     rows: list[tuple[str, str]] = [
         ("run", f"{found['run_dir']}  (seed {found['seed']}, trainer {found['trainer']})"),
         ("model", found["model"]),
+        *(("teacher", what) for what in [found["teacher"]] if what),
     ]
     rows += [("data", _stage(stage)) for stage in found["data"]]
     rows += [

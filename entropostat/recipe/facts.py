@@ -12,7 +12,7 @@ from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.rl.loss_types import held_by
-from entropostat.rl.needs import SCORED, Need, read
+from entropostat.rl.needs import SCORED, TEACHER, Need, read
 from entropostat.rl.signals import OLD_ENTROPY, REFERENCE
 
 
@@ -123,6 +123,15 @@ def reads_reference(recipe: Recipe) -> bool:
     return bool(signals(recipe) & REFERENCE) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
 
 
+def teacher_readers(recipe: Recipe) -> list[str]:
+    """Terms that compare with the teacher, as slot.name."""
+    return [
+        f"{slot}.{term.name}"
+        for slot, term in recipe.terms
+        if TEACHER in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
+    ]
+
+
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     """Forward passes per generation beyond generating and training, and why."""
     found = []
@@ -143,6 +152,9 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
         if moves:
             how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
         found.append(f"reference log-probs: {how}")
+    reading = [name for name, fields in rollout_readers(recipe).items() if TEACHER in fields]
+    if reading:
+        found.append(f"the teacher: {', '.join(reading)}")
     return found
 
 

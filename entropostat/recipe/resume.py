@@ -23,7 +23,9 @@ from entropostat.recipe.owned import NOT_IN_TRAINER
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
-FREE = frozenset({"evaluate", "launch", "slurm", "tracking", "model.attn_implementation"})
+FREE = frozenset(
+    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+)
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
     {
@@ -92,10 +94,19 @@ def fingerprint(recipe: Recipe, step: int) -> str:
 
 def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     """Nested plain values of all keys that are compared: with ``filled``, also those that the recipe leaves to a default."""
-    blocks = ("model", "data", "critic", "optimizer", "sampler", "shaping")
+    blocks = (
+        "model",
+        *(["teacher"] if recipe.teacher.stated else []),
+        "data",
+        "critic",
+        "optimizer",
+        "sampler",
+        "shaping",
+    )
     found: dict[str, Any] = {"seed": recipe.seed}
     found |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
-    found["model"].pop("attn_implementation", None)
+    for name in ("model", "teacher"):
+        found.get(name, {}).pop("attn_implementation", None)
     found["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     found["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":

@@ -50,7 +50,10 @@ SAME_GRADIENT = {"gpg": "one update a generation: the gradient is the policy gra
 Train = Callable[..., list[dict[str, Any]]]
 
 
-NEEDED = {"kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"]}  # it counts evaluations
+NEEDED = {
+    "kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"],  # it counts evaluations
+    **dict.fromkeys(("distill", "none", "tip"), ["teacher.build.steps=60"]),  # enough to differ from the policy
+}
 
 
 def acting(name: str) -> Recipe:

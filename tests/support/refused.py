@@ -10,6 +10,8 @@ PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
 ADAPTER = ("model={path: adapter}",)
+DISTILL = "objective.penalties=[distill: {}]"
+UNREWARDED = "objective={loss: {none: {}}, advantages: null}"
 
 
 def strategy(name: str, processes: int = 2, machines: int = 1) -> str:
@@ -75,6 +77,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "no weight": ("reward=[chain: {weight: 0}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
     "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),
+    # teacher
+    "nobody teaches": (DISTILL,),
+    "teacher of another tokenizer": ("model={path: policy}", "teacher={path: foreign}", DISTILL),
+    "nothing to learn from": (UNREWARDED,),
+    "shaping of what nothing reads": (UNREWARDED, kl_ref(""), "shaping.clip=1"),
     # optimizer
     "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
     "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),
@@ -101,3 +108,6 @@ def lay(folder: Path) -> None:
     (folder / "adapter").mkdir()
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "../gone", "r": 4, "target_modules": ["q_proj"]}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
+    for name, token in (("policy", "a"), ("foreign", "b")):
+        (folder / name).mkdir()
+        (folder / name / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {token: 0}}}))

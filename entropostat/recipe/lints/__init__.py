@@ -20,6 +20,7 @@ from entropostat.recipe.lints import (
     reference,
     rewards,
     sampling,
+    teacher,
 )
 from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.recipe import Recipe
@@ -35,6 +36,7 @@ RULES: tuple[Rule, ...] = (
     *optimizer.RULES,
     *critic.RULES,
     *rewards.RULES,
+    *teacher.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 

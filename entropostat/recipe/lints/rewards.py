@@ -9,18 +9,19 @@ from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.rewards import rewarded
 
 
 def weightless(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+    if rewarded(recipe.objective) and all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
         message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
 
 
 def unjudged(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(term.kind == "model" for term in recipe.reward):
+    if recipe.reward and all(term.kind == "model" for term in recipe.reward):
         yield Lint(
             "note",
             f"reward.{recipe.reward[0].name}",
@@ -31,9 +32,15 @@ def unjudged(case: Case) -> Iterator[Lint]:
 
 def scaled_away(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    shaping, base = recipe.shaping, recipe.objective["advantages"][0]
+    shaping, base = recipe.shaping, next(iter(recipe.objective["advantages"]), None)
     more = shaping.clip is not None or shaping.missing_eos_penalty is not None
-    if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
+    if (
+        base is not None
+        and shaping.normalise
+        and not more
+        and base.kind == "grpo"
+        and option(base, "advantages", "scale") != "none"
+    ):
         yield Lint(
             "warning",
             "shaping.normalise",
@@ -67,8 +74,8 @@ def built_on_an_adapter(case: Case) -> Iterator[Lint]:
 
 def each_by_itself(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    base = recipe.objective["advantages"][0]
-    if base.kind != "gdpo":
+    base = next(iter(recipe.objective["advantages"]), None)
+    if base is None or base.kind != "gdpo":
         return
     key = f"objective.advantages.{base.name}"
     if recipe.shaping.active:
