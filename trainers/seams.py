@@ -128,7 +128,7 @@ class EntropyMixin(Below):
         self.trl_pass = TRLPass(self, template.loss.term, needs_reference(control), window, reducer)
         self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
         self.guard = NonFiniteGuard(self, faults or Faults())
-        self.scalars = Scalars(self, self.objective)
+        self.scalars = Scalars(self, self.objective, self.teacher)
         self.saving = Saving(self)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
@@ -213,9 +213,7 @@ class EntropyMixin(Below):
             args = joined.ids, joined.attention, joined.length, *args[3:]
         with self.scalars.scoring():
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if (
-            self.scoring.on
-        ):  # what the taps hold is taken of a reference, too: with its adapter off the policy is its own
+        if self.scoring.on:  # of a reference, too, what the taps hold is taken: without its adapter the policy is one
             statistics = self.vocabulary.take(logps.size(1))
             statistics |= {} if self.critic is None else self.critic.take(logps.size(1))
             self.scoring.keep(model, entropy, statistics)

@@ -10,10 +10,10 @@ from typing import Any
 from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.adapter import lora, of_model
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
-from entropostat.recipe.blocks import Weights
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
+from entropostat.recipe.named_weights import named
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
@@ -96,20 +96,6 @@ def teacher(recipe: Recipe) -> str | None:
         return None
     cost = f"a forward for each of the policy's in training ({', '.join(readers)})"
     return f"{named(recipe.teacher)}, {recipe.teacher.dtype}; {cost}"
-
-
-def named(block: Weights) -> str:
-    """The weights that a block names."""
-    adapter = of_model(block)
-    if block.path:
-        what = block.path + (f" at {block.revision}" if block.revision else "")
-        what += f" on {adapter.named_base}" if adapter else ""
-    elif block.package:
-        what = f"{block.package.file} of the Python package {block.package.name}"
-    else:
-        assert block.build
-        what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
-    return what
 
 
 def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:

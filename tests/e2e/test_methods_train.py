@@ -52,7 +52,7 @@ Train = Callable[..., list[dict[str, Any]]]
 
 NEEDED = {
     "kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"],  # it counts evaluations
-    **dict.fromkeys(("distill", "none", "tip"), ["teacher.build.steps=60"]),  # enough to differ from the policy
+    **{name: ["teacher.build.steps=60"] for name in ("distill", "none", "tip")},  # enough to differ from the policy
 }
 
 

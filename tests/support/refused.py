@@ -11,7 +11,7 @@ MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
 ADAPTER = ("model={path: adapter}",)
 DISTILL = "objective.penalties=[distill: {}]"
-UNREWARDED = "objective={loss: {none: {}}, advantages: null}"
+UNREWARDED = "objective={loss: {none: {}}, advantages: []}"
 
 
 def strategy(name: str, processes: int = 2, machines: int = 1) -> str:
@@ -67,6 +67,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "gae without a critic": (PPO[1],),
     "critic without ppo": ("critic={}",),
     "ppo without gae": (PPO[0],),
+    "ppo without advantages": (PPO[0], UNREWARDED, kl_ref("")),
     "gae behind another": (PPO[0], "objective.advantages=[gae: {}, gae: {name: again}]"),
     "rows that are replaced": (*PPO, "objective.penalties=[aepo: {reference: true}]"),
     "ppo under fsdp": (*PPO, strategy("fsdp2")),

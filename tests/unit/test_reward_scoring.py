@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from entropostat.data.dataset import to_dataset
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome

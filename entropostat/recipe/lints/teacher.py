@@ -56,7 +56,7 @@ def without_loss(case: Case) -> Iterator[Lint]:
         yield Lint("error", "shaping", message, "leave it out")
     if recipe.objective["advantages"] and "advantages" not in needs(recipe) | rollout_needs(recipe):
         message = "are computed and train nothing: there is no policy loss"
-        yield Lint("note", "objective.advantages", message, "set objective.advantages to null")
+        yield Lint("note", "objective.advantages", message, "set objective.advantages to []")
 
 
 def vocabulary(weights: Weights) -> Mapping[str, Any] | None:
