@@ -41,8 +41,6 @@ class Scorer:
         self, verifiers: Mapping[str, Verifier], *, allow_code: bool = False, workers: int | None = None
     ) -> None:
         """``verifiers`` maps names (metrics carry them) to verifiers, in the recipe's order."""
-        if not verifiers:
-            raise ValueError("a run needs at least one verifier: add one under reward:")
         for name, verifier in verifiers.items():
             if verifier.user_code and not allow_code:
                 raise PermissionError(

@@ -123,6 +123,8 @@ class TokenBatch:
     min_p_probs: Tensor | None = None
     soft_logp: Tensor | None = None
     """(B, T) mean log pi under the soft label that a term has packed for the token; 0 where there is none."""
+    to_teacher: Mapping[str, Tensor] | None = None
+    """Key of a ``Comparison`` -> (B, T) the policy's exact divergence from the teacher, over the whole vocabulary."""
     extra: Extra | None = None
     """Extra completions of this micro-batch; None where there are none."""
     memory: Mapping[str, float] = field(default_factory=dict)
@@ -151,8 +153,9 @@ class TokenBatch:
             for name in ("logps", "entropy", "advantages", *STATISTICS)
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
-        if self.lse is not None:
-            changes["lse"] = {t: value.detach() for t, value in self.lse.items()}
+        for name in ("lse", "to_teacher"):
+            if (found := getattr(self, name)) is not None:
+                changes[name] = {key: value.detach() for key, value in found.items()}
         return self.set(**changes)
 
     @cached_property
@@ -221,6 +224,11 @@ class TokenBatch:
     @property
     def ratio(self) -> Tensor:
         return self.log_ratio.exp()
+
+    def of_teacher(self, key: str) -> Tensor:
+        """(B, T) the divergence from the teacher whose comparison has this key; 0 where the mask is 0."""
+        found: Mapping[str, Tensor] = self.require("to_teacher")  # type: ignore[assignment]
+        return torch.where(self.valid, found[key], 0.0)
 
     def require(self, name: str) -> Tensor:
         value = getattr(self, name)

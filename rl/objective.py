@@ -3,7 +3,8 @@
     L = Norm[ m W S(ratio, A) rho ] + sum of token penalties + sum of scalar penalties
 
 m is the mask, A the output of the advantages chain, W the product of the weights, S the surrogate, rho the sampler
-correction (TRL's: where a weight or the loss corrects for the sampler, it is 1). Every weight and penalty sees A and m, never W A and never another term's selection.
+correction (TRL's: where a weight or the loss corrects for the sampler, it is 1). A token penalty that is ``weighted`` is multiplied
+by W, too. Every weight and penalty sees A and m, never W A and never another term's selection.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
 from entropostat.rl.measured import Mean
-from entropostat.rl.needs import STATISTICS, read
+from entropostat.rl.needs import STATISTICS, TEACHER, read
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.registry import ADVANTAGES, DATA, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS, Registry
 from entropostat.rl.stream import Data, Recovery, Refill
@@ -186,6 +187,7 @@ class Objective:
             top_p=merged.top_p if "nucleus_entropy" in names else None,
             kept=merged.kept and "min_p_ids" in names,
             soft=merged.soft and "soft_logp" in names,
+            comparisons=merged.comparisons if TEACHER in names else (),
         )
 
     def reward(self, batch: TokenBatch, memory: Mapping[str, State], learn: bool) -> Rewarded:
@@ -278,6 +280,7 @@ class Objective:
         for part in self.penalties:
             if isinstance(part.term, TokenPenalty):
                 value, reported = self.penalty(part, batch, stats)
+                value = value if weight is None or not weighted(part) else value * weight
                 total = total + (value * rho if part.term.policy_term and rho is not None else value)
                 metrics |= reported
         return total, metrics
@@ -295,6 +298,11 @@ def _check_stream(objective: Objective) -> None:
             raise ValueError(f"{names[0]} and {names[1]} both {what}: keep one")
     if (recovery := objective.recovery) is not None and objective.refill is None:
         raise ValueError(f"{recovery.name} keeps groups that others draw too much: add dynamic_sampling to data")
+
+
+def weighted(part: Part[Penalty]) -> bool:
+    """Whether the weights select the tokens of this penalty, too."""
+    return isinstance(part.term, TokenPenalty) and part.term.weighted
 
 
 def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:

@@ -198,7 +198,8 @@ class Scoped(BatchTerm):
 
 
 class Weight(Scoped):
-    """(B, T) >= 0, applied after the ratio clip to the policy loss and to no penalty. Detached by whoever calls."""
+    """(B, T) >= 0, applied after the ratio clip to the policy loss, and to penalties that are ``weighted``. Detached by
+    whoever calls."""
 
     smooth: ClassVar[bool] = False
     """No weight is 0 or jumps."""
@@ -222,6 +223,8 @@ class TokenPenalty(Penalty):
     kind = "token"
     policy_term: ClassVar[bool]
     """It stands in for part of the policy loss: the correction for the sampler's log-probs applies to it."""
+    weighted: bool = False
+    """The product of the weights multiplies it, as it does the policy loss."""
 
 
 class ScalarPenalty(Penalty):

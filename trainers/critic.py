@@ -28,7 +28,6 @@ from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.trl.buffer import KEY
-from entropostat.trainers.trl.described import truncated
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
 

@@ -29,6 +29,7 @@ from entropostat.trainers.control.clock import ControlCallback
 from entropostat.trainers.control.scalars import Scalars
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
@@ -76,6 +77,8 @@ class EntropyMixin(Below):
     """Old log-probs and entropies of a generation."""
     stream: PromptStream
     """Which prompts are asked, and which groups of completions train."""
+    teacher: Teacher | None
+    """What distillation compares the policy with."""
     vocabulary: Vocabulary
     """Statistics of the whole distribution, of the forwards that are made anyway."""
     trl_pass: TRLPass
@@ -111,6 +114,7 @@ class EntropyMixin(Below):
         stop: Sequence[int | str] = (),
         sampler: Sampler | None = None,
         dropout: Literal["off", "keep"] | None = None,
+        teacher: Any = None,
         **kwargs: Any,
     ) -> None:
         control, shaping, optimizer = as_control(objective), shaping or Shaping(), optimizer or Optimizer()
@@ -128,11 +132,12 @@ class EntropyMixin(Below):
         window, reducer = self.thermostat.window, make_reducer(self.accelerator)
         self._reducer: Reducer = reducer
         self.shaper = RewardShaper(self, shaping, reducer)
-        self.vocabulary = Vocabulary(self, template)
+        self.teacher = attach_teacher(self, teacher, template)
+        self.vocabulary = Vocabulary(self, template, self.teacher)
         self.trl_pass = TRLPass(self, template.loss.term, reads_reference(control), window, reducer)
         self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
         self.guard = NonFiniteGuard(self, faults or Faults())
-        self.scalars = Scalars(self, self.objective)
+        self.scalars = Scalars(self, self.objective, self.teacher)
         self.saving = Saving(self)
         self.planning = Planning(self, template)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)

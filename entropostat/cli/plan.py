@@ -10,9 +10,10 @@ from typing import Any
 from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.adapter import lora, of_model
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
-from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
+from entropostat.recipe.named_weights import named
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
@@ -51,6 +52,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "seed": recipe.seed,
         "trainer": recipe.kind,
         "model": model(recipe),
+        "teacher": teacher(recipe),
         "data": data(recipe, sizes),
         "batch": batch(sizes),
         "steps": steps(recipe, sizes),
@@ -84,18 +86,18 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 
 def model(recipe: Recipe) -> str:
-    block, adapter = recipe.model, of_model(recipe.model)
-    if block.path:
-        what = block.path + (f" at {block.revision}" if block.revision else "")
-        what += f" on {adapter.named_base}" if adapter else ""
-    elif block.package:
-        what = f"{block.package.file} of the Python package {block.package.name}"
-    else:
-        assert block.build
-        what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
-    trained = lora(block)
+    trained = lora(recipe.model)
     peft = f", LoRA rank {trained.r}" if trained else ""
-    return f"{what}, {block.dtype}{peft}"
+    return f"{named(recipe.model)}, {recipe.model.dtype}{peft}"
+
+
+def teacher(recipe: Recipe) -> str | None:
+    """What distillation compares with; None where nothing does."""
+    readers = teacher_readers(recipe)
+    if not readers or not recipe.teacher.stated:
+        return None
+    cost = f"a forward for each of the policy's in training ({', '.join(readers)})"
+    return f"{named(recipe.teacher)}, {recipe.teacher.dtype}; {cost}"
 
 
 def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
@@ -142,7 +144,8 @@ def formula(recipe: Recipe) -> str:
     advantages = " -> ".join(_term(term, slot) for slot, term in chain)
     weights = "".join(f"{_term(term, 'weights')} * " for term in recipe.objective["weights"])
     penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
-    return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
+    inside = f" [ {advantages} ]" if advantages else ""
+    return f"{weights}{_term(recipe.objective['loss'], 'loss')}{inside}{penalties}"
 
 
 def critic(recipe: Recipe) -> str | None:
@@ -222,6 +225,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     rows: list[tuple[str, str]] = [
         ("run", f"{planned['run_dir']}  (seed {planned['seed']}, trainer {planned['trainer']})"),
         ("model", planned["model"]),
+        *(("teacher", what) for what in [planned["teacher"]] if what),
     ]
     rows += [("data", _stage(stage)) for stage in planned["data"]]
     rows += [

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.recipe.blocks import Model, Peft
+from entropostat.recipe.blocks import Model, Peft, Weights
 from entropostat.recipe.errors import real
 from entropostat.regular import content
 from entropostat.visible import shorten
@@ -66,8 +66,8 @@ class Adapter:
         )
 
 
-def of_model(model: Model) -> Adapter | None:
-    """The adapter that ``model.path`` names, as far as this machine has it; None for a whole model."""
+def of_model(model: Weights) -> Adapter | None:
+    """The adapter that ``path`` names, as far as this machine has it; None for a whole model."""
     if model.path is None:
         return None
     file = local_file(model.path, CONFIG, model.revision)

@@ -78,23 +78,44 @@ class Peft(Block):
     target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
 
 
-class Model(Block):
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+class Weights(Block):
+    """A causal language model: exactly one of path, build and package."""
+
+    path: str | None = Field(None, min_length=1, description="hub id or local folder")
+    build: Build | None = Field(None, description="built and pre-trained by the project")
+    package: Package | None = Field(None, description="weights that a Python package ships")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+
+    @property
+    def stated(self) -> list[str]:
+        """Which of the three are given."""
+        return [key for key in ("path", "build", "package") if getattr(self, key) is not None]
+
+
+class Model(Weights):
     """The policy that training starts from: exactly one of path, build and package."""
 
     path: str | None = Field(
         None, min_length=1, description="hub id or local folder; of a LoRA adapter: it goes on being trained"
     )
-    build: Build | None = Field(None, description="built and pre-trained by the project")
-    package: Package | None = Field(None, description="weights that a Python package ships")
-    revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field("float32", description="of the master weights")
-    attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+    dtype: Dtype = Field("float32", description="of the master weights")
     dropout: Literal["off", "keep"] = Field(
         "off",
         description="of every kind, in policy, reference and critic; keep: as the model and its adapters have it, though the "
         "policy that is trained is then not the one that sampled",
     )
     peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
+
+
+class Teacher(Weights):
+    """The model that `distill` and `tip` compare the policy with: exactly one of path, build and package. It is never trained or
+    saved, and has the policy's tokenizer."""
+
+    dtype: Dtype = Field("auto", description="of its weights; auto: as saved")
 
 
 class Stage(Block):
@@ -276,6 +297,7 @@ class Critic(Block):
 
 BLOCKS: dict[str, type[Block]] = {
     "model": Model,
+    "teacher": Teacher,
     "data": Data,
     "critic": Critic,
     "optimizer": Optimizer,

@@ -12,7 +12,7 @@ from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.rl.loss_types import held_by
-from entropostat.rl.needs import SCORED, Need, read
+from entropostat.rl.needs import SCORED, TEACHER, Need, read
 from entropostat.rl.signals import OLD_ENTROPY, needs_reference
 
 
@@ -138,6 +138,15 @@ def reads_reference(recipe: Recipe) -> bool:
     return needs_reference(needs(recipe) | rollout_needs(recipe), signals(recipe))
 
 
+def teacher_readers(recipe: Recipe) -> list[str]:
+    """Terms that compare with the teacher, as slot.name."""
+    return [
+        f"{slot}.{term.name}"
+        for slot, term in recipe.terms
+        if TEACHER in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
+    ]
+
+
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     """Forward passes per generation beyond generating and training, and why."""
     reasons = []
@@ -158,6 +167,9 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
         if moves:
             how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
         reasons.append(f"reference log-probs: {how}")
+    reading = [name for name, fields in rollout_readers(recipe).items() if TEACHER in fields]
+    if reading:
+        reasons.append(f"the teacher: {', '.join(reading)}")
     return reasons
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat import yaml_text
-from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping
+from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping, Teacher
 from entropostat.recipe.errors import real
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.terms import Term
@@ -24,6 +24,8 @@ class Recipe:
     output_dir: str
     seed: int
     model: Model
+    teacher: Teacher
+    """Nothing stated in it: there is none."""
     data: Data
     reward: list[Term]
     shaping: Shaping

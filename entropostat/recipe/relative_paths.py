@@ -13,6 +13,7 @@ from entropostat.recipe.source import Value
 
 FILES = (
     ("model", "path"),
+    ("teacher", "path"),
     ("data", "sources", "*", "jsonl", "path"),
     ("data", "sources", "*", "hub", "path"),
     ("evaluate", "sets", "*", "jsonl", "path"),

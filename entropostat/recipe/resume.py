@@ -23,7 +23,9 @@ from entropostat.recipe.owned import NOT_IN_TRAINER
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
-FREE = frozenset({"evaluate", "launch", "slurm", "tracking", "model.attn_implementation"})
+FREE = frozenset(
+    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+)
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
     {
@@ -94,10 +96,12 @@ def fingerprint(recipe: Recipe, step: int) -> str:
 
 def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     """Nested plain values of all keys that are compared: with ``filled``, also those that the recipe leaves to a default."""
-    blocks = ("model", "data", "critic", "optimizer", "sampler", "shaping")
+    teacher = ["teacher"] if recipe.teacher.stated else []
+    blocks = ("model", *teacher, "data", "critic", "optimizer", "sampler", "shaping")
     facts: dict[str, Any] = {"seed": recipe.seed}
     facts |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
-    facts["model"].pop("attn_implementation", None)
+    for name in ("model", "teacher"):
+        facts.get(name, {}).pop("attn_implementation", None)
     facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":

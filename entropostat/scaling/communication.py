@@ -92,6 +92,8 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
         add("weights in scoring", "all-gather", scoring * run.scored * whole * bytes_.compute)
         copies = run.reference * base * bytes_.compute
         add("reference in scoring", "all-gather", scoring * copies)
+        if run.teacher is not None:
+            add("teacher", "all-gather", run.accumulation * run.teacher.parameters * bytes_.compute)
         # FSDP2 gathers for every token: TRL's summon_full_params does nothing for it.
         times = 1 if run.vllm or run.strategy != "fsdp2" else run.completion
         if run.vllm or run.gathers or run.strategy == "fsdp2":

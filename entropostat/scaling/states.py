@@ -103,7 +103,7 @@ def optimizer(run: Run) -> list[Item]:
 
 
 def second_models(run: Run) -> list[Item]:
-    """A frozen or moving reference, and the initial policy that `evaluate.reference` compares with.
+    """A frozen or moving reference, a teacher, and the initial policy that `evaluate.reference` compares with.
 
     The reference of a new adapter is the model without it: nothing; a moving one, or that of an adapter which training
     starts from, is a second adapter. A moving average of weights below float32 is kept in float32 beside the model
@@ -118,6 +118,11 @@ def second_models(run: Run) -> list[Item]:
         items.append(Item("reference", count * each / parts, host=host))
         if run.moving == "ema" and each < 4:
             items.append(Item("its average in float32", 4 * count / parts))
+    if run.teacher is not None:
+        size = run.teacher.parameters * (bytes_.weight if run.strategy.startswith("zero") else run.teacher_dtype)
+        items.append(Item("teacher", size / parts, host=host))
+        if run.strategy.startswith("zero3"):
+            items.append(Item("gathered teacher", min(run.teacher.parameters, LIVE) * bytes_.weight, (HEAD,)))
     if run.evaluated_reference:
         items.append(Item("reference to evaluate", run.shape.parameters * run.dtype / parts, host=host))
     return items

@@ -42,13 +42,14 @@ class TruncatedPolicy(TokenPenalty):
     """Take the pull on the kept mass out of the policy gradient, where completions are sampled with ``sampler.min_p``.
 
     Costs a pass over the language-model head per generation and another in every update, and keeps ``top_k`` entries of the
-    vocabulary for every token. The objective's weights do not reach it.
+    vocabulary for every token. What weights select, they select here, too.
     """
 
     min_p: float = option(0.05, above=0.0, high=1.0, fixed=True, doc="that of the sampler block")
     top_k: int = option(64, low=1, doc="entries of the vocabulary that a kept set may hold")
 
     policy_term = True
+    weighted = True
     scope = "rollout"
 
     @property

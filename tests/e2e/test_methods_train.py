@@ -56,7 +56,10 @@ INERT = ("icepop", "truncated_is", "sequence_mask", "rejection")
 Train = Callable[..., list[dict[str, Any]]]
 
 
-NEEDED = {"kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"]}  # it counts evaluations
+NEEDED = {
+    "kl_reset": ["evaluate={every: 4, prompts: 8, samples: 2, k: [1]}"],  # it counts evaluations
+    **{name: ["teacher.build.steps=60"] for name in ("distill", "none", "tip")},  # enough to differ from the policy
+}
 
 
 def acting(name: str) -> Recipe:

@@ -126,8 +126,8 @@ SCORING = tuple(
 )  # fmt: skip
 
 VOCABULARY = (
-    fault("takes statistics of the extra rows", "trainers/model/vocabulary", "cut = {name: rows(x) for name, x in fields.items()}", "cut = fields", EXTRA),
-    fault("takes partition functions of the extra rows", "trainers/model/vocabulary", 'lse = {t: rows(x) for t, x in fields.pop("lse", {}).items()}', 'lse = fields.pop("lse", {})', EXTRA),
+    fault("takes statistics of the extra rows", "trainers/model/vocabulary", "**{name: rows(x) for name, x in fields.items()}", "**fields", EXTRA),
+    fault("takes partition functions of the extra rows", "trainers/model/vocabulary", "{key: rows(x) for key, x in fields.pop(name).items()}", "fields.pop(name)", EXTRA),
     fault("keeps what was taken", "trainers/model/vocabulary", "passes, self._found = self._found, []", "passes = self._found", SCORED),
 )  # fmt: skip
 

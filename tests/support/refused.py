@@ -10,6 +10,8 @@ PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
 ADAPTER = ("model={path: adapter}",)
+DISTILL = "objective.penalties=[distill: {}]"
+UNREWARDED = "objective={loss: {none: {}}, advantages: []}"
 
 
 def strategy(name: str, processes: int = 2, machines: int = 1) -> str:
@@ -81,6 +83,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "gae without a critic": (PPO[1],),
     "critic without ppo": ("critic={}",),
     "ppo without gae": (PPO[0],),
+    "ppo without advantages": (PPO[0], UNREWARDED, kl_ref("")),
     "gae behind another": (PPO[0], "objective.advantages=[gae: {}, gae: {name: again}]"),
     "rows that are replaced": (*PPO, "objective.penalties=[aepo: {reference: true}]"),
     "ppo under fsdp": (*PPO, strategy("fsdp2")),
@@ -107,6 +110,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.rewards=[diversity: {}]",
         "reward=[chain: {}]",
     ),
+    # teacher
+    "nobody teaches": (DISTILL,),
+    "teacher of another tokenizer": ("model={path: policy}", "teacher={path: foreign}", DISTILL),
+    "nothing to learn from": (UNREWARDED,),
+    "shaping of what nothing reads": (UNREWARDED, kl_ref(""), "shaping.clip=1"),
     # optimizer
     "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
     "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),
@@ -133,3 +141,6 @@ def lay(folder: Path) -> None:
     (folder / "adapter").mkdir()
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "../gone", "r": 4, "target_modules": ["q_proj"]}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
+    for name, token in (("policy", "a"), ("foreign", "b")):
+        (folder / name).mkdir()
+        (folder / name / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {token: 0}}}))

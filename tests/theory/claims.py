@@ -44,6 +44,7 @@ CLAIMS = {
         "steer": "test_steer_slows_entropy_where_all_tokens_of_a_state_pull_one_way",
         "entropy_tilt": "test_entropy_tilt_raises_entropy_by_a_positive_gain_and_lowers_it_by_a_negative_one",
         "fipo": "test_fipo_does_nothing_in_the_first_update_and_then_speeds_what_has_become_likelier_whichever_way_entropy_goes",
+        "tip": "test_tip_moves_the_states_it_selects_twice_as_far_and_stops_the_others",
         "high_entropy": "test_high_entropy_stops_the_decided_states_and_has_no_direction_of_its_own",
     },
     "loss": {
@@ -67,6 +68,7 @@ CLAIMS = {
         "kl_cov": "test_kl_cov_slows_the_fall_of_entropy_from_the_second_update_on_and_does_nothing_in_the_first",
         "kl_bucket": "test_each_bucket_is_pulled_to_the_reference_by_its_own_beta",
         "kl_ref": "test_a_flat_reference_raises_entropy_and_a_peaked_one_lowers_it",
+        "distill": "test_a_flat_teacher_raises_entropy_and_a_sure_one_lowers_it",
         "lp_reg": "test_the_old_proxy_stops_the_decay_of_rare_tokens_lets_noise_go_and_keeps_entropy_up",
         "aepo": "test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_cool_ones_above_where_all_are_right",
         "ter": "test_the_targeted_entropy_penalty_pulls_from_both_sides_with_one_force_and_rests_on_its_target",
@@ -97,6 +99,7 @@ NONE = {
     },
     "loss": {
         "trl": "computed by TRL; ppo_clip, cispo and sapo are the same formulas",
+        "none": "there is no policy loss: the penalties beside it say where entropy goes",
         "gspo": "a clip on whole sequences: it says which step is too long, not which way entropy goes",
         "gmpo": "likewise, by the geometric mean of the ratios",
     },

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Extra, Stats, TokenBatch
+from entropostat.rl.needs import TEACHER
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, WEIGHTS
@@ -28,6 +29,7 @@ LEAVES = (
     "min_p_mass",
     "nucleus_entropy",
     "soft_logp",
+    TEACHER,
 )
 """What the model computes with gradient."""
 TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "sampler_logps", "ref_logps", "old_entropy")
@@ -71,6 +73,10 @@ def label(setting: tuple[str, str, dict[str, Any]]) -> str:
 
 
 ALL = settings()
+COMPARED = [*dict.fromkeys(
+    c.key for slot, kind, options in ALL for c in getattr(SLOTS[slot].build(kind, options).wanted, "comparisons", ())
+)]  # fmt: skip
+"""Keys of every comparison with a teacher that they ask for."""
 PENALTY = [s for s in ALL if s[0] == "penalties"]
 WEIGHT = [s for s in ALL if s[0] == "weights"]
 REWARD = [s for s in ALL if s[0] == "rewards"]
@@ -150,12 +156,27 @@ def batch_of(
         answers=tuple("ab"[row[0] % 2] if row[-1] else None for row in ids.tolist()),
     )
     sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
-    return batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0)).set(**changes)
+    batch = batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0))
+    batch = put(batch, to_teacher=torch.where(mask.bool(), normal(rows, width).abs(), 0.0))
+    return batch.set(**changes)
+
+
+def leaf(batch: TokenBatch, name: str) -> Tensor:
+    """A field of one tensor; of the divergences from the teacher, which are all the same here, the first."""
+    value = getattr(batch, name)
+    return next(iter(value.values())) if name == TEACHER else value
+
+
+def put(batch: TokenBatch, **values: Tensor) -> TokenBatch:
+    """The inverse."""
+    if TEACHER in values:
+        values |= {TEACHER: {key: values[TEACHER] for key in COMPARED}}  # type: ignore[dict-item]
+    return batch.set(**values)
 
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:
     """Fresh leaves where the loss phase has a gradient."""
-    return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in LEAVES})
+    return put(batch, **{name: leaf(batch, name).detach().clone().requires_grad_() for name in LEAVES})
 
 
 def with_extra(batch: TokenBatch) -> TokenBatch:
@@ -186,10 +207,10 @@ def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None
 
 
 def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
-    names = [n for n in LEAVES if getattr(batch, n).requires_grad]
+    names = [n for n in LEAVES if leaf(batch, n).requires_grad]
     if not loss.requires_grad:
-        return {n: torch.zeros_like(getattr(batch, n)) for n in names}
-    slopes = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)
+        return {n: torch.zeros_like(leaf(batch, n)) for n in names}
+    slopes = torch.autograd.grad(loss, [leaf(batch, n) for n in names], allow_unused=True, materialize_grads=True)
     return dict(zip(names, slopes, strict=True))
 
 

@@ -18,9 +18,11 @@ from unit.rl_support import (
     batch_of,
     gradients,
     label,
+    leaf,
     objective,
     pick,
     prepared,
+    put,
     rollout_view,
     rows_of,
     same,
@@ -55,7 +57,7 @@ def run(setting, batch):
 def test_garbage_in_padding_changes_nothing(setting, seed, garbage):
     clean = batch_of(seed)
     clean = clean.set(advantages=clean.token_advantages * clean.mask)
-    dirty = clean.set(**{n: torch.where(clean.valid, getattr(clean, n), garbage) for n in TOKEN_FIELDS})
+    dirty = put(clean, **{n: torch.where(clean.valid, leaf(clean, n), garbage) for n in TOKEN_FIELDS})
     (loss, grads, metrics), (loss2, grads2, metrics2) = run(setting, clean), run(setting, dirty)
     same(loss, loss2)
     for name in grads:
@@ -260,9 +262,9 @@ def test_gradients_agree_with_central_differences(setting):
         for i in range(gradient.numel()):
             moved = []
             for sign in (1, -1):
-                x = getattr(batch, name).detach().clone()
+                x = leaf(batch, name).detach().clone()
                 x.view(-1)[i] += sign * step
                 with detached(held, replay=True) if stops else contextlib.nullcontext():
-                    moved.append(total(o, batch.set(**{name: x.requires_grad_()}), stats)[0].item())
+                    moved.append(total(o, put(batch, **{name: x.requires_grad_()}), stats)[0].item())
             slope = (moved[0] - moved[1]) / (2 * step)
             assert slope == pytest.approx(gradient.view(-1)[i].item(), rel=1e-5, abs=1e-8), (name, i)

@@ -9,7 +9,7 @@ the generation as drawn by then; what is put together here is what trains.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch

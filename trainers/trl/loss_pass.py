@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
-from entropostat.rl.objective import Objective
+from entropostat.rl.objective import Objective, weighted
 from entropostat.trainers.trl.aggregation import aggregate
 
 
@@ -56,6 +56,7 @@ def additive_terms(trainer: Any, objective: Objective, inputs: dict[str, Any], p
             parts[part.name] = value = value / steps
             total = value if total is None else total + value
             continue
+        value = value if passed.weight is None or not weighted(part) else value * passed.weight
         parts[part.name] = value = value * rho if rho is not None and part.term.policy_term else value
         tokens = value if tokens is None else tokens + value
     if tokens is None:

@@ -22,6 +22,7 @@ from entropostat.recipe.lints import (
     sampler_mismatch,
     sampling,
     stream,
+    teacher,
 )
 from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.recipe import Recipe
@@ -39,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     *critic.RULES,
     *rewards.RULES,
     *stream.RULES,
+    *teacher.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 

@@ -9,20 +9,21 @@ from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import info, option, rollout_readers
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.rewards import rewarded
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
 
 
 def weightless(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+    if rewarded(recipe.objective) and all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
         message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
 
 
 def unjudged(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(term.kind == "model" for term in recipe.reward):
+    if recipe.reward and all(term.kind == "model" for term in recipe.reward):
         yield Lint(
             "note",
             f"reward.{recipe.reward[0].name}",
@@ -33,9 +34,15 @@ def unjudged(case: Case) -> Iterator[Lint]:
 
 def scaled_away(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    shaping, base = recipe.shaping, recipe.objective["advantages"][0]
+    shaping, base = recipe.shaping, next(iter(recipe.objective["advantages"]), None)
     more = shaping.clip is not None or shaping.missing_eos_penalty is not None
-    if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
+    if (
+        base is not None
+        and shaping.normalise
+        and not more
+        and base.kind == "grpo"
+        and option(base, "advantages", "scale") != "none"
+    ):
         yield Lint(
             "warning",
             "shaping.normalise",
@@ -69,8 +76,8 @@ def built_on_an_adapter(case: Case) -> Iterator[Lint]:
 
 def each_by_itself(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    base = recipe.objective["advantages"][0]
-    if base.kind != "gdpo":
+    base = next(iter(recipe.objective["advantages"]), None)
+    if base is None or base.kind != "gdpo":
         return
     key = f"objective.advantages.{base.name}"
     for what in [*(term.name for term in recipe.objective["rewards"]), *["shaping"] * recipe.shaping.active][:1]:
