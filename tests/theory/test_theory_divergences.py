@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from theory.test_theory_entropy import ACTIONS, LOGITS, OFF, REF, entropy, objective, tokens
+from theory.tabular import entropies
+from theory.test_theory_entropy import ACTIONS, LOGITS, OFF, REF, objective, tokens
 
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.reduce import aggregate
@@ -133,7 +134,7 @@ def test_normalised_by_its_curvature_every_divergence_pulls_alike_near_the_refer
 def test_a_flat_reference_raises_entropy_and_a_peaked_one_lowers_it(kind):
     for ref, sign in ((torch.zeros(5).double(), 1), (2 * LOGITS, -1)):
         gradient = value_and_gradient(lambda z, r=ref: penalty(kind, z, r), LOGITS)[1]
-        assert torch.sign(entropy(LOGITS - 1e-4 * gradient) - entropy(LOGITS)) == sign
+        assert torch.sign(entropies(LOGITS - 1e-4 * gradient) - entropies(LOGITS)) == sign
 
 
 @each

@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from theory.test_theory_entropy import ACTIONS, LOGITS, advantage, entropy
+from theory.tabular import entropies
+from theory.test_theory_entropy import ACTIONS, LOGITS, advantage
 from unit.rl_support import batch_of, with_leaves
 
 from entropostat.rl.batch import TokenBatch
@@ -33,7 +34,7 @@ def one_token_rows(logits, old, values, h=None):
         old_logps=old.log_softmax(-1)[actions],
         advantages=values[actions],
         mask=torch.ones(actions.shape, dtype=torch.float64),
-        entropy=(entropy(logits) if h is None else h).expand(actions.shape),
+        entropy=(entropies(logits) if h is None else h).expand(actions.shape),
     )
 
 
@@ -45,7 +46,7 @@ def gradient(kind, at, values, options=None):
 
 
 def entropy_after(kind, at, values, options=None, lr=0.1):
-    return entropy(at - lr * gradient(kind, at, values, options))
+    return entropies(at - lr * gradient(kind, at, values, options))
 
 
 def only(action, size):
@@ -59,7 +60,7 @@ def only(action, size):
 def test_on_policy_every_surrogate_has_the_policy_gradient_whose_entropy_change_the_theorem_gives(kind):
     want = -LOGITS.softmax(0) * advantage()
     torch.testing.assert_close(gradient(kind, LOGITS, advantage()), want, rtol=1e-9, atol=1e-12)
-    assert entropy_after(kind, LOGITS, advantage()) < entropy(LOGITS)
+    assert entropy_after(kind, LOGITS, advantage()) < entropies(LOGITS)
 
 
 def moved(by):
@@ -74,15 +75,15 @@ def test_a_rare_rewarded_token_above_the_band_raises_entropy_where_the_clip_lets
     at, values = moved(0.5), only(RARE, 1.0)
     assert (gradient("ppo_clip", at, values) == 0).all()
     assert gradient(kind, at, values, options)[RARE] < 0
-    assert entropy_after(kind, at, values, options) > entropy(at) + 1e-6
+    assert entropy_after(kind, at, values, options) > entropies(at) + 1e-6
 
 
 def test_ce_gppo_has_two_handles_on_entropy_and_is_ppo_without_them():
     above, below = (moved(0.5), only(RARE, 1.0)), (moved(-0.5), only(RARE, -1.0))
     raised = [entropy_after("ce_gppo", *above, {"beta_high": b}) for b in (0.0, 0.5, 1.0)]
     lowered = [entropy_after("ce_gppo", *below, {"beta_low": b}) for b in (0.0, 0.5, 1.0)]
-    assert raised[0] == entropy(above[0]) and raised[0] < raised[1] < raised[2]
-    assert lowered[0] == entropy(below[0]) and lowered[0] > lowered[1] > lowered[2]
+    assert raised[0] == entropies(above[0]) and raised[0] < raised[1] < raised[2]
+    assert lowered[0] == entropies(below[0]) and lowered[0] > lowered[1] > lowered[2]
     off = {"beta_low": 0.0, "beta_high": 0.0}
     for at in (moved(0.5), moved(-0.5), LOGITS.flip(0)):
         for values in (advantage(), -advantage()):
