@@ -1,9 +1,9 @@
 """The switchboard between TRL's GRPOTrainer and the parts of ours that own something.
 
-Every override of TRL's is here, and calls super() once. It hands over to the owners that the head of the class lists, in an
-order that stands in plain sight; no owner reaches for another through the trainer. Nothing of TRL is copied.
+Every override of TRL's of a micro-batch and a step is here, those of a generation are in generation_seams.py; each calls super()
+once. They hand over to the owners that the head of the class lists, in an order that stands in plain sight; no owner reaches for
+another through the trainer. Nothing of TRL is copied.
 
-    _generate_and_score_completions, _calculate_rewards   a generation: rewards, old log-probs -> advantages, statistics
     _get_per_token_logps_and_entropies, _compute_loss     a micro-batch: the tap between forward and loss, additive terms
     _get_grad_norm, close_window                          a step: judged, measured, and the controllers moved
 """
@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from entropostat.recipe.blocks import Faults, Optimizer, Sampler, Shaping
 from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import Extra, TokenBatch
-from entropostat.rl.measured import merged
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
 from entropostat.trainers.control.clock import ControlCallback
 from entropostat.trainers.control.scalars import Scalars
 from entropostat.trainers.critic import CriticOwner
+from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
 from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
@@ -45,7 +45,6 @@ from entropostat.trainers.rollout.stream import PromptStream
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
-from entropostat.trainers.trl.below import Below
 from entropostat.trainers.trl.buffer import KEY, iteration, packed, unpacked
 from entropostat.trainers.trl.config import GRPO, arguments, check_supported, reads_reference
 from entropostat.trainers.trl.decoding import settle_decoding
@@ -60,7 +59,7 @@ from entropostat.trainers.watch.nonfinite import NonFiniteGuard
 log = logging.getLogger(__name__)
 
 
-class EntropyMixin(Below):
+class EntropyMixin(GenerationSeams):
     """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and blocks of a recipe."""
 
     kind = GRPO
@@ -162,61 +161,6 @@ class EntropyMixin(Below):
         """At the knob values of this step."""
         return self.thermostat.objective
 
-    # ------------------------------------------------------------------------------------------ rollout phase
-
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        rewards = self.shaper.scores.usable(super()._calculate_rewards(*args, **kwargs))
-        self._rewards_per_func = rewards
-        check_first_scores(self, rewards)
-        return rewards
-
-    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        taps = self.vocabulary.counting(self.objective, self.thermostat.rollout_needs)
-        generate = super()._generate_and_score_completions
-        with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
-            inputs = self.stream.asked(args[0] if args else kwargs["inputs"], self.objective)
-            output = super()._generate_and_score_completions(inputs)
-            output = self.stream.completed(output, self.objective, generate, self.thermostat.rollout_needs)
-            batch = self._rollout_batch(output)
-        self._score(output, batch)
-        if self.model.training:
-            judged = batch.set(rewards=self.stream.drawn(batch, self.shaper.unshaped))
-            note(self, self.thermostat.note_generation(judged, self.scoring.ref_entropy), "signal/")
-            output |= extra_rollouts(self, self.objective.sampler, self.shaper.shape, generate, inputs, output, batch)
-        return output
-
-    def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
-        """This rank's share of the generation, as the rollout phase of the objective sees it."""
-        needs, per_func = self.thermostat.rollout_needs, self._rewards_per_func
-        old_logps, scored = self.scoring.complete(output, needs)
-        unshaped, fields = self.shaper.judged(per_func, output), {**scored, **self._constants()}
-        batch = batches.of_generation(self, output, unshaped, old_logps, fields)
-        rewarded = self.shaper.reward(self.objective, batch) if self.objective.rewards else None
-        batch = batch.set(rewards=self.shaper.shape(per_func, output, rewarded=rewarded))
-        return batch if self.critic is None else self.critic.keep_values(output, batch)
-
-    def _constants(self) -> dict[str, Any]:
-        """Batch fields of both phases."""
-        known = {"clip": self.objective.loss.term.clip, "seed": self.args.seed, "reducer": self._reducer}
-        return known | {"generation": self.generations}
-
-    def _score(self, output: dict[str, Any], batch: TokenBatch) -> None:
-        """Write what the rollout phase of the objective computes into TRL's buffer."""
-        if not self.objective.advantages:
-            batch = batch.set(advantages=output["advantages"])
-        rollout = self.objective.rollout(batch)
-        output["advantages"] = advantages = self.stream.silenced(rollout.advantages)
-        unshaped = batch.rewards if self.shaper.unshaped is None else self.shaper.unshaped
-        seen = batch.set(advantages=advantages, rewards=unshaped)
-        self.monitors.note_generation(output, seen, self.objective, self.stream.drawn(batch, None))
-        output[f"{KEY}uids"] = batch.uids
-        output |= packed(rollout.stats)
-        note(self, merged(rollout.metrics, self._reducer))
-        if self.model.training:
-            self.generations += 1
-        if self.critic is not None:
-            self.critic.keep_returns(output, batch, self.objective)
-
     # ------------------------------------------------------------------------------------------ loss phase
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -282,9 +226,6 @@ class EntropyMixin(Below):
             return total
         loss = self.critic.loss(inputs, passed)
         return loss if total is None else total + loss
-
-    def _with_values(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.critic is None else self.critic.armed()
 
     # ------------------------------------------------------------------------------------------ optimizer step
 

@@ -44,7 +44,7 @@ def conditioned() -> list[Setting]:
         for kind in registry.names():
             info, known = registry[kind].info, {f.name: f for f in fields(registry[kind])}
             names = sorted({c.option for need in (*info.needs, *info.rollout_needs) for c in need.conditions})
-            values = [known[name].metadata.get("choices") or others(known[name].default) for name in names]
+            values = [known[name].metadata.get("choices") or others(known[name]) for name in names]
             for chosen in itertools.product(*values) if names else ():
                 options = dict(zip(names, chosen, strict=True))
                 required = {"anchor": 0.3} if kind == "siren" else {}
@@ -56,8 +56,11 @@ def conditioned() -> list[Setting]:
     return settings
 
 
-def others(default: Any) -> tuple[Any, ...]:
-    return (False, True) if isinstance(default, bool) else (None, 0.1)
+def others(field: Any) -> tuple[Any, ...]:
+    """Two values of an option without choices."""
+    if isinstance(field.default, bool):
+        return False, True
+    return None, ["word"] if "list" in str(field.type) else 0.1
 
 
 SETTINGS = [*ALL, *conditioned()]
@@ -129,6 +132,8 @@ def watched(batch: TokenBatch) -> TokenBatch:
 
 
 # Whoever looks at the log-probs of the rollout phase looks at the old ones; a ratio is to the old ones.
+DESCRIBED = ("unshaped", "truncated", "lengths", "token_ids", "pieces", "texts", "answers")
+"""Cheaper than a forward, and not free."""
 ALSO = {"old_logps": {"logps"}}
 
 
@@ -136,7 +141,9 @@ ALSO = {"old_logps": {"logps"}}
 def test_a_term_declares_nothing_that_it_does_not_read(setting):
     """Too much costs a forward of the whole generation, or a pass over the vocabulary."""
     o, batch = objective(setting), batch_of(5)
-    stats = o.rollout(first := watched(rollout_view(batch))).stats
+    first = watched(rollout_view(batch))
+    o.reward(first, {}, learn=True)
+    stats = o.rollout(first).stats
     if o.sampler is not None:
         o.sampler.term.entropy(first)
     in_rollout = Watched.seen
@@ -146,7 +153,7 @@ def test_a_term_declares_nothing_that_it_does_not_read(setting):
     def unread(names: frozenset[str], seen: set[str]) -> set[str]:
         return {name for name in names if not seen & {name, *ALSO.get(name, ())}}
 
-    assert not unread(o.rollout_needs & (SCORED | {"ref_logps"}), in_rollout)
+    assert not unread(o.rollout_needs & (SCORED | {"ref_logps", *DESCRIBED}), in_rollout)
     assert not unread(o.needs & {*STATISTICS, "ref_logps"}, in_loss)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from entropostat.rl.objective import Objective
 from entropostat.rl.phrases import Mined, Phrases, candidates, matches, shannon, words
+from entropostat.trainers.trl.aggregation import completion_mask
 from entropostat.trainers.trl.log import note
 
 METASPACE = "▁"
@@ -29,10 +30,11 @@ class Planning:
             raise ValueError("objective.advantages: two terms ask for other phrases; give both the same options")
         self.mined: Mined | None = Mined(asked[0]) if asked else None
 
-    def mask(self, ids: Tensor, mask: Tensor, rewards: Tensor) -> Tensor | None:
+    def mask(self, output: Mapping[str, Any], rewards: Tensor) -> Tensor | None:
         """(B, T) bool for this rank's completions; None where nothing asks. In training right ones are learned from first."""
         if self.mined is None:
             return None
+        ids, mask = output["completion_ids"], completion_mask(output)
         wanted, tokenizer = self.mined.wanted, self.trainer._tokenizer
         texts = [located(tokenizer, row[kept.bool()].tolist()) for row, kept in zip(ids, mask, strict=True)]
         if self.trainer.model.training:

@@ -25,7 +25,6 @@ def of_generation(
     that somebody else knows."""
     per_func, mask = trainer._rewards_per_func, completion_mask(output)
     rows = mask.size(0)
-    answers = trainer.stream.answers(lambda: answers_of(trainer, rows))
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
     uids = torch.arange(per_func.size(0), device=unshaped.device)
@@ -41,8 +40,6 @@ def of_generation(
         reward_weights=tuple(trainer.reward_weights.tolist()),
         groups=(uids // size)[mine],
         uids=uids[mine],
-        answers=answers,
-        planning=trainer.planning.mask(output["completion_ids"], mask, unshaped),
         **fields,
     )
 
