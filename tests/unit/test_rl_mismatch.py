@@ -146,6 +146,8 @@ def test_dppo_drops_what_moves_away_by_probability_and_keeps_a_rare_token_of_twi
     assert gradient == near([0, 1.6, -0.4, 0, -2.0, 0])
     _, gradient = loss("dppo", moved(P, Q, SIGNS), high=0.31, low=0.31, cap=1.5)
     assert gradient == near([-1.5, 1.5, -0.4, 0.4, -1.5, 0])
+    assert loss("dppo", moved(P, Q, SIGNS), high=0.31)[1] == near([-1.6, 1.6, -0.4, 0, -2.0, 0])
+    assert loss("dppo", moved(P, Q, SIGNS), low=0.31)[1] == near([0, 1.6, -0.4, 0.4, -2.0, 0])
 
 
 def test_dppos_kl_is_that_of_the_token_or_another():
@@ -171,8 +173,8 @@ def test_dppos_two_values_have_one_gradient():
 
 
 def test_ipo_drops_what_has_moved_whatever_the_advantage_and_the_square_pulls_on_all():
-    _, gradient = loss("ipo", moved(P, Q, SIGNS), square=0.0)
-    assert gradient == near([0, 0, 0, 0, -2.0, 0])
+    value, gradient = loss("ipo", moved(P, Q, SIGNS), square=0.0)
+    assert value == gradient == near([0, 0, 0, 0, -2.0, 0])
     _, pulled = loss("ipo", moved(P, Q, SIGNS), square=0.5)
     assert pulled == near([g + math.log(p / q) for g, p, q in zip(gradient, P, Q, strict=True)])
 
