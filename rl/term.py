@@ -101,6 +101,11 @@ class BatchTerm(Term):
         """What its vocabulary statistics are made with (temperatures, truncations), beyond their names in ``needs``."""
         return None
 
+    @property
+    def assumed_temperature(self) -> float | None:
+        """The sampling temperature that it counts on; None: any."""
+        return None
+
 
 # ------------------------------------------------------------------------------------------------------------ advantages
 
@@ -123,11 +128,6 @@ class Advantage(BatchTerm):
     @property
     def scale_rewards(self) -> str | None:
         """TRL's option, likewise; None: left at its default."""
-        return None
-
-    @property
-    def assumed_temperature(self) -> float | None:
-        """The sampling temperature that it counts on; None: any."""
         return None
 
 

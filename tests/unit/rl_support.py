@@ -31,7 +31,7 @@ LEAVES = (
 TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
 SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
-SIZES |= {"kl_coef": 0.4, "history": 0.8}
+SIZES |= {"kl_coef": 0.4, "history": 0.8, "sharpen_below": 1.3, "flatten_above": 1.7}
 """Options under which every term acts on a batch of a few tokens."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
 """What the choices of an option stand beside, where the default beside them is refused."""
@@ -100,7 +100,7 @@ def batch_of(
         "min_p_mass": torch.exp(-normal(rows, width).abs()),
         "nucleus_entropy": normal(rows, width).abs(),
     }
-    cooled = {t: normal(rows, width).abs() + 2 for t in (0.8, 1.2)}
+    cooled = {t: normal(rows, width).abs() + 2 for t in (0.5, 0.8, 1.2, 2.0)}
     batch = TokenBatch(
         mask=mask,
         advantages=normal(rows),

@@ -101,7 +101,7 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
             f"vllm_importance_sampling_correction: true would undo the temperature of the rows that "
             f"objective.penalties.{sampler.name} puts in. Set it to false, or the term's `reference` to false."
         )
-    for part in control.template.advantages:
+    for part in control.template.reading:
         if part.term.assumed_temperature not in (None, args.temperature):
             raise ValueError(
                 f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
