@@ -113,6 +113,11 @@ class BatchTerm(Term):
         """What its vocabulary statistics are made with (temperatures, truncations), beyond their names in ``needs``."""
         return None
 
+    @property
+    def assumed_temperature(self) -> float | None:
+        """The sampling temperature that it counts on; None: any."""
+        return None
+
 
 # --------------------------------------------------------------------------------------------------------------- rewards
 
@@ -159,11 +164,6 @@ class Advantage(BatchTerm):
     @property
     def phrases(self) -> Phrases | None:
         """Which phrases ``batch.planning`` marks for it; None: it does not read that."""
-        return None
-
-    @property
-    def assumed_temperature(self) -> float | None:
-        """The sampling temperature that it counts on; None: any."""
         return None
 
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from entropostat.recipe.blocks import Faults, Optimizer, Sampler, Shaping
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.rl.batch import Extra, TokenBatch
+from entropostat.rl.batch import Extra
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
@@ -36,16 +35,15 @@ from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
-from entropostat.trainers.rollout.first_scores import check_first_scores
 from entropostat.trainers.rollout.planning import Planning
 from entropostat.trainers.rollout.processors import attach_processors
-from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
+from entropostat.trainers.rollout.rollouts import check_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
 from entropostat.trainers.rollout.stream import PromptStream
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
-from entropostat.trainers.trl.buffer import KEY, iteration, packed, unpacked
+from entropostat.trainers.trl.buffer import iteration, unpacked
 from entropostat.trainers.trl.config import GRPO, arguments, check_supported, reads_reference
 from entropostat.trainers.trl.decoding import settle_decoding
 from entropostat.trainers.trl.log import note

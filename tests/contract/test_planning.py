@@ -66,23 +66,23 @@ def test_marks_cover_the_tokens_of_a_phrase_and_no_masked_one(path: str) -> None
     _, owner = planning(path, least=100)
     ids, mask = padded("a b c 1", "bc b c", "b c")
     mask[1, 3] = 0  # a tool's words come between
-    marks = owner.mask(ids, mask, torch.zeros(3))
+    marks = owner.mask(output(ids, mask), torch.zeros(3))
     assert marks.int().tolist() == [[0, 0, 1, 1, 1, 0, 0, 0], [0] * 8, [1, 1, 1, 0, 0, 0, 0, 0]]
 
 
 def test_phrases_are_learned_in_training_from_right_completions_only(path: str) -> None:
     trainer, owner = planning(path, seed=[], share=1.0)
     ids, mask = padded("a b", "c d", "e f")
-    marks = owner.mask(ids, mask, torch.tensor([1.0, 0.0, torch.nan]))
+    marks = owner.mask(output(ids, mask), torch.tensor([1.0, 0.0, torch.nan]))
     assert owner.mined.counts.keys() == {"a", "b", "a b"} and marks.any(1).tolist() == [True, False, False]
     trainer.model.eval()
-    owner.mask(ids, mask, torch.ones(3))
+    owner.mask(output(ids, mask), torch.ones(3))
     assert owner.mined.counts.keys() == {"a", "b", "a b"}
 
 
 def test_nothing_is_made_where_nothing_asks(path: str) -> None:
     trainer = tiny.ours(path, tiny.objective())
-    assert trainer.planning.mask(*padded("a b"), torch.ones(1)) is None and trainer.planning.state_dict() == {}
+    assert trainer.planning.mask(output(*padded("a b")), torch.ones(1)) is None and trainer.planning.state_dict() == {}
 
 
 def test_a_resumed_run_knows_the_phrases_and_marks_the_same_tokens(path: str) -> None:

@@ -86,6 +86,8 @@ EQUAL: dict[str, tuple[dict[str, Any], dict[str, Any], frozenset[str]]] = {
     ),
     # Bounds that stay where the search for others begins.
     "bapo": ({"bapo": {"target": 0.0, "lower": 0.95, "upper": 1.1, "dual": None}}, BAND, frozenset()),
+    # Between its bounds, where the policy is the one that samples.
+    "era": ({"era": {"sharpen_below": 0.0, "flatten_above": 1e3, "dual": None, **BAND}}, BAND, frozenset()),
     "cispo": ({"cispo": {"epsilon_high": 0.02}}, {"loss_type": "cispo", "epsilon_high": 1.02}, frozenset()),
     "sapo": ({"sapo": {}}, {"loss_type": "sapo"}, frozenset()),
     # A clip that never binds has shares of 0; a loss without one has no shares.

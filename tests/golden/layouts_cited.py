@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -57,3 +58,19 @@ def epoch_factor(epoch: int, horizon: int = 150) -> float:
     if epoch <= half:
         return 1 - 0.2 * (1 - math.exp(-2 * epoch / half))
     return 0.8 * math.exp(-3 * (min(epoch, horizon) - half) / (horizon - half))
+
+
+def era_files(data: Mapping[str, Any]) -> Record:
+    """README_cited.md: the statements as released, and as intended, with a floating tensor (``intended_*``). Where one of the
+    completions is fully masked they stop; right is to leave it out, by which no other changes: what ``skipped`` is held against.
+    """
+    meta = json.loads(str(data["meta"]))
+    metrics = meta.pop("outputs")
+    record = covariance_files({**data, "meta": json.dumps(meta)})
+    if "error" in metrics:
+        record.outputs["f64"] = {"skipped": np.zeros(1 + record.inputs["logits"].size)}
+        return record
+    for run, recorded in record.outputs.items():
+        recorded |= metrics[run]
+    record.outputs["f64"] |= {f"intended_{name}": value for name, value in metrics["intended"].items()}
+    return record

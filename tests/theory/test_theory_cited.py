@@ -7,6 +7,7 @@ import torch
 from theory.tabular import SEEDS, draw, entropies, gain, slopes
 
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.objective import Objective
 from entropostat.rl.registry import PENALTIES
 
 
@@ -101,3 +102,61 @@ def test_the_released_smoothing_changes_the_loss_and_moves_nothing():
         batch = TokenBatch(logps=-entropy, mask=torch.ones_like(entropy), entropy=entropy)
         value = PENALTIES.build("ent_smooth", released | {"low": 1.0, "high": 1.0})(batch)[0]
         torch.testing.assert_close(value, torch.full_like(entropy, 0.05))
+
+
+def era_batch(z, old, actions, rewards, k):
+    """One token each, in one state; ``z`` steps, ``old`` generated."""
+    logp, before = z.log_softmax(0), old.log_softmax(0)
+    shape = (len(actions), 1)
+    return TokenBatch(
+        logps=logp[actions].view(shape),
+        old_logps=before[actions].view(shape),
+        logit=z[actions].view(shape),
+        lse={t: (z / t).logsumexp(0).expand(shape) for t in (1 / k, k)},
+        entropy=entropies(z).expand(shape),
+        old_entropy=entropies(old).expand(shape),
+        mask=torch.ones(shape, dtype=torch.float64),
+        advantages=rewards.view(shape),
+    )
+
+
+def era_gradient(z, actions, rewards, old=None, **options):
+    o = Objective.build({"loss": ("era", "era", {"k": 2.0, **options})})
+    z, old = z.clone().requires_grad_(), (z if old is None else old).detach()
+    stats = o.rollout(era_batch(old, old, actions, rewards, 2.0)).stats
+    loss = o.token_loss(era_batch(z, old, actions, rewards, 2.0), stats)[0].mean()
+    return torch.autograd.grad(loss, z)[0]
+
+
+def test_era_trains_the_policy_at_the_inverse_temperature_and_its_optimum_leaves_the_sampler_more_entropy():
+    for seed in SEEDS[:10]:
+        case = draw(seed, states=1)
+        z, (_, actions) = case.logits[0], case.all()
+        h, one = float(entropies(z)), torch.ones(len(actions), dtype=torch.float64)
+        every = torch.nn.functional.one_hot(actions, 6).double()
+        for where, rate in ({"sharpen_below": h + 0.1}, 2.0), ({"flatten_above": h - 0.1, "sharpen_below": 0.0}, 0.5):
+            want = -rate * (every - (rate * z).softmax(0)).mean(0)
+            torch.testing.assert_close(era_gradient(z, actions, one, **where), want)
+            scaled = era_gradient(z, actions, one, scale_advantages=True, **where)
+            torch.testing.assert_close(scaled, want / rate)
+            punished = era_gradient(z, actions, -one, **where)
+            torch.testing.assert_close(punished, (every - z.softmax(0)).mean(0))
+        between = {"sharpen_below": h - 0.1, "flatten_above": h + 0.1}
+        torch.testing.assert_close(era_gradient(z, actions, one, **between), -(every - z.softmax(0)).mean(0))
+        # Nothing is left to gain where the activated policy has the shares of what is rewarded: at z / 2.
+        rest = era_gradient(z / 2, actions, one, sharpen_below=10.0)
+        torch.testing.assert_close(rest, torch.zeros_like(rest))
+        assert entropies(z / 2) > entropies(z) + 1e-3
+
+
+def test_the_ratio_of_era_is_that_of_the_activated_policies_and_starts_at_one():
+    case = draw(3, states=1)
+    old, (_, actions) = case.logits[0], case.all()
+    one = torch.ones(len(actions), dtype=torch.float64)
+    z = old + 0.2 * torch.randn(6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    o = Objective.build({"loss": ("era", "era", {"sharpen_below": 10.0, "epsilon": 0.999, "epsilon_high": 50.0})})
+    stats = o.rollout(era_batch(old, old, actions, one, 2.0)).stats
+    torch.testing.assert_close(o.token_loss(era_batch(old, old, actions, one, 2.0), stats)[0], -one.view(-1, 1))
+    ratio = ((2 * z).log_softmax(0) - (2 * old).log_softmax(0)).exp()[actions]
+    found = o.token_loss(era_batch(z, old, actions, one, 2.0), stats)[0]
+    torch.testing.assert_close(found, -ratio.view(-1, 1))

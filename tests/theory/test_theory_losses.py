@@ -16,7 +16,8 @@ from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import LOSSES
 from entropostat.rl.sequence import row_quantile
 
-OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated]
+OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated and kind != "era"]
+"""All but one, which is a loss of another policy: test_theory_cited."""
 KEEPING = {"cispo": {}, "sapo": {}, "ce_gppo": {}, "gpg": {}, "unclipped": {}}
 """Losses that keep a gradient where PPO's clip has none."""
 RARE = 4

@@ -36,7 +36,7 @@ TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "sampler_logps", "ref_logps"
 TOKEN_FIELDS += ("advantages",)
 SLOTS = {"rewards": REWARDS, "advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
-SIZES |= {"kl_coef": 0.4, "history": 0.8}
+SIZES |= {"kl_coef": 0.4, "history": 0.8, "sharpen_below": 1.3, "flatten_above": 1.7}
 """Options under which every term acts on a batch of a few tokens."""
 OF_TERM = {
     "dppo": {"low": 0.02, "high": 0.02, "cap": 1.2},
@@ -120,7 +120,7 @@ def batch_of(
         "min_p_mass": torch.exp(-normal(rows, width).abs()),
         "nucleus_entropy": normal(rows, width).abs(),
     }
-    cooled = {t: normal(rows, width).abs() + 2 for t in (0.8, 1.2)}
+    cooled = {t: normal(rows, width).abs() + 2 for t in (0.5, 0.8, 1.2, 2.0)}
     batch = TokenBatch(
         mask=mask,
         advantages=normal(rows),

@@ -241,3 +241,50 @@ def test_the_average_is_the_mean_of_what_was_measured_and_waits_through_what_was
         state, output = controller.update(state, {} if value is None else {"s": value})
         outputs.append(output)
     assert outputs == pytest.approx([4.0, 4.0, 2.5, 2.5, 2.0])
+
+
+# ----------------------------------------------------------------------------------------------------------- ERA
+
+
+def era(entropy, advantages, mask=None, **options):
+    """The statistics of a generation."""
+    mask = torch.ones_like(entropy) if mask is None else mask
+    cold, hot = torch.full_like(entropy, 3.0), torch.full_like(entropy, 2.0)
+    batch = TokenBatch(
+        -mask, mask, advantages=advantages, old_logps=-mask, old_entropy=entropy, logit=mask, lse={0.5: cold, 2.0: hot}
+    )
+    term = LOSSES.build("era", options)
+    return term.prepare(batch), term._height(batch)[:, 0]
+
+
+def test_a_completion_is_judged_by_the_fifth_of_its_tokens_that_is_least_certain_and_by_one_at_least():
+    entropy = torch.stack([torch.arange(12.0), torch.arange(12.0)]).double()
+    mask = torch.ones_like(entropy)
+    mask[1, 4:] = 0  # four tokens: the largest of them is 3
+    assert era(entropy, rows(1.0, 1.0), mask)[1].tolist() == [(11 + 10) / 2, 3.0]
+
+
+def test_rewarded_tokens_of_certain_completions_are_sharpened_and_of_uncertain_ones_flattened():
+    entropy, a = rows([0.1, 0.2], [1.0, 1.0], [4.0, 4.0]), rows([1.0, -1.0], [1.0, 1.0], [0.5, 0.0])
+    stats, _ = era(entropy, a)
+    assert stats["sharp"].tolist() == [[True, False], [False, False], [False, False]]
+    assert stats["flat"].tolist() == [[False, False], [False, False], [True, False]]
+    # logit 1: 1 / 0.5 - 3 and 1 / 2 - 2; the old log-prob elsewhere.
+    assert stats["old_logps"].tolist() == [[-1.0, -1.0], [-1.0, -1.0], [-1.5, -1.0]]
+    assert stats["scale"].flatten().tolist() == [0.5, 1.0, 2.0]
+
+
+def test_the_released_code_leaves_the_logits_of_small_rewards_alone():
+    entropy = rows([0.1], [0.1], [0.1])
+    assert era(entropy, rows(0.9, 1.0, -2.0))[0]["sharp"].flatten().tolist() == [True, True, False]
+    assert era(entropy, rows(0.9, 1.0, -2.0), reference=True)[0]["sharp"].flatten().tolist() == [False, True, False]
+
+
+def test_a_completion_without_tokens_is_neither_certain_nor_uncertain():
+    stats, height = era(rows([0.1, 0.1], [NAN, NAN]), rows(1.0, 1.0), rows([1, 1], [0, 0]))
+    assert math.isnan(height[1]) and not stats["sharp"][1].any() and not stats["flat"][1].any()
+
+
+def test_without_its_two_temperatures_era_says_which_are_missing():
+    with pytest.raises(ValueError, match=r"era reads batch\.lse at 0\.25 and 4"):
+        era(rows([0.1]), rows(1.0), k=4.0)

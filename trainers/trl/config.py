@@ -107,7 +107,7 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
             f"vllm_importance_sampling_correction: true would weight every token by the ratio to the sampler a second time, "
             f"beside {correctors[0].name} of the objective. Set it to false."
         )
-    for part in control.template.advantages:
+    for part in control.template.reading:
         if part.term.assumed_temperature not in (None, args.temperature):
             raise ValueError(
                 f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
