@@ -55,6 +55,10 @@ def planning(path: str, **options: Any) -> tuple[Any, Planning]:
     return trainer, trainer.planning
 
 
+def output(ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"completion_ids": ids, "completion_mask": mask}
+
+
 def padded(*texts: str) -> tuple[torch.Tensor, torch.Tensor]:
     rows = [ids_of(text) for text in texts]
     width = max(map(len, rows)) + 1

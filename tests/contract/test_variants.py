@@ -164,7 +164,7 @@ def test_the_second_iteration_of_copo_reports_what_its_clip_holds(path: str) -> 
     spec = tiny.objective(loss={"copo": {"epsilon": 0.01}})
     trainer = tiny.ours(path, spec, max_steps=8, num_iterations=2)
     trainer.answer_keys = lambda: ["1", "2", None, "1", "1", "1", "1", "1"]
-    found = rows(trainer)
+    found = trained(trainer)
     assert all(0 < row["copo/local"] < 1 and row["copo/global_advantage"] > 0 for row in found)
     assert max(row["clip_ratio/region_mean"] for row in found) > 0
     assert all(math.isfinite(row["loss"]) for row in found)
