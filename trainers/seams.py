@@ -36,7 +36,7 @@ from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.first_scores import check_first_scores
-from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
+from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts, truncated
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
@@ -171,7 +171,8 @@ class EntropyMixin(Below):
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
         rewards = self.shaper.shape(self._rewards_per_func, output)
         old_logps, scored = self.scoring.complete(output, self.thermostat.rollout_needs)
-        batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
+        fields = {**scored, **self._constants(), "truncated": truncated(self, output)}
+        batch = batches.of_generation(self, output, rewards, old_logps, fields)
         return batch if self.critic is None else self.critic.keep_values(output, batch)
 
     def _constants(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from entropostat.faults import RunFault
 from entropostat.rl.batch import Extra, TokenBatch
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
 from entropostat.trainers.trl.buffer import KEY
 
@@ -40,7 +39,6 @@ def of_generation(
         groups=(uids // size)[mine],
         uids=uids[mine],
         answers=answers,
-        truncated=truncated(trainer, output),
         **fields,
     )
 
