@@ -35,7 +35,7 @@ from entropostat.rl.term import Advantage
 @ADVANTAGES.register(
     "adora",
     paper="arXiv:2602.10019",
-    rollout_needs=("rewards", when(exclude_truncated=True).needs("truncated")),
+    rollout_needs=("rewards", "truncated"),
     clock="rollout",
     reference="ShadeCloak/ADORA verl core_algos.py:110, experience_maker_vl.py:1260",
     provides={

@@ -28,7 +28,6 @@ def adora(name: str, old: str, new: str) -> Mutant:
 
 CLUSTERS = (
     fault("answers", "stays on its rank", "import Groups, all_groups\n", "import Groups, group_matrix\n\nall_groups = lambda x, ids, _: group_matrix(x, ids)\n", RANKS),
-    fault("answers", "compares half of the hash", " & (low.unsqueeze(2) == low.unsqueeze(1))", " & (high == high).unsqueeze(2)"),
     fault("answers", "has no key for all", "both = parsed.unsqueeze(2) & parsed.unsqueeze(1)", "both = scored.unsqueeze(2) & scored.unsqueeze(1)"),
     fault("answers", "clusters the unscored", "parsed = scored & (there == 1)", "parsed = there == 1"),
     fault("answers", "lets a rank without keys wait", "(None,) * rows if batch.answers is None", "() if batch.answers is None"),

@@ -44,6 +44,8 @@ def test_equal_keys_of_one_prompt_are_the_same_and_no_key_is_the_same_as_another
     assert found.same[0].tolist() == [[True, True, False], [True, True, False], [False, False, True]]
     assert found.same[1].tolist() == [[True, False, False], [False, False, False], [False, False, False]]
     assert found.parsed.tolist() == [[True] * 3, [True, False, False]]
+    lost = answers_by_group(batch_of(1, groups=HALVES, answers=keys, rewards=doubles(1, NAN, 0, 0, 0, 0)))
+    assert lost.parsed[0].tolist() == [True, False, True] and not lost.same[0, 1].any()
 
 
 def test_keys_are_any_text_and_are_told_apart_whole():
@@ -149,6 +151,7 @@ ADORA = {
     "nothing wrong fails": ([9, 1, 8, 6], [1, 1, 1, 1], None, {"no_incorrect": "tds"}, 0.1),
     "all wrong ones cut off": ([9, 1, 8, 6], [1, 1, 0, 0], [0, 0, 1, 1], {"no_incorrect": "tds"}, 0.1),
     "neither, with both keys": ([9, 1], [0, 0], [1, 1], {"no_incorrect": "tds"}, 1.0),
+    "neither fails": ([9, 1], [0, 0], [1, 1], {"no_correct": "tds"}, 0.1),
     "an unknown one is neither right nor wrong": ([5, 1, 9, 4], [1, 1, NAN, 0], None, {}, 1.0),
 }
 
