@@ -43,7 +43,7 @@ def conditioned() -> list[Setting]:
         for kind in registry.names():
             info, known = registry[kind].info, {f.name: f for f in fields(registry[kind])}
             names = sorted({c.option for need in (*info.needs, *info.rollout_needs) for c in need.conditions})
-            values = [known[name].metadata.get("choices") or (None, 0.1) for name in names]
+            values = [known[name].metadata.get("choices") or unlike(known[name].default) for name in names]
             for chosen in itertools.product(*values) if names else ():
                 options = dict(zip(names, chosen, strict=True))
                 required = {"anchor": 0.3} if kind == "siren" else {}
@@ -53,6 +53,11 @@ def conditioned() -> list[Setting]:
                     continue
                 found.append((slot, kind, required | options))
     return found
+
+
+def unlike(default: Any) -> tuple[Any, Any]:
+    """Both values of a switch; without a number and with one."""
+    return (False, True) if isinstance(default, bool) else (None, 0.1)
 
 
 SETTINGS = [*ALL, *conditioned()]
