@@ -71,6 +71,13 @@ def test_what_is_learned_does_not_depend_on_how_texts_are_split_or_ordered_and_s
     assert again.state_dict() == whole.state_dict() and again.phrases() == whole.phrases()
 
 
+def test_of_equally_common_candidates_the_first_of_the_alphabet_stay():
+    for order in ("cab", "bca"):
+        mined = Mined(Phrases(least=1, share=0.5, limit=2))
+        mined.learn(dict.fromkeys(order, 1))
+        assert mined.counts.keys() == {"a", "b"} and mined.phrases() == {"a"}
+
+
 def test_entropy_of_counts():
     assert shannon([2, 2, 0]) == pytest.approx(math.log(2)) and shannon([]) == 0 == shannon([5])
     assert normal("  Let's   GO! ") == "let's go"

@@ -113,11 +113,11 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
                 f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
                 f"temperature, {args.temperature:g}: write that"
             )
-    for part in control.template.weights:
-        if args.num_iterations % part.term.passes:
+    for weight in control.template.weights:
+        if args.num_iterations % (passes := weight.term.passes):
             raise ValueError(
-                f"objective.weights.{part.name}: takes turns over {part.term.passes} passes of a generation, and "
-                f"num_iterations is {args.num_iterations}: set it to {part.term.passes}"
+                f"objective.weights.{weight.name}: takes turns over {passes} passes of a generation, and "
+                f"num_iterations is {args.num_iterations}: set it to {passes}"
             )
     for name, value in owned_fields(control).items():
         setattr(args, name, value)
