@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch

@@ -1,7 +1,7 @@
 """The overrides of TRL's trainer that a generation goes through, each calling super() once.
 
-    _generate_and_score_completions   prompts -> completions, old log-probs, advantages, statistics
-    _calculate_rewards                scores of all ranks
+_generate_and_score_completions   prompts -> completions, old log-probs, advantages, statistics
+_calculate_rewards                scores of all ranks
 """
 
 from __future__ import annotations
