@@ -226,7 +226,7 @@ SHARED = (
     Mutant("ties without limit", "reduce.py", "(tied & (order + earlier <= room))", "tied", REDUCE),
     Mutant("biased deviation", "reduce.py", "(count - 1).clamp(min=1)", "count.clamp(min=1)", REDUCE),
     Mutant("weights added", "objective.py", "product * weight.detach()", "product + weight.detach()", CONTROL),
-    Mutant("correction forgotten", "objective.py", "total * weight) * rho", "total * weight)", CONTROL),
+    Mutant("correction forgotten", "objective.py", "total * correction", "total", CONTROL),
     Mutant(
         "micro scope sees all ranks", "objective.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
     ),
