@@ -41,6 +41,7 @@ ACTING = {
     "follow": ["objective.penalties.entropy_bonus.coef.pid.gate=none"],
     "clip_b": ["objective.weights.clip_b.mu=1"],  # so far below the mean there is no token where entropy is so low
     "entropic": ["objective.advantages.entropic.alpha.entropic.target=2"],  # at its target it does nothing
+    "pear": ["objective.rewards.pear.alpha=-1"],  # differences of the entropies of a few characters are small
     "step": ["objective.penalties.entropy_bonus.coef.step.target=2"],  # one-sided: it waits for a fall below the target
     "step_radius": ["optimizer.step_radius.target=0.02"],  # the usual learning rate stays far inside the radius
     # It remembers prompts, and of thousands none would come up a second time.
