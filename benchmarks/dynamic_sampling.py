@@ -2,8 +2,9 @@
 
     python -m benchmarks.dynamic_sampling --jobs 2          resumes; writes results/dynamic_sampling.{json,md}
 
-Every run is recipes/quickstart/plain.yaml, for the same number of steps and seed by seed from the same pre-trained policy;
-what the rows add stands in ``ROWS``, with the defaults of the terms. Nothing was tuned.
+Every run is recipes/quickstart/plain.yaml on its hard prompts alone, for the same number of steps and seed by seed from the
+same pre-trained policy: the curriculum switches by steps, and at equal samples a row with refills would be in another stage.
+What the rows add stands in ``ROWS``, with the defaults of the terms. Nothing was tuned.
 
     without signal   prompts whose completions all got the same reward, mean over the generations: as drawn, and of what trained
     extra            completions beyond those that the batches ask for, as a share of them, and tokens likewise
@@ -31,6 +32,7 @@ ROWS: dict[str, str] = {
     "dynamic sampling, oversampled": "[dynamic_sampling: {oversample: 2.0}]",
     "with recovery": "[dynamic_sampling: {oversample: 2.0}, rsr: {}]",
 }
+HARD = "data.curriculum=[{source: hard, steps: 200}]"
 SHORT = [
     "model.build.steps=200",
     "data.curriculum=[{source: hard, steps: 12}]",
@@ -42,7 +44,7 @@ DYNAMIC = "dynamic_sampling"
 
 
 def measure(row: str, seed: int, short: bool) -> Result:
-    overrides = [f"seed={seed}", f"objective.data={ROWS[row]}", *([*SHORT, "evaluate.k=[1, 4]"] if short else ())]
+    overrides = [HARD, f"seed={seed}", f"objective.data={ROWS[row]}", *([*SHORT, "evaluate.k=[1, 4]"] if short else ())]
     with experiment(ROOT / "recipes" / "quickstart" / "plain.yaml", overrides) as run:
         group = run.trainer.num_generations
         batch = run.trainer.args.generation_batch_size

@@ -45,7 +45,8 @@ ACTING = {
     "step": ["objective.penalties.entropy_bonus.coef.step.target=2"],  # one-sided: it waits for a fall below the target
     "step_radius": ["optimizer.step_radius.target=0.02"],  # the usual learning rate stays far inside the radius
     # It remembers prompts, and of thousands none would come up a second time.
-    **{name: ["data.sources.hard.chain.size=24"] for name in ("difficulty", "diversity_weighted")},
+    "difficulty": ["data.sources.hard.chain.size=30", "objective.data.difficulty.low=0.3"],
+    "diversity_weighted": ["data.sources.hard.chain.size=30", "objective.data.diversity_weighted.floor=0"],
 }
 """What it takes, and why, for a method to act on so small a policy within so few steps."""
 

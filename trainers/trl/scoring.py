@@ -45,13 +45,11 @@ class Scoring:
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Around one generation, and inside of it around each further rollout."""
-        outer, entropy, self._forwards = self._forwards, self.ref_entropy, []
+        outer, self._forwards = self._forwards, []
         try:
             yield
         finally:
             self._forwards = outer
-            if outer is not None:
-                self.ref_entropy = entropy
 
     def settle(self, fields: dict[str, Any], ref_entropy: Tensor | None) -> None:
         """The forwards of this generation gave these batch fields: those of rows that were put together from several."""
