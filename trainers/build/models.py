@@ -16,10 +16,10 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from entropostat.recipe.blocks import Build
-from entropostat.trainers.model import adapter
+from entropostat.recipe.foreign_code import on_the_hub
 from entropostat.trainers.build.cache import cached, content_key, save_model
 from entropostat.trainers.build.pretrain import Progress, build_policy
-from entropostat.recipe.foreign_code import on_the_hub
+from entropostat.trainers.model import adapter
 
 
 def model_path(

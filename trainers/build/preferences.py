@@ -31,11 +31,11 @@ from entropostat.recipe.blocks import BuildReward
 from entropostat.recipe.terms import Term
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
-from entropostat.trainers.evaluation import generation
-from entropostat.trainers.trl import stops
 from entropostat.trainers.build.cache import cached, content_key
-from entropostat.trainers.evaluation.generation import generate, prompt_ids
 from entropostat.trainers.build.models import load_model, load_tokenizer
+from entropostat.trainers.evaluation import generation
+from entropostat.trainers.evaluation.generation import generate, prompt_ids
+from entropostat.trainers.trl import stops
 from entropostat.trainers.trl.stops import stop_tokens
 
 TESTED = 0.1

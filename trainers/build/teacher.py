@@ -29,5 +29,9 @@ def load_teacher(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
             f"teacher.{block.stated[0]}: {path} has another tokenizer than the policy: {why}; distillation compares "
             "distributions over the same tokens; give a teacher of the policy's family"
         )
-    how: dict[str, Any] = {"dtype": block.dtype, "attn_implementation": block.attn_implementation, "revision": block.revision}
+    how: dict[str, Any] = {
+        "dtype": block.dtype,
+        "attn_implementation": block.attn_implementation,
+        "revision": block.revision,
+    }
     return load_model(path, **how, key="teacher.path")
