@@ -219,3 +219,20 @@ def test_a_teacher_whose_head_is_padded_teaches_what_the_unpadded_one_teaches(st
         trainer.train()
         rows.append(next(row["loss"] for row in trainer.state.log_history if "loss" in row))
     assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_weights_select_its_tokens_in_the_loss_unless_it_says_no(student: str, weighted: bool) -> None:
+    spec = tiny.objective(loss=NONE, advantages=[], weights=["tip"], penalties=[{"distill": {"weighted": weighted}}])
+    trainer, parts = distilled(student, objective=spec, max_steps=1), []
+    note = trainer.monitors.note_loss
+
+    def watch(loss: Any, inputs: Any, passed: Any, objective: Any) -> None:
+        parts.append((passed.parts["distill"].detach(), passed.weight, passed.batch.valid))
+        note(loss, inputs, passed, objective)
+
+    trainer.monitors.note_loss = watch  # type: ignore[method-assign]
+    trainer.train()
+    ((value, weight, valid),) = parts
+    assert (weight[valid] == 0).any()
+    assert bool((value[(weight == 0) & valid] == 0).all()) is weighted
