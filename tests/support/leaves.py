@@ -34,6 +34,7 @@ GIVEN: dict[str, Any] = {
     "value": 0.1,
     "samples": 4,
     "anchor": 0.5,
+    "history": 0.5,
     "knob": "penalties.entropy_bonus.coef",
     "key": "rest",
     "task": "chain_sum",
