@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from entropostat.faults import SetupError
+from entropostat.rl.info import SLOTS
 from entropostat.rl.needs import Condition, Need
 from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
-from entropostat.rl.term import SLOTS, Advantage, BatchTerm, Loss, Term
+from entropostat.rl.term import Advantage, BatchTerm, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from entropostat.data.example import Example
 from entropostat.reward.verifier import Verifier
-from entropostat.rl.term import LARGEST_REWARD as LARGEST
+from entropostat.rl.info import LARGEST_REWARD as LARGEST
 
 Problem = Literal["error", "timeout"]
 

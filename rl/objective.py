@@ -9,21 +9,20 @@ by W, too. Every weight and penalty sees A and m, never W A and never another te
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
-from entropostat.rl.measured import Mean
-from entropostat.rl.needs import STATISTICS, TEACHER, read
-from entropostat.rl.reduce import LOCAL
-from entropostat.rl.registry import ADVANTAGES, DATA, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS, Registry
+from entropostat.rl.info import State
+from entropostat.rl.needs import STATISTICS, TEACHER
+from entropostat.rl.parts import Part, named, parts_of, prepared, weighted
+from entropostat.rl.registry import ADVANTAGES, DATA, LOSSES, PENALTIES, REWARDS, SCALARS, WEIGHTS
+from entropostat.rl.rewarded import Rewarded, compose
 from entropostat.rl.stream import Data, Recovery, Refill
 from entropostat.rl.term import (
-    LARGEST_REWARD,
     Advantage,
     BatchTerm,
     Loss,
@@ -32,55 +31,14 @@ from entropostat.rl.term import (
     SamplingPenalty,
     Scalar,
     Scoped,
-    State,
     Term,
     TokenPenalty,
     Weight,
-    options,
 )
 from entropostat.rl.vocab_sums import CONSTANT, OUTPUTS, Wanted
 
 Spec = Mapping[str, Any]
 """{'rewards': [(name, kind, options)], 'advantages': [...], 'weights': [...], 'loss': (name, kind, options), 'penalties': [...]}"""
-
-
-T_co = TypeVar("T_co", bound=Term, covariant=True)
-T = TypeVar("T", bound=Term)
-
-
-@dataclass(frozen=True)
-class Part(Generic[T_co]):
-    """A term and the name it has in this recipe: its metric prefix and its address."""
-
-    name: str
-    term: T_co
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return options(self.term)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Batch fields read in the loss at the options of the term."""
-        return read(self.term.info.needs, self.options)
-
-    @property
-    def rollout_needs(self) -> frozenset[str]:
-        """Likewise, once per generation."""
-        return read(self.term.info.rollout_needs, self.options)
-
-
-@dataclass(frozen=True)
-class Rewarded:
-    """What the slot ``rewards`` makes of a generation."""
-
-    rewards: Tensor
-    """(B,), NaN where there is none."""
-    memory: dict[str, State]
-    """Term name -> what it remembers from now on."""
-    metrics: Metrics
-    lost: Tensor
-    """0-dim: share of the scored completions whose reward a term made one that nobody can learn from."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +69,13 @@ class Objective:
         """Make the terms of a normalised recipe block. Options must be plain numbers: see Control for controllers."""
         name, kind, options = spec["loss"]
         objective = cls(
-            advantages=_parts(ADVANTAGES, spec.get("advantages", ())),
+            advantages=parts_of(ADVANTAGES, spec.get("advantages", ())),
             loss=Part(name, LOSSES.build(kind, options)),
-            rewards=_parts(REWARDS, spec.get("rewards", ())),
-            weights=_parts(WEIGHTS, spec.get("weights", ())),
-            penalties=_parts(PENALTIES, spec.get("penalties", ())),
-            scalars=_parts(SCALARS, spec.get("scalars", ())),
-            data=_parts(DATA, spec.get("data", ())),
+            rewards=parts_of(REWARDS, spec.get("rewards", ())),
+            weights=parts_of(WEIGHTS, spec.get("weights", ())),
+            penalties=parts_of(PENALTIES, spec.get("penalties", ())),
+            scalars=parts_of(SCALARS, spec.get("scalars", ())),
+            data=parts_of(DATA, spec.get("data", ())),
         )
         names = [part.name for part in objective.parts]
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -196,20 +154,7 @@ class Objective:
 
         ``memory``: term name -> what it remembers. With ``learn`` this generation is remembered as well.
         """
-        before = batch.require("unshaped")
-        batch, remembered, metrics = batch.set(rewards=before), dict(memory), dict[str, Tensor]()
-        for part in self.rewards:
-            batch = batch.set(memory=remembered.get(part.name, {}))
-            if learn:
-                remembered[part.name] = part.term.remember(batch)
-                batch = batch.set(memory=remembered[part.name])
-            rewards, reported = part.term(batch)
-            if rewards.shape != before.shape:
-                raise ValueError(f"{part.name} gives rewards of shape {[*rewards.shape]}, not {[*before.shape]}")
-            batch = batch.set(rewards=usable(rewards).to(before.dtype).masked_fill(before.isnan(), torch.nan))
-            metrics |= _named(part, reported)
-        after = batch.require("rewards")
-        return Rewarded(after, remembered, metrics, Mean.over(after.isnan().to(after.dtype), ~before.isnan()))
+        return compose(self.rewards, batch, memory, learn)
 
     def rollout(self, batch: TokenBatch) -> Rollout:
         """Once per generation: the advantages, and the statistics of every term with ``scope: rollout``.
@@ -220,7 +165,7 @@ class Objective:
         for part in self.advantages:
             advantages, reported = part.term(batch)
             batch = batch.set(advantages=advantages)
-            metrics |= _named(part, reported)
+            metrics |= named(part, reported)
         scoped: tuple[Part[Scoped], ...] = (*self.weights, self.loss, *self.penalties)
         stats = {part.name: part.term.prepare(batch) for part in scoped if part.term.prepared == "rollout"}
         return Rollout(batch.require("advantages"), stats, metrics)
@@ -233,11 +178,11 @@ class Objective:
         metrics: Metrics = {}
         batch = batch.detached() if self.weights else batch
         for part in self.weights:
-            weight, reported = part.term(_prepared(part, batch, stats))
+            weight, reported = part.term(prepared(part, batch, stats))
             if each is not None:
                 each[part.name] = weight
             product = weight.detach() if product is None else product * weight.detach()
-            metrics |= _named(part, reported)
+            metrics |= named(part, reported)
         return product, metrics
 
     def correction(self, each: Mapping[str, Tensor], trls: Tensor | None = None) -> Tensor | None:
@@ -251,17 +196,17 @@ class Objective:
 
     def for_loss(self, batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
         """The batch as the loss reads it: with its own statistics, which its bounds may ask for, too."""
-        return _prepared(self.loss, batch, stats)
+        return prepared(self.loss, batch, stats)
 
     def surrogate(self, batch: TokenBatch) -> tuple[Tensor, Metrics]:
         """(B, T) per-token policy loss of a term that TRL does not compute, of a batch ``for_loss``."""
         loss, reported = self.loss.term(batch)
-        return loss, _named(self.loss, reported)
+        return loss, named(self.loss, reported)
 
     def penalty(self, part: Part[Penalty], batch: TokenBatch, stats: Mapping[str, Stats]) -> tuple[Tensor, Metrics]:
         """(B, T) for ``kind`` token, a scalar for ``kind`` scalar."""
-        value, reported = part.term(_prepared(part, batch, stats))
-        return value, _named(part, reported)
+        value, reported = part.term(prepared(part, batch, stats))
+        return value, named(part, reported)
 
     def token_loss(
         self, batch: TokenBatch, stats: Mapping[str, Stats] | None = None, correction: Tensor | None = None
@@ -287,11 +232,6 @@ class Objective:
         return total, metrics
 
 
-def usable(rewards: Tensor) -> Tensor:
-    """The same with NaN, no reward, for what is infinite or larger than float32 can learn from."""
-    return rewards.masked_fill(~(rewards.abs() <= LARGEST_REWARD), torch.nan)
-
-
 def _check_stream(objective: Objective) -> None:
     for kind, what in ((Refill, "draw further prompts"), (Recovery, "keep groups for the next generation")):
         names = [part.name for part in objective.data if isinstance(part.term, kind)]
@@ -299,38 +239,6 @@ def _check_stream(objective: Objective) -> None:
             raise ValueError(f"{names[0]} and {names[1]} both {what}: keep one")
     if (recovery := objective.recovery) is not None and objective.refill is None:
         raise ValueError(f"{recovery.name} keeps groups that others draw too much: add dynamic_sampling to data")
-
-
-def weighted(part: Part[Penalty]) -> bool:
-    """Whether the weights select the tokens of this penalty, too."""
-    return isinstance(part.term, TokenPenalty) and part.term.weighted
-
-
-def _prepared(part: Part[Scoped], batch: TokenBatch, stats: Mapping[str, Stats]) -> TokenBatch:
-    """The batch with the statistics that the term's ``prepare`` gives for it, or has given."""
-    if part.name in stats:
-        return batch.set(stats=stats[part.name])
-    when = part.term.prepared
-    if when == "never":
-        return batch
-    if when == "rollout":
-        raise ValueError(f"{part.name} has scope: rollout, but nothing called Objective.rollout for this batch")
-    seen = batch.detached() if when == "ranks" else batch.detached().set(reducer=LOCAL)
-    return batch.set(stats=part.term.prepare(seen))
-
-
-def _parts(registry: Registry[T], parts: Iterable[tuple[str, str, Mapping[str, Any]]]) -> tuple[Part[T], ...]:
-    return tuple(Part(name, registry.build(kind, options)) for name, kind, options in parts)
-
-
-def _named(part: Part[Term], metrics: Metrics) -> Metrics:
-    declared = part.term.info.provides
-    for key in metrics:
-        if key not in declared:
-            raise KeyError(
-                f"{part.name} reports {key!r}, which its registration does not declare: add it to `provides`"
-            )
-    return {f"{part.name}/{key}": value.detach() if value.requires_grad else value for key, value in metrics.items()}
 
 
 def normalise_terms(parts: Sequence[Any]) -> list[tuple[str, str, dict[str, Any]]]:

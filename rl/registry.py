@@ -11,22 +11,11 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from entropostat.rl.contract import misfit
+from entropostat.rl.info import Clock, Info
 from entropostat.rl.needs import Condition, Need, When, declared
 from entropostat.rl.spelling import unknown
 from entropostat.rl.stream import Data
-from entropostat.rl.term import (
-    Advantage,
-    Clock,
-    Controller,
-    Info,
-    Loss,
-    Penalty,
-    Reward,
-    Scalar,
-    Term,
-    Weight,
-    options,
-)
+from entropostat.rl.term import Advantage, Controller, Loss, Penalty, Reward, Scalar, Term, Weight, options
 
 T = TypeVar("T", bound=Term)
 K = TypeVar("K")

@@ -31,10 +31,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from entropostat.rl.needs import Need
+from entropostat.rl.info import Holds, Info, State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,42 +43,6 @@ if TYPE_CHECKING:
     from entropostat.rl.bounds import Bounded
     from entropostat.rl.phrases import Phrases
     from entropostat.rl.vocab_sums import Wanted
-
-SLOTS = ("rewards", "advantages", "weights", "loss", "penalties", "scalars", "data")
-"""Of an objective. Controllers are no slot: they stand in place of a term's number."""
-
-Clock = Literal["step", "rollout"]
-
-Scope = Literal["micro", "ranks", "rollout"]
-"""micro: this micro-batch on this rank. ranks: this micro-step on all ranks. rollout: the whole generation."""
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-
-Holds = Literal["ratio", "weight", "nothing"]
-"""What the bounds of a loss hold: the ratio of a token, the constant weight of its gradient, or nothing."""
-
-State = dict[str, float]
-"""What a term remembers; JSON-able. In a controller's ``output`` is its value, and always there."""
-
-LARGEST_REWARD = 1e15
-"""In size. Training computes in float32: squares of larger ones overflow, and beside them small ones are lost."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a term's registration says of it."""
-
-    slot: str
-    name: str
-    paper: str
-    needs: tuple[Need, ...]
-    """Batch fields read in the loss."""
-    rollout_needs: tuple[Need, ...]
-    """Batch fields read once per generation."""
-    clock: Clock
-    """When a controlled option is resolved: before an optimizer step, or before a generation."""
-    reference: str
-    provides: Mapping[str, str]
-    """Metric -> its meaning."""
 
 
 class Term(ABC):

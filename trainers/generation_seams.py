@@ -75,13 +75,13 @@ class GenerationSeams(Below):
 
     def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
         """This rank's share of the generation, as the rollout phase of the objective sees it."""
-        per_func = self._rewards_per_func
-        old_logps, fields = self.scoring.complete(output, self.thermostat.rollout_needs)
+        needs, per_func = self.thermostat.rollout_needs, self._rewards_per_func
+        old_logps, fields = self.scoring.complete(output, needs)
         unshaped = self.shaper.judged(per_func, output)
         fields |= {
             **self._constants(),
             "planning": self.planning.mask(output, unshaped),
-            "answers": self.stream.answers(lambda: batches.answers_of(self, len(unshaped))),
+            "answers": self.stream.answers(lambda: batches.answers_of(self, len(unshaped), needs)),
         }
         batch = batches.of_generation(self, output, unshaped, old_logps, fields)
         rewarded = self.shaper.reward(self.objective, batch) if self.objective.rewards else None

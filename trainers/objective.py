@@ -20,9 +20,9 @@ from entropostat.recipe.errors import Origin, Problem, nearest, show
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term
 from entropostat.rl.control import Control
+from entropostat.rl.info import SLOTS
 from entropostat.rl.objective import Objective
 from entropostat.rl.registry import REGISTRIES
-from entropostat.rl.term import SLOTS
 
 PYTHON = Origin("objective")
 FORMS = 'give a mapping such as {"loss": "trl", "penalties": [{"kl_ref": {"coef": 1e-3}}]}, or the path of a recipe'

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from entropostat.recipe.blocks import Faults, Optimizer, Sampler, Shaping
+from entropostat.recipe.blocks import Faults, Optimizer, Shaping
 from entropostat.recipe.machine_blocks import Tracking
+from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl.batch import Extra
-from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
 from entropostat.trainers.control.clock import ControlCallback
@@ -153,11 +153,6 @@ class EntropyMixin(GenerationSeams):
             if callback is not None:
                 self.add_callback(callback)
         self.anchor = attach_anchor(self, control, reducer, self.distribution)
-
-    @property
-    def objective(self) -> Objective:  # type: ignore[override]  # transformers has one of a search
-        """At the knob values of this step."""
-        return self.thermostat.objective
 
     # ------------------------------------------------------------------------------------------ loss phase
 

@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from entropostat.readers.values import name, plain
 from entropostat.regular import content
-from entropostat.rl.term import SLOTS
+from entropostat.rl.info import SLOTS
 from entropostat.visible import visible
 from entropostat.yaml_text import LIMIT, Room, YamlFault, nodes, scalar
 

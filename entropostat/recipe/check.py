@@ -23,7 +23,7 @@ from entropostat.recipe.rewards import check_reward, rewarded
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
 from entropostat.recipe.trainer_rules import broken
-from entropostat.rl.term import SLOTS
+from entropostat.rl.info import SLOTS
 
 ROOT = (
     "name",

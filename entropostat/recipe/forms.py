@@ -13,7 +13,7 @@ from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.block import Block
 from entropostat.recipe.ranges import Range
 from entropostat.recipe.trainer_ranges import CHOICES, IMPOSSIBLE, NEVER_NULL, RANGES
-from entropostat.rl.term import SLOTS
+from entropostat.rl.info import SLOTS
 
 SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, "null": None, "any": Any}
 NUMBER, CONTROLLER = "number", "controller"

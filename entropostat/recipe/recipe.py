@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from entropostat import yaml_text
-from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping, Teacher
+from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Shaping, Teacher
 from entropostat.recipe.errors import real
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.recipe.sampler_block import Sampler
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]

@@ -15,7 +15,7 @@ from entropostat.catalog import load
 from entropostat.recipe.blocks import BLOCKS, BuildReward
 from entropostat.recipe.forms import term_form, trainer_form
 from entropostat.recipe.owned import NOT_IN_TRAINER
-from entropostat.rl.term import SLOTS
+from entropostat.rl.info import SLOTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

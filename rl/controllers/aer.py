@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.schedule import Schedule, known, settling
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("aer", paper="arXiv:2510.10959")

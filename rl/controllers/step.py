@@ -16,8 +16,9 @@ from typing import Any
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("step", paper="arXiv:2505.22312", reference="TRL 1.16; SkyworkAI/Skywork-OR1 core_algos.py:56")

@@ -18,7 +18,7 @@ from entropostat.rl.stream import Group, Seen, Sieve
 
 @DATA.register(
     "difficulty",
-    paper="arXiv:2502.01456 (the idea)",
+    paper="arXiv:2502.01456",
     clock="rollout",
     provides={
         "rate": "Mean solve rate of the prompts of this generation.",

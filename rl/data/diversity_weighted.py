@@ -22,7 +22,7 @@ from entropostat.rl.stream import Group, Seen, Sieve
 
 @DATA.register(
     "diversity_weighted",
-    paper="inspired by arXiv:2511.19343",
+    paper="arXiv:2511.19343",
     clock="rollout",
     provides={
         "diversity": "Mean diversity of the prompts of this generation.",

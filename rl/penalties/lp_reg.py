@@ -29,12 +29,13 @@ from torch.special import xlogy
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.divergences import estimator
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import LOCAL, quantile, top_mask
 from entropostat.rl.registry import PENALTIES, option
 from entropostat.rl.soft_labels import packed
-from entropostat.rl.term import SCOPES, TokenPenalty
+from entropostat.rl.term import TokenPenalty
 from entropostat.rl.truncation import DROPPED
 from entropostat.rl.vocab_sums import Wanted
 

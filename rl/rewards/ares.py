@@ -36,12 +36,13 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.difficulty import BUCKETS, bucket, right
+from entropostat.rl.info import State
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import unless
 from entropostat.rl.reduce import all_groups, quantile
 from entropostat.rl.registry import REWARDS, option
 from entropostat.rl.sequence import row_quantile
-from entropostat.rl.term import Reward, State
+from entropostat.rl.term import Reward
 from entropostat.rl.windows import window_entropy
 
 FRACTION, KAPPA, SOFT, SCALE, WRONG = (

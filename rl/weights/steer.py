@@ -29,10 +29,11 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Largest, Smallest
 from entropostat.rl.needs import when
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 
 @WEIGHTS.register(

@@ -30,11 +30,12 @@ from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.comparison import Comparison
 from entropostat.rl.covariance import selection_keys, token_count
 from entropostat.rl.divergences import DIVERGENCES
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import TEACHER, When, unless, when
 from entropostat.rl.reduce import Reducer, top_mask
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 from entropostat.rl.vocab_sums import Wanted
 
 SELECT = ("entropy_topk", "entropy_sample", "divergence", "q3", "q3_median", "soft_or")

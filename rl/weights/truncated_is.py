@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.info import SCOPES
 from entropostat.rl.mismatch import ratio_of, sampler_log_ratio, sequence_log_ratio
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_mean
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 NEAR = 1e-8
 """Below it a mean is no divisor."""

@@ -18,7 +18,7 @@ from entropostat import manifest
 from entropostat.faults import RunFault
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.function import Function
-from entropostat.rl.term import LARGEST_REWARD
+from entropostat.rl.info import LARGEST_REWARD
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 STEPS = 4

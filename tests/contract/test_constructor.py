@@ -15,8 +15,8 @@ from trl import GRPOTrainer
 from entropostat.catalog import load as load_catalog
 from entropostat.recipe import load
 from entropostat.rl.control import Control
+from entropostat.rl.info import SLOTS
 from entropostat.rl.objective import normalise_terms
-from entropostat.rl.term import SLOTS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.ppo import EntropyPPOTrainer

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support import tiny
 
-from entropostat.recipe.blocks import Sampler
+from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl import sampling
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.rollout.processors import processors

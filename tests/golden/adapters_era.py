@@ -80,7 +80,7 @@ def run(x: Inputs, params: dict[str, Any], reference: bool) -> Results:
         "log_prob": Where(activated, batch.mask, slack),
         "entropy": Where(batch.entropy, batch.mask, slack),
         "mean_top_entropy": Where(height[:, 0], torch.ones(len(height)), slack),
-        "advantages": Where(batch.advantages * scale, batch.mask),
+        "scaled_advantages": Where(batch.advantages * scale, batch.mask),
         "n_sharpened": stats["sharp"].sum(),
         "n_flattened": stats["flat"].sum(),
         "low_frac": low.mean(),

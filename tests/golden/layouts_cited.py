@@ -72,5 +72,7 @@ def era_files(data: Mapping[str, Any]) -> Record:
         return record
     for run, recorded in record.outputs.items():
         recorded |= metrics[run]
-    record.outputs["f64"] |= {f"intended_{name}": value for name, value in metrics["intended"].items()}
+        recorded["scaled_advantages"] = recorded.pop("advantages")  # an input has the name, too
+    intended = {"scaled_advantages" if k == "advantages" else k: value for k, value in metrics["intended"].items()}
+    record.outputs["f64"] |= {f"intended_{name}": value for name, value in intended.items()}
     return record

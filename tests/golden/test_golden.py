@@ -69,7 +69,11 @@ def test_a_wrong_value_in_any_recorded_array_is_noticed(name):
     clean = adapter.divide(harness.read(path))
     run = next(iter(clean.outputs))
     for key, value in clean.outputs[run].items():
-        if adapter.excused(key) or (np.asarray(value).dtype.kind == "f" and np.isnan(value).all()):
+        if (
+            adapter.excused(key)
+            or not np.size(value)
+            or (np.asarray(value).dtype.kind == "f" and np.isnan(value).all())
+        ):
             continue  # of what is NaN throughout only a finite result is asked
 
         def divide(data, key=key, value=value):

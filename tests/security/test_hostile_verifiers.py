@@ -12,7 +12,7 @@ from entropostat.reward.judge import Outcome, judge, said
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.function import Function
-from entropostat.rl.term import LARGEST_REWARD
+from entropostat.rl.info import LARGEST_REWARD
 
 HOSTILE = """
 import asyncio, os, signal, sys

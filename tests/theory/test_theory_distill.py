@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from theory.tabular import entropies
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
@@ -13,10 +14,6 @@ from entropostat.rl.vocab_teacher import Side, teacher_divergences
 
 EYE = torch.eye(5, dtype=torch.float64)
 LOGITS = torch.tensor([0.9, 0.2, -0.3, -1.1, 0.4], dtype=torch.float64)
-
-
-def entropies(logits: Tensor) -> Tensor:
-    return torch.distributions.Categorical(logits=logits).entropy()
 
 
 def gradient(logits: Tensor, teacher: Tensor, options: dict, weights: list | None = None) -> Tensor:

@@ -85,6 +85,11 @@ LOSS = [s for s in ALL if s[0] == "loss"]
 ACTING = [*WEIGHT, *LOSS, *PENALTY]
 
 
+def term_of(setting: tuple[str, str, dict[str, Any]]) -> Any:
+    slot, kind, options = setting
+    return SLOTS[slot].build(kind, options)
+
+
 def objective(setting: tuple[str, str, dict[str, Any]]) -> Objective:
     """The term alone, beside a loss without a clip; an advantage term that reshapes follows a base estimator."""
     slot, kind, options = setting

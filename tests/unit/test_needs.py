@@ -24,11 +24,12 @@ from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.critic_choices import COMBINATIONS, LOSSES
+from entropostat.rl.info import SLOTS
 from entropostat.rl.loss_types import CLIPPED, TYPES
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
 from entropostat.rl.signals import RUN
-from entropostat.rl.term import SLOTS, Scalar
+from entropostat.rl.term import Scalar
 from entropostat.scaling import run as scaling
 from entropostat.scaling.presets import PRESETS
 

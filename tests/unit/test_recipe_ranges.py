@@ -46,6 +46,8 @@ SIGNED = frozenset(
         "target",
         "success",
         "center",
+        "zeta",
+        "beta",
         "alpha",
         "threshold",
         "start",

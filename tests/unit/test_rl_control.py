@@ -11,7 +11,8 @@ import torch
 from unit.rl_support import batch_of
 
 from entropostat.rl.control import Control
-from entropostat.rl.objective import Objective, Part, normalise_terms
+from entropostat.rl.objective import Objective, normalise_terms
+from entropostat.rl.parts import Part
 from entropostat.rl.registry import (
     LARGEST,
     LOSSES,

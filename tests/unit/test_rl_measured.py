@@ -18,6 +18,7 @@ from unit.rl_support import (
     rollout_view,
     rows_of,
     rows_of_stats,
+    term_of,
     with_extra,
     with_leaves,
 )
@@ -27,7 +28,7 @@ from entropostat.rl.reduce import LOCAL
 
 few = settings(max_examples=5, deadline=None, derandomize=True)
 ROWS = 8
-PER_GENERATION = [s for s in (*ACTING, *ADVANTAGE) if s[2].get("scope", "rollout") == "rollout"]
+PER_GENERATION = [s for s in (*ACTING, *ADVANTAGE) if getattr(term_of(s), "scope", "rollout") in ("rollout", "never")]
 """Statistics of a micro-batch are the micro-batch's own: a term with ``scope: micro`` or ``ranks`` tells of those."""
 
 
@@ -80,7 +81,7 @@ def test_a_split_batch_has_the_metrics_of_the_whole(setting, seed, rank_of_row, 
 @pytest.mark.parametrize("setting", PER_GENERATION, ids=label)
 def test_rows_that_are_masked_whole_change_no_metric(setting):
     batch, o = batch_of(5, rows=ROWS), objective(setting)
-    if setting[0] == "advantages":
+    if "rewards" in o.rollout_needs:
         batch = batch.set(rewards=batch.rewards.index_fill(0, torch.tensor([2, 7]), torch.nan))
     emptied = batch.set(mask=batch.mask.index_fill(0, torch.tensor([2, 7]), 0.0))
     truncated = setting[1] == "gae"  # counts completions, and a masked one is a truncated one

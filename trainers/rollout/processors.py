@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from transformers import EtaLogitsWarper, LogitsProcessor, LogitsProcessorList, TypicalLogitsWarper
 
-from entropostat.recipe.blocks import Mirostat, Sampler
 from entropostat.recipe.generation_rules import backend, unsupported
+from entropostat.recipe.sampler_block import Mirostat, Sampler
 from entropostat.rl import sampling
 from entropostat.trainers.model.vocabulary import innermost
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.stream import Recovery, Refill
 from entropostat.trainers.rollout.bank import Bank, joined

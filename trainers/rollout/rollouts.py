@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.term import SamplingPenalty
 from entropostat.trainers.rollout import extra
 from entropostat.trainers.trl.aggregation import completion_mask

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.rl.term import LARGEST_REWARD
+from entropostat.rl.info import LARGEST_REWARD
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from entropostat.recipe.blocks import Shaping
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.info import State
 from entropostat.rl.measured import merged
 from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
-from entropostat.rl.term import State
 from entropostat.trainers.rollout.rollouts import weighted_rewards
 from entropostat.trainers.rollout.scores import Scores
 from entropostat.trainers.trl.described import truncated

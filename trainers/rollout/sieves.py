@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-from entropostat.rl.objective import Part
+from entropostat.rl.parts import Part
 from entropostat.rl.stream import Data, Group, Seen, Sieve
 
 

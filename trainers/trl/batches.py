@@ -44,10 +44,10 @@ def of_generation(
     )
 
 
-def answers_of(trainer: Any, rows: int) -> tuple[str | None, ...] | None:
+def answers_of(trainer: Any, rows: int, needs: frozenset[str]) -> tuple[str | None, ...] | None:
     """Keys of the ``rows`` completions that this rank has scored last; None where nobody gives any."""
     if trainer.answer_keys is None:
-        if "answers" in trainer.thermostat.rollout_needs:
+        if "answers" in needs:
             raise RunFault(
                 "the objective clusters answers, and trainer.answer_keys is None: give the trainer a function that returns "
                 "one key (text, or None) for each completion that was scored last"

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
-from entropostat.rl.objective import Objective, weighted
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import weighted
 from entropostat.trainers.trl.aggregation import aggregate
 
 

@@ -25,7 +25,8 @@ from entropostat.rl.diagnostics import entropy, text
 from entropostat.rl.diagnostics.forces import fields, force, pulls, touched
 from entropostat.rl.diagnostics.learning import solving
 from entropostat.rl.diagnostics.trust import trust
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.signal_sums import SOLVED
 from entropostat.rl.term import Loss
