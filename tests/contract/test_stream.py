@@ -210,8 +210,8 @@ def test_the_entropies_and_answer_keys_of_replaced_rows_are_theirs(path: str) ->
 
     trainer.reward_funcs[0] = keyed
     trainer.answer_keys = lambda: asked[-1]
-    batches, answered = [], trainer.stream.answered
-    trainer.stream.answered = lambda batch: batches.append(answered(batch)) or batches[-1]
+    batches, score = [], trainer._score
+    trainer._score = lambda output, batch: batches.append(batch) or score(output, batch)
     seen = generations(trainer)
     assert sum(each["told"]["rounds"] for each in seen) > 0 and len(asked) > len(seen)
     for each, batch in zip(seen, batches, strict=True):

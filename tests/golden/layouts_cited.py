@@ -72,7 +72,8 @@ def era_files(data: Mapping[str, Any]) -> Record:
         return record
     for run, recorded in record.outputs.items():
         recorded |= metrics[run]
-        recorded["scaled_advantages"] = recorded.pop("advantages")  # an input has the name, too
-    intended = {"scaled_advantages" if k == "advantages" else k: value for k, value in metrics["intended"].items()}
-    record.outputs["f64"] |= {f"intended_{name}": value for name, value in intended.items()}
+    record.outputs["f64"] |= {f"intended_{name}": value for name, value in metrics["intended"].items()}
+    for recorded in record.outputs.values():  # an input is called advantages, too
+        for kind in ("", "intended_"):
+            recorded[f"{kind}scaled_advantages"] = recorded.pop(f"{kind}advantages")
     return record

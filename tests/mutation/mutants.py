@@ -228,7 +228,7 @@ SHARED = (
     Mutant("weights added", "objective.py", "product * weight.detach()", "product + weight.detach()", CONTROL),
     Mutant("correction forgotten", "objective.py", "total * correction", "total", CONTROL),
     Mutant(
-        "micro scope sees all ranks", "objective.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
+        "micro scope sees all ranks", "parts.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
     ),
     Mutant("knob without clamp", "control.py", "min(max(value, self.low), self.high)", "value", CONTROL),
     Mutant("knob on every term", "control.py", "if p.name == knob.term else p", "if True else p", CONTROL),

@@ -80,8 +80,8 @@ PROMPTS = (
 PLUMBING = (
     Mutant("objective gives a loss no statistics", "objective.py", "(*self.weights, self.loss, *self.penalties)", "(*self.weights, *self.penalties)", OWN),
     Mutant("batches takes too few keys", "trl/batches.py", "if len(keys) != rows:", "if False:", TRAINER, "trainers"),
-    Mutant("batches clusters without keys", "trl/batches.py", 'if "answers" in trainer.thermostat.rollout_needs:', "if False:", TRAINER, "trainers"),
-    Mutant("seams bounds without statistics", "seams.py", "self.objective.for_loss(batch, passed.stats)", "batch", TRAINER, "trainers"),
-    Mutant("monitors bounds without statistics", "watch/monitors.py", "plain.set(stats=passed.batch.stats)", "plain", TRAINER, "trainers"),
+    Mutant("batches clusters without keys", "trl/batches.py", 'if "answers" in needs:', "if False:", TRAINER, "trainers"),
+    Mutant("loss_pass bounds without statistics", "trl/loss_pass.py", "passed.batch = objective.for_loss(batch, passed.stats)", "pass", TRAINER, "trainers"),
+    Mutant("monitors bounds without statistics", "watch/monitors.py", "term.bounded(passed.batch.detached())", "term.bounded(plain)", TRAINER, "trainers"),
     Mutant("scoring takes keys of one verifier", "scoring.py", "next((key for key in keys if key is not None), None)", "keys[0]", ("tests/unit/test_reward_scoring.py",), "reward"),
 )  # fmt: skip

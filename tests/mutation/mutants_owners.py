@@ -121,7 +121,7 @@ SCORING = tuple(
         ("loses the reference's entropy", "self.ref_entropy = entropy if", "self.ref_entropy = self.ref_entropy if", SCORED),
         ("asks for no entropy", "return self.on and not (", "return False and not (", SCORED),
         ("asks the reference for no entropy", "self.ref_entropy is None and scores_reference", "scores_reference", SCORED),
-        ("never stops collecting", "            self._forwards = None\n\n    @property", "            pass\n\n    @property", SCORED),
+        ("never stops collecting", "            self._forwards = outer\n", "            pass\n", SCORED),
     )
 )  # fmt: skip
 
@@ -189,11 +189,14 @@ CLOSING = tuple(
         ("forgets the norm of the gradient", "self._grad_norm = math.nan if norm is None else float(norm)", "pass", SIGNALS[-1:]),
         ("asks nobody to stop", "return closed.stop", "return False", ("tests/contract/test_shaping.py",)),
         ("says nothing of a loop", "for knob, problem in thermostat.problems():", "for knob, problem in ():", SCALARS),
-        ("measures no reference", "unshaped), self.scoring.ref_entropy)", "unshaped))", SIGNALS[-1:]),
         ("judges no step", "self.guard.judge(model, self._grad_norm)", "pass", FAULTY),
         ("gives terms the extra rows", "(joined.length, joined.ordinary)", "(joined.length,)", EXTRA),
-        ("forgets what the rollout phase logs", "note(self, merged(rollout.metrics, self._reducer))", "pass", LOG),
     )
+)  # fmt: skip
+
+GENERATION = (
+    fault("measures no reference", "trainers/generation_seams", "note_generation(judged, self.scoring.ref_entropy)", "note_generation(judged)", SIGNALS[-1:]),
+    fault("forgets what the rollout phase logs", "trainers/generation_seams", "note(self, merged(rollout.metrics, self._reducer))", "pass", LOG),
 )  # fmt: skip
 
 TOOLS = ("tests/contract/test_tool_output.py",)

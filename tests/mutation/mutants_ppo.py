@@ -30,7 +30,7 @@ PPO = (
     fault("learns from the padding", "critic", "inputs[RETURNS], batch.mask,", "inputs[RETURNS], torch.ones_like(batch.mask),", PARITY),
     fault("detaches the values", "critic", "values, old = self.combined(values), self", "values, old = self.combined(values.detach()), self", PARITY),
     fault("takes the other returns", "critic", "_, output[RETURNS] = first", "output[RETURNS], _ = first", PARITY),
-    fault("trusts every end", "critic", "truncated=truncated(self.trainer, output)", "truncated=torch.zeros_like(truncated(self.trainer, output))", PARITY),
+    fault("trusts every end", "trl/described", 'found["truncated"] = truncated(self.trainer, output)', 'found["truncated"] = torch.zeros_like(truncated(self.trainer, output))', PARITY),
     fault("lets the first head decide", "critic", "return combine(values, self", "return combine(values[..., :1], self", PARITY),
     fault("keeps extra rows", "critic", "values[: joined.rows, : joined.keep + 1]", "values", OWN),
     fault("takes any estimator", "ppo", 'if first != "gae":', "if False:", OWN),

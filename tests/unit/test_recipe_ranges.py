@@ -46,6 +46,7 @@ SIGNED = frozenset(
         "target",
         "success",
         "center",
+        "floor",
         "zeta",
         "beta",
         "alpha",
