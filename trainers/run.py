@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import transformers
 from accelerate.utils import gather_object, set_seed
-from entropostat.trainers.build.teacher import load_teacher
 from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
 from trl.models import unwrap_model_for_generation
@@ -45,6 +44,7 @@ from entropostat.rl.control import Control
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
 from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
+from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on

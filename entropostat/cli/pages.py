@@ -27,6 +27,8 @@ def index() -> list[str]:
         "# Methods",
         "",
         "Generated from the docstrings by `make docs`. The same text: `entropostat methods NAME`. By paper: [papers](papers.md).",
+        "",
+        f"Slots: {', '.join(f'[{slot}](#{slot})' for slot in load().terms)}.",
     ]
     for slot, terms in load().terms.items():
         lines += [

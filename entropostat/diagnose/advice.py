@@ -180,11 +180,18 @@ def incompetent(log: Log) -> str:
     )
 
 
-def mismatch() -> str:
-    return (
-        "# Sample from what is trained: no truncation, and correct the rest by importance weights.\n"
-        "sampler: {top_p: 1.0, top_k: 0}\ntrainer: {vllm_importance_sampling_correction: true}\n"
-    )
+CORRECTORS = ("dppo", "icepop", "ipo", "sequence_mask", "truncated_is")
+"""Terms that carry the ratio of trainer to sampler, beside which TRL's own correction is refused."""
+
+
+def mismatch(log: Log) -> str:
+    why, correction = "correct the rest by importance weights", "true"
+    if own := sorted(log.terms.intersection(CORRECTORS)):
+        why, correction = f"{own[0]} corrects the rest, so TRL must not", "false"
+    change = f"# Sample from what is trained: no truncation, and {why}.\nsampler: {{top_p: 1.0, top_k: 0}}\n"
+    if "aepo" in log.terms:  # its rows of another temperature bear no correction where they are trained as they are
+        return change
+    return change + f"trainer: {{vllm_importance_sampling_correction: {correction}}}\n"
 
 
 def non_finite(log: Log) -> str:

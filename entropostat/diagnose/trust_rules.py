@@ -39,7 +39,7 @@ def mismatch(log: Log) -> Iterator[Finding]:
             steps,
             f"{key} is {average[last]:.3g} nats (mean of {ROWS}), {begin:.3g} at the start",
             "the sampler's weights are stale or of another precision, or its sampling is truncated (top_p, top_k, min_p)",
-            advice.mismatch(),
+            advice.mismatch(log),
         )
         return
 

@@ -14,6 +14,8 @@ Of the code's names, ``both_*`` are ``side: both`` (``both_linear_balance1`` is 
 ``negative``, ``RAFT`` and ``RAFT_linear`` are ``imitate: true``, ``mask_prob_*`` are bands, and ``negative_sigmoid_balance1`` is
 ``balance: true``: the negative advantages are scaled so that sum pi A is 0 over all tokens. The code sums padding too and
 divides by 0 where nothing is negative; here they stay as they are. It cannot take an interval above 4.
+
+Not to be confused with autoregression, AR as well, nor with ``lopti``, the paper's second method.
 """
 
 from __future__ import annotations

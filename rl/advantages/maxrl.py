@@ -9,6 +9,8 @@ does, follows the log of the pass rate. Same as prime-rl's ``max_rl``.
 SkyRL's ``maxrl`` adds ``epsilon`` to the mean and divides by whatever the sum is: a negative mean turns the sign of the whole
 group, so that the better completion is pushed down, and a group of one keeps its raw reward. ``reference: true`` is that
 code, but for its NaN where the sum is 0, which is 0 here.
+
+Not to be confused with maximum-entropy reinforcement learning, which is ``entropy_bonus``.
 """
 
 from __future__ import annotations

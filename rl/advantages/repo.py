@@ -12,6 +12,9 @@ second-hand, no code is released: not confirmed. Nor are zeta and beta, which ar
 What we changed: log pi and H are those of the policy that generated, once per generation, and the paper's are the current
 policy's. They are the same in the first update. The paper's rule that halves and doubles zeta is the controller ``adapo`` on
 this option: ``zeta: {adapo: {target: 0.5, start: 0.05, low: 0.001, high: 0.5, factor: 2}}``.
+
+Not to be confused with Replay-Enhanced Policy Optimization, arXiv:2506.09340, RePO, which trains on completions of
+earlier policies.
 """
 
 from __future__ import annotations

@@ -9,11 +9,14 @@
 SEED-GRPO, arXiv:2505.12346. One factor per prompt: no sign and no ranking within a group changes. log G is the entropy of G
 different answers, so alpha is what x is there.
 
-Not confirmed by the text of the paper, which could not be read: formulas are from its abstract and a review, the released
-behaviour from a third party that read the code. The paper has the estimator mc, the forms linear and exp (a third one, "focal",
-is not known), and the raw likelihood of whole completions, with which H / log G would be in the hundreds: not offered. The released
-code has shannon, inverse and likelihood, with an alpha of 0.02 and no log G, or about 0.04 with it: it scales an update by at most
-4 %. The defaults are shannon, inverse and count, with an alpha whose effect can be seen.
+The text of the paper could not be read, so constants and formulas are not confirmed: these are from its abstract and a
+review, the released behaviour from a third party that read the code. The paper has the estimator mc, the forms linear and
+exp (a third one, "focal", is not known), and the raw likelihood of whole completions, with which H / log G would be in the
+hundreds: not offered. The released code has shannon, inverse and likelihood, with an alpha of 0.02 and no log G, or about
+0.04 with it: it scales an update by at most 4 %. The defaults are shannon, inverse and count, with an alpha whose effect
+can be seen.
+
+Not to be confused with the recipe's ``seed``, which draws random numbers, nor with ``hicra``'s, a list of phrases.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ that the paper ranks by the probability of the whole sequence (``by: sum``) is n
 What we changed: completions of equal log-prob share the mean of their ranks, where the code's order is that of the sort. A
 completion without a token has no log-prob (NaN in the code, where it takes the highest rank): it is left out of the ranking
 and of the statistics, and gets 0. So does one without a reward, and a group of one, which keeps its raw reward in the code.
+
+Not to be confused with unlikelihood training (arXiv:1908.04319), which lowers the probability of chosen tokens.
 """
 
 from __future__ import annotations

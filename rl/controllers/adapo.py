@@ -10,6 +10,8 @@ paper REPO's zeta is halved and doubled: ``factor: 2`` on ``repo.zeta``.
 Why epsilon_high: a bound that takes the gradient of rewarded tokens which have grown lowers entropy where those are rare, and
 one that takes it of punished tokens which have shrunk raises it (arXiv:2509.26114). So a larger ``epsilon_high`` raises
 entropy, and a larger ``epsilon`` lowers it (``effect: lowers``). Neither acts where a generation serves one update.
+
+Not to be confused with DAPO, whose clip bounds are fixed.
 """
 
 from __future__ import annotations

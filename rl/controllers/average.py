@@ -1,6 +1,9 @@
 """The mean of a signal over the run so far: value_n = value_(n-1) + (s_n - value_(n-1)) / n.
 
 The historical mean that EPO, arXiv:2509.22576, smooths towards: all updates before the current one count alike.
+
+Not to be confused with a moving average (``smoothing`` of other controllers), nor with the average of weights that is
+``kl_ref``'s ``reference: ema``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ not confirmed. The integral excludes the current error. Positive above the targe
 
 What we changed: the integral stops at +-``limit`` (null: none, as the code), or hours above the target would take hours
 to unwind; and a missing or NaN signal holds.
+
+Not to be confused with the advantage of the same name, whose alpha it sets.
 """
 
 from __future__ import annotations

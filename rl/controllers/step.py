@@ -5,6 +5,8 @@
 He et al. 2025, Skywork Open Reasoner 1, arXiv:2505.22312. ``compare: le`` is TRL 1.16's rule (``use_adaptive_entropy``,
 to the digit: exact entropy of the last window, defaults delta 0.005, high 1). ``compare: lt`` is the released code's,
 whose signal is the sampled negative log-prob and whose scripts use delta 1e-4, high 0.005.
+
+Not to be confused with a step of the optimizer, nor with ``optimizer.step_radius``, which shortens one.
 """
 
 from __future__ import annotations

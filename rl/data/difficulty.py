@@ -5,6 +5,9 @@
 The online prompt filter of PRIME (arXiv:2502.01456, accuracy between 0.2 and 0.8, from memory and not confirmed) drops groups
 after they were sampled; here the rate is remembered over epochs, so that nothing is sampled in vain, and a prompt is asked
 again ``recheck`` generations after it was last: the policy has changed. Defaults are ours. A prompt that was never asked is asked.
+
+Not to be confused with `dynamic_sampling`, which drops groups once they are sampled, nor with the buckets of `ares` and
+`kl_bucket`.
 """
 
 from __future__ import annotations

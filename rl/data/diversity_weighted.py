@@ -7,6 +7,8 @@ Inspired by Syn-GRPO (arXiv:2511.19343), of which only the abstract could be rea
 rollouts of an input rewards a model that makes new images, smoothed against the policy's own baseline. This is the text form
 of that core, without a generator: prompts are weighted, not made. The mean over all remembered prompts is the baseline,
 so that only what is less diverse than usual is thinned out. No fidelity is claimed.
+
+Not to be confused with the reward `diversity`, which pays completions.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
     a group teaches if  max R - min R > tolerance;  others are replaced until all do, or max_rounds is reached
 
-DAPO, arXiv:2503.14476 (Eq. 11: 0 < right answers < G). The paper samples until the batch is full; its script starts with three
-batches' worth of prompts, draws as many again in each further round, and stops the run where ten are not enough. Here a
+DAPO, arXiv:2503.14476 (Eq. 11: 0 < right answers < G). The paper samples until the batch is full; its script (confirmed:
+verl-project/verl-recipe @48ea0a7 dapo/run_dapo_qwen2.5_32b.sh, ``max_num_gen_batches`` 10, ``gen_prompt_bsz`` three times
+``train_prompt_bsz``) starts with three batches' worth of prompts, draws as many again in each further round, and stops the run
+where ten are not enough. Those of Clip-Cov and KL-Cov there say the same, NeMo-RL's of ProRLv2 ten rounds of 1.5 batches. Here a
 generation begins as it would without this term, and a round draws ``oversample`` prompts for each group that is missing.
 After the last round what is left keeps its place with advantage 0, so that batch, steps and learning rate stay what they
 are. The paper filters by accuracy; here the rewards decide as the advantages see them, shaping included: with `gdpo`, which

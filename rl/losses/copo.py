@@ -18,6 +18,8 @@ which no reward of -1 answers; we ask whether it is above ``success``. Under ``r
 ``normalise`` everything is wrong, by a mistake of its code.
 
 Completions without an answer key share one answer, unlike under ``seed``. A completion without a reward gets no loss from A^g.
+
+Not to be confused with count-based online preference optimisation, also COPO.
 """
 
 from __future__ import annotations

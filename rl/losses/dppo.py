@@ -17,6 +17,8 @@ prime-rl adds ``square`` (log pi - log mu)^2, also on dropped tokens. The bound 
 
 What we changed: a dropped, impossible or masked token has no product with what it is not, so nothing turns to NaN; tokens of
 A = 0 are not counted as dropped; infinite log-ratios are bounded by ``clamp``.
+
+Not to be confused with Diffusion Policy Policy Optimization, arXiv:2409.00588, also DPPO, of robotics.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ log pi - log pi_old = A / beta: the tilt of the old policy by its advantages.
 
 Paper and code differ (as far as known, not re-read): the paper is offline and learns a value V, its loss is the square of
 r - V - beta (log pi - log ref); this is the part of the policy, with A for r - V. verl asks for beta; 0.05 is the size that
-others give. Not to be confused with distributionally robust optimisation (group DRO), which shares the name.
+others give, not confirmed. Not to be confused with distributionally robust optimisation (group DRO), which shares the name.
 """
 
 from __future__ import annotations

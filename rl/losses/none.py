@@ -4,6 +4,8 @@
 
 For objectives without a reward, such as on-policy distillation (arXiv:2306.13649): rewards and advantages are read by nothing
 here, and may be left out.
+
+Not to be confused with leaving ``loss`` out, which is ``trl``.
 """
 
 from __future__ import annotations

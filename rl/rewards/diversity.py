@@ -11,6 +11,9 @@ prompts, has no formula that could be had; this one is inspired by it and claims
 By default only right completions are compared, and paid: being unlike the others must not pay for being wrong, and unlike the
 wrong ones every right answer is. Right answers are mostly the same answer, so ``of: answer`` wants ``among: all``, or a task
 with several.
+
+Not to be confused with the monitors ``diversity/*``, which only look, nor with ``diversity_weighted``, which chooses
+prompts.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ in neither. Phase Entropy Aware Reward, arXiv:2510.08026. Entropies are the old 
 sampling temperature, and are numbers: no gradient goes through them. The paper's alpha is 1, its code's score 1 and
 format_score 0.
 
-The authors' code could not be had: the formula, max included, is quoted by three readers of the paper who agree. Where the
-boundary is missing the formula's k = T gives H_answer = 0 and H_think of all tokens but the last (``missing: drop_last``); the
-other reading takes all of them (``all``). Of several boundaries the paper says nothing: ``occurrence``. A boundary that is the
-first, or the last, token leaves an empty phase, of entropy 0. The formula has no lower bound, so that a right answer may earn
-less than a wrong one: ``floor``, which is ours and none by default, is the least that a right answer earns.
+The authors' code could not be had: formula, max included, and constants are quoted by three readers of the paper who agree, and
+are not confirmed beyond that. Where the boundary is missing the formula's k = T gives H_answer = 0 and H_think of all tokens
+but the last (``missing: drop_last``); the other reading takes all of them (``all``). Of several boundaries the paper says
+nothing: ``occurrence``. A boundary that is the first, or the last, token leaves an empty phase, of entropy 0. The formula has no
+lower bound, so that a right answer may earn less than a wrong one: ``floor``, which is ours and none by default, is the least
+that a right answer earns.
 """
 
 from __future__ import annotations

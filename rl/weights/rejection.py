@@ -11,6 +11,11 @@ says nothing of the smallest.
 
 What we changed: a token that the sampler finds impossible, or the trainer, is at the bound ``clamp`` of its log-ratio, so it is
 rejected; one that the sampler gave no log-prob for counts as one on which both agree.
+
+The defaults are verl's preset ``decoupled_k3_rs`` (k3, its mean over a completion at most 0.01), and for k1 the window
+that verl gives sequences.
+
+Not to be confused with rejection sampling, which draws completions anew: here nothing is.
 """
 
 from __future__ import annotations
@@ -43,10 +48,10 @@ class Rejection(Weight):
     """
 
     estimator: str = option("k3", choices=("k1", "k2", "k3"), doc="k1: a window on the ratio; k2, k3: divergences")
-    over: str = option("token", choices=("token", "sum", "mean", "max"), doc="of a token, or of a completion's tokens")
-    threshold: float = option(0.02, low=0.0, doc="largest divergence that trains", only=unless(estimator="k1"))
-    low: float | None = option(0.8, low=0.0, high=1.0, doc="smallest ratio that trains", only=when(estimator="k1"))
-    high: float | None = option(1.25, low=1.0, doc="largest ratio that trains", only=when(estimator="k1"))
+    over: str = option("mean", choices=("token", "sum", "mean", "max"), doc="of a token, or of a completion's tokens")
+    threshold: float = option(0.01, low=0.0, doc="largest divergence that trains", only=unless(estimator="k1"))
+    low: float | None = option(0.5, low=0.0, high=1.0, doc="smallest ratio that trains", only=when(estimator="k1"))
+    high: float | None = option(2.0, low=1.0, doc="largest ratio that trains", only=when(estimator="k1"))
     clamp: float = option(20.0, above=0.0, high=80.0, fixed=True, doc="bound of |log ratio|")
 
     def __post_init__(self) -> None:

@@ -17,6 +17,8 @@ The theorem moves the sampled token's logit and no other. ``omega: full`` is our
 the token, in which the others give way (see dynamics.py); S is taken as above and E S is that of the policy of H:
 
     Omega_t = -I_clip r A (S - E S),   S = pi (log pi + H),   E S = H sum pi^2 + sum pi^2 log pi
+
+Not to be confused with steering a model by vectors added to its activations.
 """
 
 from __future__ import annotations

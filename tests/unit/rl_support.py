@@ -43,7 +43,7 @@ OF_TERM = {
     "ipo": {"threshold": 0.05, "square": 0.3},
     "icepop": {"low": 0.9, "high": 1.2},
     "sequence_mask": {"low": 0.9, "high": 1.1},
-    "rejection": {"low": 0.9, "high": 1.1},
+    "rejection": {"over": "token", "low": 0.9, "high": 1.1},
     "off_policy_mask": {"threshold": -0.1},
     "truncated_is": {"cap": 1.1, "normalise": True},
 }

@@ -26,6 +26,9 @@ BATCHES = {
     "olmo3-think": (64, 8, 64),
 }
 
+FILTERED = {"dynamic_sampling.max_rounds": 9, "dynamic_sampling.oversample": 3.0}
+"""max_num_gen_batches 10, the first one counted; gen_prompt_bsz = 3 x train_prompt_bsz."""
+
 CONSTANTS = {
     "dapo-32b": {
         "trainer.max_completion_length": 20480,
@@ -36,6 +39,7 @@ CONSTANTS = {
         "loss.epsilon_high": 0.28,
         "loss.dual": 10.0,
         "loss.type": "dapo",
+        **FILTERED,
     },
     "clip-cov-32b": {
         "trainer.max_completion_length": 8192,
@@ -46,9 +50,10 @@ CONSTANTS = {
         "clip_cov.fraction": 2e-4,
         "clip_cov.low": 1.0,
         "clip_cov.high": 5.0,
+        **FILTERED,
     },
-    "kl-cov-32b": {"trainer.max_completion_length": 8192, "kl_cov.fraction": 2e-4, "kl_cov.coef": 1.0},
-    "kl-cov-7b": {"trainer.max_completion_length": 8192, "kl_cov.fraction": 2e-3, "kl_cov.coef": 1.0},
+    "kl-cov-32b": {"trainer.max_completion_length": 8192, "kl_cov.fraction": 2e-4, "kl_cov.coef": 1.0, **FILTERED},
+    "kl-cov-7b": {"trainer.max_completion_length": 8192, "kl_cov.fraction": 2e-3, "kl_cov.coef": 1.0, **FILTERED},
     "skywork-or1": {
         "trainer.max_completion_length": 8192,
         "trainer.learning_rate": 1e-6,
@@ -83,8 +88,12 @@ CONSTANTS = {
         "loss.epsilon_high": 0.27,
         "kl_ref.coef": 1e-4,
         "reinforce_pp.baseline": "group",
+        "icepop.low": 0.5,
+        "icepop.high": 5.0,
+        "dynamic_sampling.max_rounds": 9,
+        "dynamic_sampling.oversample": 1.5,
     },
-    "scalerl": {"loss.epsilon_high": 4.0, "grpo.scale": "batch", "trainer.num_generations": 16},
+    "scalerl": {"difficulty.high": 0.9, "loss.epsilon_high": 4.0, "grpo.scale": "batch", "trainer.num_generations": 16},
     "deepswe": {"loss.epsilon_high": 0.28, "trainer.mask_truncated_completions": True},
     "magistral": {"loss.epsilon_high": 0.26},
 }
@@ -104,6 +113,22 @@ def value(recipe, key):
 def test_a_published_run_has_the_constants_of_its_script(name):
     recipe = load(FOLDER / f"{name}.yaml")
     assert {key: value(recipe, key) for key in CONSTANTS[name]} == CONSTANTS[name]
+
+
+UNCORRECTED = {"dapo-32b", "clip-cov-32b", "kl-cov-32b", "kl-cov-7b", "justrl", "prorl-v2"}
+"""Scripts of several updates per generation that correct nothing for the sampler, or by a term of the objective."""
+
+
+@pytest.mark.parametrize("name", sorted(CONSTANTS))
+def test_no_published_run_drops_long_completions_by_the_product_of_their_ratios(name):
+    trainer = load(FOLDER / f"{name}.yaml").trainer
+    assert (trainer.get("vllm_importance_sampling_correction") is False) == (name in UNCORRECTED)
+    assert trainer["vllm_importance_sampling_mode"] == "token_truncate"
+
+
+def test_groups_without_a_spread_are_replaced_in_the_runs_that_do_so():
+    asking = {f.stem for f in FOLDER.glob("*.yaml") if any(t.kind == "dynamic_sampling" for _, t in load(f).terms)}
+    assert asking == {"dapo-32b", "clip-cov-32b", "kl-cov-32b", "kl-cov-7b", "prorl", "prorl-v2", "olmo3-think"}
 
 
 @pytest.mark.parametrize("name", sorted(BATCHES))

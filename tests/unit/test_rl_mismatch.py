@@ -48,7 +48,7 @@ def test_a_token_that_the_sampler_did_not_score_counts_as_one_on_which_both_agre
         b = batch([[1.05, 1.0]])
         b = b.set(sampler_logps=torch.tensor([[b.sampler_logps[0, 0], NAN]]))
         assert WEIGHTS.build(kind, options)(b)[0].tolist() == [near([1.05, 1.0])]
-        assert WEIGHTS.build("rejection", {"threshold": 0.0})(b)[0].tolist() == [[0, 1]]
+        assert WEIGHTS.build("rejection", {"threshold": 0.0, "over": "token"})(b)[0].tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("where", ["sampler", "trainer"])
@@ -65,7 +65,7 @@ def test_a_token_that_one_of_both_finds_impossible_has_weight_zero_and_does_not_
     ):
         assert WEIGHTS.build(kind, options)(b)[0].tolist() == [[1, 0, 1]], kind
     for estimator in ("k1", "k2", "k3"):
-        assert WEIGHTS.build("rejection", {"estimator": estimator})(b)[0].tolist() == [[1, 0, 1]]
+        assert WEIGHTS.build("rejection", {"estimator": estimator, "over": "token"})(b)[0].tolist() == [[1, 0, 1]]
 
 
 def test_truncation_cuts_from_both_sides_and_at_the_level_of_sequences_cuts_the_product():
@@ -102,8 +102,8 @@ def test_rejection_by_sequences_counts_both_directions(over, rows):
 
 def test_rejection_k1_is_a_window_on_the_ratio_of_trainer_to_sampler():
     ratios = [[0.79, 0.81, 1.0, 1.24, 1.26]]
-    assert weight("rejection", ratios, estimator="k1")[0] == [0, 1, 1, 1, 0]
-    assert weight("rejection", ratios, estimator="k1", low=0.0)[0] == [1, 1, 1, 1, 0]
+    assert weight("rejection", ratios, estimator="k1", over="token", low=0.8, high=1.25)[0] == [0, 1, 1, 1, 0]
+    assert weight("rejection", ratios, estimator="k1", over="token", low=0.0, high=1.25)[0] == [1, 1, 1, 1, 0]
 
 
 def test_the_off_policy_mask_drops_what_is_negative_and_left_behind_row_by_row_or_token_by_token():
