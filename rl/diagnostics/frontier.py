@@ -22,8 +22,12 @@ from torch import Tensor
 
 LEAST = 20.0
 """Effective samples below which an estimate of the tilted optimum is not told."""
-STEPS = 200
+MOST = 0.5
+"""Share of the prompts at which an estimate over all of them must be usable."""
+STEPS = 60
 """Bisections: more than the digits of a float64."""
+LARGEST = 1e9
+"""Standard deviations of the reward: beyond it all the mass is on the largest."""
 
 
 class Point(NamedTuple):
@@ -128,19 +132,21 @@ def efficiency(rewards: Tensor, reward: float, kl: float) -> float:
 
 def _beta(rewards: Tensor, of: Of, goal: float) -> float:
     """Both reward and KL rise with beta; NaN where the goal is out of reach."""
-    at = lambda beta: float(of(estimated_tilted(rewards, beta)).mean())
-    low, high = 0.0, 1.0 / max(float(rewards.double().std()), 1e-12)
-    if not at(0.0) <= goal:
+
+    def at(beta: float) -> float:
+        return float(of(estimated_tilted(rewards, beta)).mean())
+
+    spread = float(rewards.double().std())
+    if not spread > 0 or not at(0.0) <= goal:
         return math.nan
+    low, high = 0.0, 1 / spread
     while at(high) < goal:
         low, high = high, 2 * high
-        if not math.isfinite(high) or high > 1e12:
+        if high * spread > LARGEST:
             return math.nan
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if at(middle) < goal else (low, middle)
-        if middle in (low, high) and high - low <= 1e-15 * high:
-            break
     return high
 
 
@@ -148,4 +154,4 @@ def _usable(rewards: Tensor, beta: float, of: Of) -> float:
     if math.isnan(beta):
         return math.nan
     found = estimated_tilted(rewards, beta)
-    return float(of(found).mean()) if bool(found.usable.double().mean() >= 0.5) else math.nan
+    return float(of(found).mean()) if bool(found.usable.double().mean() >= MOST) else math.nan

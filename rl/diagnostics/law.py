@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 LEAST = 8
 """Points, fewer of which are worth no band."""
@@ -64,7 +65,7 @@ def fit(entropies: Sequence[float], rewards: Sequence[float]) -> Fit:
 def _half_width(errors: Sequence[float], squares: float, n: int, xx: float, mean_x: float) -> float:
     if n < LEAST:
         return math.nan
-    rho = math.fsum(e * f for e, f in zip(errors, errors[1:], strict=False)) / squares if squares > 0 else 0.0
+    rho = math.fsum(e * f for e, f in pairwise(errors)) / squares if squares > 0 else 0.0
     rho = min(max(rho, 0.0), 0.99)  # what swings is not taken for more points than there are
     worth = (1 - rho) / (1 + rho)
     free = max(n * worth - 2, 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from golden.harness import Adapter, Inputs, Record, Results, Where
 from golden.layouts_diversity import ESTIMATED, GIVEN, frontier_files, law_files, vendi_files
+from torch import Tensor
 
 from entropostat.rl.diagnostics import frontier, law
 from entropostat.rl.diagnostics.diversity import (
@@ -22,25 +23,27 @@ ROUNDED = 1e-6
 """Of orders below 1: the reference counts what rounding leaves of an eigenvalue 0, about 1e-16 to the power of the order."""
 
 
+def score(kind: str, q: float, vectors: Tensor, kernel: Tensor, p: Tensor) -> Tensor:
+    equal = torch.full_like(p, 1 / p.numel())
+    if kind == "vs_dual":
+        return vendi_of_vectors(vectors / vectors.norm(dim=1, keepdim=True), q)
+    if kind == "intdiv":
+        return internal_diversity(kernel, q)
+    if kind == "hill_numbers_of_p":
+        return hill(p, q)
+    if kind == "leinster_cobbold_uniform_p_Z_eq_K":
+        return leinster_cobbold(equal, kernel, q)
+    return vendi(kernel, {"vs": equal, "vs_p": p}[kind], q)
+
+
 def vendi_scores(x: Inputs, params: dict[str, Any]) -> Results:
     results: Results = {}
     for i, names in params["names"].items():
-        vectors, kernel, p = (x[f"{i}/{key}"] for key in ("X", "K", "p"))
-        equal = torch.full_like(p, 1 / p.numel())
-        unit = vectors / vectors.norm(dim=1, keepdim=True)
+        given = [x[f"{i}/{key}"] for key in ("X", "K", "p")]
         for name in names:
-            kind, order = name.replace("/", "_q").rsplit("_q", 1) if "fast" not in name else ("frobenius", "2")
-            q = float(order)
-            value = {
-                "vs": lambda: vendi(kernel, equal, q),
-                "vs_p": lambda: vendi(kernel, p, q),
-                "vs_dual": lambda: vendi_of_vectors(unit, q),
-                "frobenius": lambda: vendi(kernel, equal, 2),
-                "intdiv": lambda: internal_diversity(kernel, q),
-                "leinster_cobbold_uniform_p_Z_eq_K": lambda: leinster_cobbold(equal, kernel, q),
-                "hill_numbers_of_p": lambda: hill(p, q),
-            }[kind]()
-            rough = kind.startswith("vs") and q < 1
+            kind, order = name.removesuffix("_fast_frobenius").replace("/", "_q").rsplit("_q", 1)
+            value = score(kind, float(order), *given)
+            rough = kind.startswith("vs") and float(order) < 1
             results[f"{i}/{name}"] = Where(value, torch.ones_like(value), atol=ROUNDED) if rough else value
     return results
 
