@@ -179,13 +179,13 @@ def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
     trainer = make(path, tiny.objective(), max_steps=2)
     note, lengths = trainer.monitors.note_generation, []
 
-    def tooled(output: dict[str, Any], batch: Any, objective: Any) -> None:
+    def tooled(output: dict[str, Any], batch: Any, *rest: Any) -> None:
         output["tool_mask"] = (
             (torch.arange(output["completion_ids"].size(1)) < 3).long().expand_as(output["completion_ids"])
         )
         batch = batch.set(mask=output["completion_mask"] * output["tool_mask"])
         lengths.extend(batch.mask.sum(1).tolist())
-        note(output, batch, objective)
+        note(output, batch, *rest)
 
     trainer.monitors.note_generation = tooled
     row = seeded(trainer)[0]
@@ -199,11 +199,11 @@ def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -
     trainer = make(path, tiny.objective(), max_steps=1)
     note = trainer.monitors.note_generation
 
-    def sampled(output: dict[str, Any], batch: Any, objective: Any) -> None:
+    def sampled(output: dict[str, Any], batch: Any, *rest: Any) -> None:
         noise = torch.full_like(batch.old_logps, 0.25)
         noise[0, 0] = math.nan
         logps = torch.where(batch.valid, batch.old_logps + noise, 1e9)
-        note({**output, "sampling_per_token_logps": logps}, batch, objective)
+        note({**output, "sampling_per_token_logps": logps}, batch, *rest)
 
     trainer.monitors.note_generation = sampled
     assert seeded(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
