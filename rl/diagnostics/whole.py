@@ -21,26 +21,24 @@ class Texts(NamedTuple):
     """(B,) int64."""
 
 
-def whole_groups(own: Texts, every: Tensor, widths: Tensor, reducer: Reducer) -> Texts:
+def whole_groups(own: Texts, every: Tensor, ranks: Tensor, widths: Tensor, reducer: Reducer) -> Texts:
     """This rank's groups: those that are here alone, and of those that straddle ranks the ones that begin here.
 
-    ``every`` (N,) and ``widths`` (N,) are the group and the T of each completion of all ranks, as many a rank, in the order of
-    ranks. One collective where a group straddles ranks, of the completions of such groups alone; none else.
+    ``every``, ``ranks`` and ``widths`` (N,) are the group, the rank and the rank's T of each completion of all ranks, in the order
+    of ranks. One collective where a group straddles ranks, of the completions of such groups alone; none else.
     """
-    rows = own.ids.size(0)
-    rank = torch.arange(every.numel()) // max(rows, 1)
+    me, ranks = rank_of(reducer), ranks.long()
     names, index = torch.unique(every.long(), return_inverse=True)
-    ends = torch.stack([rank, -rank])
-    ends = torch.full((2, names.numel()), every.numel()).scatter_reduce_(1, index.expand(2, -1), ends, "amin")
+    ends = torch.full((2, names.numel()), int(ranks.max()) + 1)
+    ends.scatter_reduce_(1, index.expand(2, -1), torch.stack([ranks, -ranks]), "amin")
     begins, apart = ends[0], ends[0] != -ends[1]
     if not bool(apart.any()):
         return own
-    me = rank_of(reducer)
-    send = apart[index[me * rows : (me + 1) * rows]].to(own.ids.device)
+    send = apart[index[ranks == me]].to(own.ids.device)
     wide = int(widths.max()) - own.ids.size(1)
     ids, valid = (torch.nn.functional.pad(x, (0, wide)) for x in (own.ids, own.valid))
     table = torch.cat([own.groups.long().unsqueeze(1), torch.where(valid, ids, -1)], dim=1)
     pooled = reducer.gather(table[send])
-    first = begins[torch.searchsorted(names, pooled[:, 0].cpu())].to(pooled.device)
+    first = begins[torch.searchsorted(names, pooled[:, 0].cpu().contiguous())].to(pooled.device)
     table = torch.cat([table[~send], pooled[first == me]])
     return Texts(table[:, 1:].clamp(min=0), table[:, 1:] >= 0, table[:, 0])

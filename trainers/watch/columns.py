@@ -10,6 +10,7 @@ from torch import Tensor
 from entropostat.rl.answers import answer_prints
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.diagnostics import text
+from entropostat.rl.reduce import rank_of
 
 
 class Columns(NamedTuple):
@@ -21,6 +22,7 @@ class Columns(NamedTuple):
     reward: Tensor
     fingerprint: Tensor
     answer: Tensor
+    rank: Tensor
     width: Tensor
     """T of the rank's batch."""
     tokens: Tensor
@@ -47,6 +49,7 @@ def columns(ids: Tensor, batch: TokenBatch, right: Tensor, drawn: Tensor) -> Ten
         batch.require("rewards"),
         text.fingerprints(ids, batch.valid),
         answer_prints(batch),
+        torch.full_like(right, rank_of(batch.reducer)),
         torch.full_like(right, ids.size(1)),
         *_products(batch),
     )

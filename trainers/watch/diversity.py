@@ -28,7 +28,7 @@ def of_answers(every: Columns, scored: bool) -> dict[str, float]:
 def pool_texts(ids: Tensor, batch: TokenBatch, every: Columns, window: Window, reducer: Reducer) -> None:
     """Of this rank's groups, and of those that begin here and go on elsewhere."""
     own = Texts(ids, batch.valid, groups_of(batch))
-    texts = whole_groups(own, every.group, every.width, reducer)
+    texts = whole_groups(own, every.group, every.rank, every.width, reducer)
     if not len(texts.ids):  # its pools are those of the others
         texts = Texts(torch.zeros_like(ids[:1]), torch.zeros_like(batch.valid[:1]), own.groups[:1])
     for n in DISTINCT:
