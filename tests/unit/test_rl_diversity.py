@@ -210,7 +210,15 @@ def test_groups_that_straddle_ranks_are_measured_as_on_one(cut: int) -> None:
         torch.testing.assert_close(pooled, expected[name])
 
 
-def test_spikes_by_running_sums_are_those_of_each_window() -> None:
+def test_long_texts_that_share_nothing_are_not_alike_for_want_of_places() -> None:
+    ids = torch.arange(4 * 3000).view(4, 3000)
+    told = likeness(sketches(ids, torch.ones_like(ids).bool()), torch.zeros(4))
+    assert abs(mean(told["similarity"])) < 0.05 and mean(told["vendi2"]) > 0.98
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 5, "k": 1.0, "least_std": 0.0, "least": 0.0, "first": 2.0}])
+def test_spikes_by_running_sums_are_those_of_each_window(options: dict[str, float]) -> None:
+    o = {"window": 25, "k": 4.0, "least_std": 0.5, "least": 1.8, "first": 3.0} | options
     g = torch.Generator().manual_seed(5)
     entropy = torch.rand(6, 300, generator=g).double() * 4
     entropy[:, 150:] *= 0.1
@@ -221,10 +229,11 @@ def test_spikes_by_running_sums_are_those_of_each_window() -> None:
         places = mask[i].nonzero().flatten().tolist()
         values = entropy[i, places].tolist()
         for k, place in enumerate(places):
-            before = torch.tensor(values[max(k - 25, 0) : k]).double()
-            bar = 3.0 if k < 25 else max(float(before.mean() + 4 * before.std().clamp(min=0.5)), 1.8)
+            before = torch.tensor(values[max(k - o["window"], 0) : k]).double()
+            std = before.std().clamp(min=o["least_std"])
+            bar = o["first"] if k < o["window"] else max(float(before.mean() + o["k"] * std), o["least"])
             expected[i, place] = values[k] > bar
-    assert torch.equal(spikes(entropy, mask), expected) and 20 < int(expected.sum()) < 200
+    assert torch.equal(spikes(entropy, mask, **options), expected) and 20 < int(expected.sum()) < 600
 
 
 def test_rankme_counts_the_directions_that_features_take() -> None:
