@@ -186,7 +186,7 @@ def test_answers_are_compared_and_the_laws_told_once_there_are_generations_enoug
         trainer.answer_keys = lambda: said
         logged = seeded(trainer)[::slices]
         assert not [answers - seen(row) for row in logged if not answers <= seen(row)]
-        assert any("text/answers/information" in row for row in logged)
+        assert any("text/answers/information" in row for row in logged) == (slices == 2), "of one prompt there is none"
         assert all(("text/answers/semantic_entropy" in row) == (slices == 2) for row in logged)
         assert all(
             1 <= row["text/answers/hill2"] <= row["text/answers/hill1"] <= row["text/answers/hill0"] for row in logged
