@@ -72,6 +72,22 @@ def _hash(key: str | None) -> tuple[float, float, float]:
     return 1.0, float(int.from_bytes(digest[:HALF], "big")), float(int.from_bytes(digest[HALF:], "big"))
 
 
+UNPARSED = -1.0
+"""Stands for the key of a completion without an answer."""
+
+
+def answer_prints(batch: TokenBatch) -> Tensor:
+    """(B,) float64, equal for equal answers: 52 bits of each key's hash, UNPARSED without a key, NaN where nobody gives keys.
+
+    For who compares all completions of a generation and not those of a group: of a million, two different keys meet with
+    probability 1e-4.
+    """
+    if batch.answers is None:
+        return torch.full((batch.mask.shape[0],), torch.nan, dtype=torch.float64, device=batch.mask.device)
+    there, high, low = _hashes(batch).unbind(1)
+    return torch.where(there == 1, high * 16 + low % 16, UNPARSED)
+
+
 def cluster_shares(mass: Tensor, same: Tensor) -> Tensor:
     """(P, G) what the cluster of each member has of the ``mass`` (P, G), which sums to 1 in a group and is 0 for who does not count."""
     return torch.where(same, mass.unsqueeze(1), 0.0).sum(2)

@@ -25,12 +25,21 @@ def spikes(
     """(B, T) bool: the tokens at which (B, T) ``entropy`` jumps. Tokens outside of the mask neither jump nor count."""
     valid = mask.bool()
     packed, place = _packed(entropy.double(), valid)
-    padded = torch.nn.functional.pad(packed, (window, 0))
-    before = padded.unfold(1, window, 1)[:, : packed.size(1)]
-    bar = (before.mean(-1) + k * before.std(-1, correction=1).clamp(min=least_std)).clamp(min=least)
+    mean, std = _before(packed, window)
+    bar = (mean + k * std.clamp(min=least_std)).clamp(min=least)
     early = torch.arange(packed.size(1), device=packed.device) < window
     jumps = packed > torch.where(early, first, bar)
     return jumps.gather(1, place) & valid
+
+
+def _before(packed: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, with n - 1, of the ``window`` values before each, of which some are 0 at the start: from running sums,
+    in float64, whose rounding is 1e-12 of an entropy."""
+    values = torch.stack([packed, packed.square()])
+    sums = torch.nn.functional.pad(values, (window + 1, 0)).cumsum(-1)
+    total, squares = sums[..., window:-1] - sums[..., : -1 - window]
+    mean = total / window
+    return mean, ((squares - total * mean) / (window - 1)).clamp(min=0).sqrt()
 
 
 def _packed(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -31,8 +32,9 @@ GENERATION = {
         for key in ("p10", "p50", "p90", "p99", "forking", "wrong", "right", "position/0", "position/8")
     ),
     *(f"learning/{key}" for key in ("solve_none", "solve_some", "solve_all", "pass@1", "pass@k", "gap")),
-    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct")),
-    *("forces/covariance/mean", "forces/covariance/max"),
+    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct", "distinct_1", "distinct_2")),
+    *(f"text/{key}" for key in ("vendi1", "vendi2", "similarity", "similarity_across")),
+    *("forces/covariance/mean", "forces/covariance/max", "forces/covariance/weighted", "entropy/spikes"),
 }
 STEP = {
     *(f"trust/{key}" for key in ("ratio_mean", "ratio_max", "ratio_min", "clip_low", "clip_high", "kl_old")),
@@ -167,6 +169,34 @@ def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: s
     logged = seeded(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
     assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in logged)
     assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in logged), "its own"
+
+
+def test_answers_are_compared_and_the_laws_told_once_there_are_generations_enough(path: str) -> None:
+    """Scored and, exactly on-policy, not: then nobody knows how likely a completion was when its answers are compared."""
+    said: list[str | None] = []
+
+    def reward(completions: list[str], **_: Any) -> list[float]:
+        said[:] = [text[:1] or None for text in completions]
+        return halves(completions)
+
+    told = {f"learning/law/{key}" for key in ("a", "r2", "ceiling", "ceiling_low", "ceiling_high")}
+    told |= {f"forces/covariance/{key}" for key in ("realised", "predicted", "predicted_weighted", "agreement")}
+    answers = {f"text/answers/{key}" for key in ("parsed", "entropy", "majority", "hill0", "hill1", "hill2")}
+    for slices in (2, 1):
+        trainer = make(path, tiny.objective(), reward_funcs=reward, max_steps=10 * slices, steps_per_generation=slices)
+        trainer.answer_keys = lambda: said
+        logged = seeded(trainer)[::slices]
+        assert not [answers - seen(row) for row in logged if not answers <= seen(row)]
+        assert any("text/answers/information" in row for row in logged) == (slices == 2), "of one prompt there is none"
+        assert all(("text/answers/semantic_entropy" in row) == (slices == 2) for row in logged)
+        hill = [[1.0, *(row[f"text/answers/hill{q}"] for q in (2, 1, 0))] for row in logged]
+        assert all(b > a - 1e-9 for one in hill for a, b in itertools.pairwise(one)), "a higher order counts fewer"
+        assert not told & seen(logged[0]) and told <= seen(logged[-1])
+        past = trainer.monitors.memory.generations
+        assert len(past) == 10 and all(None not in one for one in past)
+        assert [one.reward for one in past] == pytest.approx([row["reward"] for row in logged])
+        assert past[-1].covariance == pytest.approx(logged[-1]["forces/covariance/mean"])
+    assert all("text/answers/parsed" not in row for row in seeded(make(path, tiny.objective(), max_steps=1)))
 
 
 def test_adapters_are_monitored(path: str) -> None:

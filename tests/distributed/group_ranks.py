@@ -19,8 +19,11 @@ from unit.rl_support import ALL, batch_of, objective, rows_of
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective
+from entropostat.rl.window import Window
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.trl.reducer import make_reducer
+from entropostat.trainers.watch.columns import Columns, columns
+from entropostat.trainers.watch.diversity import pool_texts
 
 READERS = [s for s in ALL if s[0] == "advantages" or s[1] == "copo"]
 """Settings of what reads prompt groups, or may."""
@@ -70,6 +73,26 @@ def statistics(accelerator: Accelerator) -> dict[str, Any]:
     return found
 
 
+def texts(accelerator: Accelerator) -> dict[str, dict[str, list[float]]]:
+    """What the monitors pool of the completions of every order of groups, over all ranks; those of the second are wider."""
+    found, me = {}, accelerator.process_index
+    share = slice(0, ROWS)
+    if accelerator.num_processes == 2:
+        share = slice(CUT, ROWS) if me else slice(0, CUT)
+    reducer = make_reducer(accelerator)
+    for order, ids in GROUPS.items():
+        g = torch.Generator().manual_seed(len(order))
+        words = torch.nn.functional.pad(torch.randint(0, 4, (ROWS, 9), generator=g), (0, 3 * me))[share]
+        mask = torch.nn.functional.pad((torch.rand(ROWS, 9, generator=g) < 0.8).float(), (0, 3 * me))[share]
+        groups = torch.tensor(ids)
+        batch = TokenBatch(mask * 0, mask, mask * 0, groups=groups[share], rewards=mask[:, 0], reducer=reducer)
+        own = columns(words, batch, mask[:, 0], mask[:, 0])
+        window, every = Window(), Columns(*reducer.gather(own).unbind(1))
+        pool_texts(words, batch, every, window, reducer)
+        found[order] = window.close(reducer).pooled
+    return found
+
+
 def run(policy: str) -> dict[str, Any]:
     """A short run: what the rollout phase saw of each generation, and what each micro-batch of the loss did."""
     said: list[str | None] = []
@@ -107,7 +130,7 @@ def run(policy: str) -> dict[str, Any]:
 def main() -> None:
     policy, out = sys.argv[1:]
     accelerator = Accelerator(cpu=True)
-    found = {"statistics": statistics(accelerator)}
+    found = {"statistics": statistics(accelerator), "texts": texts(accelerator)}
     if accelerator.num_processes > 1:
         found["run"] = run(policy)
     torch.save(found, f"{out}-{accelerator.process_index}.pt")

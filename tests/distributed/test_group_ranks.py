@@ -47,6 +47,17 @@ def test_whatever_reads_groups_gives_the_same_on_two_processes(found: dict[int, 
                 torch.testing.assert_close(rank[case][2][key], value, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
+def test_texts_of_groups_on_two_processes_are_as_different_as_on_one(found: dict[int, list[dict[str, Any]]]) -> None:
+    """But those of different prompts, which a rank compares among its own."""
+    (one,), two = ([rank["texts"] for rank in found[world]] for world in (1, 2))
+    for order, pooled in one.items():
+        assert {"text/distinct_1", "text/vendi1", "text/vendi2", "text/similarity"} < pooled.keys()
+        for rank in two:
+            assert {name: x for name, x in rank[order].items() if name != "text/similarity_across"} == {
+                name: pytest.approx(x) for name, x in pooled.items() if name != "text/similarity_across"
+            }
+
+
 def test_a_shuffled_generation_that_serves_two_iterations_trains_by_the_statistics_of_whole_groups(
     found: dict[int, list[dict[str, Any]]],
 ) -> None:

@@ -47,6 +47,7 @@ SAMPLES += [
 ]
 SAMPLES += ["hicra_public.json"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
+SAMPLES += ["vendi_public.json", "entropy_performance_law_public.json", "frontier_public.npz"]
 SAMPLES += ["seed_grpo_public.json", "copo_public.json", "adora_public.json", "confucius3_public.json"]
 
 

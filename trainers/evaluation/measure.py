@@ -143,6 +143,8 @@ def summarise(records: Sequence[Record], settings: EvaluateSettings, with_refere
     if settings.judged:
         out["pass@1"] = sum(counts) / (n * len(records))
         out |= {f"pass@{k}": sum(pass_at_k(n, c, k) for c in counts) / len(records) for k in settings.k if k > 1}
+        if max(settings.k) > 1:
+            out["gap"] = out[f"pass@{max(settings.k)}"] - out["pass@1"]
     if settings.greedy and settings.judged:
         out["greedy"] = sum(record.greedy_right for record in records) / len(records)
     for name in records[0].learned:

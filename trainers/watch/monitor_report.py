@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from entropostat.rl.controllers.forecast import LEAST, Forecast
 from entropostat.rl.diagnostics import entropy
+from entropostat.rl.diagnostics.generations import KEPT, Generation, law_of_reward, measured, theorems
 from entropostat.rl.diagnostics.trust import NAMES
 from entropostat.rl.window import Closed
 
@@ -36,12 +37,23 @@ class Memory:
     histogram: dict[str, Any] | None = None
     """The newest, ready to be written; whoever writes it takes it away."""
 
+    newest: Generation = field(default_factory=Generation)
+    """What is known of the generation whose first window is open."""
+    generations: list[Generation] = field(default_factory=list)
+    """Those before, the oldest first."""
+
     def state(self) -> dict[str, Any]:
-        return {"fork": self.fork, "forecast": self.forecast}
+        past = [list(one) for one in self.generations]
+        return {"fork": self.fork, "forecast": self.forecast, "generations": past}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.fork = state.get("fork", self.fork)
         self.forecast |= state.get("forecast", {})
+        self.generations = [Generation(*one) for one in state.get("generations", [])]
+
+    def add(self, generation: Generation) -> None:
+        self.generations = [*self.generations[1 - KEPT :], generation]
+        self.newest = Generation()
 
 
 def of_generation(closed: Closed, memory: Memory, step: int) -> dict[str, float]:
@@ -68,7 +80,20 @@ def of_generation(closed: Closed, memory: Memory, step: int) -> dict[str, float]
     metrics |= {key: ratio(*sums) for key, sums in closed.pooled.items() if "/" in key}
     if "covariance" in closed.peaked:
         metrics["forces/covariance/max"] = closed.peaked["covariance"][0]
+    if "sequences" in closed.pooled:
+        metrics |= _laws(ratio(*closed.pooled["sequences"]), metrics, memory)
     return metrics
+
+
+def _laws(level: float, metrics: dict[str, float], memory: Memory) -> dict[str, float]:
+    """With one more generation, of mean entropy ``level``. Its covariances come with the window where nobody had scored it."""
+    now = memory.newest
+    pooled = measured(
+        level, math.nan, *(metrics.get(f"forces/covariance/{key}", math.nan) for key in ("mean", "weighted"))
+    )
+    memory.add(Generation(*(b if a is None else a for a, b in zip(now, pooled, strict=True))))
+    told = {f"learning/law/{key}": value for key, value in law_of_reward(memory.generations).items()}
+    return told | {f"forces/covariance/{key}": value for key, value in theorems(memory.generations).items()}
 
 
 def of_step(closed: Closed, memory: Memory, parts: Parts, world: int, generation: int) -> dict[str, float]:

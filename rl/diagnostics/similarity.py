@@ -1,0 +1,64 @@
+"""How alike the completions of one prompt are, and those of different prompts, by the n-grams of their tokens.
+
+A completion is the vector of the counts of its 3-grams, at unit length; two are as alike as their cosine. The grams of a
+completion begin before its first token, so that one of a single token has one, and only the policy's own tokens count. Counts
+are hashed into WIDTH places with a random sign (count sketch), which leaves cosines unbiased with a deviation of WIDTH^-1/2.
+
+    vendi1, vendi2        (V - 1) / (n - 1) with the Vendi score V of the n completions of a prompt: 0 all alike, 1 nothing in common;
+                          of order 2 without an eigenvalue, n^2 / |K|_F^2
+    similarity            mean cosine of two completions of a prompt
+    similarity_across     of two completions of different prompts of a rank. As high as the one within: texts ignore their prompt
+
+A completion without tokens is like itself alone. Long texts that share little all have a Vendi score near n: then the mean
+cosine still tells.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entropostat.rl.diagnostics.diversity import vendi
+from entropostat.rl.diagnostics.text import BASE, grams
+from entropostat.rl.reduce import group_matrix
+
+GRAM = 3
+BITS = 11
+WIDTH = 1 << BITS
+
+
+def sketches(ids: Tensor, valid: Tensor) -> Tensor:
+    """(B, WIDTH) float32 of length 1, or 0 for a completion without tokens. (B, T) ids and bool valid."""
+    marked = torch.nn.functional.pad(torch.where(valid, ids + 1, 0), (GRAM - 1, 0))
+    hashes, _ = grams(marked, torch.ones_like(marked, dtype=torch.bool), GRAM)
+    hashes = (
+        hashes ^ hashes.bitwise_right_shift(32)
+    ) * BASE  # sums of products alone put ids in a row into places in a row
+    place = hashes.bitwise_right_shift(64 - BITS) & (WIDTH - 1)
+    sign = torch.where(valid, (hashes.bitwise_right_shift(32) & 1) * 2 - 1, 0).float()
+    counts = torch.zeros(ids.size(0), WIDTH, device=ids.device).scatter_add_(1, place, sign)
+    return torch.nn.functional.normalize(counts, dim=1)
+
+
+def likeness(unit: Tensor, groups: Tensor) -> dict[str, Tensor]:
+    """(2,) float64 totals and counts, to add up over ranks. ``unit`` (B, D) and ``groups`` (B,) hold whole groups."""
+    matrix = group_matrix(unit, groups).matrix
+    there = ~matrix[..., 0].isnan()
+    matrix = matrix.nan_to_num()
+    # The kernels of a few completions each: their eigenvalues are found sooner where a launch costs nothing.
+    kernel, there = (matrix @ matrix.mT).double().cpu(), there.cpu()
+    n = there.sum(1)
+    several = n > 1
+    kernel.diagonal(dim1=1, dim2=2).copy_(there)
+    pairs = (n * (n - 1)).sum()
+    of_pairs = kernel.sum() - n.sum()
+    kernel, n = kernel[several], n[several]
+    p = there[several].double() / n.unsqueeze(1)
+    scores = {f"vendi{q}": (vendi(kernel, p, q) - 1) / (n - 1) for q in (1, 2)}
+    told = {name: torch.stack([score.clamp(0, 1).sum(), several.sum()]) for name, score in scores.items()}
+    told["similarity"] = torch.stack([of_pairs, pairs])
+    centre = matrix.sum(1).double()
+    across = centre.sum(0).square().sum() - centre.square().sum()
+    size = there.sum(1).double()
+    told["similarity_across"] = torch.stack([across.cpu(), size.sum() ** 2 - size.square().sum()])
+    return {name: sums.double().to(unit.device) for name, sums in told.items()}
