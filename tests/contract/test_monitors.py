@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,12 @@ import torch
 from peft import LoraConfig
 from support import tiny
 from support.log_history import seeded, step_rows
+from support.monitored import TERMS, halves, make
 
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.rl.window import Closed
-from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.records.files import record_files
 from entropostat.trainers.watch import monitors
-from entropostat.trainers.watch.monitor_report import Memory, of_generation
 
-TERMS: dict[str, Any] = {
-    "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
-    "penalties": [{"kl_ref": {"coef": 0.1}}, {"kl_cov": {"fraction": 0.1}}, {"entropy_bonus": {"coef": 0.01}}],
-}
 GENERATION = {
     *(
         f"entropy/{key}"
@@ -43,24 +35,6 @@ STEP = {
 }
 EVERY = {"health/monitor_ms"}
 ROWS = ("entropy/", "learning/", "text/", "forces/", "trust/", "health/")
-
-
-def make(path: Any, spec: dict[str, Any] | None = None, every: int = 1, **changes: Any) -> EntropyGRPOTrainer:
-    own = {key: changes.pop(key) for key in ("reward_funcs", "peft_config") if key in changes}
-    return EntropyGRPOTrainer(
-        **{"reward_funcs": halves, **own},
-        model=path,
-        args=tiny.config(**changes),
-        train_dataset=tiny.prompts(),
-        processing_class=tiny.tokenizer(),
-        objective=spec or tiny.objective(**TERMS),
-        tracking=Tracking(monitor_every=every),
-    )
-
-
-def halves(completions: list[str], **_: Any) -> list[float]:
-    """Right and wrong in every group."""
-    return [float(i % 2 or len(text) > 6) for i, text in enumerate(completions)]
 
 
 def seen(row: dict[str, Any]) -> set[str]:
@@ -239,38 +213,6 @@ def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -
     assert seeded(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
 
 
-@pytest.mark.parametrize("case", ["scored", "on-policy", "on-policy, scored for a term"])
-def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, tmp_path: Path, case: str) -> None:
-    """On-policy the entropies are those of the first forward, row by row in another order."""
-    terms = {"weights": TERMS["weights"]} if "term" in case else {}
-    slices = 2 if case == "scored" else 1
-    trainer = make(
-        path, tiny.objective(**terms), max_steps=1, steps_per_generation=slices, per_device_train_batch_size=8
-    )
-    for callback in record_files(tmp_path, trainer, trainer.monitors, 5):
-        trainer.add_callback(callback)
-    outputs = []
-    note = trainer.monitors.note_generation
-    trainer.monitors.note_generation = lambda output, *rest: (outputs.append(dict(output)), note(output, *rest))[1]
-    policy = tiny.model().eval()
-    seeded(trainer)
-    (output,) = outputs
-    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
-    attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
-    exact = completion_entropy(policy, ids, attention, output["prompt_ids"].size(1))
-    lines = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
-    assert len(lines) == 5
-    for index, line in enumerate(lines):
-        kept = output["completion_mask"][index].bool()
-        assert line["tokens"] == [trainer.processing_class.decode([i]) for i in output["completion_ids"][index][kept]]
-        assert line["entropies"] == pytest.approx(exact[index][kept].tolist(), abs=2e-4)
-    (histogram,) = [json.loads(line) for line in (tmp_path / "histograms.jsonl").read_text().splitlines()]
-    assert histogram["step"] == 1 and histogram["key"] == "entropy"
-    assert sum(histogram["counts"]) == int(output["completion_mask"].sum())
-    assert len(histogram["edges"]) == len(histogram["counts"]) + 1
-    assert histogram["edges"][-1] == pytest.approx(math.log(28))
-
-
 def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) -> None:
     options = {"max_steps": 8, "output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 3}
     whole = make(path, every=2, shuffle_dataset=False, **options)
@@ -298,10 +240,3 @@ def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
     predicted = [row["forces/predicted"] for row in logged[::2] if "forces/predicted" in row][-8:]
     assert all(x < 0 for x in (*realised, *predicted))
     assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)
-
-
-def test_what_is_pooled_under_the_key_of_a_metric_is_logged_as_its_mean() -> None:
-    pooled = {"text/new": [1.0, 4.0], "text/none": [0.0, 0.0], "other": [3.0]}
-    closed = Closed({}, {}, False, 4.0, [4.0], pooled, {})
-    told = of_generation(closed, Memory(math.log(8)), step=1)
-    assert told == {"text/new": 0.25, "text/none": pytest.approx(math.nan, nan_ok=True)}

@@ -13,6 +13,7 @@ from entropostat.rl.info import LARGEST_REWARD
 from entropostat.rl.objective import Objective
 from entropostat.rl.registry import REGISTRIES, Registry
 from entropostat.rl.rewarded import usable
+from entropostat.rl.rewards.diversity import gram_counts
 from entropostat.rl.term import Reward
 
 each = pytest.mark.parametrize
@@ -76,3 +77,9 @@ def test_the_bound_of_a_reward_is_itself_allowed():
 
 def test_the_slot_is_registered_before_the_advantages():
     assert list(REGISTRIES)[:2] == ["rewards", "advantages"]
+
+
+def test_grams_of_a_large_vocabulary_spread_over_all_places():
+    ids = torch.randint(0, 150_000, (1, 4000), generator=torch.Generator().manual_seed(0))
+    counts = gram_counts(ids, torch.ones_like(ids).bool(), 3)
+    assert (counts > 0).double().mean() > 0.8 and counts.max() < 12
