@@ -31,7 +31,9 @@ def sketches(ids: Tensor, valid: Tensor) -> Tensor:
     """(B, WIDTH) float32 of length 1, or 0 for a completion without tokens. (B, T) ids and bool valid."""
     marked = torch.nn.functional.pad(torch.where(valid, ids + 1, 0), (GRAM - 1, 0))
     hashes, _ = grams(marked, torch.ones_like(marked, dtype=torch.bool), GRAM)
-    hashes = (hashes ^ hashes.bitwise_right_shift(32)) * BASE  # sums of products alone put ids in a row into places in a row
+    hashes = (
+        hashes ^ hashes.bitwise_right_shift(32)
+    ) * BASE  # sums of products alone put ids in a row into places in a row
     place = hashes.bitwise_right_shift(64 - BITS) & (WIDTH - 1)
     sign = torch.where(valid, (hashes.bitwise_right_shift(32) & 1) * 2 - 1, 0).float()
     counts = torch.zeros(ids.size(0), WIDTH, device=ids.device).scatter_add_(1, place, sign)
