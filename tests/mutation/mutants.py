@@ -176,19 +176,19 @@ PENALTIES = (
 )
 
 SHARED = (
-    Mutant("covariance not centred in A", "covariance.py", "a - sum_a / count.clamp(min=1)", "a"),
+    Mutant("covariance not centred in A", "covariance.py", "(x - total / count.clamp(min=1)) * centred", "x * centred"),
     Mutant(
         "covariance of the rank alone",
         "covariance.py",
-        "masked_totals([a, logps], batch.mask, batch.reducer)",
-        "masked_totals([a, logps], batch.mask)",
+        "masked_totals([*values, logps], batch.mask, batch.reducer)",
+        "masked_totals([*values, logps], batch.mask)",
         RANKS,
     ),
     Mutant(
         "covariance keeps padding",
         "covariance.py",
-        "torch.where(batch.valid, centred_a * centred_l, 0.0)",
-        "centred_a * centred_l",
+        "torch.where(batch.valid, x, 0.0)",
+        "x",
     ),
     Mutant("clipped where it is not", "covariance.py", "> -a * ratio)", "< -a * ratio)"),
     Mutant("keys forget the generation", "covariance.py", "_mix(x ^ batch.generation)", "_mix(x)", RANKS),
