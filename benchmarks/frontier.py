@@ -14,7 +14,6 @@ policy, reward model and prompts. Nothing was tuned.
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from collections.abc import Mapping
@@ -49,13 +48,15 @@ class Look:
     """Completions of a policy on held-out prompts: their learned rewards, and their KL to the first policy."""
 
     def __init__(self, run: Any) -> None:
+        from entropostat.trainers.build.policy import find_model, load_policy
         from entropostat.trainers.evaluation.measure import choose
         from entropostat.trainers.run import load_data
 
         self.trainer, self.scorer = run.trainer, run.scorer
         (examples,) = load_data(run.recipe)[1].values()
         self.examples = choose(examples, PROMPTS, f"{run.recipe.evaluate.seed}-frontier")
-        self.first = copy.deepcopy(self.trainer.model).eval()
+        # From its files: a copy of the trainer's would still run the forward of the model that it was copied from.
+        self.first = load_policy(run.recipe, find_model(run.recipe)).eval()
 
     def __call__(self, samples: int) -> tuple[list[list[float]], float]:
         """(prompts, samples) rewards, and the mean KL, nats per completion."""

@@ -1,10 +1,11 @@
 """What the monitors cost of a step: all of them together, at 64 prompts x 8 completions x 512 tokens.
 
-    python -m benchmarks.monitors          writes results/monitors.{json,md}; 5 minutes
+    python -m benchmarks.monitors          writes results/monitors.{json,md}; 7 minutes
 
 A whole step of the trainer on one thread: a generation, its scoring, and one update over all of its tokens, with TERMS of
-cost/subjects.py and an answer key for every completion. The model is so small that nobody would train it: what the monitors do
-hardly depends on the model, so that of a larger one they are a smaller part. The first step warms up and is left out.
+cost/subjects.py and an answer key for every completion; the policy is that which generated, so that there are no ratios. The
+model is so small that nobody would train it: what the monitors do hardly depends on the model, so that of a larger one they are
+a smaller part. The first step warms up and is left out.
 
     all in every step       tracking.monitor_every 1: groups, answers, texts and entropies, and ratios and forces of the update
     by default              the same with ratios and forces in one generation in five

@@ -29,11 +29,12 @@ METRICS: tuple[Metric, ...] = (
     _text("text/length_wrong", "tokens", "Mean length of wrong ones.", OUTCOME),
     _text("text/repetition", "share", "4-grams that stood in the completion before.", "Repetition", "down"),
     _text("text/distinct", "share", "Different completions within a group.", "Distinct", "up"),
-    *(
-        _text(
-            f"text/distinct_{n}", "share", f"{what} among all that the completions of a prompt have.", "Distinct", "up"
-        )
-        for n, what in ((1, "Different tokens"), (2, "Different pairs of tokens"))
+    _text(
+        "text/distinct_2",
+        "share",
+        "Different pairs of tokens among all that the completions of a prompt have.",
+        "Distinct",
+        "up",
     ),
     _text(
         "text/vendi1",

@@ -18,8 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entropostat.rl.diagnostics.diversity import vendi
-from entropostat.rl.diagnostics.text import BASE, grams
+from entropostat.rl.diagnostics.diversity import vendi_1_and_2
+from entropostat.rl.diagnostics.text import BASE, gram_hashes
 from entropostat.rl.reduce import group_matrix
 
 GRAM = 3
@@ -30,10 +30,9 @@ WIDTH = 1 << BITS
 def sketches(ids: Tensor, valid: Tensor) -> Tensor:
     """(B, WIDTH) float32 of length 1, or 0 for a completion without tokens. (B, T) ids and bool valid."""
     marked = torch.nn.functional.pad(torch.where(valid, ids + 1, 0), (GRAM - 1, 0))
-    hashes, _ = grams(marked, torch.ones_like(marked, dtype=torch.bool), GRAM)
-    hashes = (
-        hashes ^ hashes.bitwise_right_shift(32)
-    ) * BASE  # sums of products alone put ids in a row into places in a row
+    hashes = gram_hashes(marked, GRAM)
+    # Sums of products alone put ids in a row into places in a row.
+    hashes = (hashes ^ hashes.bitwise_right_shift(32)) * BASE
     place = hashes.bitwise_right_shift(64 - BITS) & (WIDTH - 1)
     sign = torch.where(valid, (hashes.bitwise_right_shift(32) & 1) * 2 - 1, 0).float()
     counts = torch.zeros(ids.size(0), WIDTH, device=ids.device).scatter_add_(1, place, sign)
@@ -52,10 +51,10 @@ def likeness(unit: Tensor, groups: Tensor) -> dict[str, Tensor]:
     kernel.diagonal(dim1=1, dim2=2).copy_(there)
     pairs = (n * (n - 1)).sum()
     of_pairs = kernel.sum() - n.sum()
-    kernel, n = kernel[several], n[several]
-    p = there[several].double() / n.unsqueeze(1)
-    scores = {f"vendi{q}": (vendi(kernel, p, q) - 1) / (n - 1) for q in (1, 2)}
-    told = {name: torch.stack([score.clamp(0, 1).sum(), several.sum()]) for name, score in scores.items()}
+    first, second = vendi_1_and_2(kernel, n)
+    scores = ((torch.stack([first, second]) - 1) / (n - 1)).clamp(0, 1)
+    scores = torch.where(several, scores, 0.0).sum(1)
+    told = {f"vendi{q}": torch.stack([score, several.sum()]) for q, score in zip((1, 2), scores, strict=True)}
     told["similarity"] = torch.stack([of_pairs, pairs])
     centre = matrix.sum(1).double()
     across = centre.sum(0).square().sum() - centre.square().sum()

@@ -20,11 +20,15 @@ def _powers(count: int, device: torch.device) -> Tensor:
     return torch.full((count,), BASE, dtype=torch.int64, device=device).cumprod(0)
 
 
-def grams(ids: Tensor, valid: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """(B, T - n + 1) hashes of the n-grams, and bool: all of their tokens are valid."""
+def gram_hashes(ids: Tensor, n: int) -> Tensor:
+    """(B, T - n + 1) of the n-grams."""
     last = ids.size(1) - n + 1
-    hashes = torch.stack([ids[:, k : k + last] * power for k, power in enumerate(_powers(n, ids.device))]).sum(0)
-    return hashes, valid.unfold(1, n, 1).all(2)
+    return torch.stack([ids[:, k : k + last] * power for k, power in enumerate(_powers(n, ids.device))]).sum(0)
+
+
+def grams(ids: Tensor, valid: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Their hashes, and bool: all of their tokens are valid."""
+    return gram_hashes(ids, n), valid.unfold(1, n, 1).all(2)
 
 
 def _repeats(hashes: Tensor, whole: Tensor) -> Tensor:

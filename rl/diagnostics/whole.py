@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from entropostat.rl.reduce import Reducer, rank_of
+from entropostat.rl.reduce import Reducer, rank_of, world_of
 
 
 class Texts(NamedTuple):
@@ -27,6 +27,8 @@ def whole_groups(own: Texts, every: Tensor, ranks: Tensor, widths: Tensor, reduc
     ``every``, ``ranks`` and ``widths`` (N,) are the group, the rank and the rank's T of each completion of all ranks, in the order
     of ranks. One collective where a group straddles ranks, of the completions of such groups alone; none else.
     """
+    if world_of(reducer) == 1:
+        return own
     me, ranks = rank_of(reducer), ranks.long()
     names, index = torch.unique(every.long(), return_inverse=True)
     ends = torch.full((2, names.numel()), int(ranks.max()) + 1)

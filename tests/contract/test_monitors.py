@@ -24,7 +24,7 @@ GENERATION = {
         for key in ("p10", "p50", "p90", "p99", "forking", "wrong", "right", "position/0", "position/8")
     ),
     *(f"learning/{key}" for key in ("solve_none", "solve_some", "solve_all", "pass@1", "pass@k", "gap")),
-    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct", "distinct_1", "distinct_2")),
+    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct", "distinct_2")),
     *(f"text/{key}" for key in ("vendi1", "vendi2", "similarity", "similarity_across")),
     *("forces/covariance/mean", "forces/covariance/max", "forces/covariance/weighted", "entropy/spikes"),
 }

@@ -51,7 +51,7 @@ def test_texts_of_groups_on_two_processes_are_as_different_as_on_one(found: dict
     """But those of different prompts, which a rank compares among its own."""
     (one,), two = ([rank["texts"] for rank in found[world]] for world in (1, 2))
     for order, pooled in one.items():
-        assert {"text/distinct_1", "text/vendi1", "text/vendi2", "text/similarity"} < pooled.keys()
+        assert {"text/distinct_2", "text/vendi1", "text/vendi2", "text/similarity"} < pooled.keys()
         for rank in two:
             assert {name: x for name, x in rank[order].items() if name != "text/similarity_across"} == {
                 name: pytest.approx(x) for name, x in pooled.items() if name != "text/similarity_across"

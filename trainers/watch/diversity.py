@@ -14,12 +14,14 @@ from entropostat.rl.reduce import Reducer
 from entropostat.rl.window import Window
 from entropostat.trainers.watch.columns import Columns, groups_of
 
-DISTINCT = (1, 2)
-"""Sizes of the n-grams."""
+DISTINCT = 2
+"""Size of the n-grams."""
 
 
 def of_answers(every: Columns, scored: bool) -> dict[str, float]:
     """``every`` has the completions of all ranks; ``scored``: also their log-probs."""
+    if bool(every.answer.isnan().all()):  # nobody gives any
+        return {}
     told = consensus(every.answer, every.group, every.logp / every.tokens.clamp(min=1) if scored else None)
     told |= information(every.answer, every.group)
     return {f"text/answers/{key}": value for key, value in told.items()}
@@ -31,7 +33,6 @@ def pool_texts(ids: Tensor, batch: TokenBatch, every: Columns, window: Window, r
     texts = whole_groups(own, every.group, every.rank, every.width, reducer)
     if not len(texts.ids):  # its pools are those of the others
         texts = Texts(torch.zeros_like(ids[:1]), torch.zeros_like(batch.valid[:1]), own.groups[:1])
-    for n in DISTINCT:
-        window.pool(f"text/distinct_{n}", text.distinct_grams(*texts, n))
+    window.pool(f"text/distinct_{DISTINCT}", text.distinct_grams(*texts, DISTINCT))
     for name, sums in likeness(sketches(texts.ids, texts.valid), texts.groups).items():
         window.pool(f"text/{name}", sums)

@@ -114,8 +114,8 @@ class Monitors:
         with self._timed(), torch.no_grad():
             rewards = batch.require("rewards")
             right = _right(rewards)
-            rows = columns(output["completion_ids"], batch, right, right if drawn is None else _right(drawn))
-        rows = log_advantages(self.trainer, output["advantages"], own, rows)
+            mine = columns(output["completion_ids"], batch, right, right if drawn is None else _right(drawn))
+        rows = log_advantages(self.trainer, output["advantages"], own, mine)
         assert rows is not None
         with self._timed(), torch.no_grad():
             every = Columns(*rows.cpu().unbind(1))
