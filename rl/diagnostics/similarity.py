@@ -20,7 +20,7 @@ from torch import Tensor
 
 from entropostat.rl.diagnostics.diversity import vendi_1_and_2
 from entropostat.rl.diagnostics.text import BASE, gram_hashes
-from entropostat.rl.reduce import group_matrix
+from entropostat.rl.reduce import Members
 
 GRAM = 3
 BITS = 11
@@ -39,13 +39,11 @@ def sketches(ids: Tensor, valid: Tensor) -> Tensor:
     return torch.nn.functional.normalize(counts, dim=1)
 
 
-def likeness(unit: Tensor, groups: Tensor) -> dict[str, Tensor]:
-    """(2,) float64 totals and counts, to add up over ranks. ``unit`` (B, D) and ``groups`` (B,) hold whole groups."""
-    matrix = group_matrix(unit, groups).matrix
-    there = ~matrix[..., 0].isnan()
-    matrix = matrix.nan_to_num()
+def likeness(unit: Tensor, members: Members) -> dict[str, Tensor]:
+    """(2,) float64 totals and counts, to add up over ranks. ``unit`` is (B, D); ``members`` of whole groups."""
+    matrix = unit[members.rows] * members.there.unsqueeze(2)
     # The kernels of a few completions each: their eigenvalues are found sooner where a launch costs nothing.
-    kernel, there = (matrix @ matrix.mT).double().cpu(), there.cpu()
+    kernel, there = (matrix @ matrix.mT).double().cpu(), members.there.cpu()
     n = there.sum(1)
     several = n > 1
     kernel.diagonal(dim1=1, dim2=2).copy_(there)

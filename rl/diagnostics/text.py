@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from entropostat.rl.reduce import group_matrix
+from entropostat.rl.reduce import Members, group_matrix
 
 BASE = 6364136223846793005
 """Odd and large: Knuth's multiplier. int64 products wrap."""
@@ -49,16 +49,14 @@ def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
     return _repeats(*grams(ids, valid, n)).sum(0).double()
 
 
-def distinct_grams(ids: Tensor, valid: Tensor, groups: Tensor, n: int) -> Tensor:
+def distinct_grams(ids: Tensor, valid: Tensor, members: Members, n: int) -> Tensor:
     """(2,) float64: distinct-n, the different n-grams in all completions of a prompt over all of them (arXiv:1510.03055), summed
-    over the groups with any, and the number of these groups. (B,) ``groups`` are whole."""
+    over the groups with any, and the number of these groups. ``members`` of whole groups."""
     if ids.size(1) < n:
         return torch.zeros(2, dtype=torch.float64, device=ids.device)
     hashes, whole = grams(ids, valid, n)
-    member = group_matrix(torch.arange(ids.size(0), device=ids.device, dtype=torch.float64), groups).matrix
-    rows = member.nan_to_num().long()
-    counted = whole[rows] & ~member.isnan().unsqueeze(2)
-    repeats, every = _repeats(hashes[rows].flatten(1), counted.flatten(1)).double().unbind(1)
+    counted = whole[members.rows] & members.there.unsqueeze(2)
+    repeats, every = _repeats(hashes[members.rows].flatten(1), counted.flatten(1)).double().unbind(1)
     there = every > 0
     return torch.stack([torch.where(there, 1 - repeats / every.clamp(min=1), 0.0).sum(), there.sum()])
 

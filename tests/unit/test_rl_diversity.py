@@ -18,6 +18,7 @@ from entropostat.rl.diagnostics.diversity import hill, rankme, vendi
 from entropostat.rl.diagnostics.similarity import WIDTH, likeness, sketches
 from entropostat.rl.diagnostics.spikes import spikes
 from entropostat.rl.diagnostics.whole import Texts, whole_groups
+from entropostat.rl.reduce import Members
 from entropostat.rl.window import Window
 
 ROWS = 24
@@ -131,7 +132,7 @@ def test_likeness_is_that_of_the_counts_of_grams() -> None:
     ids, valid, groups = texts(1)
     valid[0] = False  # an empty one
     grams = [counts(i, v) for i, v in zip(ids, valid, strict=True)]
-    found = {name: mean(sums) for name, sums in likeness(sketches(ids, valid), groups).items()}
+    found = {name: mean(sums) for name, sums in likeness(sketches(ids, valid), Members.of(groups)).items()}
     within, across, scores = [], [], {1: [], 2: []}
     for a, b in itertools.permutations(range(ROWS), 2):
         (within if groups[a] == groups[b] else across).append(cosine(grams[a], grams[b]))
@@ -152,20 +153,20 @@ def test_likeness_is_that_of_the_counts_of_grams() -> None:
 def test_texts_that_are_all_alike_have_one_kind_and_those_that_share_nothing_as_many_as_completions() -> None:
     groups = torch.arange(8) // 4
     same, every = torch.arange(6).repeat(8, 1), torch.ones(8, 6, dtype=torch.bool)
-    told = {name: mean(x) for name, x in likeness(sketches(same, every), groups).items()}
+    told = {name: mean(x) for name, x in likeness(sketches(same, every), Members.of(groups)).items()}
     assert told == pytest.approx({"vendi1": 0, "vendi2": 0, "similarity": 1, "similarity_across": 1}, abs=1e-6)
     apart = torch.arange(48).view(8, 6)
-    told = {name: mean(x) for name, x in likeness(sketches(apart, every), groups).items()}
+    told = {name: mean(x) for name, x in likeness(sketches(apart, every), Members.of(groups)).items()}
     assert told == pytest.approx({"vendi1": 1, "vendi2": 1, "similarity": 0, "similarity_across": 0}, abs=0.02)
     one = torch.tensor([[5, 0], [5, 1]])
-    pair = likeness(sketches(one, torch.tensor([[True, False]] * 2)), torch.zeros(2))
+    pair = likeness(sketches(one, torch.tensor([[True, False]] * 2)), Members.of(torch.zeros(2)))
     assert mean(pair["similarity"]) == pytest.approx(1.0), "one token is a text too, and padding none"
-    empty = likeness(sketches(one, torch.zeros(2, 2).bool()), torch.zeros(2))
+    empty = likeness(sketches(one, torch.zeros(2, 2).bool()), Members.of(torch.zeros(2)))
     assert mean(empty["vendi2"]) == pytest.approx(1.0) and mean(empty["similarity"]) == 0
-    alone = likeness(sketches(apart, every), torch.arange(8))
+    alone = likeness(sketches(apart, every), Members.of(torch.arange(8)))
     assert all(math.isnan(mean(alone[name])) for name in ("vendi1", "vendi2", "similarity"))
     template = same + 10 * (torch.arange(8) % 4).unsqueeze(1)  # four texts, the same under both prompts
-    told = {name: mean(x) for name, x in likeness(sketches(template, every), groups).items()}
+    told = {name: mean(x) for name, x in likeness(sketches(template, every), Members.of(groups)).items()}
     assert told["similarity_across"] > told["similarity"] + 0.2 and told["vendi2"] > 0.9
 
 
@@ -180,9 +181,9 @@ def test_distinct_grams_are_those_of_python_sets(n: int) -> None:
             grams += [tuple(row[list(span)].tolist()) for span in spans if all(mask[list(span)])]
         if grams:
             shares.append(len(set(grams)) / len(grams))
-    total, count = text.distinct_grams(ids, valid, groups, n).tolist()
+    total, count = text.distinct_grams(ids, valid, Members.of(groups), n).tolist()
     assert count == len(shares) and total == pytest.approx(sum(shares))
-    assert text.distinct_grams(ids[:, :n], valid[:, :n], groups, n + 1).tolist() == [0, 0]
+    assert text.distinct_grams(ids[:, :n], valid[:, :n], Members.of(groups), n + 1).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("cut", [0, 5, 12, ROWS])
@@ -197,14 +198,16 @@ def test_groups_that_straddle_ranks_are_measured_as_on_one(cut: int) -> None:
     def work(reducer):
         own = whole_groups(parts[reducer.rank], whole.groups.double(), ranks, widths, reducer)
         window = Window()
-        for name, sums in likeness(sketches(own.ids, own.valid), own.groups).items() if len(own.ids) else ():
+        for name, sums in (
+            likeness(sketches(own.ids, own.valid), Members.of(own.groups)).items() if len(own.ids) else ()
+        ):
             window.pool(name, sums)
         return own, window._pools
 
     results = on_ranks([work, work])
     rows = torch.cat([own.groups for own, _ in results])
     assert sorted(rows.tolist()) == sorted(whole.groups.tolist())
-    expected = likeness(sketches(whole.ids, whole.valid), whole.groups)
+    expected = likeness(sketches(whole.ids, whole.valid), Members.of(whole.groups))
     for name in ("vendi1", "vendi2", "similarity"):
         pooled = sum(pools[name] for _, pools in results if pools)
         torch.testing.assert_close(pooled, expected[name])
@@ -212,7 +215,7 @@ def test_groups_that_straddle_ranks_are_measured_as_on_one(cut: int) -> None:
 
 def test_long_texts_that_share_nothing_are_not_alike_for_want_of_places() -> None:
     ids = torch.arange(4 * 3000).view(4, 3000)
-    told = likeness(sketches(ids, torch.ones_like(ids).bool()), torch.zeros(4))
+    told = likeness(sketches(ids, torch.ones_like(ids).bool()), Members.of(torch.zeros(4)))
     assert abs(mean(told["similarity"])) < 0.05 and mean(told["vendi2"]) > 0.98
 
 

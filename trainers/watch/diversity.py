@@ -10,7 +10,7 @@ from entropostat.rl.diagnostics import text
 from entropostat.rl.diagnostics.consensus import consensus, information
 from entropostat.rl.diagnostics.similarity import likeness, sketches
 from entropostat.rl.diagnostics.whole import Texts, whole_groups
-from entropostat.rl.reduce import Reducer
+from entropostat.rl.reduce import Members, Reducer
 from entropostat.rl.window import Window
 from entropostat.trainers.watch.columns import Columns, groups_of
 
@@ -33,6 +33,7 @@ def pool_texts(ids: Tensor, batch: TokenBatch, every: Columns, window: Window, r
     texts = whole_groups(own, every.group, every.rank, every.width, reducer)
     if not len(texts.ids):  # its pools are those of the others
         texts = Texts(torch.zeros_like(ids[:1]), torch.zeros_like(batch.valid[:1]), own.groups[:1])
-    window.pool(f"text/distinct_{DISTINCT}", text.distinct_grams(*texts, DISTINCT))
-    for name, sums in likeness(sketches(texts.ids, texts.valid), texts.groups).items():
+    members = Members.of(texts.groups)
+    window.pool(f"text/distinct_{DISTINCT}", text.distinct_grams(texts.ids, texts.valid, members, DISTINCT))
+    for name, sums in likeness(sketches(texts.ids, texts.valid), members).items():
         window.pool(f"text/{name}", sums)
