@@ -45,17 +45,17 @@ def likeness(unit: Tensor, members: Members) -> dict[str, Tensor]:
     # The kernels of a few completions each: their eigenvalues are found sooner where a launch costs nothing.
     kernel, there = (matrix @ matrix.mT).double().cpu(), members.there.cpu()
     n = there.sum(1)
-    several = n > 1
+    several, size = n > 1, n.double()
+    groups = several.sum()
     kernel.diagonal(dim1=1, dim2=2).copy_(there)
     pairs = (n * (n - 1)).sum()
     of_pairs = kernel.sum() - n.sum()
     first, second = vendi_1_and_2(kernel, n)
     scores = ((torch.stack([first, second]) - 1) / (n - 1)).clamp(0, 1)
     scores = torch.where(several, scores, 0.0).sum(1)
-    told = {f"vendi{q}": torch.stack([score, several.sum()]) for q, score in zip((1, 2), scores, strict=True)}
+    told = {f"vendi{q}": torch.stack([score, groups]) for q, score in zip((1, 2), scores, strict=True)}
     told["similarity"] = torch.stack([of_pairs, pairs])
     centre = matrix.sum(1).double()
     across = centre.sum(0).square().sum() - centre.square().sum()
-    size = there.sum(1).double()
     told["similarity_across"] = torch.stack([across.cpu(), size.sum() ** 2 - size.square().sum()])
     return {name: sums.double().to(unit.device) for name, sums in told.items()}

@@ -5,6 +5,7 @@ Both compare hashes: a polynomial of the token ids modulo 2^64. Two texts that d
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -16,6 +17,7 @@ BASE = 6364136223846793005
 """Odd and large: Knuth's multiplier. int64 products wrap."""
 
 
+@functools.lru_cache(maxsize=32)
 def _powers(count: int, device: torch.device) -> Tensor:
     return torch.full((count,), BASE, dtype=torch.int64, device=device).cumprod(0)
 

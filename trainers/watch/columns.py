@@ -33,11 +33,11 @@ class Columns(NamedTuple):
     weighted: Tensor
     weighted_product: Tensor
 
-    def covariances(self) -> tuple[float, float]:
-        """Of log pi with A, and with pi A, over all tokens."""
-        sums = torch.stack(self[-6:]).sum(1)
-        count, a, logp, both, weighted, weighted_both = sums.tolist()
-        return both / count - a / count * logp / count, weighted_both / count - weighted / count * logp / count
+    def covariances(self) -> tuple[float, float, float, float]:
+        """Of log pi with A, and with pi A, over all tokens; and the means of A and of log pi."""
+        count, *sums = torch.stack(self[-6:]).sum(1).tolist()
+        a, logp, both, weighted, weighted_both = (total / count for total in sums)
+        return both - a * logp, weighted_both - weighted * logp, a, logp
 
 
 def columns(ids: Tensor, batch: TokenBatch, right: Tensor, drawn: Tensor) -> Tensor:

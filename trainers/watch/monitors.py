@@ -145,10 +145,9 @@ class Monitors:
         told |= of_answers(every, scored)
         covariance = weighted = math.nan
         if batch.old_logps is not None and bool(every.tokens.any()):
-            covariance, weighted = every.covariances()
+            covariance, weighted, a, logp = every.covariances()
             told |= {"forces/covariance/mean": covariance, "forces/covariance/weighted": weighted}
-            count, a, logp = (float(x.sum()) for x in (every.tokens, every.advantage, every.logp))
-            centred = (batch.token_advantages - a / count) * (batch.old_logps.clamp(min=-1e4) - logp / count)
+            centred = (batch.token_advantages - a) * (batch.old_logps.clamp(min=-1e4) - logp)
             self.window.peak("covariance", torch.where(batch.valid, centred, -torch.inf).amax().double().reshape(1))
         self.memory.newest = measured(math.nan, float(every.reward.nanmean()), covariance, weighted)
         self._log(told)
