@@ -149,7 +149,7 @@ def prepare(
         sampler=recipe.sampler,
         tracking=recipe.tracking,
     )
-    trainer.answer_keys = lambda: scorer.answers
+    trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)

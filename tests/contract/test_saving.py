@@ -17,6 +17,7 @@ from transformers import trainer as trainer_module
 
 from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
+from entropostat.rl.diagnostics.generations import KEPT
 from entropostat.trainers.records.files import CompletionsFile, HistogramsFile, MetricsFile
 from entropostat.trainers.state import rank_state as ranks
 from entropostat.trainers.state.memory import Remembering
@@ -211,7 +212,12 @@ def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path
     """What was logged is in metrics.jsonl, from which a resumed run has its history."""
     trainer = recorded(make(path, tmp_path, max_steps=60, save_steps=30), tmp_path)
     trainer.train()
-    sizes = [(tmp_path / f"checkpoint-{step}" / "trainer_state.json").stat().st_size for step in (30, 60)]
+    states = [json.loads((tmp_path / f"checkpoint-{step}" / "trainer_state.json").read_text()) for step in (30, 60)]
+    past = [
+        kept["stateful_callbacks"]["ControlCallback"]["attributes"]["monitors"].pop("generations") for kept in states
+    ]
+    assert len(past[1]) <= KEPT, "means of the last generations, for their laws"
+    sizes = [len(json.dumps(kept)) for kept in states]
     assert abs(sizes[1] - sizes[0]) < 300, "digits, and not rows"
     assert len(step_rows(trainer)) == 60
     assert json.loads((tmp_path / "checkpoint-60" / "trainer_state.json").read_text())["log_history"] == []

@@ -108,7 +108,7 @@ def run(policy: str) -> dict[str, Any]:
         model=policy, reward_funcs=reward, args=config, train_dataset=tiny.prompts(), objective=SPEC
     )
     trainer.answer_keys = lambda: said
-    rollout, tap = Objective.rollout, trainer._tap
+    rollout, additive = Objective.rollout, trainer._additive_terms
     seen: list[dict[str, Any]] = []
     trained: list[dict[str, torch.Tensor]] = []
 
@@ -116,12 +116,13 @@ def run(policy: str) -> dict[str, Any]:
         seen.append({name: getattr(batch, name) for name in ("uids", "groups", "rewards", "answers")})
         return rollout(self, batch)
 
-    def note(passed: Any, *args: Any, **more: Any) -> None:
-        tap(passed, *args, **more)
-        batch = passed.batch
+    def note(inputs: Any, passed: Any) -> Any:
+        total = additive(inputs, passed)
+        batch = passed.batch  # as the loss has read it
         trained.append({"uids": batch.uids, "advantages": batch.advantages, **batch.stats})
+        return total
 
-    trainer._tap, Objective.rollout = note, watch  # type: ignore[method-assign]
+    trainer._additive_terms, Objective.rollout = note, watch  # type: ignore[method-assign]
     trainer.train()
     Objective.rollout = rollout  # type: ignore[method-assign]
     return {"generations": seen, "trained": trained, "updates": config.steps_per_generation}

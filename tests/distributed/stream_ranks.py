@@ -46,9 +46,9 @@ def main() -> None:
     )
     trainer.answer_keys = lambda: reward.answers
     rank, seen = trainer.accelerator.process_index, []
-    answered, generate = trainer.stream.answered, trainer._generate_and_score_completions
+    score, generate = trainer._score, trainer._generate_and_score_completions
     batches: list[Any] = []
-    trainer.stream.answered = lambda batch: batches.append(answered(batch)) or batches[-1]
+    trainer._score = lambda output, batch: batches.append(batch) or score(output, batch)
 
     def watch(*args: Any) -> Any:
         output = generate(*args)

@@ -53,6 +53,9 @@ def test_controllers_reach_the_same_state(runs: Any) -> None:
             assert other["pid"]["control"][path][key] == pytest.approx(value, rel=1e-9 if dtype == "float64" else 1e-4)
 
 
+ACROSS = "text/similarity_across"
+
+
 def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
     dtype, one, *others = runs
     tolerance = {"rel": 1e-8, "abs": 1e-10} if dtype == "float64" else {"rel": 2e-3, "abs": 1e-5}
@@ -61,6 +64,8 @@ def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
         for other in others:
             assert other[name]["histogram"] == one[name]["histogram"]
             for before, after in zip(one[name]["monitors"], other[name]["monitors"], strict=True):
+                # Completions of different prompts are compared where they lie on one rank.
+                before, after = ({k: v for k, v in x.items() if k != ACROSS} for x in (before, after))
                 assert after == {key: pytest.approx(value, **tolerance) for key, value in before.items()}, name
                 keys |= {key for key, value in before.items() if value}
     assert (

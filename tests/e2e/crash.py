@@ -28,12 +28,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support import run_files
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashing import CYCLE, KINDS, SAVE_EVERY, STEPS, Child, Kill, train
 from e2e.damaging import HARMS, harm
+from support import run_files
 
 from entropostat import checkpoints
 

@@ -38,6 +38,8 @@ SHORT = [
 ACTING = {
     # Whether entropy meets the target within the first steps hangs on the rounding of the CPU.
     "autopilot": ["objective.weights.entropy_tilt.gain.autopilot.gate=none"],
+    # Few ratios leave a band of .2 within one generation.
+    "adapo": ["objective.loss.trl.epsilon_high.adapo.start=0.002", "objective.loss.trl.epsilon_high.adapo.low=0.001"],
     "follow": ["objective.penalties.entropy_bonus.coef.pid.gate=none"],
     "clip_b": ["objective.weights.clip_b.mu=1"],  # so far below the mean there is no token where entropy is so low
     "entropic": ["objective.advantages.entropic.alpha.entropic.target=2"],  # at its target it does nothing
@@ -52,8 +54,8 @@ ACTING = {
 
 SAME_GRADIENT = {"gpg": "one update a generation: the gradient is the policy gradient, only the value is another"}
 
-INERT = ("icepop", "truncated_is", "sequence_mask", "rejection")
-"""They act on the difference between the engine that samples and the one that trains, which are one here."""
+INERT = ("icepop", "truncated_is", "sequence_mask", "rejection", "hicra")
+"""They act on the difference between the engine that samples and the one that trains, which are one here; or on words."""
 
 Train = Callable[..., list[dict[str, Any]]]
 
@@ -93,6 +95,7 @@ def without(recipe: Recipe, file: Path) -> Recipe:
     usual = plain().resolved["objective"]
     kept = {slot: terms for slot, terms in recipe.resolved["objective"].items() if slot not in slots(recipe)}
     objective = {**{slot: usual[slot] for slot in slots(recipe) if slot in usual}, **kept}
+    objective["advantages"] = objective.get("advantages") or usual["advantages"]
     resolved = {**recipe.resolved, "name": "without", "objective": objective}
     if "advantages" in slots(recipe):  # a critic goes with its estimator
         resolved = {key: block for key, block in resolved.items() if key != "critic"}

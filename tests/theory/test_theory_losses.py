@@ -16,8 +16,8 @@ from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import LOSSES
 from entropostat.rl.sequence import row_quantile
 
-OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated and kind != "era"]
-"""All but one, which is a loss of another policy: test_theory_cited."""
+OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated and kind not in ("era", "copo", "none")]
+"""All but a loss of another policy (test_theory_cited), one of whole prompts (test_theory_groups), and none."""
 KEEPING = {"cispo": {}, "sapo": {}, "ce_gppo": {}, "gpg": {}, "unclipped": {}}
 """Losses that keep a gradient where PPO's clip has none."""
 RARE = 4
@@ -33,6 +33,7 @@ def one_token_rows(logits, old, values, h=None):
     return TokenBatch(
         logps=logits.log_softmax(-1)[actions],
         old_logps=old.log_softmax(-1)[actions],
+        sampler_logps=old.log_softmax(-1)[actions],
         advantages=values[actions],
         mask=torch.ones(actions.shape, dtype=torch.float64),
         entropy=(entropies(logits) if h is None else h).expand(actions.shape),
@@ -189,6 +190,7 @@ def test_a_sequence_without_tokens_leaves_its_neighbours_alone():
         part = TokenBatch(
             logps=batch.logps[keep],
             old_logps=batch.old_logps[keep],
+            sampler_logps=batch.sampler_logps[keep],
             advantages=batch.advantages[keep],
             entropy=batch.entropy[keep],
             mask=mask[keep],

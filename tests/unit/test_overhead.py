@@ -48,7 +48,7 @@ def test_without_generation_the_ops_stay_close(counts: dict[str, Any]) -> None:
 def test_monitors_add_no_forward_no_collective_and_few_operators(counts: dict[str, Any]) -> None:
     on, off = counts["ours"], counts["unmonitored"]
     assert all(on[name] == off[name] for name in gates.EQUAL)
-    assert 0 < on["aten ops"] - off["aten ops"] <= 0.05 * counts["stock"]["aten ops"]
+    assert 0 < on["aten ops"] - off["aten ops"] <= 0.06 * counts["stock"]["aten ops"]
     assert on["peak bytes"] - off["peak bytes"] <= 1e-3 * counts["stock"]["peak bytes"]
 
 

@@ -181,7 +181,7 @@ def test_a_force_is_the_sum_of_the_sizes_of_all_gradients_and_a_push_that_is_not
 
 
 def test_touched_tokens_and_ratios_are_counted_by_the_sign_of_their_advantage() -> None:
-    batch = batch_of(9, rows=8)
+    batch = batch_of(9, rows=24)
     valid, a = batch.valid, batch.token_advantages
     masks = [batch.entropy > 0.7, batch.logps < -1]
     expected = [[int((m & valid & (a > 0)).sum()), int((m & valid & (a < 0)).sum())] for m in masks]
