@@ -70,20 +70,20 @@ class Experiment:
         )
         self.scorer.verify = judged  # type: ignore[method-assign]
         try:
-            found = measurement(reseeded, self.trainer, self.scorer, chosen, find_model(self.recipe))()
+            measured = measurement(reseeded, self.trainer, self.scorer, chosen, find_model(self.recipe))()
         finally:
             self.scorer.verify = verify  # type: ignore[method-assign]
-        return {key.removeprefix("evaluate/"): value for key, value in found.items()}
+        return {key.removeprefix("evaluate/"): value for key, value in measured.items()}
 
 
 @contextlib.contextmanager
 def experiment(recipe: Path, overrides: Iterable[str], allow_code: bool = False) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        found = Experiment(recipe, overrides, folder, allow_code)
+        made = Experiment(recipe, overrides, folder, allow_code)
         try:
-            yield found
+            yield made
         finally:
-            found.scorer.close()
+            made.scorer.close()
 
 
 class Results:
@@ -93,8 +93,8 @@ class Results:
         self.path = path
         self.known: dict[str, Result] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def add(self, name: str, found: Result) -> None:
-        self.known[name] = found
+    def add(self, name: str, result: Result) -> None:
+        self.known[name] = result
         rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(self.known.items()))
         self.path.write_text("{\n" + rows + "\n}\n")
 
@@ -106,9 +106,9 @@ class Results:
         preload()
         _JOBS.update(missing)
         with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-            for name, found in pool.imap_unordered(_one, missing, chunksize=1):
-                self.add(name, found)
-                shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
+            for name, result in pool.imap_unordered(_one, missing, chunksize=1):
+                self.add(name, result)
+                shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}
                 print(name, {k: v for k, v in shown.items() if isinstance(v, float | str)}, flush=True)
 
 

@@ -113,11 +113,11 @@ def table(results: Mapping[str, Result]) -> str:
     ]
     lines += ["| row | runs | " + " | ".join(COLUMNS) + " |", "|---|---|" + "---|" * len(COLUMNS)]
     for row in ROWS:
-        found = [x for seed in seeds if (x := results.get(f"{row}|{seed}")) is not None]
-        good = [x for x in found if "failed" not in x]
+        runs = [x for seed in seeds if (x := results.get(f"{row}|{seed}")) is not None]
+        good = [x for x in runs if "failed" not in x]
         if good:
             cells = [f"{statistics.mean(x[key] for x in good):.3f}" for key in COLUMNS.values()]
-            lines.append(f"| {row} | {len(good)} of {len(found)} | " + " | ".join(cells) + " |")
+            lines.append(f"| {row} | {len(good)} of {len(runs)} | " + " | ".join(cells) + " |")
     lines += ["", "True score at the end by seed.", "", "| row | " + " | ".join(f"seed {s}" for s in seeds) + " |"]
     lines.append("|---|" + "---|" * len(seeds))
     for row in ROWS:

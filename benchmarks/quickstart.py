@@ -77,14 +77,14 @@ def table(results: Mapping[str, Result]) -> str:
     ]
     lines += ["| run | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
     for row in rows:
-        found = [results[f"{row}, seed {seed}"] for seed in seeds if f"{row}, seed {seed}" in results]
+        runs = [results[f"{row}, seed {seed}"] for seed in seeds if f"{row}, seed {seed}" in results]
         values = [
-            [r["hard"]["pass@16"] for r in found],
-            [r["hard at the switch"]["share/working"] for r in found],
-            [r["hard"]["share/working"] for r in found],
-            [r["hard"]["entropy_ratio"] for r in found],
-            [r["easy"]["pass@1"] for r in found],
-            [r["entropy"] for r in found],
+            [r["hard"]["pass@16"] for r in runs],
+            [r["hard at the switch"]["share/working"] for r in runs],
+            [r["hard"]["share/working"] for r in runs],
+            [r["hard"]["entropy_ratio"] for r in runs],
+            [r["easy"]["pass@1"] for r in runs],
+            [r["entropy"] for r in runs],
         ]
         lines.append(f"| {row} | " + " | ".join(f"{sum(v) / len(v):.3f}" for v in values) + " |")
     return "\n".join(lines) + "\n"

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from entropostat.faults import SetupError
+from entropostat.rl.info import SLOTS
 from entropostat.rl.needs import Condition, Need
 from entropostat.rl.registry import PLUGIN_GROUP, REGISTRIES, Registry, TermError
-from entropostat.rl.term import Advantage, Loss, Term
+from entropostat.rl.term import Advantage, BatchTerm, Loss, Term
 
 FILE = Path(__file__).with_name("catalog.json")
 LIMITS = ("low", "high", "above", "below")
@@ -67,8 +68,12 @@ class TermInfo:
     """Advantages: the class attribute ``tokenwise`` says that the output is (B, T) and may change sign in a row."""
     reshapes: bool = False
     """Advantages: the class attribute ``reshapes`` says that the term changes the output of one before it."""
+    compares: bool = True
+    """Advantages: the class attribute ``compares`` says that groups of equal rewards teach nothing, if no option decides."""
     holds: str = "nothing"
     """Losses: the class attribute ``holds`` says what their bounds hold, if it does not depend on an option."""
+    corrects_sampler: bool = False
+    """The class attribute of that name: with ``sampler_logps``, the term carries the ratio of trainer to sampler."""
 
     def field(self, name: str) -> FieldInfo | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -166,11 +171,10 @@ def _term(slot: str, name: str, cls: type[Term]) -> TermInfo:
         fields=tuple(fields),
         tokenwise=issubclass(cls, Advantage) and cls.tokenwise,
         reshapes=issubclass(cls, Advantage) and cls.reshapes,
+        compares=not issubclass(cls, Advantage) or inspect.getattr_static(cls, "compares") is not False,
         holds=holds if issubclass(cls, Loss) and isinstance(holds := cls.holds, str) else "nothing",
+        corrects_sampler=issubclass(cls, BatchTerm) and cls.corrects_sampler,
     )
-
-
-CONTROLLED_SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 
 
 def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
@@ -181,7 +185,7 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
         required=f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
         default=_default(f),
         doc=f.metadata.get("doc", ""),
-        fixed=slot not in CONTROLLED_SLOTS or "float" not in kind.split("|") or bool(f.metadata.get("fixed")),
+        fixed=slot not in SLOTS or "float" not in kind.split("|") or bool(f.metadata.get("fixed")),
         choices=f.metadata.get("choices") or _choices(hint),
         limits={key: f.metadata[key] for key in LIMITS if key in f.metadata},
         only=f.metadata.get("only", ()),
@@ -191,17 +195,17 @@ def _field(f: dataclasses.Field[Any], hint: Any, slot: str) -> FieldInfo:
 def _trainer(config: type[Any]) -> tuple[FieldInfo, ...]:
     """TRL's own fields under their own names, without the deprecated ones."""
     hints = typing.get_type_hints(config)
-    found = []
+    fields = []
     for f in dataclasses.fields(config):
         doc = " ".join(str(f.metadata.get("help", "")).split())
         if doc.lower().startswith("deprecated") or not f.init:
             continue
         choices = f.metadata.get("choices")
         names = tuple(str(choice) for choice in choices) if choices else _choices(hints[f.name])
-        found.append(
+        fields.append(
             FieldInfo(f.name, spell(hints[f.name]), False, _default(f), doc.split(". ")[0].rstrip("."), True, names)
         )
-    return tuple(sorted(found, key=lambda info: info.name))
+    return tuple(sorted(fields, key=lambda info: info.name))
 
 
 def spell(hint: Any) -> str:

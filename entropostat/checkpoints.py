@@ -26,8 +26,8 @@ def damage(folder: Path, wanted: Print | None = None, deep: bool = True) -> str 
     """Why this is no whole checkpoint of the run with the fingerprint ``wanted``, or None. Without ``deep`` no content is read."""
     try:
         record = manifest.check(folder, deep)
-    except Damage as found:
-        return str(found)
+    except Damage as error:
+        return str(error)
     if wanted is not None and record.recipe not in (None, wanted(record.step)):
         return f"it was saved with another recipe or seed than {folder.parent / RECIPE}"
     return None
@@ -41,10 +41,10 @@ def check(recipe: Recipe, checkpoint: Path, world: int) -> None:
     wrong = [] if record.world_size == world else [f"processes were {record.world_size} and are {world}"]
     file = checkpoint.parent / RECIPE
     if file.is_file():
-        found = changes(load(file), recipe, record.step)
-        wrong += map(str, found.refused)
-        if found.steered and not wrong:
-            steered = "; ".join(map(str, found.steered))
+        change = changes(load(file), recipe, record.step)
+        wrong += map(str, change.refused)
+        if change.steered and not wrong:
+            steered = "; ".join(map(str, change.steered))
             print(visible(f"--resume: goes on with a change: {steered}"), file=sys.stderr)
     elif record.recipe not in (None, fingerprint(recipe, record.step)):
         wrong.append(f"the recipe or the seed was another, and there is no {file} to say what differs")
@@ -61,10 +61,10 @@ def oldest_first(run: Path) -> list[Path]:
     That is by step, and by no clock. Where a run went on from an earlier step than its last, what that start has saved comes
     after what was there.
     """
-    found = [f for f in run.glob("checkpoint-*") if NAME.fullmatch(f.name) and f.is_dir()]
-    numbers = {folder: start(folder) for folder in found}
+    folders = [f for f in run.glob("checkpoint-*") if NAME.fullmatch(f.name) and f.is_dir()]
+    numbers = {folder: start(folder) for folder in folders}
     last = max(filter(None, numbers.values()), default=1)
-    return sorted(found, key=lambda folder: (numbers[folder] or last, step(folder)))
+    return sorted(folders, key=lambda folder: (numbers[folder] or last, step(folder)))
 
 
 def start(folder: Path) -> int | None:
@@ -84,8 +84,8 @@ def runs(recipe: Recipe) -> list[Path]:
     """The folders of a recipe's runs, in the order in which they were begun: ``name``, ``name-2``, ``name-3``, ..."""
     first = recipe.run_dir
     numbered = re.compile(re.escape(first.name) + r"-(\d+)")
-    found = [(int(match[1]), f) for f in _listed(first.parent) if (match := numbered.fullmatch(f.name)) and f.is_dir()]
-    return [first, *(folder for _, folder in sorted(found))]
+    later = [(int(match[1]), f) for f in _listed(first.parent) if (match := numbered.fullmatch(f.name)) and f.is_dir()]
+    return [first, *(folder for _, folder in sorted(later))]
 
 
 def whole(run: Path, wanted: Print | None = None, deep: bool = True) -> tuple[Path | None, list[str]]:
@@ -106,11 +106,11 @@ def find(recipe: Recipe, resume: str | None) -> Path | None:
     if resume not in ("last", "auto"):
         return _named(Path(resume))
     for run in reversed(runs(recipe)):
-        found, passed = whole(run, _print(run))
+        newest, passed = whole(run, _print(run))
         for line in passed:
             print(visible(f"--resume {resume}: passing over {line}"), file=sys.stderr)
-        if found is not None:
-            return found
+        if newest is not None:
+            return newest
     if resume == "auto":
         return None
     raise FileNotFoundError(f"--resume last: {recipe.run_dir} holds no complete checkpoint")

@@ -57,12 +57,12 @@ def in_one_line(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        found = reason(error, folder)
+        known = reason(error, folder)
         plain = isinstance(error, (OSError, ValueError, RuntimeError, ImportError, LookupError))
-        if os.environ.get(TRACEBACK) or (found is None and not plain):
+        if os.environ.get(TRACEBACK) or (known is None and not plain):
             raise
         said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        text = found or " ".join(said.split())
+        text = known or " ".join(said.split())
         raise SetupError(f"{name}: {text} (ENTROPOSTAT_TRACEBACK=1 shows where)") from error
 
 
@@ -112,8 +112,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _number(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = RUST.search(str(error)) if type(error).__name__ in ("SafetensorError", "Exception") else None
-    return int(found[1]) if found else None
+    code = RUST.search(str(error)) if type(error).__name__ in ("SafetensorError", "Exception") else None
+    return int(code[1]) if code else None
 
 
 def _free(folder: Path) -> int:

@@ -22,21 +22,21 @@ class Refused(RecipeError):
     def __init__(self, reasons: Mapping[str, Iterable[Lint]]) -> None:
         """By the name of the recipe where there are several; "" where it is the only one."""
         problems = []
-        for name, found in reasons.items():
+        for name, whys in reasons.items():
             head = Origin(f"{name}: error" if name else "error")
-            problems += [Problem(head, why.key, f"{why.message}; {why.fix}") for why in found]
+            problems += [Problem(head, why.key, f"{why.message}; {why.fix}") for why in whys]
         super().__init__(problems)
 
 
 def findings(recipe: Recipe, asked: report.Asked | None = None) -> list[Lint]:
     """Everything that ``plan`` says is wrong with a recipe."""
-    found = [lint for rules in (RULES, machine.LAUNCH) for lint in lints(recipe, arithmetic(recipe), rules)]
-    return [*found, *report.lints(recipe, asked or report.Asked())]
+    local = [lint for rules in (RULES, machine.LAUNCH) for lint in lints(recipe, arithmetic(recipe), rules)]
+    return [*local, *report.lints(recipe, asked or report.Asked())]
 
 
-def reasons(found: Iterable[Lint]) -> list[Lint]:
+def reasons(among: Iterable[Lint]) -> list[Lint]:
     """Those of ``findings`` for which a recipe may run nowhere."""
-    return [lint for lint in found if lint.level == "error"]
+    return [lint for lint in among if lint.level == "error"]
 
 
 def reasons_here(recipe: Recipe, launched: bool = False) -> list[Lint]:
@@ -47,8 +47,8 @@ def reasons_here(recipe: Recipe, launched: bool = False) -> list[Lint]:
 
 def check(recipe: Recipe, launched: bool = False) -> Recipe:
     """The same recipe. Raises Refused for ``reasons_here``."""
-    if found := reasons_here(recipe, launched):
-        raise Refused({"": found})
+    if errors := reasons_here(recipe, launched):
+        raise Refused({"": errors})
     return recipe
 
 

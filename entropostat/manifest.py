@@ -61,11 +61,11 @@ class Manifest(BaseModel):
 
 def seal(folder: Path, **facts: Any) -> None:
     """Write the manifest of a checkpoint to which nothing will be added."""
-    found = {name: path for name, path in _entries(folder) if path.is_file()}
-    hashes = _hashes(list(found.values()))
+    paths = {name: path for name, path in _entries(folder) if path.is_file()}
+    hashes = _hashes(list(paths.values()))
     files = {
         name: {"bytes": path.stat().st_size, "xxh3_128": value}
-        for (name, path), value in zip(found.items(), hashes, strict=True)
+        for (name, path), value in zip(paths.items(), hashes, strict=True)
     }
     record = {"step": step(folder), **facts, "saved": time.time(), "files": files}
     (folder / MANIFEST).write_text(_text(record), encoding="utf-8")
@@ -79,7 +79,7 @@ def manifest(folder: Path) -> Manifest:
     try:
         text = file.read_text(encoding="utf-8")
         record = json.loads(text)
-        found = Manifest.model_validate(record)
+        sealed = Manifest.model_validate(record)
     except FileNotFoundError:
         raise Damage(f"{MANIFEST} is missing") from None
     except (OSError, ValueError, ValidationError, RecursionError) as error:
@@ -87,7 +87,7 @@ def manifest(folder: Path) -> Manifest:
     record.pop("seal")
     if _text(record) != text:
         raise Damage(f"{MANIFEST} was changed after it was sealed")
-    return found
+    return sealed
 
 
 def check(folder: Path, deep: bool = True) -> Manifest:
@@ -106,8 +106,8 @@ def check(folder: Path, deep: bool = True) -> Manifest:
             hashes = _hashes([there[name] for name in names])
         except OSError as error:
             raise Damage(f"{error.filename}: {error.strerror}") from None
-        for name, found in zip(names, hashes, strict=True):
-            if found != record.files[name].xxh3_128:
+        for name, hashed in zip(names, hashes, strict=True):
+            if hashed != record.files[name].xxh3_128:
                 raise Damage(f"the content of {name} is not what was saved")
     return record
 

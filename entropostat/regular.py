@@ -33,7 +33,7 @@ def opened(file: Path, within: Path | None = None) -> BinaryIO:
 def content(file: Path, limit: int, within: Path | None = None) -> bytes:
     """All of a file of at most ``limit`` bytes. Raises as ``opened`` does."""
     with opened(file, within) as stream:
-        found = stream.read(limit + 1)
-    if len(found) > limit:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
         raise ValueError(f"{file}: larger than {limit} bytes")
-    return found
+    return data

@@ -42,54 +42,54 @@ class Form:
     """In a sentence: 'holds what looks like ...'."""
     pattern: re.Pattern[str]
     """Its group ``secret`` is what must not be seen."""
-    sure: Callable[[re.Match[str]], bool] = lambda found: True
+    sure: Callable[[re.Match[str]], bool] = lambda match: True
     everywhere: bool = True
     """False for what may well stand in a text for the policy."""
 
     def matches(self, text: str) -> bool:
-        return any(self.sure(found) for found in self.pattern.finditer(text))
+        return any(self.sure(match) for match in self.pattern.finditer(text))
 
     def hidden(self, text: str) -> str:
         kept, end = [], 0
-        for found in self.pattern.finditer(text):
-            if found.start("secret") >= end and self.sure(found):
-                kept += [text[end : found.start("secret")], HIDDEN]
-                end = found.end("secret")
+        for match in self.pattern.finditer(text):
+            if match.start("secret") >= end and self.sure(match):
+                kept += [text[end : match.start("secret")], HIDDEN]
+                end = match.end("secret")
         return "".join([*kept, text[end:]])
 
 
-def _prefixed(what: str, prefix: str, rest: str, sure: Callable[[re.Match[str]], bool] = lambda found: True) -> Form:
+def _prefixed(what: str, prefix: str, rest: str, sure: Callable[[re.Match[str]], bool] = lambda match: True) -> Form:
     return Form(what, re.compile(rf"(?<![A-Za-z0-9])(?P<secret>(?:{prefix}){rest})"), sure)
 
 
-def _unbroken(found: re.Match[str]) -> bool:
+def _unbroken(match: re.Match[str]) -> bool:
     """One long word of it, unlike a name of several."""
-    return re.search(r"[A-Za-z0-9]{16}", found["secret"][3:]) is not None
+    return re.search(r"[A-Za-z0-9]{16}", match["secret"][3:]) is not None
 
 
-def _hub(found: re.Match[str]) -> bool:
-    rest = found["secret"].partition("_")[2]
+def _hub(match: re.Match[str]) -> bool:
+    rest = match["secret"].partition("_")[2]
     kinds = [re.search(kind, rest) is not None for kind in ("[a-z]", "[A-Z]", r"\d")]
     return len(rest) >= 20 or all(kinds) or rest.isdigit()
 
 
-def _named(found: re.Match[str]) -> bool:
-    name, value = found["name"], found["secret"].strip("\"'")
-    if not literal(found["secret"]):
+def _named(match: re.Match[str]) -> bool:
+    name, value = match["name"], match["secret"].strip("\"'")
+    if not literal(match["secret"]):
         return False
     if words(name)[-1:] in (["key"], ["pass"]) and not names_secret(name):
         return name.isupper() or mixed(value)
     return names_secret(name) or resembles_secret(name)
 
 
-def _asked(found: re.Match[str]) -> bool:
+def _asked(match: re.Match[str]) -> bool:
     """In the query of an address."""
-    plain = not re.search(r"(?:key|sig|signature|auth)$", found["name"], re.IGNORECASE) or names_secret(found["name"])
-    return literal(found["secret"]) if plain else mixed(found["secret"])
+    plain = not re.search(r"(?:key|sig|signature|auth)$", match["name"], re.IGNORECASE) or names_secret(match["name"])
+    return literal(match["secret"]) if plain else mixed(match["secret"])
 
 
-def _random(found: re.Match[str]) -> bool:
-    text = found["secret"]
+def _random(match: re.Match[str]) -> bool:
+    text = match["secret"]
     kinds = [re.search(kind, text) is not None for kind in ("[a-z]", "[A-Z]", r"\d", r"[A-Za-z0-9]{20}")]
     return all(kinds) and mixed(text)
 
@@ -120,12 +120,12 @@ FORMS: tuple[Form, ...] = (
     Form(
         "a password in an address",
         re.compile(rf"[A-Za-z][\w+.-]{{1,20}}:/{{1,2}}(?P<secret>[^\s/@:'\"]{{0,200}}:[^\s/@'\"]{{1,{LONG}}})@"),
-        lambda found: literal(found["secret"].partition(":")[2]),
+        lambda match: literal(match["secret"].partition(":")[2]),
     ),
     Form(
         "a token in an address",
         re.compile(r"[A-Za-z][\w+.-]{1,20}:/{1,2}(?P<secret>[^\s/@:'\"]{16,300})@"),
-        lambda found: mixed(found["secret"]),
+        lambda match: mixed(match["secret"]),
     ),
     Form(
         "a token in an address",
@@ -138,13 +138,13 @@ FORMS: tuple[Form, ...] = (
     Form(
         "an authorization header",
         re.compile(rf"authorization[\"']?\s{{0,9}}[:=]\s{{0,9}}[\"']?(?:[A-Za-z]{{1,20}}\s{{1,9}})?{VALUE}", re.IGNORECASE),
-        lambda found: literal(found["secret"]),
+        lambda match: literal(match["secret"]),
         everywhere=False,
     ),
     Form(
         "an authorization header",
         re.compile(rf"(?<!\w)(?:x-)?(?:api-key|auth-token|bearer)\s{{0,9}}[: ]\s{{0,9}}{VALUE}", re.IGNORECASE),
-        lambda found: mixed(found["secret"].strip("\"'")),
+        lambda match: mixed(match["secret"].strip("\"'")),
     ),
     Form("a secret", re.compile(rf"(?<!\w)(?P<name>[A-Za-z_][\w-]{{0,60}})=(?!=)(?={VALUE})"), _named, everywhere=False),
     Form("a secret", re.compile(rf"(?<![\w-])--(?P<name>[A-Za-z][\w-]{{0,60}})\s{{1,9}}(?={VALUE})"), _named, everywhere=False),

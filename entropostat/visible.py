@@ -11,7 +11,7 @@ ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206
 
 def visible(text: str) -> str:
     """``text`` in one line: an escape sequence reads ``\\x1b[31m`` and does nothing."""
-    return ODD.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return ODD.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def shorten(value: object, most: int = 60) -> str:

@@ -157,9 +157,9 @@ def scalar(node: ScalarNode) -> Scalar:
 
 def writable(text: str) -> str:
     """``text`` itself. Raises YamlFault where it holds what cannot be written."""
-    found = UNWRITABLE.search(text)
-    if found:
-        what = "a NUL character" if found[0] == "\0" else "half of a surrogate pair"
+    match = UNWRITABLE.search(text)
+    if match:
+        what = "a NUL character" if match[0] == "\0" else "half of a surrogate pair"
         raise YamlFault(f"text may not hold {what}")
     return text
 
@@ -192,19 +192,19 @@ _Plain.add_representer(str, _Plain.represent_str)
 def _whole(digits: str) -> int:
     if len(digits) > LONGEST:
         raise OverflowError(BEYOND)
-    found = int(digits, 0) if digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(digits)
-    if abs(found) >= LARGEST:
+    number = int(digits, 0) if digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(digits)
+    if abs(number) >= LARGEST:
         raise OverflowError(BEYOND)
-    return found
+    return number
 
 
 def _float(text: str) -> float:
-    found = float(text.replace(".inf", "inf"))
-    if math.isnan(found):
+    number = float(text.replace(".inf", "inf"))
+    if math.isnan(number):
         raise ValueError
-    if math.isinf(found) and "inf" not in text:
+    if math.isinf(number) and "inf" not in text:
         raise OverflowError("is beyond the largest number, 1.8e308")
-    return found
+    return number
 
 
 def _words(problem: object) -> str:

@@ -38,8 +38,8 @@ def boxed(text: str) -> str | None:
     """
     boxes, _ = _boxes(text)
     if not boxes:
-        found = BARE.findall(text)
-        return found[-1].rstrip(".,;") or None if found else None
+        bare = BARE.findall(text)
+        return bare[-1].rstrip(".,;") or None if bare else None
     held = [text[slice(*boxes[-1][1:3])].strip()]
     for left, right in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
         between = text[left[3] : right[0]]
@@ -61,7 +61,7 @@ def _boxes(text: str) -> tuple[list[tuple[int, int, int, int]], list[int]]:
     """(start, start of what it holds, its end, end) of every closed box that is in no other and holds something; and where
     boxes begin that are never closed.
     """
-    found: list[tuple[int, int, int, int]] = []
+    closed: list[tuple[int, int, int, int]] = []
     opened: list[tuple[int, int] | None] = []
     for token in TOKEN.finditer(text):
         if token[0][0] == "{" or (token[0][-1] == "{" and len(token[0]) > 2):
@@ -69,10 +69,10 @@ def _boxes(text: str) -> tuple[list[tuple[int, int, int, int]], list[int]]:
         elif token[0] == "}" and opened:
             box = opened.pop()
             if box is not None and text[box[1] : token.start()].strip():
-                while found and found[-1][0] > box[0]:
-                    found.pop()
-                found.append((*box, token.start(), token.end()))
-    return found, [box[0] for box in opened if box is not None]
+                while closed and closed[-1][0] > box[0]:
+                    closed.pop()
+                closed.append((*box, token.start(), token.end()))
+    return closed, [box[0] for box in opened if box is not None]
 
 
 def marked(text: str) -> str | None:

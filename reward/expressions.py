@@ -97,11 +97,11 @@ def expression(text: str, only_boxed: bool = False) -> str | None:
     """The answer in ``text`` as LaTeX: the last box, else behind ``####``, else the last run of mathematics in the line with the
     answer. None where only math-verify's own search can say.
     """
-    found = boxed(text)
-    if found is None and not only_boxed:
+    answer = boxed(text)
+    if answer is None and not only_boxed:
         text = without_box(text).strip()
-        found = marked(text) or (text if _alone(text) else _run(text[-LAST:]))
-    return None if found is None or len(found) > LONGEST else latex(found)
+        answer = marked(text) or (text if _alone(text) else _run(text[-LAST:]))
+    return None if answer is None or len(answer) > LONGEST else latex(answer)
 
 
 def latex(answer: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from entropostat.data.example import Example
 from entropostat.reward.verifier import Verifier
+from entropostat.rl.info import LARGEST_REWARD as LARGEST
 
 Problem = Literal["error", "timeout"]
 
@@ -29,8 +30,6 @@ class Outcome:
         return self.score is not None and self.score >= 1.0
 
 
-LARGEST = 1e15
-"""Of a score and its weight. The trainer computes in float32: squares of larger ones overflow, and beside them small ones are lost."""
 LONGEST = 500
 """Characters of a message."""
 
@@ -81,6 +80,6 @@ def said(thing: object) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def _text(found: object) -> str | None:
+def _text(value: object) -> str | None:
     """A plain string, which any process can read."""
-    return None if found is None else str(found)
+    return None if value is None else str(value)

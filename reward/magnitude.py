@@ -26,7 +26,7 @@ BASE = re.compile(r"(\d+(?:\.\d+)?)[\s}]*$", re.ASCII)
 
 def computable(text: str) -> bool:
     """No tower of powers, no huge exponent, factorial or binomial coefficient, no deep nesting."""
-    if _depth(text) > DEPTH or any(int(found[1][:9]) > DIGITS for found in SCIENTIFIC.finditer(text)):
+    if _depth(text) > DEPTH or any(int(match[1][:9]) > DIGITS for match in SCIENTIFIC.finditer(text)):
         return False
     if COUNTING.search(text) and _largest(text) > COUNT:
         return False
@@ -98,8 +98,8 @@ def _chain(rest: str, follow: int) -> str:
 
 def _group_before(text: str) -> str:
     if not text or text[-1] not in CLOSE:
-        found = re.search(r"\d*$", text[-400:], re.ASCII)
-        return found[0] if found else ""
+        digits = re.search(r"\d*$", text[-400:], re.ASCII)
+        return digits[0] if digits else ""
     depth = 0
     for i in range(len(text) - 1, -1, -1):
         depth += (text[i] in CLOSE) - (text[i] in OPEN)

@@ -41,9 +41,9 @@ class Number(NamedTuple):
         """Within ``tolerance``, which is relative above 1. 50% is 0.5, and also 50, the sign being left out."""
         pairs = [(self.value, wanted.value)]
         if self.percent != wanted.percent:
-            found, right = (n.value / 100 if n.percent else n.value for n in (self, wanted))
-            pairs.append((found, right))
-        return any(abs(found - right) <= tolerance * max(1.0, abs(right)) for found, right in pairs)
+            left, right = (n.value / 100 if n.percent else n.value for n in (self, wanted))
+            pairs.append((left, right))
+        return any(abs(left - right) <= tolerance * max(1.0, abs(right)) for left, right in pairs)
 
 
 def last_number(text: str) -> Number | None:
@@ -85,10 +85,10 @@ def _form(text: str, at: int) -> tuple[int, re.Match[str]] | None:
 
 
 def _read(text: str, at: int, *, alone: bool) -> Number | None:
-    found = _form(text, at)
-    if found is None:
+    form = _form(text, at)
+    if form is None:
         return None
-    match = found[1]
+    match = form[1]
     before, after = match.string[: match.start()], match.string[match.end() :]
     sign, percent = left_sign(before, alone), right_percent(after, alone)
     value = _value(match)

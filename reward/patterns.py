@@ -16,8 +16,8 @@ def find_answer(completion: str, pattern: str | None) -> str | None:
     if not matches:
         return None
     last = matches[-1]
-    found = last[1] if last.re.groups else last[0]
-    return None if found is None else found.strip()
+    answer = last[1] if last.re.groups else last[0]
+    return None if answer is None else answer.strip()
 
 
 def check_pattern(where: str, pattern: str | None) -> None:

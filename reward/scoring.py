@@ -41,8 +41,6 @@ class Scorer:
         self, verifiers: Mapping[str, Verifier], *, allow_code: bool = False, workers: int | None = None
     ) -> None:
         """``verifiers`` maps names (metrics carry them) to verifiers, in the recipe's order."""
-        if not verifiers:
-            raise ValueError("a run needs at least one verifier: add one under reward:")
         for name, verifier in verifiers.items():
             if verifier.user_code and not allow_code:
                 raise PermissionError(
@@ -71,12 +69,12 @@ class Scorer:
         return [verifier.weight for verifier in self.verifiers.values()]
 
     @property
-    def answers(self) -> list[str | None] | None:
-        """The answer keys of the completions that the reward functions saw last, in their order. They come from the
-        first verifier that found any; None if none did.
+    def answers(self) -> list[str | None]:
+        """The answer keys of the completions that the reward functions saw last, in their order: of each, the key of the
+        first verifier that found one. Never by what others found, which differs between the ranks of a group.
         """
-        found = (self._keys[name] for name in self.verifiers if name in self._keys)
-        return next((keys for keys in found if any(key is not None for key in keys)), None)
+        columns = [self._keys[name] for name in self.verifiers if name in self._keys]
+        return [next((key for key in keys if key is not None), None) for keys in zip(*columns, strict=True)]
 
     @property
     def judge(self) -> str | None:

@@ -35,12 +35,12 @@ def encoded(number: int, outcome: Outcome) -> bytes:
 def decoded(line: bytes, number: int, weight: float) -> Outcome:
     """In the trainer. Raises Forged, which says why, for what is no verdict on the job of that ``number``."""
     try:
-        found = json.loads(line.decode("ascii"), parse_int=float, parse_constant=_refuse)
+        fields = json.loads(line.decode("ascii"), parse_int=float, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise Forged("no JSON") from None
-    if not isinstance(found, list) or len(found) != 6:
+    if not isinstance(fields, list) or len(fields) != 6:
         raise Forged("no list of six")
-    job, score, answer, strategy, problem, message = found
+    job, score, answer, strategy, problem, message = fields
     if job != number or not isinstance(job, float):
         raise Forged("a verdict on another completion")
     if not (score is None or isinstance(score, float)) or problem not in (None, "error"):
@@ -54,8 +54,8 @@ def decoded(line: bytes, number: int, weight: float) -> Outcome:
     return Outcome(score, answer, strategy)
 
 
-def _text(found: Any, most: int) -> bool:
-    return found is None or (isinstance(found, str) and len(found) <= most)
+def _text(value: Any, most: int) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= most)
 
 
 def _refuse(constant: str) -> float:

@@ -150,9 +150,9 @@ class Workers:
                 each.read()
         except Gone:
             return self._lost(each, f"{DIED} (exit code {self._dismiss(each)})")
-        except Forged as found:
+        except Forged as forgery:
             self._dismiss(each)
-            return self._lost(each, f"{FORGED} ({found})")
+            return self._lost(each, f"{FORGED} ({forgery})")
         self._begun |= each.state != "starting"
         if each.state == "ready":
             self._failed.clear()

@@ -60,12 +60,18 @@ class TokenBatch:
     """(B,) or (B, T): the output of the chain so far. Every term sees the final advantages, never weighted ones."""
     old_logps: Tensor | None = None
     """(B, T) under the policy at generation time; None when the update is exactly on-policy."""
+    sampler_logps: Tensor | None = None
+    """(B, T) under the engine that sampled, which may be another than the trainer's (vLLM); NaN where it gave none. Equal to
+    the old policy's where the trainer samples itself."""
     ref_logps: Tensor | None = None
     entropy: Tensor | None = None
     """(B, T) full-vocabulary entropy of the current policy, with gradient in the loss phase."""
     old_entropy: Tensor | None = None
     rewards: Tensor | None = None
-    """(B,) sum of the weighted rewards; NaN where nothing could score the completion."""
+    """(B,) what the advantages learn from: the weighted sum of the verifiers' scores after the terms of the slot ``rewards``
+    and the block ``shaping``; NaN where nothing could score the completion. For a term of that slot: after those before it."""
+    unshaped: Tensor | None = None
+    """(B,) the weighted sum as the verifiers gave it."""
     reward_parts: Tensor | None = None
     """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
     reward_weights: tuple[float, ...] | None = None
@@ -74,12 +80,22 @@ class TokenBatch:
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None
     """(B,) bool: generation stopped by length, not by EOS."""
+    lengths: Tensor | None = None
+    """(B,) tokens of the completion, those of tools included; also where the mask of a truncated one is empty."""
+    token_ids: Tensor | None = None
+    """(B, T) of the completion; anything beyond its length."""
+    pieces: tuple[tuple[str, ...], ...] | None = None
+    """The text of every token of each completion, special ones too: at most T of them, in the columns of ``token_ids``."""
+    texts: tuple[str, ...] | None = None
+    """The text of each completion without special tokens."""
     groups: Tensor | None = None
     """(B,) id of the prompt group, equal on all ranks that hold members of it."""
     uids: Tensor | None = None
     """(B,) int64 id of the sequence, unique in the generation and independent of rank and slice."""
-    answers: tuple[Any, ...] | None = None
-    """Answer key of each completion (canonical answer or None), for terms that cluster answers."""
+    answers: tuple[str | None, ...] | None = None
+    """Answer key of each completion of this rank, equal for the same answer; None without one. answers.py brings groups together."""
+    planning: Tensor | None = None
+    """(B, T) bool: tokens of a strategic phrase (rl/phrases.py). Rollout phase only."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None
@@ -107,12 +123,18 @@ class TokenBatch:
     min_p_probs: Tensor | None = None
     soft_logp: Tensor | None = None
     """(B, T) mean log pi under the soft label that a term has packed for the token; 0 where there is none."""
+    to_teacher: Mapping[str, Tensor] | None = None
+    """Key of a ``Comparison`` -> (B, T) the policy's exact divergence from the teacher, over the whole vocabulary."""
     extra: Extra | None = None
     """Extra completions of this micro-batch; None where there are none."""
+    memory: Mapping[str, float] = field(default_factory=dict)
+    """What the term itself remembers of earlier generations; the composer fills it in."""
     stats: Stats = field(default_factory=dict)
     """The statistics that the term's own ``prepare`` returned; the composer fills them in."""
     seed: int = 0
     generation: int = 0
+    iteration: int = 0
+    """Which pass over the generation this is, from 0."""
     reducer: Reducer = field(default=LOCAL)
 
     def set(self, **changes: Any) -> TokenBatch:
@@ -131,8 +153,9 @@ class TokenBatch:
             for name in ("logps", "entropy", "advantages", *STATISTICS)
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
-        if self.lse is not None:
-            changes["lse"] = {t: value.detach() for t, value in self.lse.items()}
+        for name in ("lse", "to_teacher"):
+            if (found := getattr(self, name)) is not None:
+                changes[name] = {key: value.detach() for key, value in found.items()}
         return self.set(**changes)
 
     @cached_property
@@ -201,6 +224,11 @@ class TokenBatch:
     @property
     def ratio(self) -> Tensor:
         return self.log_ratio.exp()
+
+    def of_teacher(self, key: str) -> Tensor:
+        """(B, T) the divergence from the teacher whose comparison has this key; 0 where the mask is 0."""
+        found: Mapping[str, Tensor] = self.require("to_teacher")  # type: ignore[assignment]
+        return torch.where(self.valid, found[key], 0.0)
 
     def require(self, name: str) -> Tensor:
         value = getattr(self, name)

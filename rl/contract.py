@@ -9,8 +9,9 @@ from dataclasses import fields
 from types import FunctionType
 from typing import Any, get_args
 
+from entropostat.rl.info import SCOPES, Holds
 from entropostat.rl.spelling import unknown
-from entropostat.rl.term import SCOPES, Holds, Loss, Scoped
+from entropostat.rl.term import Loss, Scoped
 
 SPECIAL = ("__call__", "__post_init__")
 """Of the names that Python gives a meaning to, those that a term may define."""

@@ -13,9 +13,11 @@ from typing import Any
 
 from entropostat.rl.controllers.follow import Follow, broken
 from entropostat.rl.controllers.watch import Watch
-from entropostat.rl.objective import Objective, Part, Spec
+from entropostat.rl.info import Clock
+from entropostat.rl.objective import Objective, Spec
+from entropostat.rl.parts import Part
 from entropostat.rl.registry import CONTROLLERS, LARGEST, REGISTRIES, SMALLEST
-from entropostat.rl.term import Clock, Controller
+from entropostat.rl.term import Controller
 
 ControlState = dict[str, dict[str, float]]
 """Knob path -> the controller's state. JSON-able."""

@@ -19,11 +19,17 @@ def token_covariance(batch: TokenBatch) -> Tensor:
 
 def covariance_and_count(batch: TokenBatch) -> tuple[Tensor, int]:
     """The covariance and the number of valid tokens of all ranks, which its means need anyway."""
-    a, logps = batch.token_advantages, batch.logps.clamp(min=-1e4)  # one -inf must not take the mean with it
-    sum_a, sum_l, count = masked_totals([a, logps], batch.mask, batch.reducer).unbind()
-    centred_a = a - sum_a / count.clamp(min=1)
-    centred_l = logps - sum_l / count.clamp(min=1)
-    return torch.where(batch.valid, centred_a * centred_l, 0.0), int(count)
+    (covariance,), count = covariances(batch, batch.token_advantages)
+    return covariance, count
+
+
+def covariances(batch: TokenBatch, *values: Tensor) -> tuple[list[Tensor], int]:
+    """(B, T) (x - mean x)(log pi - mean log pi) of each (B, T) x, and the number of valid tokens of all ranks: one collective."""
+    logps = batch.logps.clamp(min=-1e4)  # one -inf must not take the mean with it
+    *sums, sum_l, count = masked_totals([*values, logps], batch.mask, batch.reducer).unbind()
+    centred = logps - sum_l / count.clamp(min=1)
+    found = [(x - total / count.clamp(min=1)) * centred for x, total in zip(values, sums, strict=True)]
+    return [torch.where(batch.valid, x, 0.0) for x in found], int(count)
 
 
 def token_count(batch: TokenBatch) -> int:

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-COMBINATIONS = ("min", "mean", "softmin")
-LOSSES = ("mse", "huber")
-CLIP_RULES = ("max", "mean")
+from entropostat.rl.critic_choices import CLIP_RULES, COMBINATIONS, LOSSES
 
 
 def combine(values: Tensor, mode: str, alpha: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entropostat.rl.term import Holds
+from entropostat.rl.info import Holds
 
 TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 

@@ -11,14 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TEACHER = "to_teacher"
+"""The batch field that needs a teacher."""
+
 STATISTICS = (
     *("sum_p2", "sum_p2_logp", "max_logp", "logit", "lse", "min_p_mass", "nucleus_entropy"),
-    *("min_p_logp", "min_p_ids", "min_p_probs", "soft_logp"),
+    *("min_p_logp", "min_p_ids", "min_p_probs", "soft_logp", TEACHER),
 )
 """Batch fields that only a pass over the vocabulary gives."""
 
-SCORED = frozenset({"old_logps", "old_entropy", "old_values", *STATISTICS})
-"""Those of the rollout phase that take a forward pass over the generation."""
+SCORED = frozenset({"old_logps", "sampler_logps", "old_entropy", "old_values", *STATISTICS})
+"""Those of the rollout phase that take a forward pass over the generation, but for what another engine has sampled, whose
+log-probs are at hand."""
 
 
 @dataclass(frozen=True)

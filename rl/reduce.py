@@ -134,6 +134,21 @@ def group_matrix(x: Tensor, groups: Tensor) -> Groups:
     return Groups(matrix, index, column, slice(0, x.shape[0]))
 
 
+class Members(NamedTuple):
+    """Which rows make up each of G groups of at most n, in their order."""
+
+    rows: Tensor
+    """(G, n) int64, 0 where a group has fewer."""
+    there: Tensor
+    """(G, n) bool."""
+
+    @classmethod
+    def of(cls, groups: Tensor) -> Members:
+        numbered = torch.arange(groups.size(0), device=groups.device, dtype=torch.float64)
+        matrix = group_matrix(numbered, groups).matrix
+        return cls(matrix.nan_to_num().long(), ~matrix.isnan())
+
+
 def all_groups(x: Tensor, groups: Tensor | None, reducer: Reducer) -> Groups:
     """(N, ...) values of this rank by group, over all ranks.
 

@@ -11,20 +11,11 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from entropostat.rl.contract import misfit
+from entropostat.rl.info import Clock, Info
 from entropostat.rl.needs import Condition, Need, When, declared
 from entropostat.rl.spelling import unknown
-from entropostat.rl.term import (
-    Advantage,
-    Clock,
-    Controller,
-    Info,
-    Loss,
-    Penalty,
-    Scalar,
-    Term,
-    Weight,
-    options,
-)
+from entropostat.rl.stream import Data
+from entropostat.rl.term import Advantage, Controller, Loss, Penalty, Reward, Scalar, Term, Weight, options
 
 T = TypeVar("T", bound=Term)
 K = TypeVar("K")
@@ -202,13 +193,15 @@ def _check_condition(term: str, condition: Condition, known: Iterable[Field[Any]
         raise TermError(f"{term}: the condition '{condition}' names no choice of that option")
 
 
+REWARDS: Registry[Reward] = Registry("rewards", "entropostat.rl.rewards", Reward)
 ADVANTAGES: Registry[Advantage] = Registry("advantages", "entropostat.rl.advantages", Advantage)
 WEIGHTS: Registry[Weight] = Registry("weights", "entropostat.rl.weights", Weight)
 LOSSES: Registry[Loss] = Registry("loss", "entropostat.rl.losses", Loss)
 PENALTIES: Registry[Penalty] = Registry("penalties", "entropostat.rl.penalties", Penalty)
 SCALARS: Registry[Scalar] = Registry("scalars", "entropostat.rl.scalars", Scalar)
+DATA: Registry[Data] = Registry("data", "entropostat.rl.data", Data)
 CONTROLLERS: Registry[Controller] = Registry("controllers", "entropostat.rl.controllers", Controller)
 
 REGISTRIES: dict[str, Registry[Any]] = {
-    r.slot: r for r in (ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, CONTROLLERS)
+    r.slot: r for r in (REWARDS, ADVANTAGES, WEIGHTS, LOSSES, PENALTIES, SCALARS, DATA, CONTROLLERS)
 }

@@ -1,4 +1,4 @@
-"""What advantage terms that reshape a chain share: the advantages before them, and entropies of the old policy."""
+"""What advantage terms that reshape a chain share: the advantages before them, factors of prompts, entropies of the old policy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.reduce import masked_mean
+from entropostat.rl.reduce import Groups, masked_mean
 
 
 def advantages_before(batch: TokenBatch, term: str) -> Tensor:
@@ -19,9 +19,30 @@ def advantages_before(batch: TokenBatch, term: str) -> Tensor:
     return batch.advantages
 
 
+def times_per_prompt(before: Tensor, factor: Tensor, groups: Groups) -> Tensor:
+    """``before`` (B,) or (B, T), times the factor (P,) of its prompt, which a completion has even where it has no reward."""
+    own = groups.own(factor.unsqueeze(1).expand(groups.matrix.shape[:2])).to(before.dtype)
+    return before * (own.unsqueeze(1) if before.dim() == 2 else own)
+
+
+def mean_over(x: Tensor, where: Tensor) -> Tensor:
+    """0-dim mean of the (P,) where that is true; NaN where it nowhere is."""
+    return torch.where(where, x, 0.0).sum() / where.sum()
+
+
 def token_entropy(batch: TokenBatch) -> Tensor:
     """(B, T) entropy of the policy that generated, nats; 0 where the mask is 0."""
     return torch.where(batch.valid, batch.require("old_entropy"), 0.0)
+
+
+def token_logp(batch: TokenBatch) -> Tensor:
+    """(B, T) log pi of the policy that generated, finite; 0 where the mask is 0."""
+    return torch.where(batch.valid, torch.nan_to_num(batch.require("old_logps"), nan=0.0).clamp(-1e4, 0.0), 0.0)
+
+
+def token_probability(batch: TokenBatch) -> Tensor:
+    """(B, T) pi of the policy that generated; 1 where the mask is 0."""
+    return token_logp(batch).exp()
 
 
 def mean_entropy(batch: TokenBatch) -> Tensor:

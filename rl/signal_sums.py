@@ -58,22 +58,22 @@ def extremes(batch: TokenBatch) -> Tensor:
 @torch.no_grad()
 def rollout_signals(batch: TokenBatch, ref_entropy: Tensor | None, wanted: frozenset[str]) -> dict[str, float]:
     """The wanted ones of a generation; the same on every rank."""
-    found: dict[str, float] = {}
+    signals: dict[str, float] = {}
     if wanted & {"reward", "reward_std", "reward_velocity", "solved", "length"}:
-        found |= _rewards(batch)
+        signals |= _rewards(batch)
     if wanted & {"entropy_old", "entropy_top", "entropy_ratio"}:
         entropy = batch.require("old_entropy")
         mean = masked_mean(entropy, batch.mask, batch.reducer)
-        found["entropy_old"] = float(mean)
+        signals["entropy_old"] = float(mean)
         if "entropy_top" in wanted:
             tokens = int(batch.reducer.sum(batch.valid.sum()))
             top = top_mask(entropy, batch.valid, max(round(TOP * tokens), 1), batch.reducer)
-            found["entropy_top"] = float(masked_mean(entropy, top.to(entropy.dtype), batch.reducer))
+            signals["entropy_top"] = float(masked_mean(entropy, top.to(entropy.dtype), batch.reducer))
     if ref_entropy is not None:
-        found["entropy_ref"] = float(masked_mean(ref_entropy, batch.mask, batch.reducer))
-        if "entropy_old" in found:
-            found["entropy_ratio"] = found["entropy_old"] / clamped(found["entropy_ref"])
-    return {name: value for name, value in found.items() if name in wanted | {"reward"}}
+        signals["entropy_ref"] = float(masked_mean(ref_entropy, batch.mask, batch.reducer))
+        if "entropy_old" in signals:
+            signals["entropy_ratio"] = signals["entropy_old"] / clamped(signals["entropy_ref"])
+    return {name: value for name, value in signals.items() if name in wanted | {"reward"}}
 
 
 def _rewards(batch: TokenBatch) -> dict[str, float]:

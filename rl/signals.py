@@ -44,3 +44,8 @@ REFERENCE = frozenset({"kl", "kl_k1"}) | REF_ENTROPY
 
 OLD_ENTROPY = frozenset({"entropy_old", "entropy_top", "entropy_ratio"})
 """Those that need the rollout policy's entropies, which cost a forward where the trainer does not score it anyway."""
+
+
+def needs_reference(fields: frozenset[str], signals: frozenset[str]) -> bool:
+    """Whether terms that read these batch fields, or controllers that read these signals, take a reference policy."""
+    return "ref_logps" in fields or bool(REFERENCE & signals)

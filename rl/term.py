@@ -1,12 +1,14 @@
 """What a term is, slot by slot: every member that anybody may ask a term for. Read this file first.
 
     slot          base                               what a call gives
+    rewards       Reward                             (B,), once per generation, after the verifiers
     advantages    Advantage, CriticAdvantage         (B,) or (B, T), once per generation
     weights       Weight                             (B, T) >= 0, multiplied onto the policy loss
     loss          Surrogate, Delegated               (B, T) policy loss, before the mean over tokens
     penalties     TokenPenalty                       (B, T), added before the mean
                   ScalarPenalty, SamplingPenalty     0-dim, added to the loss
     scalars       Scalar                             nothing: its one option is read
+    data          Sieve, Refill, Recovery            which prompts are asked, which groups train (stream.py)
     controllers   Controller                         the number that another option takes at a step
 
 A term is one file with one frozen dataclass: the base of its slot, its options as fields, and pure methods.
@@ -29,47 +31,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from entropostat.rl.needs import Need
+from entropostat.rl.info import Holds, Info, State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from entropostat.rl.batch import Metrics, Output, Stats, TokenBatch
     from entropostat.rl.bounds import Bounded
+    from entropostat.rl.phrases import Phrases
     from entropostat.rl.vocab_sums import Wanted
-
-Clock = Literal["step", "rollout"]
-
-Scope = Literal["micro", "ranks", "rollout"]
-"""micro: this micro-batch on this rank. ranks: this micro-step on all ranks. rollout: the whole generation."""
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-
-Holds = Literal["ratio", "weight", "nothing"]
-"""What the bounds of a loss hold: the ratio of a token, the constant weight of its gradient, or nothing."""
-
-State = dict[str, float]
-"""Of a controller; JSON-able. ``output`` is its value, and always there."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a term's registration says of it."""
-
-    slot: str
-    name: str
-    paper: str
-    needs: tuple[Need, ...]
-    """Batch fields read in the loss."""
-    rollout_needs: tuple[Need, ...]
-    """Batch fields read once per generation."""
-    clock: Clock
-    """When a controlled option is resolved: before an optimizer step, or before a generation."""
-    reference: str
-    provides: Mapping[str, str]
-    """Metric -> its meaning."""
 
 
 class Term(ABC):
@@ -96,10 +69,37 @@ class BatchTerm(Term):
     @abstractmethod
     def __call__(self, batch: TokenBatch) -> Output: ...
 
+    corrects_sampler: ClassVar[bool] = False
+    """Where it reads ``sampler_logps``, it carries the ratio of trainer to sampler: TRL's own correction must then be off."""
+
     @property
     def wanted(self) -> Wanted | None:
         """What its vocabulary statistics are made with (temperatures, truncations), beyond their names in ``needs``."""
         return None
+
+    @property
+    def assumed_temperature(self) -> float | None:
+        """The sampling temperature that it counts on; None: any."""
+        return None
+
+
+# --------------------------------------------------------------------------------------------------------------- rewards
+
+
+class Reward(BatchTerm):
+    """A link of the chain between verifiers and advantages, called once per generation: (B,) rewards.
+
+    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave: that alone says what
+    is right. A completion that nothing could score, NaN there, keeps no reward whatever comes out for it, and it counts in no
+    mean of a group. What is logged of the verifiers, and every evaluation, stays as they gave it.
+    """
+
+    def remember(self, batch: TokenBatch) -> State:
+        """``batch.memory`` after one more generation of training, {} before the first; the call that follows finds it there.
+
+        Over all ranks, so that all of them remember the same. It is part of every checkpoint.
+        """
+        return dict(batch.memory)
 
 
 # ------------------------------------------------------------------------------------------------------------ advantages
@@ -126,8 +126,8 @@ class Advantage(BatchTerm):
         return None
 
     @property
-    def assumed_temperature(self) -> float | None:
-        """The sampling temperature that it counts on; None: any."""
+    def phrases(self) -> Phrases | None:
+        """Which phrases ``batch.planning`` marks for it; None: it does not read that."""
         return None
 
 
@@ -139,7 +139,7 @@ class CriticAdvantage(Advantage):
         """(B, T) advantages before whitening, and (B, T) returns for the critic to learn."""
 
 
-# --------------------------------------------------------------------------------------------------- weights, penalties
+# ------------------------------------------------------------------------------------------- weights, penalties, losses
 
 
 class Scoped(BatchTerm):
@@ -162,10 +162,16 @@ class Scoped(BatchTerm):
 
 
 class Weight(Scoped):
-    """(B, T) >= 0, applied after the ratio clip to the policy loss and to no penalty. Detached by whoever calls."""
+    """(B, T) >= 0, applied after the ratio clip to the policy loss, and to penalties that are ``weighted``. Detached by
+    whoever calls."""
 
     smooth: ClassVar[bool] = False
     """No weight is 0 or jumps."""
+
+    @property
+    def passes(self) -> int:
+        """Passes over a generation (num_iterations) that it shares the tokens out over; theirs is a multiple of it."""
+        return 1
 
 
 class Penalty(Scoped):
@@ -181,6 +187,8 @@ class TokenPenalty(Penalty):
     kind = "token"
     policy_term: ClassVar[bool]
     """It stands in for part of the policy loss: the correction for the sampler's log-probs applies to it."""
+    weighted: bool = False
+    """The product of the weights multiplies it, as it does the policy loss."""
 
 
 class ScalarPenalty(Penalty):
@@ -216,7 +224,7 @@ class SamplingPenalty(ScalarPenalty):
 # ------------------------------------------------------------------------------------------------------------------ loss
 
 
-class Loss(BatchTerm):
+class Loss(Scoped):
     """The policy loss of a token before aggregation. ``batch.advantages`` are the final ones, without any weight."""
 
     delegated: ClassVar[bool] = False
@@ -244,7 +252,9 @@ class Loss(BatchTerm):
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss. Asked only where it ``holds`` something."""
+        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
+        ``holds`` something.
+        """
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entropostat.rl.comparison import Comparison
 from entropostat.rl.truncation import Kept, among_kept, merge_largest, min_p, nucleus
 from entropostat.rl.vocab_tiles import LIMIT, Head, in_tile
 
@@ -40,6 +41,8 @@ class Wanted:
     """Also the mean log p under distributions that the caller brings along."""
     crossing: bool = True
     """Whether the nucleus holds the token that takes its mass beyond top_p."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Divergences from the teacher: a pass of their own, over both models (vocab_teacher.py)."""
 
     def __post_init__(self) -> None:
         for name in self.outputs:
@@ -88,6 +91,7 @@ class Wanted:
             kept=any(part.kept for part in cutting),
             soft=any(part.soft for part in parts),
             crossing=False not in crossing,
+            comparisons=tuple({c.key: c for part in parts for c in part.comparisons}.values()),
             **cuts,
         )
 

@@ -15,14 +15,14 @@ from entropostat.slurm.render import Job
 
 def settled(recipe: Recipe) -> list[str]:
     """Overrides for what would depend on the machine that submits, or on the folder of the recipe."""
-    block, launch, found = recipe.slurm, recipe.launch, []
+    block, launch, overrides = recipe.slurm, recipe.launch, []
     if launch.num_processes is None and launch.strategy != "single":
-        found.append(f"launch.num_processes={max(1, block.gpus_per_node) * launch.num_machines}")
+        overrides.append(f"launch.num_processes={max(1, block.gpus_per_node) * launch.num_machines}")
     for term in recipe.reward:
         path = term.options.get("path")
         if term.kind == "model" and path is not None and (recipe.folder / str(path)).is_dir():
-            found.append(f"reward.{term.name}.path={json.dumps(str(recipe.folder / str(path)))}")
-    return found
+            overrides.append(f"reward.{term.name}.path={json.dumps(str(recipe.folder / str(path)))}")
+    return overrides
 
 
 def problems(recipe: Recipe) -> Iterator[Lint]:

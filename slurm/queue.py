@@ -77,8 +77,8 @@ def queued(job: str | None) -> list[State]:
     done = call(["squeue", "--noheader", "--array", "--states=all", f"--Format={fields}", *which])
     if done.returncode and "Invalid job id" not in done.stderr:
         raise SetupError(visible(f"squeue: {' '.join(done.stderr.split())}"))
-    found = [_columns(line) for line in done.stdout.splitlines() if line.strip()]
-    return [State(*values) for values in found if job is not None or values[-1].startswith(COMMENT)]
+    lines = [_columns(line) for line in done.stdout.splitlines() if line.strip()]
+    return [State(*values) for values in lines if job is not None or values[-1].startswith(COMMENT)]
 
 
 def past(job: str) -> list[State]:
@@ -90,14 +90,14 @@ def past(job: str) -> list[State]:
     if done.returncode:
         said = visible(" ".join(done.stderr.split()))
         raise SetupError(f"job {job} is not in the queue, and sacct says: {said}")
-    found = []
+    states = []
     for line in filter(None, done.stdout.splitlines()):
         values = line.split(SEPARATOR, len(ACCOUNTS) - 1)
         if len(values) < len(ACCOUNTS):  # the rest of a comment with a line break
             continue
         number, state, reason, nodes, elapsed, exit_code, comment = values
-        found.append(State(number, state, reason, nodes, elapsed, "", exit_code, comment))
-    return found
+        states.append(State(number, state, reason, nodes, elapsed, "", exit_code, comment))
+    return states
 
 
 def last_step(run: Path) -> tuple[int | None, int | None]:

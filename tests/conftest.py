@@ -1,4 +1,4 @@
-"""What the suite costs: seconds by folder, beside the budget of each. And what it leaves behind: nothing."""
+"""What the suite costs: seconds by folder, beside the budget of each. What it leaves behind: nothing. A fixture for all."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def pytest_collection_finish(session: Any) -> None:
 
 def pytest_unconfigure(config: Any) -> None:
     gc.unfreeze()  # or libraries complain at the end of the process
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the recipe ``GOOD`` of the test's module as good.yaml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(request.module.GOOD)
+    return tmp_path
 
 
 spent: dict[str, float] = defaultdict(float)

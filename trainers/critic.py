@@ -27,7 +27,6 @@ from entropostat.trainers.model.adapter import opened_from
 from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.rollout.extra import Joined
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.trl.buffer import KEY
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, micro_batches
@@ -75,7 +74,7 @@ class CriticOwner:
     def keep_values(self, output: dict[str, Any], batch: TokenBatch) -> TokenBatch:
         """The generation as `gae` reads it; the heads' own values go into TRL's buffer."""
         output[VALUES] = batch.require("old_values")
-        return batch.set(old_values=self.combined(output[VALUES]), truncated=truncated(self.trainer, output))
+        return batch.set(old_values=self.combined(output[VALUES]))
 
     def keep_returns(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
         first = objective.advantages[0].term

@@ -66,11 +66,11 @@ def way_on(folder: Path, command: str) -> str:
     return f"Intact: {last}; go on with: {shlex.join([*words, '--resume', str(last)])}"
 
 
-def check_world(found: int) -> None:
+def check_world(running: int) -> None:
     """`accelerate launch --cpu --num_processes 2` quietly runs one process: the launcher says how many it meant."""
     expected = os.environ.get(EXPECTED)
-    if expected and int(expected) != found:
-        raise RuntimeError(f"the launcher asked for {expected} processes, but {found} run: check launch.strategy")
+    if expected and int(expected) != running:
+        raise RuntimeError(f"the launcher asked for {expected} processes, but {running} run: check launch.strategy")
 
 
 def check_devices() -> None:

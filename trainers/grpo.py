@@ -11,7 +11,8 @@ from entropostat.trainers.seams import EntropyMixin
 class EntropyGRPOTrainer(EntropyMixin, RunSeams, GRPOTrainer):
     """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl, in a form of
     ``trainers.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe,
-    ``stop=`` is its sampler.stop, and ``dropout=`` that key of its ``model`` block: off unless it is "keep".
+    ``stop=`` is its sampler.stop, and ``dropout=`` that key of its ``model`` block: off unless it is "keep". ``teacher=`` is the
+    model that `distill` and `tip` compare with, opened by the caller.
 
     Every other argument is GRPOTrainer's, by position or by name. ``args`` is copied, and what the objective decides is written
     into the copy: loss type, clip range, importance-sampling level, reward scaling and beta. Another value there, or

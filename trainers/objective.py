@@ -16,11 +16,11 @@ from typing import Any
 
 from entropostat.catalog import load as load_catalog
 from entropostat.recipe import load
-from entropostat.recipe.check import SLOTS
 from entropostat.recipe.errors import Origin, Problem, nearest, show
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term
 from entropostat.rl.control import Control
+from entropostat.rl.info import SLOTS
 from entropostat.rl.objective import Objective
 from entropostat.rl.registry import REGISTRIES
 

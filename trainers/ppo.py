@@ -60,6 +60,12 @@ def check_objective(control: Control) -> None:
         raise ValueError(
             f"objective.advantages: {first} comes first, and trainer.kind: ppo needs gae there; use [gae: {{}}]"
         )
+    refill = control.template.refill
+    if refill is not None:
+        raise ValueError(
+            f"objective.data.{refill.name}: replaces rows whose values are known, and gae learns from groups of equal "
+            "rewards too; leave it out"
+        )
     sampler = control.template.sampler
     if sampler is not None and sampler.term.replaces:
         raise ValueError(

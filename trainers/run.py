@@ -39,10 +39,12 @@ from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
+from entropostat.reward.unrewarded import unrewarded
 from entropostat.rl.control import Control
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
 from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
+from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
@@ -132,7 +134,8 @@ def prepare(
     trainer = make_trainer(
         recipe,
         model=load_policy(recipe, path, sharded=is_zero3(config)),
-        reward_funcs=scorer.functions,
+        teacher=load_teacher(recipe, tokenizer),
+        reward_funcs=scorer.functions or [unrewarded],
         args=config,
         train_dataset=to_dataset(order.examples, recipe.data.system, order.sources),
         processing_class=tokenizer,
@@ -143,9 +146,10 @@ def prepare(
         shaping=recipe.shaping,
         faults=recipe.faults,
         stop=stop,
+        sampler=recipe.sampler,
         tracking=recipe.tracking,
     )
-    trainer.answer_keys = lambda: scorer.answers
+    trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -183,7 +187,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "run_name": recipe.name,
         "disable_tqdm": True,
         "shuffle_dataset": False,  # the order of prompts is the curriculum's
-        "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward],
+        "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward] or None,
         "log_completions": False,
     }
     if tracking.trackio is not None:

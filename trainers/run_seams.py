@@ -11,6 +11,8 @@ from entropostat.recipe.blocks import Muon
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.optim.muon import create_muon
 from entropostat.trainers.records.files import history_elsewhere
+from entropostat.trainers.rollout.stream import PromptStream
+from entropostat.trainers.rollout.stream_state import save_stream
 from entropostat.trainers.state.anchor import AnchorCallback
 from entropostat.trainers.state.rank_state import save_rank
 from entropostat.trainers.state.restricted import restricted_loading
@@ -26,6 +28,7 @@ class RunSeams(Below):
     critic: CriticOwner | None
     monitors: Monitors
     saving: Saving
+    stream: PromptStream
     muon: Muon | None
     fingerprint: Callable[[int], str | None]
 
@@ -50,6 +53,8 @@ class RunSeams(Below):
                 super()._save_checkpoint(model, trial)
             save_rank(self, folder, self.monitors)
             self.anchor.save(folder)
+            if self.args.should_save:
+                save_stream(self.stream, folder)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         with restricted_loading(self):

@@ -1,9 +1,9 @@
 """The switchboard between TRL's GRPOTrainer and the parts of ours that own something.
 
-Every override of TRL's is here, and calls super() once. It hands over to the owners that the head of the class lists, in an
-order that stands in plain sight; no owner reaches for another through the trainer. Nothing of TRL is copied.
+Every override of TRL's of a micro-batch and a step is here, those of a generation are in generation_seams.py; each calls super()
+once. They hand over to the owners that the head of the class lists, in an order that stands in plain sight; no owner reaches for
+another through the trainer. Nothing of TRL is copied.
 
-    _generate_and_score_completions, _calculate_rewards   a generation: rewards, old log-probs -> advantages, statistics
     _get_per_token_logps_and_entropies, _compute_loss     a micro-batch: the tap between forward and loss, additive terms
     _get_grad_norm, close_window                          a step: judged, measured, and the controllers moved
 """
@@ -13,37 +13,38 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from entropostat.recipe.blocks import Faults, Optimizer, Shaping
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.rl.batch import Extra, TokenBatch
-from entropostat.rl.measured import merged
-from entropostat.rl.objective import Objective
+from entropostat.recipe.sampler_block import Sampler
+from entropostat.rl.batch import Extra
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
 from entropostat.trainers.control.clock import ControlCallback
 from entropostat.trainers.control.scalars import Scalars
 from entropostat.trainers.critic import CriticOwner
+from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
-from entropostat.trainers.rollout.first_scores import check_first_scores
-from entropostat.trainers.rollout.rollouts import check_rollouts, extra_rollouts
+from entropostat.trainers.rollout.planning import Planning
+from entropostat.trainers.rollout.processors import attach_processors
+from entropostat.trainers.rollout.rollouts import check_rollouts
 from entropostat.trainers.rollout.shaping import RewardShaper, check_shaping
+from entropostat.trainers.rollout.stream import PromptStream
 from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor
 from entropostat.trainers.state.saving import Saving
 from entropostat.trainers.trl import batches
-from entropostat.trainers.trl.below import Below
-from entropostat.trainers.trl.buffer import KEY, packed, unpacked
-from entropostat.trainers.trl.config import GRPO, arguments, check_supported, needs_reference
+from entropostat.trainers.trl.buffer import iteration, unpacked
+from entropostat.trainers.trl.config import GRPO, arguments, check_supported, reads_reference
 from entropostat.trainers.trl.decoding import settle_decoding
 from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, additive_terms
@@ -56,7 +57,7 @@ from entropostat.trainers.watch.nonfinite import NonFiniteGuard
 log = logging.getLogger(__name__)
 
 
-class EntropyMixin(Below):
+class EntropyMixin(GenerationSeams):
     """Put before GRPOTrainer in the bases. Takes ``objective`` in any form of ``as_control``, and blocks of a recipe."""
 
     kind = GRPO
@@ -67,8 +68,14 @@ class EntropyMixin(Below):
     """One distribution for all forwards of a model."""
     shaper: RewardShaper
     """Rewards before any advantage is computed."""
+    planning: Planning
+    """Tokens of strategic phrases."""
     scoring: Scoring
     """Old log-probs and entropies of a generation."""
+    stream: PromptStream
+    """Which prompts are asked, and which groups of completions train."""
+    teacher: Teacher | None
+    """What distillation compares the policy with."""
     vocabulary: Vocabulary
     """Statistics of the whole distribution, of the forwards that are made anyway."""
     trl_pass: TRLPass
@@ -102,7 +109,9 @@ class EntropyMixin(Below):
         faults: Faults | None = None,
         tracking: Tracking | None = None,
         stop: Sequence[int | str] = (),
+        sampler: Sampler | None = None,
         dropout: Literal["off", "keep"] | None = None,
+        teacher: Any = None,
         **kwargs: Any,
     ) -> None:
         control, shaping, optimizer = as_control(objective), shaping or Shaping(), optimizer or Optimizer()
@@ -115,22 +124,26 @@ class EntropyMixin(Below):
         super().__init__(**named)
         check_rollouts(self, template)
         self.decoding = settle_decoding(self, stop)
+        attach_processors(self, sampler or Sampler())
         self.distribution.settle(self)
         window, reducer = self.thermostat.window, make_reducer(self.accelerator)
         self._reducer: Reducer = reducer
         self.shaper = RewardShaper(self, shaping, reducer)
-        self.vocabulary = Vocabulary(self, template)
-        self.trl_pass = TRLPass(self, template.loss.term, needs_reference(control), window, reducer)
+        self.teacher = attach_teacher(self, teacher, template)
+        self.vocabulary = Vocabulary(self, template, self.teacher)
+        self.trl_pass = TRLPass(self, template.loss.term, reads_reference(control), window, reducer)
         self.monitors = Monitors(self, tracking or Tracking(), window, reducer)
         self.guard = NonFiniteGuard(self, faults or Faults())
-        self.scalars = Scalars(self, self.objective)
+        self.scalars = Scalars(self, self.objective, self.teacher)
         self.saving = Saving(self)
+        self.planning = Planning(self, template)
         self.scoring = Scoring(self, self.thermostat.reads_reference_entropy)
+        self.stream = PromptStream(self, self.scoring, self.shaper.shape, reducer)
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
         # Whoever owns the run sets these three.
-        self.answer_keys: Callable[[], Sequence[str | None] | None] = lambda: None
+        self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
         self.stop_requested = False
         self.generations = 0
@@ -140,62 +153,6 @@ class EntropyMixin(Below):
             if callback is not None:
                 self.add_callback(callback)
         self.anchor = attach_anchor(self, control, reducer, self.distribution)
-
-    @property
-    def objective(self) -> Objective:  # type: ignore[override]  # transformers has one of a search
-        """At the knob values of this step."""
-        return self.thermostat.objective
-
-    # ------------------------------------------------------------------------------------------ rollout phase
-
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        rewards: Tensor = super()._calculate_rewards(*args, **kwargs)
-        self._rewards_per_func = rewards
-        check_first_scores(self, rewards)
-        return rewards
-
-    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        taps = self.vocabulary.counting(self.objective, self.thermostat.rollout_needs)
-        with self.scoring.collecting(), self._with_values(), taps, self.scalars.sampling_anew(self.objective):
-            output = super()._generate_and_score_completions(*args, **kwargs)
-            batch = self._rollout_batch(output)
-        self._score(output, batch)
-        if self.model.training:
-            signals = self.thermostat.note_generation(batch.set(rewards=self.shaper.unshaped), self.scoring.ref_entropy)
-            note(self, signals, "signal/")
-            generate, inputs = super()._generate_and_score_completions, args[0] if args else kwargs["inputs"]
-            output |= extra_rollouts(self, self.objective.sampler, self.shaper.shape, generate, inputs, output, batch)
-        return output
-
-    def _rollout_batch(self, output: dict[str, Any]) -> TokenBatch:
-        """This rank's share of the generation, as the rollout phase of the objective sees it."""
-        rewards = self.shaper.shape(self._rewards_per_func, output)
-        old_logps, scored = self.scoring.complete(output, self.thermostat.rollout_needs)
-        batch = batches.of_generation(self, output, rewards, old_logps, {**scored, **self._constants()})
-        return batch if self.critic is None else self.critic.keep_values(output, batch)
-
-    def _constants(self) -> dict[str, Any]:
-        """Batch fields of both phases."""
-        fields = {"clip": self.objective.loss.term.clip, "seed": self.args.seed}
-        return {**fields, "generation": self.generations, "reducer": self._reducer}
-
-    def _score(self, output: dict[str, Any], batch: TokenBatch) -> None:
-        """Write what the rollout phase of the objective computes into TRL's buffer."""
-        if not self.objective.advantages:
-            batch = batch.set(advantages=output["advantages"])
-        rollout = self.objective.rollout(batch)
-        output["advantages"] = rollout.advantages
-        unshaped = batch.rewards if self.shaper.unshaped is None else self.shaper.unshaped
-        self.monitors.note_generation(
-            output, batch.set(advantages=rollout.advantages, rewards=unshaped), self.objective
-        )
-        output[f"{KEY}uids"] = batch.uids
-        output |= packed(rollout.stats)
-        note(self, merged(rollout.metrics, self._reducer))
-        if self.model.training:
-            self.generations += 1
-        if self.critic is not None:
-            self.critic.keep_returns(output, batch, self.objective)
 
     # ------------------------------------------------------------------------------------------ loss phase
 
@@ -208,9 +165,7 @@ class EntropyMixin(Below):
             args = joined.ids, joined.attention, joined.length, *args[3:]
         with self.scalars.scoring():
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        if (
-            self.scoring.on
-        ):  # what the taps hold is taken of a reference, too: with its adapter off the policy is its own
+        if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))
             statistics |= {} if self.critic is None else self.critic.take(logps.size(1))
             self.scoring.keep(model, entropy, statistics)
@@ -230,7 +185,7 @@ class EntropyMixin(Below):
         if self.critic is not None:
             passed.values = self.critic.take_values(logps.size(1), joined)
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
-        fields = {**self._constants(), **self.vocabulary.take(*where)}
+        fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
         passed.stats |= unpacked(inputs)
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)
@@ -264,9 +219,6 @@ class EntropyMixin(Below):
             return total
         loss = self.critic.loss(inputs, passed)
         return loss if total is None else total + loss
-
-    def _with_values(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.critic is None else self.critic.armed()
 
     # ------------------------------------------------------------------------------------------ optimizer step
 

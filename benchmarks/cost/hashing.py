@@ -58,7 +58,7 @@ def main() -> None:
     everything = tensors(args.size)
     cut = len(everything) // 3
     weights, states = everything[:cut] or everything, everything[cut:]
-    found: dict[bool, list[float]] = {False: [], True: []}
+    times: dict[bool, list[float]] = {False: [], True: []}
     alone: list[float] = []
     with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
         final = Path(scratch) / "checkpoint-1"
@@ -67,11 +67,11 @@ def main() -> None:
                 shutil.rmtree(final, ignore_errors=True)
                 took = save(final, weights, states, hashed)
                 if turn:  # the first one warms up
-                    found[hashed].append(took)
+                    times[hashed].append(took)
             begin = time.perf_counter()
             manifest._hashes([final / "model.safetensors", final / "optimizer.pt"])
             alone.append(time.perf_counter() - begin)
-    plain, sealed = found[False], found[True]
+    plain, sealed = times[False], times[True]
     low, middle, high = statistics.quantiles([b - a for a, b in zip(plain, sealed, strict=True)], n=4)
     usual, least = statistics.median(plain), min(plain)
     print(

@@ -65,8 +65,8 @@ def counts_of_two_processes() -> dict[str, Any]:
         )
         if done.returncode:
             raise RuntimeError(f"the two-process run failed:\n{done.stderr[-4000:]}")
-        found: dict[str, Any] = json.loads(out.read_text())
-        return found
+        counted: dict[str, Any] = json.loads(out.read_text())
+        return counted
 
 
 def times(size: Size, pairs: int, note: Any) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def worker(out: Path) -> int:
     sizes = (TINY, LONG)
     for size in sizes:  # once there is a process group, only its first rank writes models
         saved(size)
-    found = {size.name: counts(size) for size in sizes}
+    counted = {size.name: counts(size) for size in sizes}
     if torch.distributed.get_rank() == 0:
-        out.write_text(json.dumps(found))
+        out.write_text(json.dumps(counted))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     return 0
@@ -147,14 +147,14 @@ def main() -> int:
         print(table(title, gates), flush=True)
 
     for size, judged in ((SMALL, True), (TINY, False)):
-        found = results[f"counts, {size.name}"] = counts(size)
+        counted = results[f"counts, {size.name}"] = counts(size)
         title = f"Exact counts, {size.name} model" + ("" if judged else " (reported, not judged)")
-        section(title, list(count_gates(found["stock"], found["ours"], judged)))
+        section(title, list(count_gates(counted["stock"], counted["ours"], judged)))
     results["counts, two processes"] = counts_of_two_processes()
     for size, judged in ((TINY, False), (LONG, True)):
-        found = results["counts, two processes"][size.name]
+        counted = results["counts, two processes"][size.name]
         title = f"Collectives of two processes, {size.name} model, accumulation {size.accumulation}"
-        section(title, list(rank_gates(found["stock"], found["ours"], size.cycle, judged)))
+        section(title, list(rank_gates(counted["stock"], counted["ours"], size.cycle, judged)))
 
     def note(so_far: dict[str, Any]) -> None:
         results["time, small"] = so_far

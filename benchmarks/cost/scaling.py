@@ -116,8 +116,8 @@ def trainer_step() -> dict[str, Any]:
         accumulation=SIZE.accumulation, slices=SIZE.steps_per_generation, updates=Fraction(SIZE.cycle),
         completion=SIZE.tokens, checkpointing=False, reference=True, scored=1, buffered=8, device=SMALL.device,
     )  # fmt: skip
-    found = memory(run)
-    return {"measured": count(trainer, SIZE.cycle)["peak bytes"], "computed": found.peak, "moment": found.moment}
+    computed = memory(run)
+    return {"measured": count(trainer, SIZE.cycle)["peak bytes"], "computed": computed.peak, "moment": computed.moment}
 
 
 def ranks(case: str) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def ranks(case: str) -> list[dict[str, Any]]:
         return compared(case, json.loads(out.read_text()))
 
 
-def compared(case: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+def compared(case: str, counted: dict[str, Any]) -> list[dict[str, Any]]:
     """The worker's counts beside the formulas. Raises RuntimeError for another engine than the one meant."""
     from benchmarks.cost.scaling_cases import WEIGHT_TRAFFIC, model, run_of
     from entropostat.scaling.communication import communication
@@ -150,8 +150,10 @@ def compared(case: str, found: dict[str, Any]) -> list[dict[str, Any]]:
 
     strategy = case.partition(",")[0]
     stage = int(strategy[-1]) if strategy.startswith("zero") else None
-    if (found["world"], found["stage"]) != (2, stage):
-        raise RuntimeError(f"{case}: {found['engine']} of stage {found['stage']} on {found['world']} process(es) ran")
+    if (counted["world"], counted["stage"]) != (2, stage):
+        raise RuntimeError(
+            f"{case}: {counted['engine']} of stage {counted['stage']} on {counted['world']} process(es) ran"
+        )
     run = run_of(model(), strategy=strategy, world=2, accumulation=ACCUMULATION, **WEIGHT_TRAFFIC)
     limits = {"live": 0, "persistent": 0} if RANKS[case][1] else {}
     computed: Counter[str] = Counter()
@@ -159,12 +161,12 @@ def compared(case: str, found: dict[str, Any]) -> list[dict[str, Any]]:
         if not any(part in transfer.name for part in ("generate", "scoring", "statistics")):
             computed[transfer.kind] += transfer.tensor
     rows = [
-        {"what": f"{case}: {kind} bytes a step", "measured": found["bytes"].get(kind, 0), "computed": computed[kind]}
+        {"what": f"{case}: {kind} bytes a step", "measured": counted["bytes"].get(kind, 0), "computed": computed[kind]}
         for kind in ("all-reduce", "reduce-scatter", "all-gather")
-        if computed[kind] or found["bytes"].get(kind)
+        if computed[kind] or counted["bytes"].get(kind)
     ]
     size = optimizer(run)[0].size
-    return [*rows, {"what": f"{case}: optimizer bytes of a rank", "measured": found["optimizer"], "computed": size}]
+    return [*rows, {"what": f"{case}: optimizer bytes of a rank", "measured": counted["optimizer"], "computed": size}]
 
 
 def main() -> int:

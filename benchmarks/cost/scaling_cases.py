@@ -84,13 +84,13 @@ def training(family: str, dtype: torch.dtype, mixed: bool, checkpointing: bool, 
             out = built(**batch, fused_lm_head=True)
         kept_now = meter.alive
         (out.log_probs.sum() + out.entropy.sum()).backward()
-    found = memory(run)
+    needed = memory(run)
     left_out = ("optimizer", "buffered rollouts")
-    computed = {m: sum(v for k, v in found.at(m).items() if k not in left_out) for m in (HEAD, LAYERS)}
+    computed = {m: sum(v for k, v in needed.at(m).items() if k not in left_out) for m in (HEAD, LAYERS)}
     moment = max(computed, key=lambda name: computed[name])
     # With checkpointing autocast's copies are gone when the forward ends.
     held = kept(run) + sum(
-        v for k, v in found.at(HEAD).items() if k == "weights" or ("weights" in k and not checkpointing)
+        v for k, v in needed.at(HEAD).items() if k == "weights" or ("weights" in k and not checkpointing)
     )
     return {
         "measured": meter.peak,

@@ -19,7 +19,7 @@ LACKING = " needs the package "
 
 def renewed(text: str) -> str:
     """The page with the output of each `$ entropostat plan ...` below it, from the estimate on."""
-    return BLOCK.sub(lambda found: f"$ entropostat {found[1]}\n{output(found[1])}\n", text)
+    return BLOCK.sub(lambda block: f"$ entropostat {block[1]}\n{output(block[1])}\n", text)
 
 
 def output(command: str) -> str:

@@ -93,8 +93,8 @@ def main() -> int:
     masters = getattr(inner, "single_partition_of_fp32_groups", getattr(inner, "fp32_partitioned_groups_flat", []))
     numbers += sum(part.nbytes for part in masters)
     if accelerator.is_main_process:
-        found = {"bytes": counted.bytes, "calls": counted.calls, "optimizer": numbers, "engine": type(built).__name__}
-        out.write_text(json.dumps({**found, "world": accelerator.num_processes, "stage": stage(built)}))
+        facts = {"bytes": counted.bytes, "calls": counted.calls, "optimizer": numbers, "engine": type(built).__name__}
+        out.write_text(json.dumps({**facts, "world": accelerator.num_processes, "stage": stage(built)}))
     accelerator.wait_for_everyone()
     torch.distributed.destroy_process_group()
     return 0

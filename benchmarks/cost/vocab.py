@@ -47,22 +47,22 @@ Run = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def trl(*outputs: str) -> Run:
     def run(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        found = ChunkedLogProbFunction.apply(hidden, weight, None, labels, 1.0, TRL_CHUNK, None, 1.0, outputs)
-        return sum_of(found)
+        tensors = ChunkedLogProbFunction.apply(hidden, weight, None, labels, 1.0, TRL_CHUNK, None, 1.0, outputs)
+        return sum_of(tensors)
 
     return run
 
 
 def ours(wanted: Wanted) -> Run:
     def run(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        found = vocab_statistics(hidden, weight, labels, wanted)
-        return sum_of((*vars(found).values(), *found.lse))
+        stats = vocab_statistics(hidden, weight, labels, wanted)
+        return sum_of((*vars(stats).values(), *stats.lse))
 
     return run
 
 
-def sum_of(found: Any) -> Tensor:
-    values = [x.sum() for x in found if isinstance(x, Tensor) and x.is_floating_point() and x.requires_grad]
+def sum_of(tensors: Any) -> Tensor:
+    values = [x.sum() for x in tensors if isinstance(x, Tensor) and x.is_floating_point() and x.requires_grad]
     return sum(values[1:], values[0]) if values else torch.zeros(())
 
 
@@ -160,12 +160,12 @@ def measure(tokens: int, rounds: int, widths: tuple[int, ...], sizes: tuple[int,
             where = {"vocabulary": vocabulary, "hidden": width, "tokens": tokens}
             for row in ROWS:
                 run = [partial(seconds, f, row.backward, inputs) for f in (row.ours, row.theirs)]
-                found = paired(run[0], run[1], rounds)
-                passed = None if row.bar is None else found["ratio"] <= row.bar
+                compared = paired(run[0], run[1], rounds)
+                passed = None if row.bar is None else compared["ratio"] <= row.bar
                 yield where | {
                     "what": row.name, "base": row.base, "outputs": row.outputs,
                     "pass": "forward and backward" if row.backward else "forward", "bar": row.bar, "passed": passed,
-                } | found  # fmt: skip
+                } | compared  # fmt: skip
             yield where | skipping(inputs, rounds)
             yield where | memory(inputs)
 
@@ -175,17 +175,17 @@ def skipping(inputs: tuple[Tensor, Tensor, Tensor], rounds: int) -> dict[str, An
     hidden, weight, labels = inputs
     half = (hidden[::2].detach().requires_grad_(), weight, labels[::2])
     run = ours(Wanted())
-    found = paired(partial(seconds, run, True, half), partial(seconds, run, True, inputs), rounds)
+    compared = paired(partial(seconds, run, True, half), partial(seconds, run, True, inputs), rounds)
     return {
         "what": "logp, entropy, half of the positions", "base": "all positions", "outputs": "2 and 2",
         "pass": "forward and backward", "bar": None, "passed": None,
-    } | found  # fmt: skip
+    } | compared  # fmt: skip
 
 
 def memory(inputs: tuple[Tensor, Tensor, Tensor]) -> dict[str, Any]:
     with torch.no_grad():
-        found = vocab_statistics(*inputs, Wanted(min_p=MIN_P, top_p=TOP_P))
-    exact = {"min-p exact": found.min_p_exact, "nucleus exact": found.nucleus_exact}
+        stats = vocab_statistics(*inputs, Wanted(min_p=MIN_P, top_p=TOP_P))
+    exact = {"min-p exact": stats.min_p_exact, "nucleus exact": stats.nucleus_exact}
     shares = {name: float(x.float().mean()) for name, x in exact.items() if x is not None}
     tiles, logits = Tiles.on(inputs[0].device), 4 * inputs[0].shape[0] * inputs[1].shape[0]
     mine = extra_bytes(ours(Wanted(("logp", "entropy", "sum_p2", "sum_p2_logp"))), inputs)

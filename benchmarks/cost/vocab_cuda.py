@@ -73,13 +73,13 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 def in_turn(runs: dict[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each, the order turned round by one every time; two rounds of warm-up, which also compile."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    times_of: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for i in range(rounds + 2):
         for name in names[i % len(names) :] + names[: i % len(names)]:
             taken = seconds(runs[name], device)
-            found[name] += [taken] if i > 1 else []
-    return {name: statistics.median(times) for name, times in found.items()}
+            times_of[name] += [taken] if i > 1 else []
+    return {name: statistics.median(times) for name, times in times_of.items()}
 
 
 def card(device: torch.device, rounds: int, size: int = 8192, copied: int = 2**30) -> dict[str, Any]:
@@ -90,13 +90,13 @@ def card(device: torch.device, rounds: int, size: int = 8192, copied: int = 2**3
     product = torch.empty_like(a)
     runs = {"copy": lambda: target.copy_(source), "product": lambda: torch.mm(a, b, out=product)}
     taken = in_turn(runs, rounds, device)
-    found: dict[str, Any] = {"bytes/s": 2 * copied / taken["copy"], "flop/s": 2 * size**3 / taken["product"]}
+    figures: dict[str, Any] = {"bytes/s": 2 * copied / taken["copy"], "flop/s": 2 * size**3 / taken["product"]}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         clock, bus = (getattr(properties, name, 0) for name in ("memory_clock_rate", "memory_bus_width"))
-        found |= {"name": properties.name, "processors": properties.multi_processor_count}
-        found |= {"nominal bytes/s": 2 * clock * 1e3 * bus / 8} if clock and bus else {}
-    return found
+        figures |= {"name": properties.name, "processors": properties.multi_processor_count}
+        figures |= {"nominal bytes/s": 2 * clock * 1e3 * bus / 8} if clock and bus else {}
+    return figures
 
 
 def half(inputs: Inputs, device: torch.device) -> Inputs:

@@ -58,20 +58,20 @@ def alarms(name: str, run: Synthetic) -> set[str]:
 
 def merged(run: Synthetic) -> list[Row]:
     """One row a step: an evaluation and the training row of its step together, and NaN for None."""
-    found: dict[int, Row] = {}
+    by_step: dict[int, Row] = {}
     for row in run.rows:
-        found.setdefault(row["step"], {}).update({k: math.nan if v is None else v for k, v in row.items()})
-    for row in found.values():
+        by_step.setdefault(row["step"], {}).update({k: math.nan if v is None else v for k, v in row.items()})
+    for row in by_step.values():
         if "evaluate/held/pass@1" in row:
             row["eval_score"] = row["evaluate/held/pass@1"]
-    return [found[step] for step in sorted(found)]
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def _rldoctor(rows: list[Row]) -> set[str]:
     from rl_doctor import Severity, diagnose, run_from_records  # type: ignore[import-not-found]
 
-    found = diagnose(run_from_records(rows)).findings
-    return {one.detector for one in found if one.severity >= Severity.WARNING}
+    findings = diagnose(run_from_records(rows)).findings
+    return {one.detector for one in findings if one.severity >= Severity.WARNING}
 
 
 PROBE = {
@@ -108,7 +108,7 @@ def _rlwatch(rows: list[Row]) -> set[str]:
     from rlwatch.config import RLWatchConfig  # type: ignore[import-not-found]
     from rlwatch.detectors import DetectorSuite  # type: ignore[import-not-found]
 
-    suite, found = DetectorSuite(RLWatchConfig()), set()
+    suite, detectors = DetectorSuite(RLWatchConfig()), set()
     for row in rows:
         if "entropy" in row:
             alerts = suite.check_step(
@@ -120,5 +120,5 @@ def _rlwatch(rows: list[Row]) -> set[str]:
                 loss=row.get("loss"),
                 grad_norm=row.get("grad_norm"),
             )
-            found |= {one.detector for one in alerts}
-    return found
+            detectors |= {one.detector for one in alerts}
+    return detectors

@@ -43,8 +43,8 @@ ILL, HEALTHY = 50, 200
 
 def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> Result:
     run = ill(kind, split, index, trial)
-    found = examine(run)
-    first = min((one.steps[0] for one in found if one.rule == kind), default=None)
+    findings = examine(run)
+    first = min((one.steps[0] for one in findings if one.rule == kind), default=None)
     state = (
         "missed"
         if first is None
@@ -59,7 +59,7 @@ def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> 
         "delay": None if first is None else first - run.ill_from,
         "allowed": run.deadline - run.ill_from,
     }
-    out["others"] = sorted({one.rule for one in found if one.rule != kind})
+    out["others"] = sorted({one.rule for one in findings if one.rule != kind})
     if others and index < ILL:
         out["doctors"] = {name: sorted(doctors.alarms(name, run)) for name in doctors.NAMES}
     return out
@@ -94,22 +94,22 @@ def upper(k: int, n: int) -> float:
 
 
 def mean(flags: Iterable[bool]) -> float:
-    found = list(flags)
-    return sum(found) / len(found)
+    values = list(flags)
+    return sum(values) / len(values)
 
 
-def summary_ill(kind: str, found: list[Result]) -> Result:
-    n, states = len(found), collections.Counter(one["state"] for one in found)
-    delays = sorted(one["delay"] for one in found if one["state"] == "found")
+def summary_ill(kind: str, results: list[Result]) -> Result:
+    n, states = len(results), collections.Counter(one["state"] for one in results)
+    delays = sorted(one["delay"] for one in results if one["state"] == "found")
     out: Result = {
         "runs": n,
         **{state: states[state] for state in ("found", "missed", "late", "early")},
         "lower_bound": lower(states["found"], n),
         "delay_median": statistics.median(delays) if delays else None,
         "delay_95": delays[int(0.95 * (len(delays) - 1))] if delays else None,
-        "others": dict(collections.Counter(rule for one in found for rule in one["others"])),
+        "others": dict(collections.Counter(rule for one in results for rule in one["others"])),
     }
-    if seen := [one["doctors"] for one in found if "doctors" in one]:
+    if seen := [one["doctors"] for one in results if "doctors" in one]:
         right = {name: set(doctors.RIGHT[name].get(kind, ())) for name in doctors.NAMES}
         out["doctors"] = {
             name: {
@@ -121,15 +121,15 @@ def summary_ill(kind: str, found: list[Result]) -> Result:
     return out
 
 
-def summary_healthy(found: list[Result]) -> Result:
-    n, alarms = len(found), [one for one in found if one["rules"]]
+def summary_healthy(results: list[Result]) -> Result:
+    n, alarms = len(results), [one for one in results if one["rules"]]
     out: Result = {
         "runs": n,
         "alarms": len(alarms),
         "upper_bound": upper(len(alarms), n),
         "rules": dict(collections.Counter(f"{rule} ({one['family']})" for one in alarms for rule in one["rules"])),
     }
-    if seen := [one["doctors"] for one in found if "doctors" in one]:
+    if seen := [one["doctors"] for one in results if "doctors" in one]:
         out["doctors"] = {name: mean(bool(one[name]) for one in seen) for name in doctors.NAMES}
     return out
 
@@ -147,13 +147,13 @@ def main() -> None:
     common = (args.split, args.trial, args.doctors is not None)
     with multiprocessing.get_context("fork").Pool(args.processes, quiet, (args.doctors,)) as pool:
         for kind in PATHOLOGIES:
-            found = pool.map(partial(judge_ill, kind, *common), range(args.ill), chunksize=5)
-            out["ill"][kind] = summary_ill(kind, found)
+            results = pool.map(partial(judge_ill, kind, *common), range(args.ill), chunksize=5)
+            out["ill"][kind] = summary_ill(kind, results)
             print(kind, {k: v for k, v in out["ill"][kind].items() if k != "doctors"}, flush=True)
         for length in LENGTHS:
             count = args.healthy * (1 if length >= SLOW else 2)
-            found = pool.map(partial(judge_healthy, length, *common), range(count), chunksize=5)
-            out["healthy"][str(length)] = summary_healthy(found)
+            results = pool.map(partial(judge_healthy, length, *common), range(count), chunksize=5)
+            out["healthy"][str(length)] = summary_healthy(results)
             print(length, {k: v for k, v in out["healthy"][str(length)].items() if k != "doctors"}, flush=True)
     if args.split == "verdict":
         RESULTS.write_text(json.dumps(out, indent=1, sort_keys=True) + "\n")

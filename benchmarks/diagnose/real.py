@@ -55,14 +55,17 @@ def measure(kind: str, seed: int, keep: Path | None) -> Result:
         run = train(kind, seed)
         if file:
             file.write_text(json.dumps(run))
-    found = examine(SimpleNamespace(rows=run["lines"], vocabulary=run["vocabulary"]))
+    findings = examine(SimpleNamespace(rows=run["lines"], vocabulary=run["vocabulary"]))
     rule = kind.partition("/")[0]
-    mine = [one for one in found if one.rule == rule]
+    mine = [one for one in findings if one.rule == rule]
     out: Result = {
         "ill": bool(KINDS[kind].check(run["lines"])),
         "first": min((one.steps[0] for one in mine), default=None),
     }
-    out |= {"others": sorted({one.rule for one in found if one.rule != rule}), "cause": mine[0].cause if mine else ""}
+    out |= {
+        "others": sorted({one.rule for one in findings if one.rule != rule}),
+        "cause": mine[0].cause if mine else "",
+    }
     return out | ({"stopped": run["stopped"]} if run["stopped"] else {})
 
 

@@ -33,9 +33,11 @@ def values(lines: list[Line], key: str) -> np.ndarray:
 
 def ends(lines: list[Line], key: str, share: float = 0.1) -> tuple[float, float]:
     """Means of the first and of the last tenth."""
-    found = values(lines, key)
-    count = max(int(len(found) * share), 1)
-    return (float(found[:count].mean()), float(found[-count:].mean())) if len(found) else (float("nan"), float("nan"))
+    column = values(lines, key)
+    count = max(int(len(column) * share), 1)
+    return (
+        (float(column[:count].mean()), float(column[-count:].mean())) if len(column) else (float("nan"), float("nan"))
+    )
 
 
 def began(lines: list[Line], key: str) -> float:

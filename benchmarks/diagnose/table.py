@@ -19,31 +19,31 @@ def write_page(folder: Path) -> None:
     (folder / "README.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
-def synthetic(found: Result) -> list[str]:
+def synthetic(result: Result) -> list[str]:
     lines = [
         (
-            f"Synthetic runs of the verdict ranges, trial {found['trial']}. Bounds are one-sided, 95 %, Clopper-Pearson. Delay: steps "
+            f"Synthetic runs of the verdict ranges, trial {result['trial']}. Bounds are one-sided, 95 %, Clopper-Pearson. Delay: steps "
             "after the declared effect is reached (below 0: before it is complete)."
         ),
         "",
-        earlier(found["trial"]),
+        earlier(result["trial"]),
         "",
         "## Ill runs",
         "",
         "| pathology | found in time | lower bound | missed | late | too early | delay: median | 95 % | other rules too |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for kind, one in found["ill"].items():
+    for kind, one in result["ill"].items():
         also = ", ".join(f"{rule} {count}" for rule, count in sorted(one["others"].items())) or "-"
         lines.append(
             f"| {kind} | {one['found']} of {one['runs']} | {one['lower_bound']:.3f} | {one['missed']} | {one['late']} "
             f"| {one['early']} | {one['delay_median']} | {one['delay_95']} | {also} |"
         )
     lines += ["", "## Healthy runs", "", "| steps | runs with a finding | upper bound | which |", "|---|---|---|---|"]
-    for length, one in sorted(found["healthy"].items(), key=lambda item: int(item[0])):
+    for length, one in sorted(result["healthy"].items(), key=lambda item: int(item[0])):
         which = ", ".join(f"{rule} {count}" for rule, count in sorted(one["rules"].items())) or "-"
         lines.append(f"| {length} | {one['alarms']} of {one['runs']} | {one['upper_bound']:.4f} | {which} |")
-    return [*lines, "", *rivals(found)]
+    return [*lines, "", *rivals(result)]
 
 
 def earlier(trial: int) -> str:
@@ -55,10 +55,10 @@ def earlier(trial: int) -> str:
     )
 
 
-def rivals(found: Result) -> list[str]:
-    if not any("doctors" in one for one in found["ill"].values()):
+def rivals(result: Result) -> list[str]:
+    if not any("doctors" in one for one in result["ill"].values()):
         return []
-    names = list(next(iter(found["ill"].values()))["doctors"])
+    names = list(next(iter(result["ill"].values()))["doctors"])
     lines = [
         "## Beside other doctors, on the same runs",
         "",
@@ -72,19 +72,19 @@ def rivals(found: Result) -> list[str]:
     ]
     from benchmarks.diagnose.doctors import RIGHT
 
-    for kind, one in found["ill"].items():
+    for kind, one in result["ill"].items():
         cells = []
         for name in names:
             right = f"{one['doctors'][name]['right']:.2f}" if kind in RIGHT[name] else "-"
             cells.append(f"{right} ({one['doctors'][name]['any']:.2f})")
         lines.append(f"| {kind} | {one['found'] / one['runs']:.3f} | {' | '.join(cells)} |")
-    for length, one in sorted(found["healthy"].items(), key=lambda item: int(item[0])):
+    for length, one in sorted(result["healthy"].items(), key=lambda item: int(item[0])):
         cells = [f"{one['doctors'][n]:.2f}" if "doctors" in one else "not run" for n in names]
         lines.append(f"| healthy, {length} steps | {one['alarms'] / one['runs']:.4f} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def real(found: Result) -> list[str]:
+def real(result: Result) -> list[str]:
     lines = [
         "## Real runs made ill on purpose",
         "",
@@ -97,7 +97,7 @@ def real(found: Result) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     kinds: dict[str, list[Result]] = {}
-    for name, one in found.items():
+    for name, one in result.items():
         kinds.setdefault(name.rpartition("/")[0], []).append(one)
     for kind, runs in kinds.items():
         if kind.startswith("healthy/"):

@@ -46,8 +46,8 @@ class Synthetic:
     """Last step at which finding it counts."""
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
-        found = [(row["step"], row[key]) for row in self.rows if isinstance(row.get(key), int | float)]
-        return [step for step, _ in found], [value for _, value in found]
+        points = [(row["step"], row[key]) for row in self.rows if isinstance(row.get(key), int | float)]
+        return [step for step, _ in points], [value for _, value in points]
 
 
 @dataclass

@@ -96,27 +96,29 @@ def loops(target: Any, known: Mapping[str, Result]) -> dict[str, Objective]:
 
 
 def jobs(chosen_bare: Mapping[str, int], known: Mapping[str, Result]) -> dict[str, Job]:
-    found = {f"{row}|{s}": partial(run, one, s) for row, one in free().items() for s in SEEDS}
+    all_jobs = {f"{row}|{s}": partial(run, one, s) for row, one in free().items() for s in SEEDS}
     ours = grid(LOW)["autopilot"][chosen_bare["autopilot"]]
-    found |= {f"autopilot|decaying, lower|{s}": partial(run, ours, s) for s in SEEDS}
+    all_jobs |= {f"autopilot|decaying, lower|{s}": partial(run, ours, s) for s in SEEDS}
     for s, (name, target) in itertools.product(SEEDS, AIMS.items()):
-        found |= {f"{row}|{name}|{s}": partial(run, one, s) for row, one in loops(target, known).items()}
+        all_jobs |= {f"{row}|{name}|{s}": partial(run, one, s) for row, one in loops(target, known).items()}
     for name, s in itertools.product(RAMPS, SEEDS):
-        found[f"{LESS}|{name}|{s}"] = partial(run, autopilot(AIMS[name], smoothing=0.8, **LITTLE, **SOFT | NARROW), s)
-        found[f"{PI}|{name}|{s}"] = partial(run, grid(AIMS[name])[PI][chosen_bare[PI]], s)
-    return found
+        all_jobs[f"{LESS}|{name}|{s}"] = partial(
+            run, autopilot(AIMS[name], smoothing=0.8, **LITTLE, **SOFT | NARROW), s
+        )
+        all_jobs[f"{PI}|{name}|{s}"] = partial(run, grid(AIMS[name])[PI][chosen_bare[PI]], s)
+    return all_jobs
 
 
-def columns(found: Result, target: Any) -> dict[str, float]:
-    if "failed" in found:
-        return {"first": FAILED, "first bias": FAILED, **judged(found, target)}
-    shares = [found["probes"][step // EVERY] / aim(target, step) - 1 for step in range(20, STEPS // 2, EVERY)]
+def columns(result: Result, target: Any) -> dict[str, float]:
+    if "failed" in result:
+        return {"first": FAILED, "first bias": FAILED, **judged(result, target)}
+    shares = [result["probes"][step // EVERY] / aim(target, step) - 1 for step in range(20, STEPS // 2, EVERY)]
     first = {"first": math.sqrt(statistics.mean(x * x for x in shares)), "first bias": statistics.mean(shares)}
-    return {**first, **judged(found, target)}
+    return {**first, **judged(result, target)}
 
 
-def line(row: str, found: Sequence[Mapping[str, float]], more: str = "") -> str:
-    means = {c: statistics.mean(x[c] for x in found) for c in COLUMNS}
+def line(row: str, runs: Sequence[Mapping[str, float]], more: str = "") -> str:
+    means = {c: statistics.mean(x[c] for x in runs) for c in COLUMNS}
     return (
         f"| {row} | " + " | ".join(f"{x:.3f}" if c == "final" else f"{x:.2f}" for c, x in means.items()) + f" |{more}"
     )
@@ -179,13 +181,13 @@ def page(known: Mapping[str, Result], recorded: Mapping[str, Result]) -> str:
         lines += ["", f"## {name}{what}: seeds {SEEDS[0]} to {SEEDS[-1]}", "", *head("difference", "surely above")]
         rows = {row: [f"{row}|{s}" for s in SEEDS] for row in free()}
         rows |= {row: [f"{row}|{name}|{s}" for s in SEEDS] for row in (OURS, OTHER, PI, "autopilot", LESS)}
-        found = {
+        columns_of = {
             row: [columns(known[key], target) for key in keys]
             for row, keys in rows.items()
             if all(key in known for key in keys)
         }
-        for row, runs in found.items():
-            change = np.array([x["pass@1"] for x in runs]) - np.array([x["pass@1"] for x in found[PLAIN]])
+        for row, runs in columns_of.items():
+            change = np.array([x["pass@1"] for x in runs]) - np.array([x["pass@1"] for x in columns_of[PLAIN]])
             spread = f" {change.mean():+.2f} ({change.std(ddof=1) / math.sqrt(len(SEEDS)):.2f}) | {lower_bound(change):+.3f} |"
             lines.append(line(row, runs, " | |" if row == PLAIN else spread))
             errors.setdefault(row, []).append(np.array([math.log(x["error"]) for x in runs]))

@@ -37,7 +37,7 @@ def best(phi: float, q: float, r: float, push: float, size: float, lag: float = 
     wander = np.diag([q, 0.0])
     p = solve_discrete_are(a.T, seen.T, wander + 1e-14 * np.eye(2), np.array([[r]]))
     learn = a @ p @ seen.T / (seen @ p @ seen.T + r)
-    found = Loop(math.sqrt(q / (1 - phi**2)))  # nobody acts
+    least = Loop(math.sqrt(q / (1 - phi**2)))  # nobody acts
     for price in PRICES:
         s = solve_discrete_are(a, b, np.diag([1.0, 0.0]) + 1e-12 * np.eye(2), np.array([[price]]))
         act = np.linalg.solve(price + b.T @ s @ b, b.T @ s @ a)
@@ -45,5 +45,5 @@ def best(phi: float, q: float, r: float, push: float, size: float, lag: float = 
         noise = np.block([[wander, np.zeros((2, 2))], [np.zeros((2, 2)), r * learn @ learn.T]])
         spread = solve_discrete_lyapunov(loop, noise)
         if (act @ spread[2:, 2:] @ act.T).item() <= size**2:
-            found = min(found, Loop(math.sqrt(spread[0, 0]), act[0, 0].item(), 1 - learn[0, 0].item() / phi))
-    return found
+            least = min(least, Loop(math.sqrt(spread[0, 0]), act[0, 0].item(), 1 - learn[0, 0].item() / phi))
+    return least

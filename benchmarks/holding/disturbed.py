@@ -44,8 +44,8 @@ def rows(best: Mapping[str, int]) -> dict[str, Objective]:
     }
 
 
-def judged(found: Result) -> dict[str, float | None]:
-    entropy, right = found["probes"], found["pass"]
+def judged(result: Result) -> dict[str, float | None]:
+    entropy, right = result["probes"], result["pass"]
     first, last = BEGIN // EVERY, -(-END // EVERY)
     before = statistics.mean(entropy[first // 2 : first + 1])
     late = [abs(statistics.mean(entropy[i : i + 4]) / before - 1) <= NEAR for i in range(last, len(entropy) - 3)]

@@ -85,5 +85,5 @@ def reported(known: Mapping[str, Result]) -> dict[str, Job]:
 
 if __name__ == "__main__":
     options = arguments(__doc__, RESULTS).parse_args()
-    found = complete(options, table, tried, reported)
-    picture(found.known, options.results.with_suffix(".png"))
+    results = complete(options, table, tried, reported)
+    picture(results.known, options.results.with_suffix(".png"))

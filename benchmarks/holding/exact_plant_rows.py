@@ -113,9 +113,9 @@ GRID: dict[str, list[Any]] = {
 }
 
 
-def log_error(found: Mapping[str, Any]) -> float:
+def log_error(result: Mapping[str, Any]) -> float:
     worst = math.log(SIZE.symbols)
-    error = found.get("error", worst)
+    error = result.get("error", worst)
     return math.log(max(error if math.isfinite(error) else worst, 1e-6))
 
 

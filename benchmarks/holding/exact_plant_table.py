@@ -53,25 +53,25 @@ def table(known: Known) -> str:
     return "\n".join(lines)
 
 
-def _line(row: str, found: list[dict[str, Any]], first: bool) -> str:
-    good = [x for x in found if "error" in x]
+def _line(row: str, results: list[dict[str, Any]], first: bool) -> str:
+    good = [x for x in results if "error" in x]
     if not good:
-        return f"| {row} | failed {len(found)} times | | | | | |"
+        return f"| {row} | failed {len(results)} times | | | | | |"
     error = f"{_mean(good, 'error'):.3f} ({np.std([x['error'] for x in good]):.3f})"
-    failed = f", {len(found) - len(good)} failed" if len(good) < len(found) else ""
+    failed = f", {len(results) - len(good)} failed" if len(good) < len(results) else ""
     cells = [f"**{error}**" if first else error, f"{_mean(good, 'held'):.2f}", _steps(good, "settling")]
     cells += [f"{_mean(good, 'overshoot'):.2f}", _steps(good, "recovery"), f"{_mean(good, 'reward'):.3f}{failed}"]
     return f"| {row} | " + " | ".join(cells) + " |"
 
 
-def _mean(found: list[dict[str, Any]], key: str) -> float:
-    return float(np.mean([x[key] for x in found]))
+def _mean(results: list[dict[str, Any]], key: str) -> float:
+    return float(np.mean([x[key] for x in results]))
 
 
-def _steps(found: list[dict[str, Any]], key: str) -> str:
+def _steps(results: list[dict[str, Any]], key: str) -> str:
     """Median over the runs that got there, and how many did."""
-    there = [x[key] for x in found if x[key] is not None]
-    return f"{np.median(there):.0f} ({len(there)} of {len(found)})" if there else "never"
+    there = [x[key] for x in results if x[key] is not None]
+    return f"{np.median(there):.0f} ({len(there)} of {len(results)})" if there else "never"
 
 
 def picture(known: Known, path: Path) -> None:

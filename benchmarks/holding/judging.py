@@ -47,13 +47,13 @@ def frozen(seed: int) -> Result:
     return {"noise": statistics.stdev(again) / statistics.mean(again), "entropy": statistics.mean(again)}
 
 
-def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS // 2) -> dict[str, float]:
+def judged(result: Result, target: Any, every: int = EVERY, settled: int = STEPS // 2) -> dict[str, float]:
     """How a run did at a target, from step ``settled`` on, with a probe ``every`` steps."""
-    if "failed" in found:
+    if "failed" in result:
         return dict.fromkeys(("error", "bias", "scatter", "overshoot"), FAILED) | {
             "held": 0.0, "settling": float(STEPS), "pass@1": 0.0, "pass@8": 0.0, "reward": 0.0, "final": math.nan
         }  # fmt: skip
-    share = [h / aim(target, every * i) - 1 for i, h in enumerate(found["probes"])]
+    share = [h / aim(target, every * i) - 1 for i, h in enumerate(result["probes"])]
     late = share[-(-settled // every) :]
     bias = statistics.mean(late)
     inside = [abs(statistics.mean(share[i : i + 8])) <= BAND for i in range(len(share) - 7)]
@@ -66,8 +66,8 @@ def judged(found: Result, target: Any, every: int = EVERY, settled: int = STEPS 
         "held": statistics.mean(abs(x) <= BAND for x in late),
         "settling": float(every * (len(share) - 1 if stays is None else stays)),
         "overshoot": 0.0 if met is None else max(0.0, *(-x * math.copysign(1, share[0]) for x in share[met:])),
-        "final": statistics.mean(found["probes"][-4:]),
-        **{key: found[key] for key in ("pass@1", "pass@8", "reward")},
+        "final": statistics.mean(result["probes"][-4:]),
+        **{key: result[key] for key in ("pass@1", "pass@8", "reward")},
     }
 
 

@@ -59,12 +59,12 @@ def run(objective: Objective, seed: int) -> Result:
     }
 
 
-def series(found: Result) -> tuple[Floats, Floats]:
+def series(result: Result) -> tuple[Floats, Floats]:
     """Logs of signal and probe of the second half, by step; NaN where there is no probe. The probe after step k sees the policy
     that step k + 1 measures."""
-    signal = np.log(found["signal"])
+    signal = np.log(result["signal"])
     probe = np.full(len(signal) + 1, np.nan)
-    probe[::EVERY] = np.log(found["probes"])
+    probe[::EVERY] = np.log(result["probes"])
     half = STEPS // 2
     return signal[half:], probe[half : len(signal)]
 
@@ -119,7 +119,7 @@ def needed(phi: float, q: float, r: float) -> float:
 
 
 def page(known: Mapping[str, Result]) -> str:
-    noise = [found["noise"] for name, found in known.items() if name.startswith("frozen|")]
+    noise = [one["noise"] for name, one in known.items() if name.startswith("frozen|")]
     lines = [
         "# The best that a loop can do on this policy",
         "",
@@ -130,10 +130,10 @@ def page(known: Mapping[str, Result]) -> str:
         "| run | entropy | wander of the probe | noise of the signal | moves in one step | phi | least error | most within 10 % | completions for the bars |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    found = {name: one for name, one in sorted(known.items()) if not name.startswith("frozen|")}
+    results = {name: one for name, one in sorted(known.items()) if not name.startswith("frozen|")}
     least: dict[str, list[float]] = {}
     models: dict[str, list[tuple[float, float, float, float]]] = {}
-    for name, one in found.items():
+    for name, one in results.items():
         signal, probe = series(one)
         phi, q, r = fitted(signal, probe, statistics.mean(noise))
         error = limit(phi, q, r)
@@ -155,11 +155,11 @@ def bounded(models: Mapping[str, Sequence[tuple[float, float, float, float]]]) -
     lines = ["Least error, median over the seeds, by the standard deviation of the bonus:", ""]
     lines += [f"| run | a unit moves, in one step | {sizes} | its gain and smoothing at {SIZES[1]:g} |"]
     lines.append("|---" * (len(SIZES) + 3) + "|")
-    for row, found in models.items():
+    for row, fits in models.items():
         slow = ", slow" if row.endswith(", slow") else ""
         pairs = zip(models[f"plain{slow}"], models[f"bonus 0.04{slow}"], strict=True)
         push = statistics.median((1 - a[0]) * (b[3] - a[3]) / 0.04 for a, b in pairs)
-        loops = {size: [best(*one[:3], push, size) for one in found] for size in SIZES}
+        loops = {size: [best(*one[:3], push, size) for one in fits] for size in SIZES}
         cells = [f"{statistics.median(x.error for x in some):.1%}" for some in loops.values()]
         gain, smoothing = (statistics.median(getattr(x, key) for x in loops[SIZES[1]]) for key in ("gain", "smoothing"))
         lines.append(f"| {row} | {push:.3f} | " + " | ".join(cells) + f" | {gain:.1f}, {smoothing:.2f} |")

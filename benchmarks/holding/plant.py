@@ -118,7 +118,7 @@ class Plant:
         order = torch.randperm(s.contexts, generator=self.random)
         for turn, mine in enumerate(order.chunk(s.windows)):
             rows = (prompts.unsqueeze(1) == mine).any(1).nonzero()[:, 0]
-            stats = {n: {k: pick(x, rows) for k, x in found.items()} for n, found in rollout.stats.items()}
+            stats = {n: {k: pick(x, rows) for k, x in fields.items()} for n, fields in rollout.stats.items()}
             fresh = self._fresh(prompts[rows], tokens[rows], pick(rollout.advantages, rows), batch, rows)
             if extra is not None:
                 some = [x.tensor_split(s.windows)[turn] for x in extra]
@@ -176,17 +176,17 @@ class Plant:
         wanted = Wanted(**{**wanted.__dict__, "outputs": tuple({*wanted.outputs, "logp", "entropy"})})
         head = torch.eye(self.size.symbols).double()
         tiles = Tiles(tokens.numel(), self.size.symbols)
-        found = vocab_statistics(logits, head, tokens.flatten(), wanted, tiles=tiles)
+        stats = vocab_statistics(logits, head, tokens.flatten(), wanted, tiles=tiles)
         values: dict[str, Any] = {
             name: x.view(*shape, *x.shape[1:])
-            for name, x in vars(found).items()
+            for name, x in vars(stats).items()
             if isinstance(x, Tensor) and not name.endswith("_exact") and name != "logp"
         }
-        lse = {t: x.view(shape) for t, x in zip(wanted.temperatures, found.lse, strict=True)}
+        lse = {t: x.view(shape) for t, x in zip(wanted.temperatures, stats.lse, strict=True)}
         reference = self.reference[prompts].log_softmax(-1).gather(2, tokens.unsqueeze(2))[..., 0]
-        assert found.logp is not None
+        assert stats.logp is not None
         return TokenBatch(
-            logps=found.logp.view(shape),
+            logps=stats.logp.view(shape),
             mask=torch.ones(shape, dtype=torch.float64),
             ref_logps=reference,
             groups=prompts,
@@ -205,8 +205,8 @@ class Plant:
         loss = aggregate(token, batch.mask)
         for part in objective.penalties:
             if part.term.kind == "scalar":
-                value, found = objective.penalty(part, batch, stats)
-                loss, metrics = loss + value, metrics | found
+                value, own = objective.penalty(part, batch, stats)
+                loss, metrics = loss + value, metrics | own
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

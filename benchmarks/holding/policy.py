@@ -85,5 +85,5 @@ def page(known: Mapping[str, Result]) -> str:
 
 if __name__ == "__main__":
     options = arguments(__doc__, RESULTS).parse_args()
-    found = complete(options, page, reach, tried, reported, ablations)
-    policy_table.picture(found.known, options.results.with_suffix(".png"))
+    results = complete(options, page, reach, tried, reported, ablations)
+    policy_table.picture(results.known, options.results.with_suffix(".png"))

@@ -105,8 +105,8 @@ def tuning(known: Known) -> list[str]:
         for k, name in itertools.product(range(len(settings)), TUNED):
             runs = [known[f"tune|{row}|{k}|{name}|{s}"] for s in TUNING if f"tune|{row}|{k}|{name}|{s}" in known]
             if runs:
-                found = [judged(x, TARGETS[name]) for x in runs]
-                cells = [_cell(c, [x[c] for x in found]) for c in columns]
+                judgements = [judged(x, TARGETS[name]) for x in runs]
+                cells = [_cell(c, [x[c] for x in judgements]) for c in columns]
                 lines.append(f"| {row} | {k} | {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
@@ -115,7 +115,7 @@ def report(known: Known, best: Mapping[str, int], seeds: list[int]) -> list[str]
     lines = [
         f"Reported seeds: {len(seeds)} ({seeds[0]} to {seeds[-1]}). Settings chosen on the tuning seed: {dict(best)}."
     ]
-    found = {
+    runs_of = {
         (row, name): [judged(known[key(row, name, s)], target) for s in seeds]
         for name, target in TARGETS.items()
         for row in (*FREE, *best)
@@ -126,16 +126,16 @@ def report(known: Known, best: Mapping[str, int], seeds: list[int]) -> list[str]
         what = f"{target:g} nats" if not isinstance(target, dict) else f"{FIRST:g} to {LAST:g} nats"
         lines += ["", f"## {name}: {what}", "", "| row | " + " | ".join(COLUMNS) + " | pass@1 lost at most |"]
         lines.append("|---|" + "---|" * (len(COLUMNS) + 1))
-        found |= {
+        runs_of |= {
             (row, name): [judged(known[key(row, name, s)], target) for s in seeds]
             for row in ABLATIONS
             if all(key(row, name, s) in known for s in seeds)
         }
-        plain = np.array([x["pass@1"] for x in found[PLAIN, name]])
+        plain = np.array([x["pass@1"] for x in runs_of[PLAIN, name]])
         for row in (*FREE, *best, *ABLATIONS):
-            if (row, name) not in found:
+            if (row, name) not in runs_of:
                 continue
-            runs = found[row, name]
+            runs = runs_of[row, name]
             cells = [_cell(c, [x[c] for x in runs]) for c in COLUMNS]
             bound = (
                 lower_bound(np.array([x["pass@1"] for x in runs]) - plain) if row != PLAIN and len(seeds) > 1 else 0.0
@@ -143,7 +143,8 @@ def report(known: Known, best: Mapping[str, int], seeds: list[int]) -> list[str]
             lost = f"{-bound:.3f}" + (" ok" if bound > MARGIN else "")
             lines.append(f"| {row} | " + " | ".join(cells) + f" | {'' if row == PLAIN else lost} |")
     logs = {
-        row: [np.array([math.log(x["error"]) for x in found[row, name]]) for name in TARGETS] for row in (*FREE, *best)
+        row: [np.array([math.log(x["error"]) for x in runs_of[row, name]]) for name in TARGETS]
+        for row in (*FREE, *best)
     }
     return lines + compared(OURS, logs)
 

@@ -72,7 +72,7 @@ def constant(coef: float) -> Objective:
     return settled(bonus({"schedule": {"points": [[0, 0.0], [CUT, coef]], "shape": "hold"}}))
 
 
-def found(one: Result, target: Any) -> dict[str, float]:
+def judge(one: Result, target: Any) -> dict[str, float]:
     late = judged(one, target, EVERY, LATE)
     return judged(one, target, EVERY, SETTLED) | {f"late {key}": late[key] for key in ("error", "held")}
 
@@ -86,7 +86,7 @@ def tries(_: Mapping[str, Result]) -> dict[str, Job]:
 
 
 def best(known: Mapping[str, Result]) -> dict[str, int]:
-    return nearest(known, grid, TUNED, TUNING, found)
+    return nearest(known, grid, TUNED, TUNING, judge)
 
 
 def report(known: Mapping[str, Result]) -> dict[str, Job]:
@@ -128,15 +128,15 @@ def page(known: Mapping[str, Result]) -> str:
     lines += ["", "## Settings tried", "", "| row | setting | geometric mean of the error |", "|---|---|---|"]
     for row, k in ((row, k) for row, settings in grid(0.02).items() for k in range(len(settings))):
         kept = ", kept" if best(known)[row] == k else ""
-        lines.append(f"| {row} | {k}{kept} | {math.exp(score(known, row, k, TUNED, TUNING, found)[0]):.3f} |")
+        lines.append(f"| {row} | {k}{kept} | {math.exp(score(known, row, k, TUNED, TUNING, judge)[0]):.3f} |")
     errors: dict[str, list[np.ndarray]] = {}
     seeds = [s for s in SEEDS if all(f"{row}|{n}|{s}" in known for row in (OURS, OTHER) for n in TARGETS)]
     noise = statistics.mean([known[f"{PLAIN}|{s}"]["noise"] for s in seeds] or [0.0])
     for name, target in TARGETS.items() if seeds else ():
         lines += ["", f"## {name}, {target:g} nats: {len(seeds)} seeds", ""]
         lines += table("row", "pass@1 less plain GRPO's", "surely above")
-        rows = {row: [found(known[f"{row}|{s}"], target) for s in seeds] for row in (PLAIN, ALONE)}
-        rows |= {row: [found(known[f"{row}|{name}|{s}"], target) for s in seeds] for row in (OURS, OTHER)}
+        rows = {row: [judge(known[f"{row}|{s}"], target) for s in seeds] for row in (PLAIN, ALONE)}
+        rows |= {row: [judge(known[f"{row}|{name}|{s}"], target) for s in seeds] for row in (OURS, OTHER)}
         for row, runs in rows.items():
             change = np.array([x["pass@1"] - y["pass@1"] for x, y in zip(runs, rows[PLAIN], strict=True)])
             sure = f" {change.mean():+.3f} | {lower_bound(change):+.3f} |" if row != PLAIN else " | |"

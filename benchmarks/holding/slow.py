@@ -47,10 +47,12 @@ def loops(target: float) -> dict[str, Objective]:
 
 
 def jobs() -> dict[str, Job]:
-    found: dict[str, Job] = {f"reach|{row}": partial(run, one, SEED_OPEN, NOISE, SLOW) for row, one in OPEN.items()}
+    all_jobs: dict[str, Job] = {f"reach|{row}": partial(run, one, SEED_OPEN, NOISE, SLOW) for row, one in OPEN.items()}
     for name, target in TARGETS.items():
-        found |= {f"tune|{row}|{name}": partial(run, one, SEED_CLOSED, more=SLOW) for row, one in loops(target).items()}
-    return found
+        all_jobs |= {
+            f"tune|{row}|{name}": partial(run, one, SEED_CLOSED, more=SLOW) for row, one in loops(target).items()
+        }
+    return all_jobs
 
 
 def page(known: Mapping[str, Result]) -> str:
@@ -66,8 +68,8 @@ def page(known: Mapping[str, Result]) -> str:
     for name, target in TARGETS.items():
         for row in loops(target):
             if (one := known.get(f"tune|{row}|{name}")) is not None:
-                found = judged(one, target, EVERY, SETTLED)
-                cells = [f"{found[c]:.3f}" if c in ("final", "pass@1") else f"{found[c]:.2f}" for c in COLUMNS]
+                judgement = judged(one, target, EVERY, SETTLED)
+                cells = [f"{judgement[c]:.3f}" if c in ("final", "pass@1") else f"{judgement[c]:.2f}" for c in COLUMNS]
                 lines.append(f"| {name}, {target:g} | {row.replace('|', ' | ')} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

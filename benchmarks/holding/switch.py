@@ -157,14 +157,14 @@ def jobs() -> dict[str, Job]:
 COLUMNS = ("hard", "easy at the switch", "share", "forced", "gap", "entropy at the switch", "entropy at the end")
 
 
-def line(row: str, found: list[Result]) -> list[str]:
+def line(row: str, results: list[Result]) -> list[str]:
     """A row of the table, if any of its runs is there and none of them broke the script."""
-    good = [x for x in found if "hard" in x]
+    good = [x for x in results if "hard" in x]
     if not good:
         return []
     reached = [sum(x["hard"] >= bar for x in good) for bar in (PASSED, 0.75)]
     known = [[x[c] for x in good if c in x and math.isfinite(x[c])] for c in COLUMNS]
-    cells = [f"{len(good)} of {len(found)}", *map(str, reached)]
+    cells = [f"{len(good)} of {len(results)}", *map(str, reached)]
     cells += [f"{statistics.mean(values):.3f}" if values else "" for values in known]
     return ["| " + " | ".join([row, *cells]) + " |"]
 
@@ -175,9 +175,9 @@ def table(results: Mapping[str, Result]) -> str:
     runs = lambda row, easy, seeds: [x for s in seeds if (x := results.get(f"{row}|{easy}|{s}")) is not None]
     lines = ["# The curriculum switch", "", *(__doc__ or "").strip().splitlines()[4:], ""]
     for easy in (EASY, LONG):
-        found = [one for row in rows(easy) for one in line(row, runs(row, easy, SEEDS))]
-        if found:
-            lines += ["", f"## {easy} easy steps, {HARD} hard ones", *top, *found]
+        body = [one for row in rows(easy) for one in line(row, runs(row, easy, SEEDS))]
+        if body:
+            lines += ["", f"## {easy} easy steps, {HARD} hard ones", *top, *body]
     again = line(LIFTS, runs(LIFTS, EASY, CONFIRMED))
     if again:
         lines += [

@@ -23,13 +23,13 @@ class Command(Protocol):
 
 def commands() -> dict[str, str]:
     """Name -> what it does."""
-    found = {}
+    summaries = {}
     for file in sorted(Path(__file__).parent.glob("*.py")):
         with file.open(encoding="utf-8") as stream:
             head = re.match(rf'"""``entropostat {file.stem}``: (.+?)(?:\. |\.?"""|\.?$)', stream.readline())
         if head:
-            found[file.stem] = head[1]
-    return found
+            summaries[file.stem] = head[1]
+    return summaries
 
 
 def command(name: str) -> Command:

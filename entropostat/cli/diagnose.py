@@ -37,17 +37,17 @@ def run(args: argparse.Namespace) -> int:
 def diagnose(folder: str, as_json: bool, live: bool) -> int:
     """Exit code 0 where nothing is found, 1 where something is, 2 where there is no run."""
     try:
-        found = Run.read(Path(folder))
+        recorded = Run.read(Path(folder))
     except (OSError, ValueError) as error:
         complain("diagnose", error)
         return 2
-    for told in found.damage:
+    for told in recorded.damage:
         complain("diagnose", told)
     if live:
-        return follow(Path(folder), found, as_json)
-    log = Log.of(found)
+        return follow(Path(folder), recorded, as_json)
+    log = Log.of(recorded)
     findings = examine(log)
-    print(dumps(report(found.name, log, findings), indent=2) if as_json else text(found.name, log, findings))
+    print(dumps(report(recorded.name, log, findings), indent=2) if as_json else text(recorded.name, log, findings))
     return 1 if findings else 0
 
 
@@ -70,9 +70,9 @@ def text(name: str, log: Log, findings: list[Finding]) -> str:
     return "\n".join(parts)
 
 
-def follow(folder: Path, found: Run, as_json: bool) -> int:
+def follow(folder: Path, recorded: Run, as_json: bool) -> int:
     """Print each finding as it comes, until the run has its summary. The exit code is that of ``diagnose``."""
-    live, any_found = Live(found.vocabulary, found.terms), False
+    live, any_found = Live(recorded.vocabulary, recorded.terms), False
     for row in growing(folder):
         for one in live.look() if row is None else live.add(row):
             any_found = True

@@ -13,11 +13,13 @@ from entropostat.recipe.errors import nearest
 from entropostat.visible import complain, visible
 
 PLACES = {
+    "rewards": "objective.rewards",
     "advantages": "objective.advantages",
     "weights": "objective.weights",
     "loss": "objective.loss",
     "penalties": "objective.penalties",
     "scalars": "objective.scalars",
+    "data": "objective.data",
     "controllers": "instead of a number",
     "sources": "data.sources",
     "verifiers": "reward",
@@ -27,6 +29,7 @@ SIGNS = {"low": ">=", "high": "<=", "above": ">", "below": "<"}
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a term; SLOT/NAME where two slots share it")
+    parser.add_argument("--papers", action="store_true", help="papers with their terms, and recipes of published runs")
     parser.add_argument("--write", metavar="FOLDER", help="write all pages as Markdown")
 
 
@@ -36,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
         from entropostat.cli.pages import write as write_pages
 
         print(visible(f"wrote {len(write_pages(Path(write)))} pages to {write}"))
+        return 0
+    if args.papers:
+        from entropostat.cli.paper_index import text
+
+        print("\n".join(text()))
         return 0
     lines = table() if name is None else page(name)
     if lines is None:
@@ -62,9 +70,9 @@ def table() -> list[str]:
 def page(name: str) -> list[str] | None:
     """The page of every term of that name: ``kl_ref``, or ``penalties/kl_ref`` for one slot; None if there is none."""
     slot, _, short = name.rpartition("/")
-    found = [terms[short] for key, terms in load().terms.items() if short in terms and slot in ("", key)]
+    matches = [terms[short] for key, terms in load().terms.items() if short in terms and slot in ("", key)]
     lines: list[str] = []
-    for term in found:
+    for term in matches:
         lines += [*([""] if lines else []), *_page(term)]
     return lines or None
 

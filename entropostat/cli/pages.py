@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.catalog import TermInfo, load
 from entropostat.cli.methods import PLACES, describe
-
-ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+from entropostat.cli.paper_index import ARXIV, markdown
 
 
 def write(folder: Path) -> list[Path]:
     """Write all pages and the index; remove pages of terms that are gone."""
-    pages = {folder / "README.md": index()}
+    pages = {folder / "README.md": index(), folder / "papers.md": markdown()}
     pages |= {folder / slot / f"{t.name}.md": page(t) for slot, terms in load().terms.items() for t in terms.values()}
     for old in set(folder.glob("*/*.md")) - set(pages):
         old.unlink()
@@ -28,7 +26,9 @@ def index() -> list[str]:
     lines = [
         "# Methods",
         "",
-        "Generated from the docstrings by `make docs`. The same text: `entropostat methods NAME`.",
+        "Generated from the docstrings by `make docs`. The same text: `entropostat methods NAME`. By paper: [papers](papers.md).",
+        "",
+        f"Slots: {', '.join(f'[{slot}](#{slot})' for slot in load().terms)}.",
     ]
     for slot, terms in load().terms.items():
         lines += [

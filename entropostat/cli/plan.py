@@ -10,9 +10,11 @@ from typing import Any
 from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
-from entropostat.recipe.adapter import lora, of_model
+from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
-from entropostat.recipe.facts import extra_forwards, knobs, option
+from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
+from entropostat.recipe.named_weights import named
+from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
@@ -33,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
     memory = [f"launch.gpu_memory={args.gpu_memory}"] if args.gpu_memory else []
     asked = report.Asked.parse(args.scaling, args.shape, args.bandwidth)
     recipe = load(arguments.one(args), [*args.overrides, *memory])
-    found = plan(recipe, asked)
+    planned = plan(recipe, asked)
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(planned, indent=2))
     else:
-        print("\n".join(map(visible, found["scaling"]["text"] if asked.strategies else text(recipe, found))))
-    return 1 if any(lint["level"] == "error" for lint in found["lints"]) else 0
+        print("\n".join(map(visible, planned["scaling"]["text"] if asked.strategies else text(recipe, planned))))
+    return 1 if any(lint["level"] == "error" for lint in planned["lints"]) else 0
 
 
 def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "seed": recipe.seed,
         "trainer": recipe.kind,
         "model": model(recipe),
+        "teacher": teacher(recipe),
         "data": data(recipe, sizes),
         "batch": batch(sizes),
         "steps": steps(recipe, sizes),
@@ -58,6 +61,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
         "shaping": shaping(recipe),
+        "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
         "controllers": [
             {
@@ -82,18 +86,18 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 
 def model(recipe: Recipe) -> str:
-    block, adapter = recipe.model, of_model(recipe.model)
-    if block.path:
-        what = block.path + (f" at {block.revision}" if block.revision else "")
-        what += f" on {adapter.named_base}" if adapter else ""
-    elif block.package:
-        what = f"{block.package.file} of the Python package {block.package.name}"
-    else:
-        assert block.build
-        what = f"built here: {block.build.layers} layers of width {block.build.hidden}, {block.build.steps} SFT steps"
-    trained = lora(block)
+    trained = lora(recipe.model)
     peft = f", LoRA rank {trained.r}" if trained else ""
-    return f"{what}, {block.dtype}{peft}"
+    return f"{named(recipe.model)}, {recipe.model.dtype}{peft}"
+
+
+def teacher(recipe: Recipe) -> str | None:
+    """What distillation compares with; None where nothing does."""
+    readers = teacher_readers(recipe)
+    if not readers or not recipe.teacher.stated:
+        return None
+    cost = f"a forward for each of the policy's in training ({', '.join(readers)})"
+    return f"{named(recipe.teacher)}, {recipe.teacher.dtype}; {cost}"
 
 
 def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
@@ -136,10 +140,12 @@ def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
 
 def formula(recipe: Recipe) -> str:
     """The objective in one line."""
-    advantages = " -> ".join(_term(term, "advantages") for term in recipe.objective["advantages"])
+    chain = [(slot, term) for slot in ("rewards", "advantages") for term in recipe.objective[slot]]
+    advantages = " -> ".join(_term(term, slot) for slot, term in chain)
     weights = "".join(f"{_term(term, 'weights')} * " for term in recipe.objective["weights"])
     penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
-    return f"{weights}{_term(recipe.objective['loss'], 'loss')} [ {advantages} ]{penalties}"
+    inside = f" [ {advantages} ]" if advantages else ""
+    return f"{weights}{_term(recipe.objective['loss'], 'loss')}{inside}{penalties}"
 
 
 def critic(recipe: Recipe) -> str | None:
@@ -158,24 +164,24 @@ def critic(recipe: Recipe) -> str | None:
 def shaping(recipe: Recipe) -> list[str]:
     """Where reward models come from, and what becomes of the sum of rewards."""
     built = "built here, on preferences between completions of the policy"
-    found = [f"{t.name} is {t.options.get('path') or built}" for t in recipe.reward if t.kind == "model"]
+    models = [f"{t.name} is {t.options.get('path') or built}" for t in recipe.reward if t.kind == "model"]
     block = recipe.shaping
     steps = ["normalised by all rewards so far"] if block.normalise else []
     steps += [f"at most {block.clip:g} in size"] if block.clip is not None else []
     if block.missing_eos_penalty:
         steps.append(f"{block.missing_eos_penalty:g} less without an end token")
-    return [*found, *([", then ".join(steps)] if steps else [])]
+    return [*models, *([", then ".join(steps)] if steps else [])]
 
 
 def optimizer(recipe: Recipe) -> list[str]:
     """What its block adds to the trainer's own optimizer."""
     muon, radius = recipe.optimizer.muon, recipe.optimizer.step_radius
-    found = [] if muon is None else ["Muon for the hidden matrices, AdamW for the rest"]
+    parts = [] if muon is None else ["Muon for the hidden matrices, AdamW for the rest"]
     if radius is not None:
         of = "largest" if radius.statistic == "max" else f"{radius.quantile:g} quantile of the"
         when = "every step" if radius.every == 1 else f"every {radius.every} steps"
-        found.append(f"the {of} change of logits over tokens at most {radius.target:g} pi, measured {when}")
-    return found
+        parts.append(f"the {of} change of logits over tokens at most {radius.target:g} pi, measured {when}")
+    return parts
 
 
 def _term(term: Term, slot: str) -> str:
@@ -213,20 +219,22 @@ def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:
     }
 
 
-def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
+def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    sizes, check = found["batch"], found["evaluate"]
+    sizes, check = planned["batch"], planned["evaluate"]
     rows: list[tuple[str, str]] = [
-        ("run", f"{found['run_dir']}  (seed {found['seed']}, trainer {found['trainer']})"),
-        ("model", found["model"]),
+        ("run", f"{planned['run_dir']}  (seed {planned['seed']}, trainer {planned['trainer']})"),
+        ("model", planned["model"]),
+        *(("teacher", what) for what in [planned["teacher"]] if what),
     ]
-    rows += [("data", _stage(stage)) for stage in found["data"]]
+    rows += [("data", _stage(stage)) for stage in planned["data"]]
     rows += [
-        ("reward", " + ".join(found["reward"])),
-        *(("shaping", what) for what in found["shaping"]),
-        ("objective", found["objective"]),
-        *(("critic", what) for what in [found["critic"]] if what),
-        *(("optimizer", what) for what in found["optimizer"]),
+        ("reward", " + ".join(planned["reward"])),
+        *(("shaping", what) for what in planned["shaping"]),
+        *(("stream", what) for what in planned["stream"]),
+        ("objective", planned["objective"]),
+        *(("critic", what) for what in [planned["critic"]] if what),
+        *(("optimizer", what) for what in planned["optimizer"]),
         (
             "generation",
             f"{sizes['sequences_per_generation']} sequences = {sizes['prompts_per_generation']} prompts x "
@@ -240,20 +248,20 @@ def text(recipe: Recipe, found: dict[str, Any]) -> list[str]:
                 f"{sizes['accumulation']} accumulated"
             ),
         ),
-        ("steps", "as many as the data gives" if found["steps"] is None else str(found["steps"])),
+        ("steps", "as many as the data gives" if planned["steps"] is None else str(planned["steps"])),
     ]
-    rows += [("forward", f"one more per generation for {why}") for why in found["extra_forwards"]]
-    rows += [("control", _control(entry)) for entry in found["controllers"]]
+    rows += [("forward", f"one more per generation for {why}") for why in planned["extra_forwards"]]
+    rows += [("control", _control(entry)) for entry in planned["controllers"]]
     rows.append(("evaluate", _evaluation(check)))
-    launch = found["launch"]
+    launch = planned["launch"]
     rows.append(
         ("launch", f"{launch['strategy']}, {launch['processes']} process(es) on {launch['machines']} machine(s)")
     )
-    rows.append(("tracking", ", ".join(found["tracking"])))
+    rows.append(("tracking", ", ".join(planned["tracking"])))
     labels = [key if index == 0 or rows[index - 1][0] != key else "" for index, (key, _) in enumerate(rows)]
     lines = [f"{label:<11} {value}" for label, (_, value) in zip(labels, rows, strict=False)]
-    lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in found["lints"]]
-    return [*lines, "", *found["scaling"]["text"], *([""] if lints_ else []), *lints_]
+    lints_ = [f"{x['level']}: {x['key']}: {x['message']}; {x['fix']}" for x in planned["lints"]]
+    return [*lines, "", *planned["scaling"]["text"], *([""] if lints_ else []), *lints_]
 
 
 def _stage(stage: dict[str, Any]) -> str:

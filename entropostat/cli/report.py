@@ -34,12 +34,12 @@ def report(runs: list[str], out: str | None, watch: bool, port: int) -> int:
     told: set[str] = set()
 
     def data() -> str:
-        found = records(paths)
-        for line in (line for record in found for line in record.damage):
+        shown = records(paths)
+        for line in (line for record in shown for line in record.damage):
             if line not in told:
                 told.add(line)
                 complain("report", line)
-        return to_json(payload(found))
+        return to_json(payload(shown))
 
     try:
         if watch:

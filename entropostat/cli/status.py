@@ -25,14 +25,14 @@ def run(args: argparse.Namespace) -> int:
 def status(job: str | None) -> int:
     if job is not None and not re.fullmatch(r"\d+(_\d+)?", job):
         raise fail(Origin(COMMAND_LINE), "JOB", f"{job!r} is no job; write 123, or 123_4 for one task of an array")
-    found = queued(job)
-    if job is not None and not found:
-        found = past(job)
-    if not found:
+    jobs = queued(job)
+    if job is not None and not jobs:
+        jobs = past(job)
+    if not jobs:
         which = f"no job {job}" if job is not None else "no jobs of `entropostat submit` in the queue"
         print(f"{which}; entropostat status JOB shows one that has ended", file=sys.stderr)
         return 1
-    print("\n".join(table([HEADER, *(row(state) for state in found)])))
+    print("\n".join(table([HEADER, *(row(state) for state in jobs)])))
     return 0
 
 

@@ -59,13 +59,13 @@ def submit(
     overrides = [*overrides, *([f'slurm.array="{array}"'] if array is not None else [])]
     overrides += settled(load(path, overrides))
     recipe = load(path, overrides)
-    found = of_job(recipe)
+    lints = of_job(recipe)
     for row, words in enumerate(lines, 1):
         for place, lint in line(path, overrides, words, Origin(display(Path(tasks or "")), row)).items():
-            found.setdefault(place, lint)
-    if warnings := [lint for lint in found.values() if lint.level == "warning"]:
+            lints.setdefault(place, lint)
+    if warnings := [lint for lint in lints.values() if lint.level == "warning"]:
         print("\n".join(visible(str(lint)) for lint in warnings), file=sys.stderr)
-    if reasons := gate.reasons(found.values()):
+    if reasons := gate.reasons(lints.values()):
         raise gate.Refused({"": reasons})
     what = job(recipe, allow_code, after(dependency), lines)
     try:
@@ -102,8 +102,8 @@ def line(path: str, overrides: list[str], words: list[str], where: Origin) -> di
     except RecipeError as error:
         raise at(where, error) from None
     words += [word for word in settled(recipe) if word not in overrides]
-    found = of_job(recipe).items()
-    return {place: replace(lint, key=f"{where}: {lint.key}") for place, lint in found if lint.level == "error"}
+    lints = of_job(recipe).items()
+    return {place: replace(lint, key=f"{where}: {lint.key}") for place, lint in lints if lint.level == "error"}
 
 
 def after(dependency: str | None) -> str | None:

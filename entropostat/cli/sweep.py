@@ -21,6 +21,7 @@ from pathlib import Path
 from entropostat import gate
 from entropostat.atomic import write_whole
 from entropostat.cli import arguments
+from entropostat.cli.grid import Axis, Point, expand, parse_seeds
 from entropostat.faults import SetupError
 from entropostat.readers.json_object import json_object
 from entropostat.readers.values import plain
@@ -29,7 +30,6 @@ from entropostat.recipe.arithmetic import visible_gpus
 from entropostat.recipe.errors import COMMAND_LINE, Origin, display, fail
 from entropostat.recipe.lint import Lint
 from entropostat.slurm.job import settled
-from entropostat.sweep import Axis, Point, expand, parse_seeds
 from entropostat.visible import visible
 
 PLAN = "sweep.json"

@@ -25,7 +25,7 @@ def draw(runs: list[Group], file: Path) -> None:
     """Write the comparison as PNG. Training curves are thin, or a band over the seeds, with a running median on top."""
     keys = list(dict.fromkeys(key for run in runs for key in run.keys if key.startswith("evaluate/")))
     sets = list(dict.fromkeys(key.split("/")[1] for key in keys))
-    sizes = sorted({int(found[1]) for key in keys if (found := TESTED.search(key))})
+    sizes = sorted({int(match[1]) for key in keys if (match := TESTED.search(key))})
     most = f"pass@{sizes[-1]}" if sizes else "pass@1"
     figure, axes = pyplot.subplots(2, 4, figsize=(17, 7.6), constrained_layout=True)
     training(axes[0][0], runs, "entropy", "token entropy in training (nats)")

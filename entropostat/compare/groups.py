@@ -44,8 +44,8 @@ class Group:
 
     def values(self, key: str) -> dict[int | None, float]:
         """Seed -> what the run ends at, for the runs that logged ``key``."""
-        found = {run.seed: run.last(key) for run in self.runs}
-        return {seed: value for seed, value in found.items() if value is not None}
+        ends = {run.seed: run.last(key) for run in self.runs}
+        return {seed: value for seed, value in ends.items() if value is not None}
 
     def last(self, key: str) -> float | None:
         values = self.values(key)
@@ -76,8 +76,8 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
         while any(other.seed == run.seed for other in sides.get((run.fingerprint, nth), [])):
             nth += 1
         sides.setdefault((run.fingerprint, nth), []).append(run)
-    made = [sorted(found, key=lambda run: -1 if run.seed is None else run.seed) for found in sides.values()]
-    return [Group(_name(found), tuple(found)) for found in made]
+    made = [sorted(members, key=lambda run: -1 if run.seed is None else run.seed) for members in sides.values()]
+    return [Group(_name(members), tuple(members)) for members in made]
 
 
 def _name(runs: Sequence[Run]) -> str:

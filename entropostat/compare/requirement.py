@@ -39,10 +39,10 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        found = FORM.fullmatch(text)
+        match = FORM.fullmatch(text)
         try:
-            key, sign, right = found.groups() if found else ("", "", "")
-            return cls(key, sign, None if found and right == FIRST else float(right))
+            key, sign, right = match.groups() if match else ("", "", "")
+            return cls(key, sign, None if match and right == FIRST else float(right))
         except ValueError:
             raise ValueError(
                 f"--require {text!r}: write METRIC OPERATOR NUMBER, such as 'hard/pass@1 >= 0.8', or '> first'"

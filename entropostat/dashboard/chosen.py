@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from entropostat.catalog import load
 from entropostat.metrics.control import KNOB, ONLY
 from entropostat.metrics.panels import Panel
-from entropostat.metrics.schema import Metric, find, table
+from entropostat.metrics.schema import Metric
+from entropostat.metrics.table import find, table
 from entropostat.metrics.terms import ROW_OF_SLOT, metrics_of, metrics_of_terms
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import held_by_loss, info, knobs, option

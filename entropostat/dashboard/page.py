@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from entropostat.metrics.schema import ROWS, Metric, Row, table
+from entropostat.metrics.schema import ROWS, Metric, Row
+from entropostat.metrics.table import table
 from entropostat.metrics.terms import metrics_of_terms
 
 MARKS = re.compile(r"(<!-- metrics: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -20,7 +21,7 @@ def filled(text: str) -> str:
     missing = {*ROWS, TERMS} - {name for _, name, _ in MARKS.findall(text)}
     if missing:
         raise ValueError(f"no table is marked <!-- metrics: {min(missing)} -->")
-    return MARKS.sub(lambda found: "".join((found[1], "\n".join(_lines(found[2])), "\n", found[3])), text)
+    return MARKS.sub(lambda mark: "".join((mark[1], "\n".join(_lines(mark[2])), "\n", mark[3])), text)
 
 
 def write(file: Path) -> None:

@@ -37,10 +37,10 @@ def expressions(length: int, size: int, rng: Random) -> list[str]:
         return everything[:size]
     if size > total // 2:
         return [_numbered(number, length) for number in rng.sample(range(total), min(size, total))]
-    found: dict[str, None] = {}
-    while len(found) < size:
-        found["".join(rng.choice(OPERATORS if i % 2 else DIGITS) for i in range(2 * length - 1))] = None
-    return list(found)
+    drawn: dict[str, None] = {}
+    while len(drawn) < size:
+        drawn["".join(rng.choice(OPERATORS if i % 2 else DIGITS) for i in range(2 * length - 1))] = None
+    return list(drawn)
 
 
 def _numbered(number: int, length: int) -> str:

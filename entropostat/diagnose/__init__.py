@@ -31,8 +31,8 @@ ORDER = ("critical", "warning", "info")
 def examine(run: RunLike | Log) -> list[Finding]:
     """Everything that the rules find, the worst first."""
     log = run if isinstance(run, Log) else Log.of(run)
-    found = [finding for rule in RULES for finding in rule(log)]
-    return sorted(found, key=lambda f: (ORDER.index(f.severity), f.steps, f.rule, f.subject))
+    findings = [finding for rule in RULES for finding in rule(log)]
+    return sorted(findings, key=lambda f: (ORDER.index(f.severity), f.steps, f.rule, f.subject))
 
 
 __all__ = ["RULES", "Finding", "Log", "examine"]

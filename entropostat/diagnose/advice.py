@@ -69,10 +69,10 @@ def oscillating(log: Log, knob: str) -> str:
     why = "# A third of the gains, a smoother signal, and a limit to the change per update.\n"
     error, p, i = (log.series(f"control/{knob}/{key}").finite.values for key in ("error", "p", "i"))
     gains: dict[str, float] = {}
-    if len(error) == len(p) and (found := _ratio(p, error)):
-        gains["kp"] = found / 3
-    if len(error) == len(i) and (found := _ratio(np.diff(i), error[1:])):
-        gains["ki"] = found / 3
+    if len(error) == len(p) and (gain := _ratio(p, error)):
+        gains["kp"] = gain / 3
+    if len(error) == len(i) and (gain := _ratio(np.diff(i), error[1:])):
+        gains["ki"] = gain / 3
     if _autopilot(log, knob):
         return why + _loop(knob, "autopilot", gains | {"smoothing": 0.8})
     output = log.series(f"control/{knob}/output").finite.values
@@ -180,11 +180,18 @@ def incompetent(log: Log) -> str:
     )
 
 
-def mismatch() -> str:
-    return (
-        "# Sample from what is trained: no truncation, and correct the rest by importance weights.\n"
-        "sampler: {top_p: 1.0, top_k: 0}\ntrainer: {vllm_importance_sampling_correction: true}\n"
-    )
+CORRECTORS = ("dppo", "icepop", "ipo", "sequence_mask", "truncated_is")
+"""Terms that carry the ratio of trainer to sampler, beside which TRL's own correction is refused."""
+
+
+def mismatch(log: Log) -> str:
+    why, correction = "correct the rest by importance weights", "true"
+    if own := sorted(log.terms.intersection(CORRECTORS)):
+        why, correction = f"{own[0]} corrects the rest, so TRL must not", "false"
+    change = f"# Sample from what is trained: no truncation, and {why}.\nsampler: {{top_p: 1.0, top_k: 0}}\n"
+    if "aepo" in log.terms:  # its rows of another temperature bear no correction where they are trained as they are
+        return change
+    return change + f"trainer: {{vllm_importance_sampling_correction: {correction}}}\n"
 
 
 def non_finite(log: Log) -> str:

@@ -104,7 +104,7 @@ def oscillating(log: Log) -> Iterator[Finding]:
         wide, moves = at(raw, deviation(raw.values, WINDOW), error.steps), deviation(answer, WINDOW)
         far = deviation(error.values, WINDOW)
         bound = at_bounds(log, knob, answer, error.steps)
-        found: dict[int, float] = {}
+        periods: dict[int, float] = {}
         for end in range(WINDOW, len(error) + 1, EVERY):
             if wide[end - 1] >= SIZE and moves[end - 1] > 0:
                 window = slice(end - WINDOW, end)
@@ -112,9 +112,9 @@ def oscillating(log: Log) -> Iterator[Finding]:
                 if period is None and far[end - 1] >= FAR and crossings(bound[window]) >= THROWN:
                     period = 2 * WINDOW / crossings(bound[window])
                 if period is not None:
-                    found[end - 1] = period
+                    periods[end - 1] = period
         looks = [
-            i for i, streak in streaks(found).items() if streak >= (max(i // PART // EVERY, 2) if i >= LONG else 2)
+            i for i, streak in streaks(periods).items() if streak >= (max(i // PART // EVERY, 2) if i >= LONG else 2)
         ]
         if not looks:
             continue
@@ -126,7 +126,7 @@ def oscillating(log: Log) -> Iterator[Finding]:
             "controller-oscillating",
             "warning",
             (int(error.steps[looks[0]]), int(error.steps[last])),
-            f"control/{knob}: the error swings with a period of {found[last] * pace:.0f} steps and a deviation of "
+            f"control/{knob}: the error swings with a period of {periods[last] * pace:.0f} steps and a deviation of "
             f"{wide[last]:.0%} of the target, and the output with it (deviation {moves[last]:.3g}{how})",
             f"the gains of {knob} are too high for the delay and the noise of its signal",
             advice.oscillating(log, knob),
@@ -148,10 +148,10 @@ def crossings(bound: Floats) -> int:
     return int((met[1:] != met[:-1]).sum())
 
 
-def streaks(found: Iterable[int]) -> dict[int, int]:
+def streaks(ends: Iterable[int]) -> dict[int, int]:
     """How many looks in a row agree by each."""
     out: dict[int, int] = {}
-    for i in found:
+    for i in ends:
         out[i] = out.get(i - EVERY, 0) + 1
     return out
 

@@ -77,11 +77,11 @@ def collapse(log: Log) -> Iterator[Finding]:
         if len(checked) and float(checked.max()) > 0:
             looks = sorted({float(s) for one in sets for s in one.right.steps if s >= since})
             for now, until in pairwise([*looks, math.inf]):
-                found = change(sets, before, since, now)
-                if found is not None and found[0] + 0.5 * found[1] < -WORSE / math.sqrt(found[3]):
+                worse = change(sets, before, since, now)
+                if worse is not None and worse[0] + 0.5 * worse[1] < -WORSE / math.sqrt(worse[3]):
                     here = (series.steps >= now) & (series.steps < until)
                     ill[first:end] |= here[first:end]
-                    told = f"{found[2]}: pass@k {found[0]:+.3f}, pass@1 {found[1]:+.3f} since the fall began"
+                    told = f"{worse[2]}: pass@k {worse[0]:+.3f}, pass@1 {worse[1]:+.3f} since the fall began"
         elif len(reward):
             known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
             then = _level(reward, int(reward.count(before)), 8)

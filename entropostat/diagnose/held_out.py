@@ -24,7 +24,7 @@ class Evaluations:
 
 
 def evaluations(log: Log) -> list[Evaluations]:
-    found = []
+    sets = []
     for name in dict.fromkeys(
         key.split("/")[1] for key in log.keys if key.startswith("evaluate/") and key.count("/") > 1
     ):
@@ -32,8 +32,8 @@ def evaluations(log: Log) -> list[Evaluations]:
         ks = [int(k) for k in log.middles(f"evaluate/{name}/pass@", "") if k.isdecimal() and k.isascii()]
         many = log.series(f"evaluate/{name}/pass@{max(ks)}").finite if ks else right
         if len(right):
-            found.append(Evaluations(name, right, many if len(many) == len(right) else right))
-    return found
+            sets.append(Evaluations(name, right, many if len(many) == len(right) else right))
+    return sets
 
 
 def level(values: Floats, last: int) -> float:
@@ -49,7 +49,7 @@ def change(sets: list[Evaluations], before: float, since: float, now: float) -> 
         a, z = int(np.searchsorted(one.right.steps, since)), int(one.right.count(now))
         if z - a < LEAST or a < b:
             continue
-        found = [level(s.values[a:z], AFTER) - level(s.values[:b], BEFORE) for s in (one.many, one.right)]
-        if best is None or sum(found) > best[0] + best[1]:
-            best = (found[0], found[1], one.name, min(z - a, AFTER))
+        steps = [level(s.values[a:z], AFTER) - level(s.values[:b], BEFORE) for s in (one.many, one.right)]
+        if best is None or sum(steps) > best[0] + best[1]:
+            best = (steps[0], steps[1], one.name, min(z - a, AFTER))
     return best

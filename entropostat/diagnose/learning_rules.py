@@ -89,16 +89,16 @@ def foolery(log: Log) -> Iterator[Finding]:
     verdicts = [_judge(log, one) for one in sets]
     for rule in ("length-hacking", "reward-gap"):
         # One set that gets better is enough to say that something real is learned.
-        steps = [found for verdict in verdicts if (found := verdict[rule]) is not None]
+        steps = [fooled for verdict in verdicts if (fooled := verdict[rule]) is not None]
         if len(steps) < len(sets):
             continue
-        first, last = max(found[0][0] for found in steps), min(found[0][1] for found in steps)
+        first, last = max(fooled[0][0] for fooled in steps), min(fooled[0][1] for fooled in steps)
         where = (int(first), int(max(last, first)))
         yield Finding(
             rule,
             "warning",
             where,
-            "; ".join(f"{one.name}: {found[1]}" for one, found in zip(sets, steps, strict=True)),
+            "; ".join(f"{one.name}: {fooled[1]}" for one, fooled in zip(sets, steps, strict=True)),
             mover(log, where, "down")
             if rule == "reward-gap"
             else "the reward pays for length, or the loss weighs long completions more",

@@ -28,9 +28,9 @@ class Live:
 
     def look(self) -> list[Finding]:
         self._next = self.log.rows + max(EVERY, self.log.rows // SHARE)
-        found = [one for one in examine(self.log) if (one.rule, one.subject) not in self._told]
-        self._told |= {(one.rule, one.subject) for one in found}
-        return found
+        news = [one for one in examine(self.log) if (one.rule, one.subject) not in self._told]
+        self._told |= {(one.rule, one.subject) for one in news}
+        return news
 
     def skip(self) -> None:
         """Findings of rows that were there before, such as those of a run that goes on, have been told."""

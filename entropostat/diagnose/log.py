@@ -69,8 +69,13 @@ class Log:
     def of(cls, run: RunLike) -> Log:
         """``run.vocabulary``, if it has one, tells where the ceiling of the entropy is; ``run.terms`` what a change may edit."""
         facts = getattr(run, "facts", None)
-        found = getattr(run, "vocabulary", None) or (facts.get("vocabulary") if isinstance(facts, Mapping) else None)
-        log = cls(int(found) if isinstance(found, int | float) and found > 1 else None, getattr(run, "terms", ()))
+        vocabulary = getattr(run, "vocabulary", None) or (
+            facts.get("vocabulary") if isinstance(facts, Mapping) else None
+        )
+        log = cls(
+            int(vocabulary) if isinstance(vocabulary, int | float) and vocabulary > 1 else None,
+            getattr(run, "terms", ()),
+        )
         log.extend(cls.ordered(run.rows))
         return log
 
@@ -103,19 +108,19 @@ class Log:
         return self._named[key]
 
     def series(self, key: str) -> Series:
-        found = self._seen.get(key)
-        if found is None:
+        by_step = self._seen.get(key)
+        if by_step is None:
             column = self._columns.get(key)
-            found = EMPTY if column is None else _by_step(np.array(column[0]), np.array(column[1]))
-            self._seen[key] = found
-        return found
+            by_step = EMPTY if column is None else _by_step(np.array(column[0]), np.array(column[1]))
+            self._seen[key] = by_step
+        return by_step
 
     def first(self, *keys: str) -> Series:
         """The finite values of the first of these that was logged."""
         for key in keys:
-            found = self.series(key).finite
-            if len(found):
-                return found
+            series = self.series(key).finite
+            if len(series):
+                return series
         return EMPTY
 
     def middles(self, prefix: str, suffix: str) -> list[str]:
@@ -123,13 +128,13 @@ class Log:
         if len(self._sorted) != len(self._columns):
             self._sorted = sorted(self._columns)
             self._middles.clear()
-        found = self._middles.get((prefix, suffix))
-        if found is None:
+        names = self._middles.get((prefix, suffix))
+        if names is None:
             size = len(prefix) + len(suffix)
             begin, end = (bisect_left(self._sorted, edge) for edge in (prefix, prefix + LAST_CHARACTER))
             mine = [key for key in self._sorted[begin:end] if key.endswith(suffix) and len(key) > size]
-            found = self._middles[prefix, suffix] = sorted(key[len(prefix) : len(key) - len(suffix)] for key in mine)
-        return found
+            names = self._middles[prefix, suffix] = sorted(key[len(prefix) : len(key) - len(suffix)] for key in mine)
+        return names
 
     def has(self, key: str) -> bool:
         return key in self._columns

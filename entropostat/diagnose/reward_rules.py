@@ -118,5 +118,5 @@ def verifiers(log: Log) -> list[str]:
 
 def _failures(log: Log, name: str, step: float) -> float:
     """Completions lost up to ``step``."""
-    found = [log.series(f"verifier/{name}/{key}").finite for key in ("errors", "timeouts")]
-    return float(sum(series.values[: series.count(step)].sum() for series in found))
+    counts = [log.series(f"verifier/{name}/{key}").finite for key in ("errors", "timeouts")]
+    return float(sum(series.values[: series.count(step)].sum() for series in counts))

@@ -22,8 +22,8 @@ ALWAYS = 0.25
 
 def mismatch(log: Log) -> Iterator[Finding]:
     keys = ("trust/sampler_gap", "sampling/sampling_logp_difference/mean")
-    found = [(key, log.series(key).finite) for key in keys]
-    for key, series in found:
+    gaps = [(key, log.series(key).finite) for key in keys]
+    for key, series in gaps:
         if len(series) < ROWS:
             continue
         begin = float(np.median(series.values[:START]))
@@ -39,7 +39,7 @@ def mismatch(log: Log) -> Iterator[Finding]:
             steps,
             f"{key} is {average[last]:.3g} nats (mean of {ROWS}), {begin:.3g} at the start",
             "the sampler's weights are stale or of another precision, or its sampling is truncated (top_p, top_k, min_p)",
-            advice.mismatch(),
+            advice.mismatch(log),
         )
         return
 

@@ -73,8 +73,8 @@ def at(series: Series, values: Floats, steps: Floats, otherwise: float = np.nan)
 
 def span(series: Series, ill: Flags) -> tuple[int, int]:
     """First and last step at which ``ill``."""
-    found = np.flatnonzero(ill)
-    return int(series.steps[found[0]]), int(series.steps[found[-1]])
+    places = np.flatnonzero(ill)
+    return int(series.steps[places[0]]), int(series.steps[places[-1]])
 
 
 def detrended(values: Floats) -> Floats:

@@ -7,6 +7,7 @@ def _force(key: str, unit: str, meaning: str, panel: str) -> Metric:
     return Metric(key, unit, "none", meaning, "forces", panel)
 
 
+BY_COVARIANCE = "Entropy change between generations"
 METRICS: tuple[Metric, ...] = (
     _force(
         "forces/covariance/mean",
@@ -15,6 +16,36 @@ METRICS: tuple[Metric, ...] = (
         "Covariance",
     ),
     _force("forces/covariance/max", "1", "The largest of a token.", "Largest covariance"),
+    _force(
+        "forces/covariance/weighted",
+        "1",
+        "Covariance of log-prob and advantage times probability: Theorem 1's, of the plain policy gradient.",
+        "Covariance, weighted",
+    ),
+    _force(
+        "forces/covariance/realised",
+        "nats",
+        "Change of entropy from the generation before.",
+        BY_COVARIANCE,
+    ),
+    *(
+        _force(
+            f"forces/covariance/predicted{suffix}",
+            "nats",
+            f"Change to the next generation that {which} foretells, at the scale of those before.",
+            BY_COVARIANCE,
+        )
+        for suffix, which in (("", "Theorem 2"), ("_weighted", "Theorem 1"))
+    ),
+    *(
+        _force(
+            f"forces/covariance/agreement{suffix}",
+            "1",
+            f"Correlation of the changes that {which} foretells with those that came.",
+            "Do the covariances foretell?",
+        )
+        for suffix, which in (("", "Theorem 2"), ("_weighted", "Theorem 1"))
+    ),
     _force("forces/predicted", "nats", "Change of entropy that the step's gradient foresees.", "Entropy change"),
     _force("forces/realised", "nats", "Change on the same tokens over one generation.", "Entropy change"),
     _force(

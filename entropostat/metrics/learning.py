@@ -6,7 +6,7 @@ from entropostat.metrics.schema import Metric
 from entropostat.rl.signals import ROLLOUT
 
 SOLVED, PASS, HELD_OUT, SHAPING = "Prompts solved", "Right, in training", "Right, held out", "Shaped rewards"
-VALUES = "Critic: values"
+VALUES, CEILING = "Critic: values", "Law: ceiling"
 
 
 def _learning(
@@ -44,6 +44,28 @@ METRICS: tuple[Metric, ...] = (
         "down",
     ),
     _learning("evaluate/<set>/pass@<k>", "share", "Unbiased pass@k on held-out prompts.", HELD_OUT, "up"),
+    _learning(
+        "evaluate/<set>/gap",
+        "share",
+        "pass@k of the largest k less pass@1 on held-out prompts.",
+        "Gap of pass@k, held out",
+    ),
+    _learning(
+        "learning/law/a", "reward", "The law R = -a exp(H) + b: what spending entropy has bought so far.", "Law: a"
+    ),
+    _learning("learning/law/r2", "share", "How much of the reward's spread the law explains.", "Law: fit"),
+    _learning(
+        "learning/law/ceiling", "reward", "Reward that the law foretells when no entropy is left: b - a.", CEILING
+    ),
+    *(
+        _learning(
+            f"learning/law/ceiling_{end}",
+            "reward",
+            f"{which} end of its 95 % band, if the law goes on to hold.",
+            CEILING,
+        )
+        for end, which in (("low", "Lower"), ("high", "Upper"))
+    ),
     _learning("evaluate/<set>/greedy", "share", "Held-out prompts that greedy decoding answers right.", HELD_OUT, "up"),
     _learning(
         "evaluate/<set>/reward/<model>", "reward", "Mean score by a reward model, held out.", "Reward, held out", "up"
@@ -61,6 +83,13 @@ METRICS: tuple[Metric, ...] = (
     _learning("shaping/clipped", "share", "Completions whose reward the clip cut.", "Shaping: touched", "down"),
     _learning(
         "shaping/missing_eos", "share", "Completions that did not end by themselves.", "Shaping: touched", "down"
+    ),
+    _learning(
+        "shaping/unusable",
+        "share",
+        "Scored completions whose reward a term of the slot rewards made infinite or no number: they get none.",
+        "Shaping: touched",
+        "down",
     ),
     _learning("critic/value", "reward", "Mean value that the critic foretold.", VALUES),
     _learning("critic/return", "reward", "Mean return that came.", VALUES),

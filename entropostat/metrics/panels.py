@@ -23,8 +23,8 @@ class Panel:
 
 def panels(metrics: Iterable[Metric]) -> list[Panel]:
     """In the order of the metrics' first appearance."""
-    found: dict[tuple[Row, str], list[Metric]] = {}
+    groups: dict[tuple[Row, str], list[Metric]] = {}
     for metric in metrics:
         if metric.panel not in LEFT_OUT:
-            found.setdefault((metric.row, metric.panel), []).append(metric)
-    return [Panel(row, title, members[0].unit, tuple(members)) for (row, title), members in found.items()]
+            groups.setdefault((metric.row, metric.panel), []).append(metric)
+    return [Panel(row, title, members[0].unit, tuple(members)) for (row, title), members in groups.items()]

@@ -31,6 +31,7 @@ METRICS: tuple[Metric, ...] = (
         "Tokens above the entropy that a fifth of them exceeded at the start: where the policy still decides.",
         "Deciding tokens",
     ),
+    _state("entropy/spikes", "1", "Tokens per thousand whose entropy jumps above what came before.", "Entropy spikes"),
     _state("evaluate/<set>/entropy", "nats", "Mean token entropy on held-out prompts.", "Held-out entropy"),
     _state(
         "evaluate/<set>/entropy_ratio",

@@ -11,7 +11,7 @@ from typing import Any
 
 from entropostat.metrics.health import CLOCK
 from entropostat.metrics.schema import ROWS, Row
-from entropostat.metrics.terms import find_in
+from entropostat.metrics.table import find_in
 
 PREFIX = "train/"
 STEP = "train/global_step"

@@ -14,10 +14,12 @@ __all__ = ["read", "read_all"]
 
 def read(path: Path) -> Run:
     """The one run at ``path``. Raises FileNotFoundError where there is none, ValueError where there are several."""
-    found = read_all(path)
-    if len(found) > 1:
-        raise ValueError(f"{path}: {len(found)} runs there ({', '.join(run.name for run in found[:5])}); one is wanted")
-    return found[0]
+    several = read_all(path)
+    if len(several) > 1:
+        raise ValueError(
+            f"{path}: {len(several)} runs there ({', '.join(run.name for run in several[:5])}); one is wanted"
+        )
+    return several[0]
 
 
 def read_all(path: Path) -> list[Run]:

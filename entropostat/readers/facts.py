@@ -20,8 +20,8 @@ def _stages(given: Any) -> dict[str, int] | None:
     """'0/easy' -> the step at which the stage begins."""
     if not isinstance(given, dict):
         return None
-    found = {values.name(key): whole(step) for key, step in given.items()}
-    return None if None in found or None in found.values() else found  # type: ignore[return-value]
+    stages = {values.name(key): whole(step) for key, step in given.items()}
+    return None if None in stages or None in stages.values() else stages  # type: ignore[return-value]
 
 
 SHAPES: dict[str, Callable[[Any], Any]] = {
@@ -41,23 +41,23 @@ def facts(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """(content, damage): plain values, those of SHAPES with their shape. Empty where the file is missing or unreadable."""
     file = folder / "run.json"
     try:
-        found = values.plain(json.loads(content(file, LIMIT, folder).decode("utf-8-sig")))
+        record = values.plain(json.loads(content(file, LIMIT, folder).decode("utf-8-sig")))
     except FileNotFoundError:
         return {}, ()
     except (ValueError, RecursionError) as error:
         return {}, (visible(f"{_named(file, error)}; the run is read without it"),)
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return {}, (visible(f"{file}: no JSON object; the run is read without it"),)
     damage = Damage(file)
     for key, shape in SHAPES.items():
-        if key in found:
-            given = found.pop(key)
+        if key in record:
+            given = record.pop(key)
             made = shape(given)
             if made is not None:
-                found[key] = made
+                record[key] = made
             elif given is not None:
                 damage.value(1, key, f"{shown(given)} is none")
-    return found, damage.lines
+    return record, damage.lines
 
 
 def _named(file: Path, error: Exception) -> str:

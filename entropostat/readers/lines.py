@@ -40,11 +40,11 @@ def json_lines(file: Path, damage: Damage, within: Path | None = None) -> Iterat
 def parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
     """(object, '') or (None, why not); both empty for a line of spaces."""
     try:
-        found = json.loads(line.decode())
+        value = json.loads(line.decode())
     except UnicodeDecodeError:
         return None, "no UTF-8"
     except RecursionError:
         return None, "nested too deep"
     except ValueError:
         return None, "no JSON" if line.strip() else ""
-    return (found, "") if isinstance(found, dict) else (None, "no JSON object")
+    return (value, "") if isinstance(value, dict) else (None, "no JSON object")

@@ -12,12 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from entropostat.readers.values import name, plain
 from entropostat.regular import content
+from entropostat.rl.info import SLOTS
 from entropostat.visible import visible
 from entropostat.yaml_text import LIMIT, Room, YamlFault, nodes, scalar
 
 INCIDENTAL = ("name", "seed", "output_dir", "tracking", "launch", "slurm")
 """Blocks of a recipe in which repetitions of one experiment may differ."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
 
 
 def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:
@@ -30,13 +30,13 @@ def recipe(folder: Path) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     except ValueError as error:
         return "", {}, (visible(f"{error}; the run is read without it"),)
     try:
-        found = plain(_parsed(text))
+        mapping = plain(_parsed(text))
     except ValueError as error:
         place = f" (line {error.line})" if isinstance(error, YamlFault) and error.line else ""
         return text, {}, (visible(f"{file}: {error}{place}; the run is read without it"),)
-    if not isinstance(found, dict):
+    if not isinstance(mapping, dict):
         return "", {}, (visible(f"{file}: no mapping; the run is read without it"),)
-    return text, found, ()
+    return text, mapping, ()
 
 
 def _parsed(text: str) -> Any:
@@ -58,17 +58,17 @@ def _parsed(text: str) -> Any:
     return None if root is None else made(root, 1)
 
 
-def fingerprint(folder: Path, found: Mapping[str, Any]) -> str:
+def fingerprint(folder: Path, mapping: Mapping[str, Any]) -> str:
     """Of the recipe without what is incidental. A run without a recipe is like no other: its folder stands for it."""
-    if not found:
+    if not mapping:
         return str(folder)
-    kept = {key: value for key, value in found.items() if key not in INCIDENTAL}
+    kept = {key: value for key, value in mapping.items() if key not in INCIDENTAL}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def term_names(found: Mapping[str, Any]) -> tuple[str, ...]:
+def term_names(mapping: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the objective's terms: the kind, or what ``name`` says."""
-    objective = found.get("objective")
+    objective = mapping.get("objective")
     given = [objective.get(slot) for slot in SLOTS] if isinstance(objective, dict) else []
     terms = [term for slot in given for term in (slot if isinstance(slot, list) else [slot]) if isinstance(term, dict)]
     named = [_name(kind, options) for term in terms for kind, options in term.items()]

@@ -54,8 +54,8 @@ class MetricRows:
 def metrics(file: Path, damage: Damage, within: Path | None = None) -> list[Row]:
     """By step, those of one step in the order of the file."""
     rows = MetricRows(damage)
-    found = [row for place, given in json_lines(file, damage, within) if (row := rows.row(place, given)) is not None]
-    return in_order(found)
+    lines = [row for place, given in json_lines(file, damage, within) if (row := rows.row(place, given)) is not None]
+    return in_order(lines)
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
@@ -65,7 +65,7 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 def completions(file: Path, damage: Damage, within: Path | None = None) -> list[Row]:
     """``step``, ``prompt`` and ``completion`` as text, ``rewards`` by name and ``advantage``, None where there is none; where they
     were recorded and agree ``tokens`` and their ``entropies``."""
-    found = []
+    lines = []
     for place, given in json_lines(file, damage, within):
         step, said = whole(given.get("step")), [_said(given.get(key)) for key in ("prompt", "completion")]
         if step is None or None in said:
@@ -79,8 +79,8 @@ def completions(file: Path, damage: Damage, within: Path | None = None) -> list[
             "advantage": _number(given.get("advantage")),
         }
         made["rewards"] = _rewards(rewards) if isinstance(rewards, dict) else {}
-        found.append(made | _tokens(given.get("tokens"), given.get("entropies")))
-    return found
+        lines.append(made | _tokens(given.get("tokens"), given.get("entropies")))
+    return lines
 
 
 def _tokens(tokens: Any, entropies: Any) -> Row:
@@ -98,8 +98,8 @@ def _said(value: Any) -> str | None:
 
 
 def _part(message: Mapping[str, Any], key: str) -> str:
-    found = message.get(key, "")
-    return found if isinstance(found, str) else shown(found)
+    content = message.get(key, "")
+    return content if isinstance(content, str) else shown(content)
 
 
 def _rewards(given: Mapping[str, Any]) -> dict[str, float | None]:
@@ -112,7 +112,7 @@ def _number(value: Any) -> float | None:
 
 def histograms(file: Path, damage: Damage, within: Path | None = None) -> list[Row]:
     """``step``, ``key``, rising ``edges`` and one count fewer of ``counts``, none of them negative."""
-    found = []
+    lines = []
     for place, given in json_lines(file, damage, within):
         step, key = whole(given.get("step")), values.name(given.get("key"))
         edges, counts = _numbers(given.get("edges")), _numbers(given.get("counts"))
@@ -120,8 +120,8 @@ def histograms(file: Path, damage: Damage, within: Path | None = None) -> list[R
         if step is None or key is None or not sized or min(counts) < 0 or edges != sorted(edges):
             damage.row(place, "no histogram: it needs a step, a key, rising edges and a count between each two")
             continue
-        found.append({"step": step, "key": key, "edges": edges, "counts": counts})
-    return found
+        lines.append({"step": step, "key": key, "edges": edges, "counts": counts})
+    return lines
 
 
 def _numbers(value: Any) -> list[float]:

@@ -63,17 +63,17 @@ class Run:
 
     @cached_property
     def _columns(self) -> dict[str, tuple[list[int], list[float]]]:
-        found: dict[str, tuple[list[int], list[float]]] = {}
+        columns: dict[str, tuple[list[int], list[float]]] = {}
         for row in self.rows:
             step = row["step"]
             for key, value in row.items():
                 if value is not None:
-                    if key not in found:
-                        found[key] = ([], [])
-                    found[key][0].append(step)
-                    found[key][1].append(value)
-        found.pop("step", None)
-        return found
+                    if key not in columns:
+                        columns[key] = ([], [])
+                    columns[key][0].append(step)
+                    columns[key][1].append(value)
+        columns.pop("step", None)
+        return columns
 
     @property
     def keys(self) -> list[str]:

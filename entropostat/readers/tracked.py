@@ -19,7 +19,7 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     given = list(rows)
     counted = any(STEP in row for row in given)
     names: dict[str, str | None] = {}
-    found, step = [], 0
+    logged, step = [], 0
     for row in given:
         own = whole(row.get(STEP) if counted else row.get("step", row.get("_step")))
         step = step if own is None else own
@@ -31,8 +31,8 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
                 name = names[key]
                 if name is not None:
                     made[name] = value
-        found.append(made)
-    return in_order(found)
+        logged.append(made)
+    return in_order(logged)
 
 
 def _logged(key: str) -> str | None:

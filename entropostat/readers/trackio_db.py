@@ -49,8 +49,8 @@ def runs(file: Path) -> list[Run]:
         raise ValueError(f"{file}: {said}") from None
     if not rows:
         raise ValueError(f"{file}: no run in it yet")
-    found = [Run(names[identity], as_logged(each), {}) for identity, each in rows.items()]
-    return [Run(found[0].name, found[0].rows, {}, damage=damage.lines), *found[1:]]
+    all_runs = [Run(names[identity], as_logged(each), {}) for identity, each in rows.items()]
+    return [Run(all_runs[0].name, all_runs[0].rows, {}, damage=damage.lines), *all_runs[1:]]
 
 
 def _logged(file: Path, damage: Damage) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.recipe.blocks import Model, Peft
+from entropostat.recipe.blocks import Model, Peft, Weights
 from entropostat.recipe.errors import real
 from entropostat.regular import content
 from entropostat.visible import shorten
@@ -66,8 +66,8 @@ class Adapter:
         )
 
 
-def of_model(model: Model) -> Adapter | None:
-    """The adapter that ``model.path`` names, as far as this machine has it; None for a whole model."""
+def of_model(model: Weights) -> Adapter | None:
+    """The adapter that ``path`` names, as far as this machine has it; None for a whole model."""
     if model.path is None:
         return None
     file = local_file(model.path, CONFIG, model.revision)
@@ -134,9 +134,9 @@ def local_file(path: str, name: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache  # a tenth of a second, for hub names alone
 
     try:
-        found = try_to_load_from_cache(path, name, revision=revision)
+        cached = try_to_load_from_cache(path, name, revision=revision)
     except OSError:
         return None
     except ValueError:
         raise AdapterError(f"{shorten(path)} is no folder here, and no name that the hub could have") from None
-    return Path(found) if isinstance(found, str) else None
+    return Path(cached) if isinstance(cached, str) else None

@@ -29,8 +29,8 @@ def visible_gpus() -> int:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return 0
-    found = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    done = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
 def world_size(recipe: Recipe) -> int:
@@ -117,13 +117,13 @@ def stages(recipe: Recipe, sizes: Arithmetic) -> list[Stage]:
     if not asked:
         return []
     ends = generation_edges([steps for _, steps in asked], sizes.updates, total_steps(recipe))
-    found = []
+    plan = []
     begin = 0
     for (source, steps), end in zip(asked, ends, strict=False):
         first, last = int(begin * sizes.updates), int(end * sizes.updates)
-        found.append(Stage(source, steps, first, last, max(0, end - begin) * sizes.prompts))
+        plan.append(Stage(source, steps, first, last, max(0, end - begin) * sizes.prompts))
         begin = end
-    return found
+    return plan
 
 
 def pool(recipe: Recipe, source: str) -> int | None:

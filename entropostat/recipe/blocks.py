@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from entropostat.recipe.block import Block
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.recipe.sampler_block import Sampler
+from entropostat.rl.critic_choices import ClipRule, Combination, ValueLoss
 
 SEED = 2**32 - 1
 """The largest seed that numpy takes."""
@@ -77,23 +79,44 @@ class Peft(Block):
     target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
 
 
-class Model(Block):
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+class Weights(Block):
+    """A causal language model: exactly one of path, build and package."""
+
+    path: str | None = Field(None, min_length=1, description="hub id or local folder")
+    build: Build | None = Field(None, description="built and pre-trained by the project")
+    package: Package | None = Field(None, description="weights that a Python package ships")
+    revision: str | None = Field(None, description="branch, tag or commit on the hub")
+    attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+
+    @property
+    def stated(self) -> list[str]:
+        """Which of the three are given."""
+        return [key for key in ("path", "build", "package") if getattr(self, key) is not None]
+
+
+class Model(Weights):
     """The policy that training starts from: exactly one of path, build and package."""
 
     path: str | None = Field(
         None, min_length=1, description="hub id or local folder; of a LoRA adapter: it goes on being trained"
     )
-    build: Build | None = Field(None, description="built and pre-trained by the project")
-    package: Package | None = Field(None, description="weights that a Python package ships")
-    revision: str | None = Field(None, description="branch, tag or commit on the hub")
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field("float32", description="of the master weights")
-    attn_implementation: str | None = Field(None, description="attention kernel, such as flash_attention_2 or sdpa")
+    dtype: Dtype = Field("float32", description="of the master weights")
     dropout: Literal["off", "keep"] = Field(
         "off",
         description="of every kind, in policy, reference and critic; keep: as the model and its adapters have it, though the "
         "policy that is trained is then not the one that sampled",
     )
     peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
+
+
+class Teacher(Weights):
+    """The model that `distill` and `tip` compare the policy with: exactly one of path, build and package. It is never trained or
+    saved, and has the policy's tokenizer."""
+
+    dtype: Dtype = Field("auto", description="of its weights; auto: as saved")
 
 
 class Stage(Block):
@@ -110,22 +133,6 @@ class Data(Block):
     held_out: float = Field(0.2, ge=0, lt=1, description="share of prompts kept for evaluation, by a hash of the text")
     system: str | None = Field(None, description="system prompt; makes prompts conversational")
     curriculum: list[Stage] | None = Field(None, description="stages in order; null: all sources shuffled")
-
-
-class Sampler(Block):
-    """How rollouts are sampled."""
-
-    temperature: float = Field(
-        1.0, ge=1e-3, le=1e3, description="logits are divided by it, in generation and in the loss"
-    )
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling; below 1 it biases the ratio")
-    top_k: int = Field(0, ge=0, description="0: off; otherwise it biases the ratio")
-    min_p: float | None = Field(None, ge=0, le=1, description="null: off; otherwise it biases the ratio")
-    repetition_penalty: float = Field(1.0, ge=1e-3, le=1e3, description="1: off; otherwise it biases the ratio")
-    stop: list[Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]] = Field(
-        [],
-        description="tokens, by id or by a text that is one token, that end a completion besides the model's own end tokens",
-    )
 
 
 class Evaluate(Block):
@@ -214,15 +221,15 @@ class Critic(Block):
     )
     detach: bool = Field(True, description="the value loss does not train a shared backbone")
     heads: int = Field(1, ge=1, le=2, description="independent estimates; twin heads keep the value modest")
-    combine: Literal["min", "mean", "softmin"] = Field("min", description="what twin heads say together")
+    combine: Combination = Field("min", description="what twin heads say together")
     alpha: float = Field(0.3, gt=0, description="softness of softmin, in units of the reward: 0 is min, infinity mean")
     hidden: bool = Field(False, description="a hidden layer of a quarter of the width in each head")
     layer_norm: bool = Field(False, description="normalise the hidden states before the heads")
     init: float = Field(0.01, ge=0, description="scale of the first values, in units of the reward")
-    loss: Literal["mse", "huber"] = Field("mse", description="distance to the return, half the square at small errors")
+    loss: ValueLoss = Field("mse", description="distance to the return, half the square at small errors")
     delta: float = Field(0.5, gt=0, description="error from which huber grows in a line")
     clip: float | None = Field(0.2, gt=0, description="how far a value may move from the old one; null: any distance")
-    clip_rule: Literal["max", "mean"] = Field(
+    clip_rule: ClipRule = Field(
         "max", description="the larger of the loss and that of the clipped value (PPO), or their mean (SAFE's release)"
     )
     per_head: bool = Field(True, description="each head learns on its own; false: what they say together does")
@@ -238,6 +245,7 @@ class Critic(Block):
 
 BLOCKS: dict[str, type[Block]] = {
     "model": Model,
+    "teacher": Teacher,
     "data": Data,
     "critic": Critic,
     "optimizer": Optimizer,

@@ -8,10 +8,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from entropostat.catalog import load
-from entropostat.recipe.adapter import AdapterError, of_model
+from entropostat.recipe.adapter import Adapter, AdapterError, of_model
 from entropostat.recipe.block import Block
-from entropostat.recipe.blocks import BLOCKS
-from entropostat.recipe.errors import Problem, RecipeError, nearest, show
+from entropostat.recipe.blocks import BLOCKS, Weights
+from entropostat.recipe.errors import Origin, Problem, RecipeError, nearest, show
 from entropostat.recipe.explain import Path, at, unknown_key, validate
 from entropostat.recipe.foreign_code import unknown_attention
 from entropostat.recipe.forms import trainer_form
@@ -19,16 +19,18 @@ from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.held_secrets import held_secrets
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
-from entropostat.recipe.rewards import check_reward
+from entropostat.recipe.rewards import check_reward, rewarded
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
 from entropostat.recipe.trainer_rules import broken
+from entropostat.rl.info import SLOTS
 
 ROOT = (
     "name",
     "output_dir",
     "seed",
     "model",
+    "teacher",
     "data",
     "reward",
     "shaping",
@@ -44,7 +46,7 @@ ROOT = (
     "tracking",
 )
 """Blocks in the order in which a resolved recipe is written."""
-SLOTS = ("advantages", "weights", "loss", "penalties", "scalars")
+NOTHING = Value(None, Origin("nowhere"))
 LONGEST_NAME, LONGEST_PATH = 200, 3000
 """Bytes of the run's name and of the folder of runs: with what is appended to them, file systems take 255 and 4096."""
 
@@ -61,9 +63,11 @@ def check(root: Value, path: FilePath) -> Recipe:
     parts: dict[str, Any] = {name: _block(root, name, form, problems) for name, form in BLOCKS.items()}
     parts |= {"seed": _seed(root, problems), "output_dir": _text(root, "output_dir", "runs", problems)}
     parts |= {"name": _text(root, "name", path.stem, problems), "trainer": _trainer(root, parts["model"], problems)}
-    parts["reward"] = check_reward(_child(root, "reward"), problems)
     parts["objective"] = _objective(root, problems)
+    parts["reward"] = check_reward(_child(root, "reward"), problems, needed=rewarded(parts["objective"]))
     _model(root, parts["model"], problems)
+    if parts["teacher"] is not None and _child(root, "teacher").content:
+        _weights(root, "teacher", parts["teacher"], problems)
     _data(root, parts, problems)
     parts["evaluate"] = _evaluate(root, parts["evaluate"], problems)
     if problems:
@@ -152,16 +156,16 @@ def _trainer(root: Value, model: Any, problems: list[Problem]) -> dict[str, Any]
     form = validate(trainer_form(kind, NOT_IN_TRAINER), block, ("trainer",), problems, _unknown_trainer)
     if form is None:
         return {}
-    found: dict[str, Any] = form.model_dump(exclude_unset=True)
+    fields: dict[str, Any] = form.model_dump(exclude_unset=True)
     tracking, bf16 = _child(root, "tracking").content, model is not None and model.dtype == "bfloat16"
     trackio = isinstance(tracking, dict) and "trackio" in tracking
-    for key, message in broken(found, partial(getattr, form), bf16, trackio):
+    for key, message in broken(fields, partial(getattr, form), bf16, trackio):
         problems.append(Problem(at(block, (key,)).origin, f"trainer.{key}", message))
-    for name, value in given(found.get("generation_kwargs")).items():
-        if (said := refusal(name, value, backend(found))) is not None:
+    for name, value in given(fields.get("generation_kwargs")).items():
+        if (said := refusal(name, value, backend(fields))) is not None:
             path = ("generation_kwargs", name)
             problems.append(Problem(at(block, path).origin, ".".join(("trainer", *path)), said))
-    return found
+    return fields
 
 
 def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
@@ -175,13 +179,13 @@ def _unknown_trainer(path: Path, key: str, value: Value, known: Any) -> str:
 
 
 def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
-    """The five slots; without them plain GRPO on TRL's own loss."""
+    """All slots; without them plain GRPO on TRL's own loss, and without a policy loss no advantages."""
     block = _child(root, "objective")
-    found: dict[str, Any] = {"advantages": [Term("grpo", "grpo", {})], "weights": [], "penalties": [], "scalars": []}
-    found["loss"] = Term("trl", "trl", {})
+    slots: dict[str, Any] = {slot: [] for slot in SLOTS}
+    slots |= {"advantages": [Term("grpo", "grpo", {})], "loss": Term("trl", "trl", {})}
     if not isinstance(block.content, dict):
         problems.append(Problem(block.origin, "objective", f"must be a mapping, not {show(block.plain)}"))
-        return found
+        return slots
     names: dict[str, str] = {}
     for slot, value in block.content.items():
         path = ("objective", slot)
@@ -189,46 +193,51 @@ def _objective(root: Value, problems: list[Problem]) -> dict[str, Any]:
             problems.append(Problem(value.origin, ".".join(path), unknown_key(path, slot, value, SLOTS)))
         elif value.content is not None:
             terms = term_list(value, slot, path, problems) if slot != "loss" else one_term(value, slot, path, problems)
-            if terms == [] and slot == "advantages" and not value.content:
+            without_loss = isinstance(loss := at(block, ("loss",)).content, dict) and set(loss) == {"none"}
+            if terms == [] and slot == "advantages" and not value.content and not without_loss:
                 problems.append(
                     Problem(value.origin, "objective.advantages", "is empty; begin with one, such as '- grpo: {}'")
                 )
-            found[slot] = found[slot] if terms is None else terms
+            slots[slot] = slots[slot] if terms is None else terms
             for term in terms if isinstance(terms, list) else filter(None, [terms]):
                 if names.setdefault(term.name, slot) != slot:
                     message = f"objective.{names[term.name]} has a {term.name!r} too; give one its own 'name:'"
                     problems.append(Problem(value.origin, f"objective.{slot}.{term.name}", message))
-    return found
+    if slots["loss"].kind == "none" and block.content.get("advantages", NOTHING).content is None:
+        slots["advantages"] = []
+    return slots
 
 
 def _model(root: Value, model: Any, problems: list[Problem]) -> None:
-    if model is None:
+    if model is None or _weights(root, "model", model, problems) is None or model.peft is None:
         return
-    block = _child(root, "model")
-    given = [key for key in ("path", "build", "package") if getattr(model, key) is not None]
-    if len(given) != 1:
-        message = f"give exactly one of path, build and package, not {' and '.join(given) or 'none'}"
-        problems.append(Problem(block.origin, "model", message))
+    message = (
+        f"{model.path} is an adapter already, which goes on being trained; leave model.peft out, or merge the "
+        "adapter into its base and give the whole model"
+    )
+    problems.append(Problem(at(_child(root, "model"), ("peft",)).origin, "model.peft", message))
+
+
+def _weights(root: Value, name: str, model: Weights, problems: list[Problem]) -> Adapter | None:
+    """What is wrong with the weights that a block names; the adapter, if they are one."""
+    block = _child(root, name)
+    if len(model.stated) != 1:
+        message = f"give exactly one of path, build and package, not {' and '.join(model.stated) or 'none'}"
+        problems.append(Problem(block.origin, name, message))
     if model.attn_implementation is not None and (said := unknown_attention(model.attn_implementation)) is not None:
         message = f"{said}, not {show(model.attn_implementation)}"
-        problems.append(Problem(at(block, ("attn_implementation",)).origin, "model.attn_implementation", message))
-    if model.path is not None and (wrong := _unusable_folder(model.path)) is not None:
-        problems.append(Problem(at(block, ("path",)).origin, "model.path", f"{show(model.path)} {wrong}"))
-        return
-    try:
-        adapter = of_model(model)
-    except AdapterError as error:
-        problems.append(Problem(at(block, ("path",)).origin, "model.path", str(error)))
-    else:
-        if adapter is not None and model.peft is not None:
-            message = (
-                f"{model.path} is an adapter already, which goes on being trained; leave model.peft out, or merge the "
-                "adapter into its base and give the whole model"
-            )
-            problems.append(Problem(at(block, ("peft",)).origin, "model.peft", message))
+        problems.append(Problem(at(block, ("attn_implementation",)).origin, f"{name}.attn_implementation", message))
     if model.build and model.build.hidden % model.build.heads:
-        message = f"must be a multiple of model.build.heads ({model.build.heads}), not {model.build.hidden}"
-        problems.append(Problem(at(block, ("build", "hidden")).origin, "model.build.hidden", message))
+        message = f"must be a multiple of {name}.build.heads ({model.build.heads}), not {model.build.hidden}"
+        problems.append(Problem(at(block, ("build", "hidden")).origin, f"{name}.build.hidden", message))
+    if model.path is not None and (wrong := _unusable_folder(model.path)) is not None:
+        problems.append(Problem(at(block, ("path",)).origin, f"{name}.path", f"{show(model.path)} {wrong}"))
+        return None
+    try:
+        return of_model(model)
+    except AdapterError as error:
+        problems.append(Problem(at(block, ("path",)).origin, f"{name}.path", str(error)))
+        return None
 
 
 def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
@@ -248,12 +257,12 @@ def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
 
 
 def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {}
     for name, item in value.content.items() if isinstance(value.content, dict) else ():
         term = one_term(item, "sources", (*path, name), problems)
         if term is not None:
-            found[name] = {term.kind: term.options}
-    return found
+            named[name] = {term.kind: term.options}
+    return named
 
 
 def _evaluate(root: Value, evaluate: Any, problems: list[Problem]) -> Any:

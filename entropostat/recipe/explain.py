@@ -45,11 +45,11 @@ def validate(
             place = _place(value, detail["loc"], detail["type"]) + detail.get("ctx", {}).get("below", ())
             places.setdefault(place, []).append({**detail})
         for number, (below, details) in enumerate(places.items()):
-            found = at(value, below)
+            leaf = at(value, below)
             # Beyond what is told a message is not worth its search for a near name.
             told = number < TOLD
             message = _message(form, value, (*path, *below), below, details, unknown) if told else "is wrong too"
-            problems.append(Problem(found.origin, ".".join((*path, *below)), message))
+            problems.append(Problem(leaf.origin, ".".join((*path, *below)), message))
         return None
 
 
@@ -171,4 +171,4 @@ def _owner(form: type[BaseModel], path: Path) -> type[BaseModel] | None:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for arg in get_args(annotation) if (found := _model_in(arg)) is not None), None)
+    return next((model for arg in get_args(annotation) if (model := _model_in(arg)) is not None), None)

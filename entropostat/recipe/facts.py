@@ -12,8 +12,8 @@ from entropostat.recipe.arithmetic import Arithmetic, trainer_value
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.rl.loss_types import held_by
-from entropostat.rl.needs import SCORED, Need, read
-from entropostat.rl.signals import OLD_ENTROPY, REFERENCE
+from entropostat.rl.needs import SCORED, TEACHER, Need, read
+from entropostat.rl.signals import OLD_ENTROPY, needs_reference
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Knob:
         fields = load().terms["controllers"][self.controller].fields
         options = {f.name: self._option(f.name) for f in fields}
         named = [f for f in fields if f.name == "signal" or f.name.endswith("_signal")]
-        found = {f.name: options[f.name] for f in named if all(c.holds(options) for c in f.only)}
+        signal_of = {f.name: options[f.name] for f in named if all(c.holds(options) for c in f.only)}
         target = self.options.get("target")
         if isinstance(target, dict):
             (kind, options), *_ = target.items()
             inner = replace(self, controller=kind, options=options or {}).reads
-            found |= {f"target.{kind}.{name}": signal for name, signal in inner.items()}
-        return found
+            signal_of |= {f"target.{kind}.{name}": signal for name, signal in inner.items()}
+        return signal_of
 
     @property
     def signal(self) -> str | None:
@@ -76,10 +76,10 @@ def rollout_needs(recipe: Recipe) -> frozenset[str]:
 
 def rollout_readers(recipe: Recipe) -> dict[str, frozenset[str]]:
     """Term or controlled field -> the batch fields that it reads once per generation."""
-    found = {term.name: _read(slot, term, info(slot, term).rollout_needs) for slot, term in recipe.terms}
+    readers = {term.name: _read(slot, term, info(slot, term).rollout_needs) for slot, term in recipe.terms}
     for knob in knobs(recipe):
-        found[knob.key] = frozenset({"old_entropy"} if OLD_ENTROPY & set(knob.reads.values()) else ())
-    return found
+        readers[knob.key] = frozenset({"old_entropy"} if OLD_ENTROPY & set(knob.reads.values()) else ())
+    return readers
 
 
 def _read(slot: str, term: Term, declared: Iterable[Need]) -> frozenset[str]:
@@ -96,20 +96,20 @@ def metrics(recipe: Recipe) -> set[str]:
     return {
         f"{term.name}/{metric}"
         for slot, term in recipe.terms
-        if slot != "advantages"
+        if slot not in ("rewards", "advantages", "data")  # those report once per generation
         for metric in info(slot, term).provides
     }
 
 
 def knobs(recipe: Recipe) -> list[Knob]:
-    found = []
+    all_knobs = []
     for slot, term in recipe.terms:
         for key, value in term.options.items():
             declared = info(slot, term).field(key)
             if isinstance(value, dict) and declared is not None and not declared.fixed:
                 (kind, options), *_ = value.items()
-                found.append(Knob(slot, term, key, kind, options, info(slot, term).clock))
-    return found
+                all_knobs.append(Knob(slot, term, key, kind, options, info(slot, term).clock))
+    return all_knobs
 
 
 def corrected_sampler(recipe: Recipe) -> bool:
@@ -118,23 +118,47 @@ def corrected_sampler(recipe: Recipe) -> bool:
     return all(bool(trainer_value(recipe, key)) for key in on)
 
 
+def sampler_readers(recipe: Recipe) -> list[str]:
+    """Keys of the terms whose loss reads the log-probs of the engine that sampled."""
+    return [f"objective.{slot}.{term.name}" for slot, term in _sampler_readers(recipe)]
+
+
+def sampler_correctors(recipe: Recipe) -> list[str]:
+    """Those that carry the ratio of trainer to sampler, which TRL's correction carries, too."""
+    found = _sampler_readers(recipe)
+    return [f"objective.{slot}.{term.name}" for slot, term in found if info(slot, term).corrects_sampler]
+
+
+def _sampler_readers(recipe: Recipe) -> list[tuple[str, Term]]:
+    return [(slot, t) for slot, t in recipe.terms if "sampler_logps" in _read(slot, t, info(slot, t).needs)]
+
+
 def reads_reference(recipe: Recipe) -> bool:
     """A term or a controller compares with the reference model."""
-    return bool(signals(recipe) & REFERENCE) or "ref_logps" in needs(recipe) | rollout_needs(recipe)
+    return needs_reference(needs(recipe) | rollout_needs(recipe), signals(recipe))
+
+
+def teacher_readers(recipe: Recipe) -> list[str]:
+    """Terms that compare with the teacher, as slot.name."""
+    return [
+        f"{slot}.{term.name}"
+        for slot, term in recipe.terms
+        if TEACHER in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
+    ]
 
 
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
     """Forward passes per generation beyond generating and training, and why."""
-    found = []
+    reasons = []
     if not sizes.aligned:
-        found.append("old log-probs: several updates use one generation")
+        reasons.append("old log-probs: several updates use one generation")
     elif corrected_sampler(recipe):
-        found.append("old log-probs: vLLM's are corrected by them")
+        reasons.append("old log-probs: vLLM's are corrected by them")
     else:
         asking = [name for name, fields in rollout_readers(recipe).items() if fields & SCORED]
         if asking:
             what = "old log-probs and values" if "old_values" in rollout_needs(recipe) else "old log-probs"
-            found.append(f"{what}: {', '.join(asking)} (TRL alone would skip this forward)")
+            reasons.append(f"{what}: {', '.join(asking)} (TRL alone would skip this forward)")
     if reads_reference(recipe):
         moves = any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms)
         how = "adapters switched off" if recipe.model.peft else "a frozen copy of the model"
@@ -142,8 +166,11 @@ def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:
             how = "a frozen copy of the adapter"
         if moves:
             how = f"a second {'adapter' if lora(recipe.model) else 'model'} that follows the policy"
-        found.append(f"reference log-probs: {how}")
-    return found
+        reasons.append(f"reference log-probs: {how}")
+    reading = [name for name, fields in rollout_readers(recipe).items() if TEACHER in fields]
+    if reading:
+        reasons.append(f"the teacher: {', '.join(reading)}")
+    return reasons
 
 
 def held_by_loss(recipe: Recipe) -> str:

@@ -21,15 +21,17 @@ class Foreign(NamedTuple):
 
 def foreign(recipe: Recipe) -> Iterator[Foreign]:
     """Verifiers apart, which say it themselves."""
-    asked = recipe.model.attn_implementation
-    if asked is None:
-        return
+    for name, block in (("model", recipe.model), ("teacher", recipe.teacher)):
+        if block.attn_implementation is not None:
+            yield from _kernel(f"{name}.attn_implementation", block.attn_implementation)
+
+
+def _kernel(key: str, asked: str) -> Iterator[Foreign]:
     if on_the_hub(asked):
-        yield Foreign("model.attn_implementation", f"{asked} is a kernel from the Hub, which is code")
+        yield Foreign(key, f"{asked} is a kernel from the Hub, which is code")
     package = PACKAGES.get(asked.removeprefix("flash_attention_"))
     if package and find_spec("kernels") and find_spec(package) is None:  # transformers then fetches it without a word
-        what = f"{asked} without the package {package} is a kernel from the Hub, which is code"
-        yield Foreign("model.attn_implementation", what)
+        yield Foreign(key, f"{asked} without the package {package} is a kernel from the Hub, which is code")
 
 
 def on_the_hub(attention: str) -> bool:
@@ -46,5 +48,5 @@ def unknown_attention(attention: str) -> str | None:
 
 def check_code(recipe: Recipe, allow_code: bool) -> None:
     """Raises PermissionError."""
-    for found in () if allow_code else foreign(recipe):
-        raise PermissionError(f"{found.key}: {found.what}; pass --allow-code to allow it, or use sdpa")
+    for code in () if allow_code else foreign(recipe):
+        raise PermissionError(f"{code.key}: {code.what}; pass --allow-code to allow it, or use sdpa")

@@ -13,12 +13,13 @@ from entropostat.catalog import FieldInfo, TermInfo, load
 from entropostat.recipe.block import Block
 from entropostat.recipe.ranges import Range
 from entropostat.recipe.trainer_ranges import CHOICES, IMPOSSIBLE, NEVER_NULL, RANGES
+from entropostat.rl.info import SLOTS
 
 SIMPLE: dict[str, Any] = {"float": float, "int": int, "bool": bool, "str": str, "null": None, "any": Any}
 NUMBER, CONTROLLER = "number", "controller"
 """Tags of the two readings of a controlled field; they appear in pydantic's error paths."""
 
-NAMED = ("advantages", "weights", "loss", "penalties", "scalars", "verifiers")
+NAMED = (*SLOTS, "verifiers")
 """Slots whose terms take ``name:``. A source is named by its key in ``data.sources``."""
 NAME = Field(
     None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="address and metric prefix; needed where two terms share a kind"

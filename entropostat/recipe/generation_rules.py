@@ -77,14 +77,22 @@ def _unknown(name: str, said: str, by: Backend) -> str | None:
 
 def biasing(values: Mapping[str, Any], by: Backend) -> dict[str, Key]:
     """Those of ``values`` that change the distribution, as things stand."""
-    found = {}
+    keys = {}
     for name, value in values.items():
         key = key_of(name, by)
         if key is None or key.kind != "distribution" or not key.acts(value):
             continue
         if not key.beside or TRANSFORMERS[key.beside].acts(values.get(key.beside)):
-            found[name] = key
-    return found
+            keys[name] = key
+    return keys
+
+
+def unsupported(by: Backend) -> str:
+    """Why a key of the sampler block that only transformers' generate has cannot stand with ``by``."""
+    if by == "vllm":
+        return "vLLM has no such sampler; use sampler.min_p or sampler.top_p, or set trainer.use_vllm: false"
+    key = "trainer.use_transformers_continuous_batching"
+    return f"continuous batching leaves it out; use sampler.min_p or sampler.top_p, or set {key}: false"
 
 
 EVALUATED = ("min_tokens", "logit_bias", "allowed_token_ids")

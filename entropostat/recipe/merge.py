@@ -9,10 +9,12 @@ from entropostat.recipe.source import Value
 from entropostat.visible import shorten
 
 TERM_LISTS = (
+    ("objective", "rewards"),
     ("objective", "advantages"),
     ("objective", "weights"),
     ("objective", "penalties"),
     ("objective", "scalars"),
+    ("objective", "data"),
     ("reward",),
 )
 """Where a list of one-key mappings is addressed by name."""

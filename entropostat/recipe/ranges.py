@@ -54,17 +54,17 @@ class Range:
     def closed(self, whole: bool) -> Range:
         """The same with both ends: those of all numbers where it has none of its own."""
         size = WHOLE if whole else LARGEST
-        found = self
+        bounds = self
         if self.low is None and self.above is None:
-            found = replace(found, low=-size)
+            bounds = replace(bounds, low=-size)
         if self.high is None and self.below is None:
-            found = replace(found, high=size)
+            bounds = replace(bounds, high=size)
         if self.above == 0 and not whole:
-            found = replace(found, above=None, low=SMALLEST)  # what is below it, float32 divides by as by 0
-        ends: dict[str, Any] = {key: getattr(found, key) for key in ("low", "high", "above", "below")}
+            bounds = replace(bounds, above=None, low=SMALLEST)  # what is below it, float32 divides by as by 0
+        ends: dict[str, Any] = {key: getattr(bounds, key) for key in ("low", "high", "above", "below")}
         kind = int if whole else float  # else equal ranges would look different in the schema, by who came first
         ends = {key: kind(end) for key, end in ends.items() if end is not None}
-        return replace(found, **ends)
+        return replace(bounds, **ends)
 
     def __str__(self) -> str:
         ends = {"at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
@@ -91,7 +91,7 @@ def of_field(form: type[BaseModel], name: str) -> Range | None:
     if not readings:
         return None
     whole = all(kind is int for kind, _ in readings)
-    return max((_declared(notes) for _, notes in readings), key=lambda found: found != Range()).closed(whole)
+    return max((_declared(notes) for _, notes in readings), key=lambda declared: declared != Range()).closed(whole)
 
 
 def _numbers(hint: Any, notes: list[Any]) -> Iterator[tuple[type, list[Any]]]:
@@ -110,14 +110,14 @@ def _numbers(hint: Any, notes: list[Any]) -> Iterator[tuple[type, list[Any]]]:
 
 
 def _declared(notes: list[Any]) -> Range:
-    found: dict[str, Any] = {}
+    ends: dict[str, Any] = {}
     for note in notes:
         if isinstance(note, Range):
             return note
         for kind, key, end in ((Ge, "low", "ge"), (Le, "high", "le"), (Gt, "above", "gt"), (Lt, "below", "lt")):
             if isinstance(note, kind):
-                found[key] = getattr(note, end)
-    return Range(**found)
+                ends[key] = getattr(note, end)
+    return Range(**ends)
 
 
 def misplaced(

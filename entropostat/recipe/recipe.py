@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from entropostat import yaml_text
-from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Sampler, Shaping
+from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Shaping, Teacher
 from entropostat.recipe.errors import real
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.recipe.sampler_block import Sampler
 from entropostat.recipe.terms import Term
 
 Objective = dict[str, Any]
-"""``{"advantages": [Term], "weights": [Term], "loss": Term, "penalties": [Term], "scalars": [Term]}``."""
+"""Slot -> its terms as a list, but for ``loss``, which is one: ``rewards advantages weights loss penalties scalars data``."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Recipe:
     output_dir: str
     seed: int
     model: Model
+    teacher: Teacher
+    """Nothing stated in it: there is none."""
     data: Data
     reward: list[Term]
     shaping: Shaping
@@ -75,10 +78,10 @@ class Recipe:
     @property
     def terms(self) -> list[tuple[str, Term]]:
         """(slot, term) of the objective, in the order of composition."""
-        lists = [(slot, self.objective[slot]) for slot in ("advantages", "weights")]
-        found = [(slot, term) for slot, terms in lists for term in terms]
-        found.append(("loss", self.objective["loss"]))
-        return [*found, *((slot, term) for slot in ("penalties", "scalars") for term in self.objective[slot])]
+        lists = [(slot, self.objective[slot]) for slot in ("rewards", "advantages", "weights")]
+        pairs = [(slot, term) for slot, terms in lists for term in terms]
+        pairs.append(("loss", self.objective["loss"]))
+        return [*pairs, *((slot, term) for slot in ("penalties", "scalars", "data") for term in self.objective[slot])]
 
     def dump(self) -> str:
         """YAML that loads again to the same recipe, without ``extends``."""

@@ -13,6 +13,7 @@ from entropostat.recipe.source import Value
 
 FILES = (
     ("model", "path"),
+    ("teacher", "path"),
     ("data", "sources", "*", "jsonl", "path"),
     ("data", "sources", "*", "hub", "path"),
     ("evaluate", "sets", "*", "jsonl", "path"),
@@ -29,8 +30,8 @@ def anchored(root: Value, folder: Path) -> Value:
     rewards = root.content.get("reward") if isinstance(root.content, dict) else None
     if rewards is None or not isinstance(rewards.content, list):
         return root
-    found = Value([_module(item, folder) for item in rewards.content], rewards.origin)
-    return Value({**root.content, "reward": found}, root.origin)  # type: ignore[dict-item]
+    entries = Value([_module(item, folder) for item in rewards.content], rewards.origin)
+    return Value({**root.content, "reward": entries}, root.origin)  # type: ignore[dict-item]
 
 
 def _module(term: Value, folder: Path) -> Value:
@@ -70,5 +71,5 @@ def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
 def _absolute(value: Value) -> Value:
     if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
         return value
-    found = real(Path(value.origin.file)).parent / value.content
-    return Value(str(found), value.origin) if value.content and os.path.exists(found) else value
+    path = real(Path(value.origin.file)).parent / value.content
+    return Value(str(path), value.origin) if value.content and os.path.exists(path) else value

@@ -23,7 +23,9 @@ from entropostat.recipe.owned import NOT_IN_TRAINER
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
-FREE = frozenset({"evaluate", "launch", "slurm", "tracking", "model.attn_implementation"})
+FREE = frozenset(
+    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+)
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
     {
@@ -44,6 +46,8 @@ FREE_TRAINER = frozenset(
         "vllm_tensor_parallel_size",
     }
 )  # fmt: skip
+LATER = ("rewards", "data")
+"""Slots that the first checkpoints do not know: empty, they are no other recipe."""
 ABSENT = object()
 ORDER, KIND = "<order>", "<kind>"
 """Keys of ``meaning`` that no recipe can have."""
@@ -85,41 +89,45 @@ def fingerprint(recipe: Recipe, step: int) -> str:
 
     What the recipe leaves to a default stays out: an option that a later release adds is no other recipe.
     """
-    found = meaning(recipe, step, filled=False)
-    found["objective"] = _without_numbers(found["objective"])
-    return xxhash.xxh3_128_hexdigest(json.dumps(found, sort_keys=True, default=str).encode())
+    kept = meaning(recipe, step, filled=False)
+    kept["objective"] = _without_numbers(kept["objective"])
+    return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True, default=str).encode())
 
 
 def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     """Nested plain values of all keys that are compared: with ``filled``, also those that the recipe leaves to a default."""
-    blocks = ("model", "data", "critic", "optimizer", "sampler", "shaping")
-    found: dict[str, Any] = {"seed": recipe.seed}
-    found |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
-    found["model"].pop("attn_implementation", None)
-    found["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
-    found["data"]["curriculum"] = reached(recipe, step)
+    teacher = ["teacher"] if recipe.teacher.stated else []
+    blocks = ("model", *teacher, "data", "critic", "optimizer", "sampler", "shaping")
+    facts: dict[str, Any] = {"seed": recipe.seed}
+    facts |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
+    for name in ("model", "teacher"):
+        facts.get(name, {}).pop("attn_implementation", None)
+    facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
+    facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":
-        found.pop("critic")
-    found["reward"] = _terms("verifiers", recipe.reward, filled)
+        facts.pop("critic")
+    facts["reward"] = _terms("verifiers", recipe.reward, filled)
     slots = {slot: terms if isinstance(terms, list) else [terms] for slot, terms in recipe.objective.items()}
-    found["objective"] = {slot: _terms(slot, terms, filled) for slot, terms in slots.items()}
+    facts["objective"] = {
+        slot: _terms(slot, terms, filled) for slot, terms in slots.items() if filled or terms or slot not in LATER
+    }
     fields = [f for f in load().trainer[recipe.kind] if f.name not in NOT_IN_TRAINER | FREE_TRAINER]
     stated = {f.name: recipe.trainer.get(f.name, f.default) for f in fields}
     kept = {f.name: stated[f.name] for f in fields if filled or stated[f.name] != f.default}
-    found["trainer"] = {"kind": recipe.kind, **kept}
-    return found
+    facts["trainer"] = {"kind": recipe.kind, **kept}
+    return facts
 
 
 def reached(recipe: Recipe, step: int) -> list[tuple[str, int]] | None:
     """The stages of the curriculum up to ``step``: those to come may change."""
     if recipe.data.curriculum is None:
         return None
-    found = []
+    stages = []
     for stage in recipe.data.curriculum:
         if step > 0:
-            found.append((stage.source, min(stage.steps, step)))
+            stages.append((stage.source, min(stage.steps, step)))
         step -= stage.steps
-    return found
+    return stages
 
 
 def _terms(slot: str, terms: list[Term], filled: bool) -> dict[str, Any]:
@@ -129,7 +137,7 @@ def _terms(slot: str, terms: list[Term], filled: bool) -> dict[str, Any]:
 
 def _term(slot: str, term: Term, filled: bool) -> dict[str, Any]:
     """Its kind and its options, a controller as ``{kind: options}``."""
-    found: dict[str, Any] = {KIND: term.kind}
+    stated: dict[str, Any] = {KIND: term.kind}
     for field in load().terms[slot][term.kind].fields:
         value = term.options.get(field.name, field.default)
         if not filled and value == field.default:
@@ -137,8 +145,8 @@ def _term(slot: str, term: Term, filled: bool) -> dict[str, Any]:
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in load().terms["controllers"]:
             (kind, options), *_ = value.items()
             value = {kind: _term("controllers", Term("", kind, options or {}), filled)}
-        found[field.name] = value
-    return found
+        stated[field.name] = value
+    return stated
 
 
 def _without_numbers(value: Any) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from entropostat.recipe.blocks import BuildReward
 from entropostat.recipe.errors import Problem
 from entropostat.recipe.explain import at, validate
@@ -10,8 +13,15 @@ from entropostat.recipe.terms import Term, term_list
 from entropostat.reward.registry import VERIFIERS
 
 
-def check_reward(block: Value, problems: list[Problem]) -> list[Term]:
-    """The verifiers in their order; what is wrong with them goes into ``problems``."""
+def rewarded(objective: Mapping[str, Any]) -> bool:
+    """Whether anything of an objective reads rewards: without a policy loss and without advantages nothing does."""
+    return objective["loss"].kind != "none" or bool(objective["advantages"])
+
+
+def check_reward(block: Value, problems: list[Problem], needed: bool = True) -> list[Term]:
+    """The verifiers in their order; what is wrong with them goes into ``problems``. Not ``needed``: there may be none."""
+    if not block.content and not needed:
+        return []
     if not block.content:
         message = "missing; give at least one verifier, such as '- exact_match: {}'"
         problems.append(Problem(block.origin, "reward", message))

@@ -15,6 +15,7 @@ from entropostat.catalog import load
 from entropostat.recipe.blocks import BLOCKS, BuildReward
 from entropostat.recipe.forms import term_form, trainer_form
 from entropostat.recipe.owned import NOT_IN_TRAINER
+from entropostat.rl.info import SLOTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -34,7 +35,7 @@ def schema() -> Schema:
     _put_sources(defs["$defs"], kinds["sources"])
     model = kinds["verifiers"]["model"]["$ref"].rpartition("/")[2]
     defs["$defs"][model]["properties"]["build"] |= _nullable(ref[BuildReward])
-    objective = {slot: _terms(kinds[slot], slot) for slot in ("advantages", "weights", "penalties", "scalars")}
+    objective = {slot: _terms(kinds[slot], slot) for slot in SLOTS if slot != "loss"}
     objective["loss"] = _one(kinds["loss"])
     text = {"type": "string", "minLength": 1}
     properties: Schema = {

@@ -97,7 +97,7 @@ class _Reading:
         return Value(self.entries(node, key, depth, above), origin)
 
     def entries(self, node: MappingNode, key: tuple[str, ...], depth: int, above: tuple[int, ...]) -> dict[str, Value]:
-        found: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for name_node, value_node in node.value:
             place = self.origin(name_node)
             if not isinstance(name_node, ScalarNode):
@@ -106,11 +106,11 @@ class _Reading:
                 name = writable(str(name_node.value))
                 self.room.take(depth, name)
             below = (*key, name)
-            if name in found:
-                message = f"key {show(name)} is given twice; first in line {found[name].origin.line}"
+            if name in values:
+                message = f"key {show(name)} is given twice; first in line {values[name].origin.line}"
                 raise fail(place, ".".join(below), message)
-            found[name] = Value(self.convert(value_node, below, depth + 1, above).content, place)
-        return found
+            values[name] = Value(self.convert(value_node, below, depth + 1, above).content, place)
+        return values
 
     def origin(self, node: Node) -> Origin:
         return self.fixed or Origin(self.file, node.start_mark.line + 1)

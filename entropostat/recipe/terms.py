@@ -28,16 +28,16 @@ def term_list(value: Value, slot: str, path: Path, problems: list[Problem]) -> l
         message = f"must be a list of terms such as '- {_example(slot)}: {{}}', not {show(value.plain)}"
         problems.append(Problem(value.origin, ".".join(path), message))
         return []
-    found: list[Term] = []
+    terms: list[Term] = []
     for item in value.content:
         term = one_term(item, slot, path, problems)
         if term is None:
             continue
-        if term.name in [other.name for other in found]:
+        if term.name in [other.name for other in terms]:
             message = f"two terms are called {term.name!r}; give one of them its own 'name:'"
             problems.append(Problem(_entry(item).origin, ".".join((*path, term.name)), message))
-        found.append(term)
-    return found
+        terms.append(term)
+    return terms
 
 
 def one_term(value: Value, slot: str, path: Path, problems: list[Problem]) -> Term | None:
@@ -98,14 +98,14 @@ def _stated(options: Value, slot: str, kind: str) -> Value:
     """A controller without options is one whose options are all left to their defaults, if they have any."""
     if not isinstance(options.content, dict):
         return options
-    found = dict(options.content)
-    for key, value in found.items():
+    stated = dict(options.content)
+    for key, value in stated.items():
         info = load().terms[slot][kind].field(key)
         if info is not None and not info.fixed and isinstance(value.content, dict):
             inner = value.content.items()
             given = {name: Value({}, below.origin) if below.content is None else below for name, below in inner}
-            found[key] = Value(given, value.origin)
-    return Value(found, options.origin)
+            stated[key] = Value(given, value.origin)
+    return Value(stated, options.origin)
 
 
 def _build_controllers(

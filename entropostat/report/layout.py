@@ -31,7 +31,7 @@ def layout(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> 
         panels.setdefault((row, knob, title), []).append((order.get(metric, len(order)) if metric else 0, entry))
     rows = []
     for row, title in ROW_TITLES.items():
-        mine = [(knob, panel, found) for (where, knob, panel), found in panels.items() if where == row]
+        mine = [(knob, panel, entries) for (where, knob, panel), entries in panels.items() if where == row]
         # The knobs one after the other, within each the panels as they were declared; unknown ones by name.
         mine.sort(key=lambda item: (item[0], min(place for place, _ in item[2]), item[1]))
         if mine:
@@ -39,8 +39,8 @@ def layout(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> 
     return rows
 
 
-def _panel(knob: str, title: str, found: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
-    metrics = [entry for _, entry in sorted(found, key=lambda item: (item[0], _natural(item[1]["key"])))]
+def _panel(knob: str, title: str, entries: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    metrics = [entry for _, entry in sorted(entries, key=lambda item: (item[0], _natural(item[1]["key"])))]
     heads = {entry["label"].rpartition("/")[0] for entry in metrics}
     if len(metrics) > 1 and len(heads) == 1:  # 'completions/' before each of them says nothing
         metrics = [{**entry, "label": entry["label"].rpartition("/")[2]} for entry in metrics]

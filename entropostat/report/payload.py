@@ -19,27 +19,28 @@ RECIPE = 60_000
 
 
 def payload(records: Sequence[Record]) -> dict[str, Any]:
-    found = [columns(record.run) for record in records]
-    keys = list(dict.fromkeys(key for each in found for key in each if key != "epoch"))
-    grid = Grid.over([column for each in found for column in each.values()])
+    tables = [columns(record.run) for record in records]
+    keys = list(dict.fromkeys(key for each in tables for key in each if key != "epoch"))
+    grid = Grid.over([column for each in tables for column in each.values()])
     axes = Axes()
     series = {
-        key: [None if (column := each.get(key)) is None else pack(column, grid, axes) for each in found] for key in keys
+        key: [None if (column := each.get(key)) is None else pack(column, grid, axes) for each in tables]
+        for key in keys
     }
     families = list(dict.fromkeys(record.family for record in records))
     return {
-        "runs": [_run(record, each, families) for record, each in zip(records, found, strict=True)],
+        "runs": [_run(record, each, families) for record, each in zip(records, tables, strict=True)],
         "rows": layout(keys),
         "buckets": grid.buckets,
         "axes": axes.packed,
         "series": series,
-        "ends": ends(records, found),
+        "ends": ends(records, tables),
         "differences": differences(records),
         "completions": completions([record.completions for record in records]),
     }
 
 
-def _run(record: Record, found: dict[str, Column], families: list[tuple[str, str]]) -> dict[str, Any]:
+def _run(record: Record, table: dict[str, Column], families: list[tuple[str, str]]) -> dict[str, Any]:
     return {
         "label": record.label,
         "family": families.index(record.family),
@@ -47,8 +48,8 @@ def _run(record: Record, found: dict[str, Column], families: list[tuple[str, str
         "seed": record.seed,
         "stages": [[name.partition("/")[2] or name, step] for name, step in record.run.stages.items() if step > 0],
         "ceiling": ceiling(record),
-        "targets": targets(record, found),
-        "last_step": max((int(column.steps[-1]) for column in found.values()), default=0),
+        "targets": targets(record, table),
+        "last_step": max((int(column.steps[-1]) for column in table.values()), default=0),
         "heat_maps": heat_maps(record.histograms),
         "facts": facts(record),
         "recipe": record.run.recipe_text[:RECIPE],

@@ -49,11 +49,11 @@ class Record:
 
 def records(paths: list[Path]) -> list[Record]:
     """Raises FileNotFoundError or ValueError, each in one line."""
-    found = [record for path in paths for record in _at(path)]
-    names = Counter(record.label for record, _, _ in found)
+    unlabelled = [record for path in paths for record in _at(path)]
+    names = Counter(record.label for record, _, _ in unlabelled)
     seen: Counter[str] = Counter()
     unique = []
-    for record, before, after in found:
+    for record, before, after in unlabelled:
         label = f"{before}{record.label}{after}" if names[record.label] > 1 else record.label
         seen[label] += 1
         again = f" ({seen[label]})" if seen[label] > 1 else ""

@@ -16,14 +16,14 @@ MAIN = ("pass@", "reward/")
 HIDDEN_FACTS = ("vocabulary", "stages", "command", "versions")
 
 
-def ends(records: Sequence[Record], found: Sequence[Mapping[str, Column]]) -> list[dict[str, Any]]:
+def ends(records: Sequence[Record], tables: Sequence[Mapping[str, Column]]) -> list[dict[str, Any]]:
     """A row for each metric of ALWAYS and of the evaluation: ``first`` and ``last`` of each run, null where it has none.
     The main ones come first.
     """
-    held_out = dict.fromkeys(key for columns in found for key in columns if key.startswith("evaluate/"))
+    held_out = dict.fromkeys(key for columns in tables for key in columns if key.startswith("evaluate/"))
     rows = []
     for key in (*ALWAYS, *sorted(held_out, key=lambda key: not is_main(key))):
-        columns = [each.get(key) for each in found]
+        columns = [each.get(key) for each in tables]
         if not any(column is not None for column in columns):
             continue
         metric = find(key)

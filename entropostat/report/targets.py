@@ -15,14 +15,14 @@ HELD = ("entropy", "kl", "reward")
 """Metrics that are also signals, by the same name."""
 
 
-def targets(record: Record, found: Mapping[str, Column]) -> dict[str, str]:
+def targets(record: Record, columns: Mapping[str, Column]) -> dict[str, str]:
     """Metric -> the key of its target: ``entropy`` -> ``control/penalties.entropy_bonus.coef/target``."""
     held: dict[str, str] = {}
-    for key in found:
+    for key in columns:
         if key.startswith("control/") and key.endswith("/target"):
             knob = key[len("control/") : -len("/target")]
-            signal = signal_of(record.recipe, knob) or _looks_like(knob, found)
-            if signal in found:
+            signal = signal_of(record.recipe, knob) or _looks_like(knob, columns)
+            if signal in columns:
                 held.setdefault(signal, key)
     return held
 
@@ -49,11 +49,11 @@ def _children(place: Any, part: str) -> Iterator[Any]:
             )
 
 
-def _looks_like(knob: str, found: Mapping[str, Column]) -> str:
+def _looks_like(knob: str, columns: Mapping[str, Column]) -> str:
     """The metric with the same values as the loop's signal: a tracker's file brings no recipe."""
-    signal = found.get(f"control/{knob}/signal")
+    signal = columns.get(f"control/{knob}/signal")
     for name in HELD:
-        metric = found.get(name)
+        metric = columns.get(name)
         if signal is None or metric is None:
             continue
         _, mine, its = np.intersect1d(signal.steps, metric.steps, return_indices=True)

@@ -72,6 +72,11 @@ def head(run: Run) -> float:
         # The first pass's gradient of the weight waits for the second's.
         gradients += (0 if frozen else 4 * shape.table) + tokens * shape.hidden * 4
         tile = max(tile, own * (c + 8))
+    if run.teacher is not None:
+        # The pass beside it (rl/vocab_teacher.py): both tiles, three of the size of what is compared, the policy's gradients
+        # once more, and both models' hidden states.
+        tile = max(tile, min(tokens, OWN_TOKENS) * min(shape.vocabulary, OWN_VOCABULARY) * (2 * c + 5 * 4))
+        gradients += (0 if frozen else 4 * shape.table) + tokens * (shape.hidden * 4 + run.teacher.hidden * c)
     return tile + gradients
 
 

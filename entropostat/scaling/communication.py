@@ -67,10 +67,10 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
     bytes_, updates, n = precision(run), float(run.updates), run.world
     base = run.shape.parameters
     whole, count = base + adapters(run) + critic_weights(run), trained(run)
-    found: list[Transfer] = []
+    transfers: list[Transfer] = []
 
     def add(name: str, kind: Kind, tensor: float) -> None:
-        found.append(Transfer(name, kind, tensor, n))
+        transfers.append(Transfer(name, kind, tensor, n))
 
     scoring = run.slices / updates
     if run.strategy == "ddp":
@@ -92,6 +92,8 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
         add("weights in scoring", "all-gather", scoring * run.scored * whole * bytes_.compute)
         copies = run.reference * base * bytes_.compute
         add("reference in scoring", "all-gather", scoring * copies)
+        if run.teacher is not None:
+            add("teacher", "all-gather", run.accumulation * run.teacher.parameters * bytes_.compute)
         # FSDP2 gathers for every token: TRL's summon_full_params does nothing for it.
         times = 1 if run.vllm or run.strategy != "fsdp2" else run.completion
         if run.vllm or run.gathers or run.strategy == "fsdp2":
@@ -101,7 +103,7 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
         add("weights to vLLM's server", "broadcast", base * bytes_.weight / updates)
     tokens = run.rollouts * run.world * run.completion
     add("statistics over tokens", "all-gather", PER_TOKEN * 4 * tokens / updates)
-    return [transfer for transfer in found if transfer.tensor]
+    return [transfer for transfer in transfers if transfer.tensor]
 
 
 def seconds(run: Run, transfers: list[Transfer], intra: float = INTRA, inter: float = INTER) -> float:

@@ -18,11 +18,11 @@ class Memory:
 
     def at(self, moment: str) -> dict[str, float]:
         """Item -> bytes on the GPU; items of one name are added."""
-        found: dict[str, float] = {}
+        sizes: dict[str, float] = {}
         for item in self.items:
             if moment in item.moments and not item.host:
-                found[item.name] = found.get(item.name, 0.0) + item.size
-        return found
+                sizes[item.name] = sizes.get(item.name, 0.0) + item.size
+        return sizes
 
     def total(self, moment: str) -> float:
         return sum(self.at(moment).values())

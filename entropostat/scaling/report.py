@@ -59,12 +59,12 @@ def report(recipe: Recipe, asked: Asked) -> dict[str, Any]:
         run = of_recipe(recipe, shape)
     except UnknownShape as error:
         return {"unknown": str(error), "text": [f"memory      unknown: {error}"]}
-    found, traffic = memory(run), communication(run)
+    needed, traffic = memory(run), communication(run)
     prompt, why = prompt_tokens(recipe)
     lengths = f"prompts of {prompt} tokens ({why}), completions of {run.completion}, all counted at full length"
     head = f"{shape.parameters / 1e9:.4g} billion weights, from {where}; {lengths}"
     spend = seconds(run, traffic, asked.intra, asked.inter)
-    lines = table.own(run, found, traffic, spend)
+    lines = table.own(run, needed, traffic, spend)
     if asked.strategies:
         others = [run.under(name) for name in strategies(run)]
         lines = table.side_by_side(others, lambda other, t: seconds(other, t, asked.intra, asked.inter))
@@ -73,24 +73,24 @@ def report(recipe: Recipe, asked: Asked) -> dict[str, Any]:
     return {
         "shape": {"parameters": shape.parameters, "from": where},
         "memory": {
-            "moment": found.moment,
-            "peak": found.peak,
-            "largest": found.largest,
-            "items": found.at(found.moment),
-            "host": found.host,
+            "moment": needed.moment,
+            "peak": needed.peak,
+            "largest": needed.largest,
+            "items": needed.at(needed.moment),
+            "host": needed.host,
         },
         "communication": {"seconds": spend, "sent": {t.name: t.sent for t in traffic}},
         "text": [head, *lines, *closing],
     }
 
 
-def room(run: Run, found: Memory) -> Iterator[Lint]:
-    if run.gpu is not None and found.peak > ROOM * run.gpu:
+def room(run: Run, needed: Memory) -> Iterator[Lint]:
+    if run.gpu is not None and needed.peak > ROOM * run.gpu:
         gib = 2**30
         yield Lint(
             "warning",
             "launch.gpu_memory",
-            f"a rank needs about {found.peak / gib:.1f} GiB in its {found.moment} phase, most of it {found.largest}, and "
+            f"a rank needs about {needed.peak / gib:.1f} GiB in its {needed.moment} phase, most of it {needed.largest}, and "
             f"{ROOM:.0%} of {run.gpu / gib:g} GiB are {ROOM * run.gpu / gib:.1f}",
             "see `entropostat plan --scaling` for other strategies, or lower per_device_train_batch_size or the lengths",
         )

@@ -10,11 +10,12 @@ from typing import Literal
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.blocks import Critic, Peft
-from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs
+from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs, teacher_readers
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.recipe import Recipe
 from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape
+from entropostat.scaling.source import of_weights
 
 PROMPT = 512
 """Tokens of a prompt where nothing in the recipe bounds them."""
@@ -52,6 +53,10 @@ class Run:
     moving: Literal["", "ema", "reset"] = ""
     evaluated_reference: bool = False
     radius: bool = False
+    teacher: Shape | None = None
+    """Of the model that distillation compares with."""
+    teacher_dtype: int = 2
+    """Bytes of its weights, as the recipe loads them."""
     critic: Critic | None = None
     own_pass: bool = False
     """TRL's head does not give all that is read: our own tiled pass over the vocabulary runs beside it."""
@@ -135,6 +140,8 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",
         evaluated_reference=recipe.evaluate.reference and (not reference or moves or lora(model) is not None),
+        teacher=teacher_shape(recipe),
+        teacher_dtype=4 if recipe.teacher.dtype == "float32" or recipe.teacher.build is not None else 2,
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
         own_pass=not asked.isdisjoint(STATISTICS),
@@ -147,6 +154,16 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         gathers=value("ds3_gather_for_generation"),
         gpu=None if gigabytes is None else round(gigabytes * 2**30),
     )
+
+
+def teacher_shape(recipe: Recipe) -> Shape | None:
+    """None where no term reads one. Raises UnknownShape with what to do."""
+    if not teacher_readers(recipe) or not recipe.teacher.stated:
+        return None
+    try:
+        return of_weights(recipe.teacher)[0]
+    except UnknownShape as error:
+        raise UnknownShape(f"the teacher: {error}") from error
 
 
 def width(recipe: Recipe, field: str) -> int:

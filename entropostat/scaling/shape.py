@@ -50,7 +50,7 @@ class Shape:
     def layer_tensors(self) -> tuple[int, ...]:
         """Numbers in each weight of a layer: its matrices, biases, and norms."""
         hidden, inner, queries, keys = self.hidden, self.intermediate, self.queries, self.keys
-        found = [
+        tensors = [
             hidden * queries,
             hidden * keys,
             hidden * keys,
@@ -59,10 +59,10 @@ class Shape:
             hidden,
             hidden,
         ]
-        found += [queries, keys, keys] if self.qkv_bias else []
-        found += [hidden] if self.output_bias else []
-        found += [inner, inner, hidden] if self.mlp_bias else []
-        return (*found, *([self.head_dim, self.head_dim] if self.qk_norm else []))
+        tensors += [queries, keys, keys] if self.qkv_bias else []
+        tensors += [hidden] if self.output_bias else []
+        tensors += [inner, inner, hidden] if self.mlp_bias else []
+        return (*tensors, *([self.head_dim, self.head_dim] if self.qk_norm else []))
 
     @property
     def layer(self) -> int:

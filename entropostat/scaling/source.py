@@ -7,7 +7,7 @@ from pathlib import Path
 
 from entropostat.data import chain
 from entropostat.recipe.adapter import LIMIT, AdapterError, local_file, of_model
-from entropostat.recipe.blocks import Build
+from entropostat.recipe.blocks import Build, Weights
 from entropostat.recipe.errors import nearest
 from entropostat.recipe.recipe import Recipe
 from entropostat.regular import content
@@ -23,9 +23,11 @@ def find(recipe: Recipe, given: str | None = None) -> tuple[Shape, str]:
 
     Raises UnknownShape with what to do.
     """
-    model = recipe.model
-    if given is not None:
-        return _given(given)
+    return of_weights(recipe.model) if given is None else _given(given)
+
+
+def of_weights(model: Weights) -> tuple[Shape, str]:
+    """The same of any model that a recipe names."""
     if model.build is not None:
         return built(model.build), "the recipe"
     name = model.package.file if model.package is not None else str(model.path)

@@ -52,15 +52,15 @@ def weights(run: Run) -> list[Item]:
     """
     bytes_, shape, offloaded = precision(run), run.shape, run.strategy == "zero3-offload"
     count = shape.parameters + adapters(run) + critic_weights(run)
-    found = [Item("weights", count * bytes_.weight / (run.shards if run.splits_weights else 1), host=offloaded)]
+    items = [Item("weights", count * bytes_.weight / (run.shards if run.splits_weights else 1), host=offloaded)]
     if run.strategy.startswith("zero3"):
-        found.append(Item("gathered weights", min(count, LIVE) * bytes_.weight, (HEAD, LAYERS)))
+        items.append(Item("gathered weights", min(count, LIVE) * bytes_.weight, (HEAD, LAYERS)))
     elif run.strategy == "fsdp2":
         root = shape.table * (1 if shape.tied else 2)
-        found.append(Item("gathered weights", (root + 2 * shape.layer) * bytes_.compute, (GENERATE, HEAD, LAYERS)))
+        items.append(Item("gathered weights", (root + 2 * shape.layer) * bytes_.compute, (GENERATE, HEAD, LAYERS)))
     elif bytes_.autocast:
-        found.append(Item("autocast's copies of weights", shape.linear * bytes_.compute, (HEAD,)))
-    return found
+        items.append(Item("autocast's copies of weights", shape.linear * bytes_.compute, (HEAD,)))
+    return items
 
 
 def gradients(run: Run) -> list[Item]:
@@ -96,14 +96,14 @@ def optimizer(run: Run) -> list[Item]:
     if run.muon:
         single_moment = adapters(run) if run.peft else run.shape.layers * run.shape.matrices
     size = ((2 * count - single_moment) * bytes_.state + count * bytes_.master) / run.shards
-    found = [Item("optimizer", size, host=run.strategy == "zero3-offload")]
+    items = [Item("optimizer", size, host=run.strategy == "zero3-offload")]
     if run.radius and run.strategy in ("single", "ddp"):
-        found.append(Item("weights before the step", count * bytes_.weight, (UPDATE,)))
-    return found
+        items.append(Item("weights before the step", count * bytes_.weight, (UPDATE,)))
+    return items
 
 
 def second_models(run: Run) -> list[Item]:
-    """A frozen or moving reference, and the initial policy that `evaluate.reference` compares with.
+    """A frozen or moving reference, a teacher, and the initial policy that `evaluate.reference` compares with.
 
     The reference of a new adapter is the model without it: nothing; a moving one, or that of an adapter which training
     starts from, is a second adapter. A moving average of weights below float32 is kept in float32 beside the model
@@ -113,14 +113,19 @@ def second_models(run: Run) -> list[Item]:
     each = bytes_.weight if run.strategy.startswith("zero") else run.dtype
     host = run.strategy == "zero3-offload"
     count = adapters(run) if run.peft else run.shape.parameters
-    found = []
+    items = []
     if run.reference and (run.peft is None or run.moving or run.started):
-        found.append(Item("reference", count * each / parts, host=host))
+        items.append(Item("reference", count * each / parts, host=host))
         if run.moving == "ema" and each < 4:
-            found.append(Item("its average in float32", 4 * count / parts))
+            items.append(Item("its average in float32", 4 * count / parts))
+    if run.teacher is not None:
+        size = run.teacher.parameters * (bytes_.weight if run.strategy.startswith("zero") else run.teacher_dtype)
+        items.append(Item("teacher", size / parts, host=host))
+        if run.strategy.startswith("zero3"):
+            items.append(Item("gathered teacher", min(run.teacher.parameters, LIVE) * bytes_.weight, (HEAD,)))
     if run.evaluated_reference:
-        found.append(Item("reference to evaluate", run.shape.parameters * run.dtype / parts, host=host))
-    return found
+        items.append(Item("reference to evaluate", run.shape.parameters * run.dtype / parts, host=host))
+    return items
 
 
 def generation_weights(run: Run) -> list[Item]:
@@ -128,16 +133,16 @@ def generation_weights(run: Run) -> list[Item]:
 
     Without the GPU's size only vLLM's own weights, 16 bits over `vllm_tensor_parallel_size` GPUs, can be counted.
     """
-    bytes_, found = precision(run), []
+    bytes_, items = precision(run), []
     if run.strategy.startswith("zero3"):
         whole = run.gathers and not run.vllm
         gathered = run.shape.parameters + adapters(run) if whole or (run.vllm and run.peft) else run.shape.table
-        found.append(Item("weights gathered to generate", gathered * bytes_.weight, (GENERATE,)))
+        items.append(Item("weights gathered to generate", gathered * bytes_.weight, (GENERATE,)))
     if run.vllm == "colocate":
         least = 2 * run.shape.parameters / run.vllm_parallel
         size = least if run.gpu is None else run.vllm_share * run.gpu
-        found.append(Item("vLLM", size, (GENERATE,) if run.vllm_sleeps else MOMENTS))
-    return found
+        items.append(Item("vLLM", size, (GENERATE,) if run.vllm_sleeps else MOMENTS))
+    return items
 
 
 def buffer(run: Run) -> Item:

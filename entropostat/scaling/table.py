@@ -23,21 +23,21 @@ COLUMNS = {
 
 
 def unit(size: float) -> tuple[str, int]:
-    return next((found for found in UNITS if size >= found[1]), UNITS[-1])
+    return next((one for one in UNITS if size >= one[1]), UNITS[-1])
 
 
-def own(run: Run, found: Memory, traffic: Sequence[Transfer], spend: float) -> list[str]:
+def own(run: Run, needed: Memory, traffic: Sequence[Transfer], spend: float) -> list[str]:
     """Items in rows, moments in columns; then what a step sends."""
-    name, one = unit(found.peak)
-    columns = {moment: found.at(moment) for moment in MOMENTS}
+    name, one = unit(needed.peak)
+    columns = {moment: needed.at(moment) for moment in MOMENTS}
     rows = [[f"memory of a rank, {name}", *MOMENTS]]
-    for item in found.names:
+    for item in needed.names:
         rows.append([item, *(_size(columns[m].get(item), one) for m in MOMENTS)])
-    rows.append(["in all", *(_size(found.total(m), one) for m in MOMENTS)])
+    rows.append(["in all", *(_size(needed.total(m), one) for m in MOMENTS)])
     lines = aligned(rows)
-    lines.append(f"peak: {found.peak / one:.2f} {name} in {found.moment}, most of it {found.largest}")
-    if found.host:
-        lines.append(f"main memory of a process: {found.host / one:.2f} {name}")
+    lines.append(f"peak: {needed.peak / one:.2f} {name} in {needed.moment}, most of it {needed.largest}")
+    if needed.host:
+        lines.append(f"main memory of a process: {needed.host / one:.2f} {name}")
     if traffic:
         lines += ["", *_traffic(traffic, spend)]
     return lines
@@ -54,11 +54,11 @@ def _traffic(traffic: Sequence[Transfer], spend: float) -> list[str]:
 
 def side_by_side(runs: Sequence[Run], spend: Callable[[Run, list[Transfer]], float]) -> list[str]:
     """One strategy a row, at its own peak; the item that takes most there, main memory, and what a step sends."""
-    found = {run.strategy: memory(run) for run in runs}
-    name, one = unit(max(m.peak for m in found.values()))
+    needed = {run.strategy: memory(run) for run in runs}
+    name, one = unit(max(m.peak for m in needed.values()))
     rows = [["strategy", *COLUMNS, "peak", "in", "most of it", "main memory", "sent a step", "seconds"]]
     for run in runs:
-        mine, traffic = found[run.strategy], communication(run)
+        mine, traffic = needed[run.strategy], communication(run)
         at = mine.at(mine.moment)
         parts = [_size(sum(at.get(item, 0.0) for item in items) or None, one) for items in COLUMNS.values()]
         sent = sum(t.sent for t in traffic)

@@ -64,7 +64,7 @@ def resolve(path: str, folder: str | None = None) -> Callable[..., float | None]
     sys.path[:0] = [place for place in places if sys.path[: len(places)] != places]
     importlib.invalidate_caches()
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):  # it is there, and imports what is not
             raise ImportError(f"module {module!r} cannot be imported: {error}") from error
@@ -73,7 +73,7 @@ def resolve(path: str, folder: str | None = None) -> Callable[..., float | None]
         ) from error
     except Exception as error:
         raise ImportError(f"module {module!r} cannot be imported: {type(error).__name__}: {error}") from error
-    function = getattr(found, attribute, None)
+    function = getattr(imported, attribute, None)
     if not callable(function):
-        raise TypeError(f"{found.__file__ or module} has no function {attribute!r}; correct path {path!r}")
+        raise TypeError(f"{imported.__file__ or module} has no function {attribute!r}; correct path {path!r}")
     return function  # type: ignore[no-any-return]

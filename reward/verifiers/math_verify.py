@@ -48,13 +48,13 @@ class MathVerify(Verifier):
         gold = _reference(example.answer)
         if not gold:
             raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
-        found = _parse(spoken(completion, self.thinking), self.boxed)
-        equal = verify(gold, found, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
+        answer = _parse(spoken(completion, self.thinking), self.boxed)
+        equal = verify(gold, answer, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
         return float(equal)
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        found = _parse(spoken(completion, self.thinking), self.boxed)
-        return str(found[0]) if found else None
+        answer = _parse(spoken(completion, self.thinking), self.boxed)
+        return str(answer[0]) if answer else None
 
 
 @lru_cache(maxsize=4096)
@@ -67,12 +67,12 @@ def _parse(text: str, boxed: bool) -> list[Any]:
     """What math-verify reads in ``text``. Cached, because the score and the answer key need the same parse."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    found = expression(text, boxed)
-    if not computable(without_box(text)[-LAST:] if found is None else found):
+    answer = expression(text, boxed)
+    if not computable(without_box(text)[-LAST:] if answer is None else answer):
         return []
-    if found is not None:
+    if answer is not None:
         # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
-        return list(parse(f"\\boxed{{{found}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
+        return list(parse(f"\\boxed{{{answer}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
     if boxed:
         return []
     return list(parse(without_box(text)[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))

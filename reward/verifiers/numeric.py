@@ -43,12 +43,12 @@ class Numeric(Verifier):
         wanted = _reference(example.answer)
         if wanted is None:
             raise ValueError(f"the reference answer {example.answer!r:.80} is not a number")
-        found = self._number(completion)
-        return float(found is not None and found.equals(wanted, self.tolerance))
+        number = self._number(completion)
+        return float(number is not None and number.equals(wanted, self.tolerance))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        found = self._number(completion)
-        return None if found is None else f"{found.value:.12g}"
+        number = self._number(completion)
+        return None if number is None else f"{number.value:.12g}"
 
     def _number(self, completion: str) -> Number | None:
         text = spoken(completion, self.thinking)

@@ -15,6 +15,9 @@ the sampled negative log-likelihood of the last update, with 0 before the first.
 
 The paper samples at temperature 1, and T is meant relative to that: log-probs of the batch are at the sampling temperature,
 and T multiplies it. Hence ``sampling_temperature``, which must be the trainer's.
+
+Not to be confused with Dynamic Clipping Policy Optimization, arXiv:2509.02333, also DCPO, which sets the clip bounds of a
+token by its probability.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ The authors' code could not be read; the golden vectors are from Entrocraft's re
 to rewards of +-1 and does not cut alpha. Beyond 1 that turns the sign of wrong or right completions, so we cut at
 ``bound``; null is the re-implementation. The paper's restriction to tokens of high probability is not confirmed, and not
 offered.
+
+Not to be confused with the controller ``entropic``, its rule for alpha, nor with the entropic objective of risk-sensitive
+control.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ from typing import Any
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import passes_zero, resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register(

@@ -4,7 +4,8 @@
     bang: c += delta if H < H* else c -= delta;   proportional: c += delta (H* - H) / H*;   clipped to [low, high]
 
 Adaptive Entropy Regularization, arXiv:2510.10959: a target below the initial entropy, ratio about 0.4, and a global
-coefficient that is led towards it. We know its abstract only: both rules, their step size and bounds are ours. AER also scales the
+coefficient that is led towards it. We know its abstract only: the ratio is
+not confirmed, and both rules, their step size and bounds are ours. AER also scales the
 coefficient of each sample by the difficulty of its prompt, which a controller of one number does not do.
 """
 
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.schedule import Schedule, known, settling
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("aer", paper="arXiv:2510.10959")

@@ -44,8 +44,9 @@ from typing import Any
 from entropostat.rl.controllers.forecast import Forecast
 from entropostat.rl.controllers.measure import cut, measurement, missing, smoothed
 from entropostat.rl.controllers.target import before_jump, passes_zero, resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("autopilot", paper="arXiv:2602.03392")

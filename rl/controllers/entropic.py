@@ -8,6 +8,8 @@ not confirmed. The integral excludes the current error. Positive above the targe
 
 What we changed: the integral stops at +-``limit`` (null: none, as the code), or hours above the target would take hours
 to unwind; and a missing or NaN signal holds.
+
+Not to be confused with the advantage of the same name, whose alpha it sets.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from typing import Any
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("entropic", paper="arXiv:2511.15248", reference="lblaoke/entrocraft core_algos.py:498")

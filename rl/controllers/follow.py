@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
 from entropostat.rl.spelling import unknown
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("follow", paper="Astrom 2006")

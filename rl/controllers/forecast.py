@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from entropostat.rl.controllers.measure import measurement
-from entropostat.rl.term import State
+from entropostat.rl.info import State
 
 CONFIDENCE = 1.645
 """Standard errors below the slope at which it must still be above 0: one-sided, 95 %."""

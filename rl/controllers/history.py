@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entropostat.rl.term import State
+from entropostat.rl.info import State
 
 
 def read(state: State, name: str) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from entropostat.rl.term import State
+from entropostat.rl.info import State
 
 ALARM = 10
 """Updates in a row without a measurement that raise the alarm, of a controller that has no option for it."""

@@ -24,8 +24,9 @@ from typing import Any
 from entropostat.rl.controllers.history import push, read
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("pid_lagrangian", paper="arXiv:2007.03964", reference="omnisafe common/pid_lagrange.py")

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 
 from entropostat.rl.controllers.history import push, read
 from entropostat.rl.controllers.measure import cut, measurement, missing
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 WARMUP, CLIMBING, PLATEAU, CONVERGED = range(4)
 

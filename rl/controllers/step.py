@@ -5,6 +5,8 @@
 He et al. 2025, Skywork Open Reasoner 1, arXiv:2505.22312. ``compare: le`` is TRL 1.16's rule (``use_adaptive_entropy``,
 to the digit: exact entropy of the last window, defaults delta 0.005, high 1). ``compare: lt`` is the released code's,
 whose signal is the sampled negative log-prob and whose scripts use delta 1e-4, high 0.005.
+
+Not to be confused with a step of the optimizer, nor with ``optimizer.step_radius``, which shortens one.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Any
 
 from entropostat.rl.controllers.measure import MEASURED, measurement, missing
 from entropostat.rl.controllers.target import resolve, signals_of
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS, option
-from entropostat.rl.term import Controller, State
+from entropostat.rl.term import Controller
 
 
 @CONTROLLERS.register("step", paper="arXiv:2505.22312", reference="TRL 1.16; SkyworkAI/Skywork-OR1 core_algos.py:56")

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from entropostat.rl.controllers.schedule import Schedule, known
+from entropostat.rl.info import State
 from entropostat.rl.registry import CONTROLLERS
-from entropostat.rl.term import State
 
 Target = float | Mapping[str, Any]
 

@@ -93,3 +93,10 @@ def by_outcome(entropy: Tensor, valid: Tensor, right: Tensor) -> Tensor:
     """
     rows = torch.stack([torch.where(valid, entropy.detach(), 0.0).sum(1), valid.sum(1), valid.any(1)], dim=1)
     return torch.stack([right == 1, right == 0]).double() @ rows.double()
+
+
+def by_sequence(entropy: Tensor, valid: Tensor) -> Tensor:
+    """(2,) float64: summed means of the completions with a valid token, and their number."""
+    length = valid.sum(1)
+    means = torch.where(valid, entropy.detach(), 0.0).double().sum(1) / length.clamp(min=1)
+    return torch.stack([means.sum(), (length > 0).sum()])

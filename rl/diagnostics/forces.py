@@ -20,7 +20,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.dynamics import excess_log_probability, predicted_dh
-from entropostat.rl.needs import STATISTICS
+from entropostat.rl.needs import STATISTICS, TEACHER
 
 Pull = dict[str, Tensor]
 """Minus the gradient of a part of the loss, by the batch field that it belongs to."""
@@ -28,8 +28,9 @@ Pull = dict[str, Tensor]
 
 def fields(batch: TokenBatch) -> dict[str, Tensor]:
     """What the forward pass gave with a graph, by name; ``extra`` are the log-probs of the extra completions."""
-    graphed = {name: getattr(batch, name) for name in ("logps", "entropy", *STATISTICS) if name != "lse"}
-    graphed |= {f"lse {t}": value for t, value in (batch.lse or {}).items()}
+    graphed = {name: getattr(batch, name) for name in ("logps", "entropy", *STATISTICS)}
+    for name in ("lse", TEACHER):
+        graphed |= {f"{name} {key}": value for key, value in (getattr(batch, name) or {}).items()}
     if batch.extra is not None:
         graphed["extra"] = batch.extra.logps
     return {name: x for name, x in graphed.items() if isinstance(x, Tensor) and x.requires_grad}

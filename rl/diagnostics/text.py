@@ -5,19 +5,40 @@ Both compare hashes: a polynomial of the token ids modulo 2^64. Two texts that d
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from torch import Tensor
 
-from entropostat.rl.reduce import group_matrix
+from entropostat.rl.reduce import Members, group_matrix
 
 BASE = 6364136223846793005
 """Odd and large: Knuth's multiplier. int64 products wrap."""
 
 
+@functools.lru_cache(maxsize=32)
 def _powers(count: int, device: torch.device) -> Tensor:
     return torch.full((count,), BASE, dtype=torch.int64, device=device).cumprod(0)
+
+
+def gram_hashes(ids: Tensor, n: int) -> Tensor:
+    """(B, T - n + 1) of the n-grams."""
+    last = ids.size(1) - n + 1
+    return torch.stack([ids[:, k : k + last] * power for k, power in enumerate(_powers(n, ids.device))]).sum(0)
+
+
+def grams(ids: Tensor, valid: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Their hashes, and bool: all of their tokens are valid."""
+    return gram_hashes(ids, n), valid.unfold(1, n, 1).all(2)
+
+
+def _repeats(hashes: Tensor, whole: Tensor) -> Tensor:
+    """(rows, 2): n-grams that their row already held further left, and all n-grams."""
+    place = torch.arange(hashes.size(1), device=hashes.device)
+    # Values of their own keep those that do not count from looking like repeats: hashes are even, these are odd.
+    ordered = torch.where(whole, hashes & ~1, 2 * place + 1).sort(1).values
+    return torch.stack([(ordered[:, 1:] == ordered[:, :-1]).sum(1), whole.sum(1)], dim=1)
 
 
 def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
@@ -27,13 +48,19 @@ def repetition(ids: Tensor, valid: Tensor, n: int = 4) -> Tensor:
     """
     if ids.size(1) < n:
         return torch.zeros(2, dtype=torch.float64, device=ids.device)
-    grams = (ids.unfold(1, n, 1) * _powers(n, ids.device)).sum(2)
-    whole = valid.unfold(1, n, 1).all(2)
-    place = torch.arange(grams.size(1), device=ids.device)
-    # Values of their own keep those that do not count from looking like repeats: hashes are even, these are odd.
-    ordered = torch.where(whole, grams & ~1, 2 * place + 1).sort(1).values
-    repeats = (ordered[:, 1:] == ordered[:, :-1]).sum()
-    return torch.stack([repeats, whole.sum()]).double()
+    return _repeats(*grams(ids, valid, n)).sum(0).double()
+
+
+def distinct_grams(ids: Tensor, valid: Tensor, members: Members, n: int) -> Tensor:
+    """(2,) float64: distinct-n, the different n-grams in all completions of a prompt over all of them (arXiv:1510.03055), summed
+    over the groups with any, and the number of these groups. ``members`` of whole groups."""
+    if ids.size(1) < n:
+        return torch.zeros(2, dtype=torch.float64, device=ids.device)
+    hashes, whole = grams(ids, valid, n)
+    counted = whole[members.rows] & members.there.unsqueeze(2)
+    repeats, every = _repeats(hashes[members.rows].flatten(1), counted.flatten(1)).double().unbind(1)
+    there = every > 0
+    return torch.stack([torch.where(there, 1 - repeats / every.clamp(min=1), 0.0).sum(), there.sum()])
 
 
 def fingerprints(ids: Tensor, valid: Tensor) -> Tensor:

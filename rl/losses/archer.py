@@ -9,6 +9,8 @@ named high holds the tokens at or below the quantile); the clip ranges are right
 
 Not part of this term: the paper's KL to the reference on the low-entropy tokens alone. ``kl_ref`` holds every token.
 The entropy is that of the current policy, detached, as in the code.
+
+Not to be confused with ArCHer, arXiv:2402.19446, hierarchical reinforcement learning over many turns.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ gradient of A < 0, which raises the rest of the vocabulary, fade sooner.
 
 Paper, verl and TRL agree. ``trl`` of type sapo is the same loss, computed by TRL: take that one. This one bounds the
 log-ratio before exp, as verl does at 20, and averages by any of TRL's normalisers.
+
+Not to be confused with swarm sampling policy optimisation, also SAPO, which shares completions between machines.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.bounds import Bounded, beyond
+from entropostat.rl.info import Holds
 from entropostat.rl.loss_types import CLIPPED, TYPES, held_by
 from entropostat.rl.registry import LOSSES, option
 from entropostat.rl.sequence import row_mean
-from entropostat.rl.term import Delegated, Holds
+from entropostat.rl.term import Delegated
 
 
 @LOSSES.register("trl", paper="arXiv:2402.03300", reference="TRL 1.16 GRPOTrainer._compute_loss")

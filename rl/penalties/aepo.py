@@ -13,6 +13,10 @@ uses the sampled negative log-prob of the last update, tempered rows included.
 (half as many while H is above the target) replace as many ordinary rows and get advantage 1 under the loss that is in
 force; ``coef`` has no effect, H equal to the target counts as below, and each rank replaces its own first rows. Where
 nothing is selected the code fails; here the term is skipped, and counts it.
+
+Not to be confused with two others of that name: Agentic Entropy-Balanced Policy Optimization (arXiv:2510.14545, of ARPO's
+authors), which branches rollouts at uncertain tool calls, and the optimiser of ARES (arXiv:2510.08457), here
+``rewards/ares`` and ``kl_bucket``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     P = -coef * mean_t s_t H_t,   H_t the full-vocabulary entropy at token t, nats, differentiable
 
-Williams and Peng 1991; Mnih et al. 2016, arXiv:1602.01783. ``reduction: trl`` is TRL 1.16's ``entropy_coef`` to the
+Williams and Peng 1991; Mnih et al. 2016, arXiv:1602.01783, whose coefficient for games is 0.01 (from memory, not confirmed);
+runs of language models take 1e-3 to 1e-2, and most none. ``reduction: trl`` is TRL 1.16's ``entropy_coef`` to the
 digit: the mean over the tokens of each micro-batch on each rank. The default divides by the tokens of the whole
 accumulation window instead (the generation's tokens shared out evenly, as TRL's dapo does), so that long and short
 micro-batches count by their tokens and the world size does not matter.

@@ -22,11 +22,12 @@ import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count, token_covariance
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import top_mask
 from entropostat.rl.registry import PENALTIES, option
-from entropostat.rl.term import SCOPES, TokenPenalty
+from entropostat.rl.term import TokenPenalty
 
 
 @PENALTIES.register(

@@ -2,10 +2,11 @@
 
     P_t = coef * rho_t * k_f(x),   x = log pi - log ref,  rho = pi / pi_old;     reverse KL: k_f = k3 = exp(-x) + x - 1
 
-Reverse KL, KL(pi || ref), is GRPO's (arXiv:2402.03300, Eq. 4); the f-divergences are those of Go et al. 2023
-(arXiv:2302.08215), each with its non-negative unbiased estimator. With ``gradient: exact`` the differentiable ratio rho
-multiplies it: the expected gradient is exactly that of the per-token divergence, also off-policy; for reverse KL it is
-TRL 1.16's ``beta`` with ``use_bias_correction_kl`` (to the digit, for importance sampling at the token level).
+Reverse KL, KL(pi || ref), is GRPO's (arXiv:2402.03300, Eq. 4; its coefficient of 0.04 is from memory, not confirmed);
+the f-divergences are those of Go et al. 2023 (arXiv:2302.08215), each with its non-negative unbiased estimator. With
+``gradient: exact`` the differentiable ratio rho multiplies it: the expected gradient is exactly that of the per-token
+divergence, also off-policy; for reverse KL it is TRL 1.16's ``beta`` with ``use_bias_correction_kl`` (to the digit, for
+importance sampling at the token level).
 ``gradient: pathwise`` drops rho: that is GRPO's original formula, whose gradient is that of the forward KL at
 pi = pi_old; for the other divergences it is the gradient of nothing. Neither carries the effect of a token on the
 divergence of later tokens, and no divergence but the reverse KL sums over tokens to that of the sequence.

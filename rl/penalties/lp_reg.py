@@ -29,11 +29,13 @@ from torch.special import xlogy
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.divergences import estimator
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import LOCAL, quantile, top_mask
 from entropostat.rl.registry import PENALTIES, option
-from entropostat.rl.term import SCOPES, TokenPenalty
+from entropostat.rl.soft_labels import packed
+from entropostat.rl.term import TokenPenalty
 from entropostat.rl.truncation import DROPPED
 from entropostat.rl.vocab_sums import Wanted
 
@@ -160,23 +162,6 @@ def threshold(batch: TokenBatch, share: float) -> Tensor:
     """0-dim: the probability below which ``share`` of the tokens of all ranks lie; 0 without tokens."""
     pooled = batch.reducer.gather(batch.logps[batch.valid].exp())
     return quantile(pooled, share) if pooled.numel() else batch.logps.new_zeros(())
-
-
-def packed(batch: TokenBatch, chosen: Tensor) -> dict[str, Tensor]:
-    """Proxies of the chosen tokens: positions (N, R), ids and probabilities (N, R, K), R the most that a row has.
-
-    Batch-first, so that they ride through the trainer's buffer. Places that a row does not need have probabilities 0.
-    """
-    room = max(1, int(chosen.sum(1).max()))
-    positions = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :room]
-    used = chosen.gather(1, positions).unsqueeze(2)
-    ids, probs = batch.require("min_p_ids"), batch.require("min_p_probs")
-    places = positions.unsqueeze(2).expand(-1, -1, ids.shape[2])
-    return {
-        "soft_positions": positions,
-        "soft_ids": torch.where(used, ids.gather(1, places), 0),
-        "soft_probs": torch.where(used, probs.gather(1, places), 0.0),
-    }
 
 
 def divergence_from_packed(batch: TokenBatch) -> tuple[Tensor, Tensor]:

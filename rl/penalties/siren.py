@@ -15,6 +15,8 @@ each generation, with the value of P shifted. Every sequence of the accumulation
 
 The nucleus is read off the ``top_k`` largest probabilities: where that many do not reach top_p, it is that of top-k and top-p
 together (the code: 10,000).
+
+Not to be confused with the networks of sinusoids, arXiv:2006.09661, of that name.
 """
 
 from __future__ import annotations

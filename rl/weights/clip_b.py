@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
+from entropostat.rl.info import SCOPES
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import masked_totals
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 
 @WEIGHTS.register(

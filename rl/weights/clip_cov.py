@@ -19,10 +19,11 @@ from dataclasses import dataclass
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import clipped_tokens, covariance_and_count, selection_keys
+from entropostat.rl.info import SCOPES
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import top_mask
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 
 @WEIGHTS.register(

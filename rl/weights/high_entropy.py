@@ -18,10 +18,11 @@ import torch
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.covariance import token_count
+from entropostat.rl.info import SCOPES
 from entropostat.rl.needs import when
 from entropostat.rl.reduce import quantile, top_mask
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 
 @WEIGHTS.register(

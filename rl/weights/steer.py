@@ -17,6 +17,8 @@ The theorem moves the sampled token's logit and no other. ``omega: full`` is our
 the token, in which the others give way (see dynamics.py); S is taken as above and E S is that of the policy of H:
 
     Omega_t = -I_clip r A (S - E S),   S = pi (log pi + H),   E S = H sum pi^2 + sum pi^2 log pi
+
+Not to be confused with steering a model by vectors added to its activations.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ from torch import Tensor
 
 from entropostat.rl.batch import Output, Stats, TokenBatch
 from entropostat.rl.dynamics import entropy_slope, mean_entropy_slope
+from entropostat.rl.info import SCOPES
 from entropostat.rl.measured import Largest, Smallest
 from entropostat.rl.needs import when
 from entropostat.rl.registry import WEIGHTS, option
-from entropostat.rl.term import SCOPES, Weight
+from entropostat.rl.term import Weight
 
 
 @WEIGHTS.register(

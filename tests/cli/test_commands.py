@@ -34,14 +34,14 @@ def call(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def seconds(*words: str) -> tuple[float, float]:
     """(wall, processor) seconds, the best of three. Only the second is judged: others may be using the machine."""
-    found = []
+    taken = []
     for _ in range(3):
         wall, spent = time.perf_counter(), os.times()
         assert call(*words).returncode == 0
         after = os.times()
         cpu = after.children_user - spent.children_user + after.children_system - spent.children_system
-        found.append((time.perf_counter() - wall, cpu))
-    return min(wall for wall, _ in found), min(cpu for _, cpu in found)
+        taken.append((time.perf_counter() - wall, cpu))
+    return min(wall for wall, _ in taken), min(cpu for _, cpu in taken)
 
 
 def test_help_is_quick_and_names_every_command():
@@ -89,10 +89,10 @@ def loaded_by(*words: str) -> set[str]:
 @pytest.mark.parametrize("words", [["--help"], ["compare", "RUN"], ["report", "RUN"], ["diagnose", "RUN"]], ids=str)
 def test_what_looks_at_runs_pays_for_no_recipes(words, tmp_path):
     run = write_run(tmp_path / "run")
-    found = loaded_by(*(str(run) if word == "RUN" else word for word in words))
-    assert not found & {"pydantic", "entropostat.recipe.check", "entropostat.gate"}
+    modules = loaded_by(*(str(run) if word == "RUN" else word for word in words))
+    assert not modules & {"pydantic", "entropostat.recipe.check", "entropostat.gate"}
     others = {f"entropostat.cli.{name}" for name in commands()} - {f"entropostat.cli.{words[0]}"}
-    assert not found & others
+    assert not modules & others
 
 
 def test_a_new_command_is_one_file(tmp_path, monkeypatch, capsys):
@@ -141,9 +141,9 @@ def test_plan_says_what_will_run():
 
 
 def test_plan_takes_options_anywhere_and_prints_json():
-    found = json.loads(call("plan", "--json", PLAIN, "name=a").stdout)
-    assert found == json.loads(call("plan", PLAIN, "--json", "name=a").stdout)
-    assert found["name"] == "a" and found["steps"] == 320 and found["batch"]["updates_per_generation"] == 4
+    planned = json.loads(call("plan", "--json", PLAIN, "name=a").stdout)
+    assert planned == json.loads(call("plan", PLAIN, "--json", "name=a").stdout)
+    assert planned["name"] == "a" and planned["steps"] == 320 and planned["batch"]["updates_per_generation"] == 4
 
 
 def test_plan_fails_on_an_error_and_not_on_a_warning():

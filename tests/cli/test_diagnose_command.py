@@ -55,9 +55,9 @@ def test_the_text_says_what_when_why_and_what_to_do(folder, capsys):
 def test_json_holds_the_same_and_its_advice_loads_over_the_run_s_own_recipe(folder, capsys):
     where = folder(0.005, vocabulary=100)
     main(["diagnose", str(where), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["rows"] == 120 and found["last_step"] == 120
-    (one,) = found["findings"]
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == 120 and told["last_step"] == 120
+    (one,) = told["findings"]
     assert one["rule"] == "collapse" and one["steps"][0] > 60
     child = where / "child.yaml"
     child.write_text("extends: recipe.yaml\n" + one["advice"])
@@ -149,5 +149,5 @@ def test_a_fall_after_the_last_held_out_look_waits_for_the_next_one() -> None:
     rows: list[dict[str, float]] = [{"step": step, "evaluate/hard/pass@1": 0.3} for step in (0, 10)]
     rows += [{"step": step, "entropy": 0.4 if step < 14 else 0.004, "reward": 0.3} for step in range(1, 40)]
     rows.sort(key=lambda row: row["step"])
-    found = examine(SimpleNamespace(rows=rows, vocabulary=100))
-    assert "collapse" not in {one.rule for one in found}
+    findings = examine(SimpleNamespace(rows=rows, vocabulary=100))
+    assert "collapse" not in {one.rule for one in findings}

@@ -142,12 +142,12 @@ def test_plan_fails_exactly_where_the_gate_refuses(here: Path, call: Callable[..
         code, lines = planned(call, overrides)
         try:
             gate.runnable("recipe.yaml", overrides)
-            found, said = 0, []
+            status, said = 0, []
         except gate.Refused as error:
-            found, said = 1, str(error).splitlines()
+            status, said = 1, str(error).splitlines()
         except RecipeError:
-            found, said = 2, []
-        assert (code, lines) == (found, said), overrides
+            status, said = 2, []
+        assert (code, lines) == (status, said), overrides
         seen.add(code)
     assert {0, 1} <= seen
 

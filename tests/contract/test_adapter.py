@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from support import tiny
+from support.log_history import step_rows
 
 from entropostat.trainers.build.models import load_model, load_tokenizer, vocabulary_size
 from entropostat.trainers.grpo import EntropyGRPOTrainer
@@ -68,7 +69,7 @@ def test_the_reference_is_the_policy_that_training_starts_from(path: str, case: 
     before = [p.detach().clone() for name, p in trainer.model.named_parameters() if ".ref." in name]
     assert before and all(p.requires_grad is (".default." in n) for n, p in trainer.model.named_parameters())
     trainer.train()
-    kls = [row["kl"] for row in trainer.state.log_history if "loss" in row]
+    kls = [row["kl"] for row in step_rows(trainer)]
     assert kls[0] == 0.0, "to the base it would be large"
     assert kls[-1] > 1e-6
     after = [p for name, p in trainer.model.named_parameters() if ".ref." in name]
@@ -135,9 +136,9 @@ def test_a_relative_base_starts_at_the_adapter_or_at_the_working_directory(
     said = json.loads((moved / "adapter_config.json").read_text())
     (moved / "adapter_config.json").write_text(json.dumps(said | {"base_model_name_or_path": name}))
     monkeypatch.chdir(tmp_path / "elsewhere")
-    found = load_model(moved, dtype="float32").state_dict()
+    weights = load_model(moved, dtype="float32").state_dict()
     want = load_model(path, dtype="float32").state_dict()
-    assert all(torch.equal(found[key], want[key]) for key in want)
+    assert all(torch.equal(weights[key], want[key]) for key in want)
 
 
 def test_embeddings_that_grew_before_the_adapter_was_trained_come_with_it(base: str, tmp_path: Path) -> None:
@@ -145,9 +146,9 @@ def test_embeddings_that_grew_before_the_adapter_was_trained_come_with_it(base: 
     model.resize_token_embeddings(40)
     lora = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"])
     get_peft_model(model, lora).save_pretrained(tmp_path, save_embedding_layers=True)
-    found = load_model(tmp_path, dtype="float32")
-    assert found.get_input_embeddings().weight.shape[0] == 40
-    assert torch.equal(found.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    loaded = load_model(tmp_path, dtype="float32")
+    assert loaded.get_input_embeddings().weight.shape[0] == 40
+    assert torch.equal(loaded.get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 
 def test_an_adapter_of_another_base_is_refused_in_one_line(path: str, tmp_path: Path) -> None:

@@ -10,20 +10,14 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from entropostat.metrics.trust import METRICS
 from entropostat.rl.reduce import LOCAL
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.state.anchor import AnchorCallback, attach_anchor, score
-
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
+from entropostat.trainers.state.anchor import AnchorCallback, score
 
 
 def make(path: str, lora: LoraConfig | None = None, steps: int = 6, term: Any = None, **changes: Any) -> Any:
@@ -60,7 +54,7 @@ class Trail(TrainerCallback):
 def run(trainer: Any) -> tuple[Trail, list[dict[str, float]]]:
     seen = Trail(trainer)
     trainer.train()
-    return seen, [row for row in trainer.state.log_history if "loss" in row]
+    return seen, step_rows(trainer)
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
@@ -75,19 +69,19 @@ def averaged(policies: list[list[Tensor]], start: list[Tensor], decay: float) ->
     return mean
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapter"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapter"])
 def test_an_average_is_the_recursion_over_all_steps(path: str, lora: LoraConfig | None) -> None:
     trainer = make(path, lora, term={"reference": "ema", "decay": 0.7})
     seen, rows = run(trainer)
     assert len(seen.reference) == 7
     assert same(seen.policy[0], seen.reference[0])
     assert not same(seen.policy[-1], seen.reference[-1])
-    for found, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.7), strict=True):
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+    for reference, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.7), strict=True):
+        torch.testing.assert_close(reference.double(), wanted, rtol=1e-5, atol=1e-7)
     assert [row["anchor/initial_share"] for row in rows] == pytest.approx([0.7**n for n in range(1, 7)])
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapter"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapter"])
 def test_the_initial_reference_stays(path: str, lora: LoraConfig | None) -> None:
     trainer = make(path, lora)
     before = [] if lora else [p.clone() for p in trainer.ref_model.parameters()]
@@ -97,7 +91,7 @@ def test_the_initial_reference_stays(path: str, lora: LoraConfig | None) -> None
     assert not any(key.startswith("anchor/") for row in trainer.state.log_history for key in row)
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapter"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapter"])
 def test_the_kl_is_to_the_moved_reference(path: str, lora: LoraConfig | None) -> None:
     """Not 0, as to a copy whose patched forward is the policy's own; and less than to the initial policy.
 
@@ -108,7 +102,7 @@ def test_the_kl_is_to_the_moved_reference(path: str, lora: LoraConfig | None) ->
         kind = name if name == "initial" else "ema"
         trainer = make(path, lora, term={"coef": 0.0, "reference": kind, **term})
         trainer.train()
-        kls[name] = [row["kl"] for row in trainer.state.log_history if "loss" in row]
+        kls[name] = [row["kl"] for row in step_rows(trainer)]
         ends[name] = [p.detach() for p in trainer.model.parameters() if p.requires_grad]
     assert kls["initial"][0] == pytest.approx(0.0, abs=1e-9)
     assert kls["ema"][:2] == pytest.approx(kls["initial"][:2], rel=1e-5, abs=1e-9)  # one generation, scored before
@@ -129,7 +123,7 @@ def test_the_reference_has_a_forward_of_its_own(path: str) -> None:
     assert (score_by(trainer.ref_model) - score_by(trainer.model)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapter"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapter"])
 def test_a_reset_sets_the_reference_to_the_policy_every_so_many_steps(path: str, lora: LoraConfig | None) -> None:
     trainer = make(path, lora, term={"reference": "reset", "every": 2})
     seen, rows = run(trainer)
@@ -141,7 +135,7 @@ def test_a_reset_sets_the_reference_to_the_policy_every_so_many_steps(path: str,
     assert all(row["kl"] > 1e-7 for row in rows[1::2])
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapter"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapter"])
 def test_only_the_policy_trains(path: str, lora: LoraConfig | None) -> None:
     trainer = make(path, lora, steps=2, term={"reference": "reset", "every": 100})
     seen, _ = run(trainer)
@@ -231,8 +225,8 @@ def test_the_average_crosses_a_switch_of_the_prompts(path: str) -> None:
     trainer._score = lambda output, batch: prompts.append(int(output["prompt_mask"].sum(1)[0])) or score_(output, batch)
     seen, rows = run(trainer)
     assert prompts == [4, 4, 6, 6]
-    for found, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.9), strict=True):
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+    for reference, wanted in zip(seen.reference[-1], averaged(seen.policy, seen.policy[0], 0.9), strict=True):
+        torch.testing.assert_close(reference.double(), wanted, rtol=1e-5, atol=1e-7)
     assert rows[-1]["anchor/initial_share"] == pytest.approx(0.9**8)
 
 
@@ -246,7 +240,7 @@ def test_only_declared_metrics_are_logged(path: str) -> None:
 
 
 def test_the_adapter_of_the_reference_is_a_copy_made_once(path: str) -> None:
-    trainer = make(path, LORA, term={"reference": "ema"})
+    trainer = make(path, tiny.LORA, term={"reference": "ema"})
     model = trainer.model
     # A new adapter drawn under the trainer's seed happens to equal the policy's own, so the copy is made again.
     model.delete_adapter("ref")
@@ -262,41 +256,3 @@ def test_the_adapter_of_the_reference_is_a_copy_made_once(path: str) -> None:
             for _, policy, reference in trainer.anchor.pairs():
                 policy.add_(1)
                 reference.add_(1)
-
-
-REFUSED = {
-    "two references": (
-        [{"kl_ref": {"reference": "ema"}}, {"kl_ref": {"name": "second"}}],
-        {},
-        "objective.penalties: kl_ref and second move the reference differently",
-    ),
-    "synchronised by TRL as well": (
-        [{"kl_ref": {"reference": "ema"}}],
-        {"sync_ref_model": True},
-        "objective.penalties.kl_ref.reference: ema and sync_ref_model: true both move the reference",
-    ),
-    "a reset without a cause": (
-        [{"kl_ref": {"reference": "reset"}}],
-        {},
-        "kl_ref.reference: reset never happens without `every` or `patience`",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_move_is_refused(path: str, case: str) -> None:
-    penalties, changes, message = REFUSED[case]
-    with pytest.raises(ValueError, match=message):
-        tiny.ours(path, tiny.objective(penalties=penalties), **changes)
-
-
-def test_a_reference_under_fsdp_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make(path, term={"reference": "ema"})
-    trainer.is_fsdp_enabled = True
-    with pytest.raises(ValueError, match="cannot move a reference that FSDP holds; use ddp or a zero stage"):
-        attach_anchor(trainer, trainer.thermostat.control, LOCAL, trainer.distribution)
-
-
-def test_two_terms_may_share_one_moving_reference(path: str) -> None:
-    penalties = [{"kl_ref": {"reference": "ema", "every": 3}}, {"kl_ref": {"name": "second", "reference": "ema"}}]
-    assert tiny.ours(path, tiny.objective(penalties=penalties)).anchor.moves

@@ -34,13 +34,13 @@ def literals(hint: Any) -> list[Any]:
 def ends(leaf: Leaf) -> list[Any]:
     """Values at the ends of the range, all choices, and what else the type has a few of."""
     hint = leaf.form.model_fields[str(leaf.place[-1])].annotation
-    text, found = str(hint), [*literals(hint)]
+    text, values = str(hint), [*literals(hint)]
     if (allowed := leaf.range) is not None:
         kind = float if "float" in text else int
         inside = (allowed.low, allowed.high, None if allowed.below is None else allowed.below - 1e-6)
-        found += [2] if allowed.holds(2) else []  # the least group
-        found += [kind(end) for end in inside if end is not None] + list(allowed.special)
-    return [*found, *([True, False] if "bool" in text else []), None, {}, "{}"]
+        values += [2] if allowed.holds(2) else []  # the least group
+        values += [kind(end) for end in inside if end is not None] + list(allowed.special)
+    return [*values, *([True, False] if "bool" in text else []), None, {}, "{}"]
 
 
 TRAINER = [leaf for leaf in leaves() if leaf.place[0] == "trainer" and leaf.place[-1] not in OF_THE_MACHINE]

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from datasets import Dataset, IterableDataset
 from support import tiny
-from torch.optim.lr_scheduler import LambdaLR, StepLR
 from trl import GRPOTrainer
 
 from entropostat.catalog import load as load_catalog
 from entropostat.recipe import load
-from entropostat.recipe.blocks import Muon, Optimizer
 from entropostat.rl.control import Control
+from entropostat.rl.info import SLOTS
 from entropostat.rl.objective import normalise_terms
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.objective import as_control
@@ -27,11 +25,6 @@ ROOT = Path(__file__).parents[2]
 PLAIN = {"loss": "trl", "penalties": [{"kl_ref": {"coef": 1e-3}}]}
 PPO = {"advantages": ["gae"], "loss": "trl"}
 PID = {"pid": {"signal": "kl", "target": 0.1, "effect": "lowers", "ki": 0.01, "high": 1.0}}
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 # ---------------------------------------------------------------------------------------------- arguments
@@ -174,7 +167,7 @@ def test_a_wrong_objective_is_one_line_that_says_what_is_right(case: str, cls: A
 
 REQUIRED = [
     (slot, name, field.name)
-    for slot in ("advantages", "weights", "loss", "penalties", "scalars")
+    for slot in SLOTS
     for name, term in load_catalog().terms[slot].items()
     for field in term.fields
     if field.required
@@ -200,7 +193,7 @@ def test_a_missing_option_of_a_controller_is_named(name: str, key: str) -> None:
         as_control({"loss": "trl", "penalties": [{"kl_ref": {"coef": {name: {}}}}]})
 
 
-@pytest.mark.parametrize("slot", ["advantages", "weights", "loss", "penalties", "scalars"])
+@pytest.mark.parametrize("slot", ["advantages", "weights", "loss", "penalties", "scalars", "data"])
 def test_every_misspelt_term_and_key_is_told_by_its_nearest(slot: str) -> None:
     """One letter left out, at a place drawn by chance."""
     rng = random.Random(slot)
@@ -249,55 +242,6 @@ def test_a_stream_smaller_than_a_generation_ends_in_an_error(path: str) -> None:
         ValueError, match="train_dataset: no step was made, its prompts do not fill one generation of 4 "
     ):
         trainer.train()
-
-
-# ---------------------------------------------------------------------------------------------- optimizers
-
-
-def half(step: int) -> float:
-    return 0.5**step
-
-
-def given_optimizer(path: str, scheduler: Any, **changes: Any) -> Any:
-    model = tiny.Qwen2ForCausalLM.from_pretrained(path)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    made = None if scheduler is None else scheduler(optimizer)
-    return tiny.ppo(model, optimizers=(optimizer, made), max_steps=3, learning_rate=0.03, **changes), optimizer
-
-
-@pytest.mark.parametrize("scheduled", [False, True])
-def test_the_critic_joins_an_optimizer_that_is_given(path: str, scheduled: bool) -> None:
-    schedule = (lambda optimizer: LambdaLR(optimizer, half)) if scheduled else None
-    trainer, optimizer = given_optimizer(path, schedule)
-    before = [p.detach().clone() for p in trainer.critic.tap.critic.parameters()]
-    trainer.train()
-    policy, critic = optimizer.param_groups
-    assert set(critic["params"]) == set(trainer.critic.tap.critic.parameters()) and critic["weight_decay"] == 0.0
-    assert all(not torch.equal(a, b) for a, b in zip(before, trainer.critic.tap.critic.parameters(), strict=True))
-    factor = half(3) if scheduled else 1.0
-    assert (policy["lr"], critic["lr"]) == pytest.approx((0.1 * factor, 0.03 * factor))
-    assert trainer.state.global_step == 3
-
-
-@pytest.mark.parametrize("factor", [half, lambda step: (step + 1) / 4], ids=["falls", "warms up"])
-def test_the_critics_rate_follows_the_given_schedule_from_the_first_step_on(path: str, factor: Any) -> None:
-    trainer, optimizer = given_optimizer(path, lambda optimizer: LambdaLR(optimizer, factor))
-    rates: list[list[float]] = []
-    optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append([g["lr"] for g in optimizer.param_groups]))
-    trainer.train()
-    assert rates == [pytest.approx([0.1 * factor(step), 0.03 * factor(step)]) for step in range(3)]
-
-
-def test_another_scheduler_than_lambdalr_is_refused(path: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"^optimizers: StepLR was made before there was a critic .*; pass \(optimizer, None\)"
-    ):
-        given_optimizer(path, lambda optimizer: StepLR(optimizer, 1))
-
-
-def test_two_words_on_the_optimizer_are_refused(path: str) -> None:
-    with pytest.raises(ValueError, match=r"optimizer.muon and optimizers= both say which optimizer"):
-        given_optimizer(path, None, optimizer=Optimizer(muon=Muon()))
 
 
 def test_grpo_refuses_groups_of_one_that_only_a_critic_can_judge(path: str) -> None:

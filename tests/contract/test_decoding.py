@@ -52,11 +52,6 @@ VALUES: dict[str, Any] = {
 """One acting value for each key that changes the distribution."""
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def make(own: dict[str, Any] | None = None, cls: type = EntropyGRPOTrainer, **changes: Any) -> Any:
     model = tiny.model()
     for name, value in (own or {}).items():
@@ -74,17 +69,17 @@ def make(own: dict[str, Any] | None = None, cls: type = EntropyGRPOTrainer, **ch
 
 def seen(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Of each call of generate: the config as it was resolved, and the processors made of it."""
-    found: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     build = model._get_logits_processor
 
     def watch(generation_config: GenerationConfig, **kwargs: Any) -> Any:
         processors = build(generation_config=generation_config, **kwargs)
         names = [type(p).__name__ for p in processors if type(p).__name__ not in SAMPLER]
-        found.append({"config": generation_config, "processors": names})
+        calls.append({"config": generation_config, "processors": names})
         return processors
 
     monkeypatch.setattr(model, "_get_logits_processor", watch)
-    return found
+    return calls
 
 
 def measured(trainer: Any) -> dict[str, float]:
@@ -249,7 +244,7 @@ def test_samples_of_a_prompt_are_drawn_as_if_generate_had_repeated_it() -> None:
     trainer = make()
     tokenizer = trainer.processing_class
     batch = tokenizer(["1+1=", "12+3="], return_tensors="pt", padding=True)
-    found = []
+    samples = []
     for repeats in (1, 3):
         torch.manual_seed(0)
         config = GenerationConfig(
@@ -263,5 +258,5 @@ def test_samples_of_a_prompt_are_drawn_as_if_generate_had_repeated_it() -> None:
         fields = {
             name: value.repeat_interleave(repeats, 0) for name, value in batch.items() if name != "token_type_ids"
         }
-        found.append(trainer.model.generate(**fields, generation_config=config))
-    assert torch.equal(*found)
+        samples.append(trainer.model.generate(**fields, generation_config=config))
+    assert torch.equal(*samples)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from peft import LoHaConfig, LoraConfig, OFTConfig
 from support import families, tiny
+from support.log_history import step_rows
 from torch import nn
 from transformers import AutoConfig, set_seed
 
@@ -109,13 +110,13 @@ def read(trainer: Any) -> dict[str, float]:
     """The first update of a generation, at learning rate 0."""
     set_seed(1)
     trainer.train()
-    (row,) = [row for row in trainer.state.log_history if "loss" in row]
+    (row,) = step_rows(trainer)
     return {key: row[key] for key in COMPARED}
 
 
 def adapted(adapter: Any, penalty: Any = KL_REF, **options: Any) -> Any:
     return EntropyGRPOTrainer(
-        model=families.saved(families.policy("qwen2", attention_dropout=0.3)),
+        model=tiny.written(families.policy("qwen2", attention_dropout=0.3)),
         reward_funcs=tiny.digits,
         args=tiny.config(**STILL),
         train_dataset=tiny.prompts(),
@@ -128,12 +129,12 @@ def adapted(adapter: Any, penalty: Any = KL_REF, **options: Any) -> Any:
 
 @pytest.mark.parametrize("family", RATES)
 def test_the_first_update_of_a_generation_is_on_policy(family: str) -> None:
-    path = families.saved(families.policy(family, **RATES[family]))
+    path = tiny.written(families.policy(family, **RATES[family]))
     assert read(tiny.ours(path, tiny.objective(penalties=[KL_REF]), **STILL)) == COMPARED
 
 
 def test_gradient_checkpointing_recomputes_the_same_policy() -> None:
-    path = families.saved(families.policy("opt", **RATES["opt"]))
+    path = tiny.written(families.policy("opt", **RATES["opt"]))
     make = lambda on: tiny.ours(path, tiny.objective(penalties=[KL_REF]), **STILL, gradient_checkpointing=on)
     checkpointed, plain = make(True), make(False)
     assert read(checkpointed) == read(plain) == COMPARED
@@ -145,8 +146,8 @@ def test_gradient_checkpointing_recomputes_the_same_policy() -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_adapters_drop_nothing_out(adapter: str) -> None:
     """Their reference is the policy without them, and they start away from it: only the ratio must be 1."""
-    found = read(adapted(copy.deepcopy(ADAPTERS[adapter])))
-    assert {**found, "kl_ref/kl": 0.0} == COMPARED and found["kl_ref/kl"] > 1e-5
+    metrics = read(adapted(copy.deepcopy(ADAPTERS[adapter])))
+    assert {**metrics, "kl_ref/kl": 0.0} == COMPARED and metrics["kl_ref/kl"] > 1e-5
 
 
 def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
@@ -158,10 +159,10 @@ def test_a_reference_adapter_that_is_added_later_is_silent_too() -> None:
 def test_kept_dropout_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", lora_dropout=0.3)
     with caplog.at_level(logging.WARNING, "entropostat.trainers.model.distribution"):
-        found = read(adapted(lora, dropout="keep"))
+        metrics = read(adapted(lora, dropout="keep"))
         assert not caplog.records
         adapted(lora)
-    assert found["trust/ratio_max"] > 1.01 and found["kl_ref/kl"] > 1e-4
+    assert metrics["trust/ratio_max"] > 1.01 and metrics["kl_ref/kl"] > 1e-4
     (line,) = caplog.messages
     assert line.startswith("dropout is off in the policy and its reference (Dropout, attention_dropout): ")
 
@@ -179,15 +180,15 @@ def test_a_contradiction_or_a_misspelling_is_refused() -> None:
 @pytest.mark.parametrize("trunk", ["shared", "separate"])
 def test_a_critic_says_what_it_said(trunk: str) -> None:
     """Values of the loss are those of the generation: nothing is clipped at the first update, however narrow the clip."""
-    path = families.saved(families.policy("gpt2", **RATES["gpt2"]))
+    path = tiny.written(families.policy("gpt2", **RATES["gpt2"]))
     trainer = tiny.ppo(path, Critic(trunk=trunk, detach=False, init=1.0, clip=1e-6), **STILL)
     trainer.train()
-    (row,) = [row for row in trainer.state.log_history if "loss" in row]
+    (row,) = step_rows(trainer)
     assert row["critic/clip_fraction"] == 0.0 and row["trust/ratio_max"] == 1.0
 
 
 def test_what_is_saved_has_the_rates_that_were_given(tmp_path: Path) -> None:
-    path = families.saved(families.policy("falcon", **RATES["falcon"]))
+    path = tiny.written(families.policy("falcon", **RATES["falcon"]))
     trainer = tiny.ours(path, **{**STILL, "max_steps": 1})
     trainer.train()
     save_policy(trainer, tmp_path / "final")

@@ -9,24 +9,15 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.log_history import trained
 from trl import GRPOTrainer
 
 from entropostat.trainers.rollout.extra import KEY, Joined
 from entropostat.trainers.trl.sampling import resample, whole_groups
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def aepo(**options: Any) -> dict[str, Any]:
     return tiny.objective(penalties=[{"aepo": {"coef": 0.5, "target": 2.0, "success": 0.4, "share": 0.5} | options}])
-
-
-def rows(trainer: Any) -> list[dict[str, float]]:
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
 
 
 def watched(trainer: Any) -> list[dict[str, Any]]:
@@ -128,7 +119,7 @@ def test_a_second_rollout_leaves_no_trace_but_its_rows(path: str) -> None:
     before = state()
     inputs = [{"prompt": f"{i // 4}+1="} for i in range(8)]
     stock = lambda rows: GRPOTrainer._generate_and_score_completions(trainer, rows)
-    cold = resample(trainer, stock, inputs, 0.5, 1e-4)
+    cold = resample(trainer, stock, inputs, 0.5, 1e-4).output
     assert state() == before
     assert trainer.generation_config.temperature == trainer.generation_kwargs["temperature"] == 1.0
     assert cold["completion_ids"].size(0) == 4
@@ -143,7 +134,7 @@ def test_only_whole_groups_are_sampled_again(rows: int, group: int, share: float
 
 
 def test_the_temperature_follows_the_entropy_of_the_policy(path: str) -> None:
-    hot, cold = rows(tiny.ours(path, aepo(target=5.0))), rows(tiny.ours(path, aepo(target=0.1)))
+    hot, cold = trained(tiny.ours(path, aepo(target=5.0))), trained(tiny.ours(path, aepo(target=0.1)))
     assert {row["aepo/temperature"] for row in hot if "aepo/temperature" in row} == {1.2}
     assert {row["aepo/temperature"] for row in cold if "aepo/temperature" in row} == {0.8}
     assert hot[0]["aepo/entropy"] == pytest.approx(3.33, abs=0.05)  # ln 28, nearly
@@ -153,9 +144,9 @@ def test_the_temperature_follows_the_entropy_of_the_policy(path: str) -> None:
 def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
     trainer = tiny.ours(path, aepo(success=2.0))
     seen = watched(trainer)
-    found = rows(trainer)
-    assert [row["aepo/selected"] for row in found if "aepo/selected" in row] and not any(
-        row.get("aepo/selected", 0.0) for row in found
+    logged = trained(trainer)
+    assert [row["aepo/selected"] for row in logged if "aepo/selected" in row] and not any(
+        row.get("aepo/selected", 0.0) for row in logged
     )
     assert not any(key.startswith(KEY) for output in seen for key in output)
 
@@ -163,13 +154,13 @@ def test_nothing_selected_is_skipped_and_counted(path: str) -> None:
 def test_the_released_codes_way_replaces_rows(path: str) -> None:
     trainer = tiny.ours(path, aepo(reference=True, samples=3, margin=0.0, target=5.0, share=1.0), max_steps=4)
     seen = watched(trainer)
-    found = rows(trainer)
+    logged = trained(trainer)
     for output in seen:
         assert not any(key.startswith(KEY) for key in output)
         assert int((output["advantages"] == 1.0).sum()) == 3
         assert output["completion_ids"].shape == output["completion_mask"].shape == output["old_per_token_logps"].shape
         assert int(output["num_items_in_batch"]) == int(output["completion_mask"].sum())
-    assert all(row["grad_norm"] > 0 for row in found)
+    assert all(row["grad_norm"] > 0 for row in logged)
     with pytest.raises(ValueError, match=r"aepo\.reference: true replaces rows"):
         spec = tiny.objective(penalties=[{"aepo": {"reference": True}}, {"kl_ref": {"coef": 0.1}}])
         tiny.ours(path, spec)
@@ -204,5 +195,5 @@ def test_every_statistic_is_cut_to_the_rows_that_are_asked_for(path: str) -> Non
     values, cooled = torch.arange(12.0).view(3, 4), {0.8: torch.ones(3, 4), 1.2: torch.zeros(3, 4)}
     trainer.vocabulary._tap = SimpleNamespace(take=lambda length: {"sum_p2": values, "lse": dict(cooled)})  # type: ignore[assignment]
     assert trainer.vocabulary.take(4)["lse"].keys() == cooled.keys()
-    found = trainer.vocabulary.take(4, lambda x: x[:2, :3])
-    torch.testing.assert_close(found, {"sum_p2": values[:2, :3], "lse": {t: x[:2, :3] for t, x in cooled.items()}})
+    cut = trainer.vocabulary.take(4, lambda x: x[:2, :3])
+    torch.testing.assert_close(cut, {"sum_p2": values[:2, :3], "lse": {t: x[:2, :3] for t, x in cooled.items()}})

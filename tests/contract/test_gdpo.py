@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import tiny
+from support.log_history import step_rows
 from transformers import set_seed
 from trl import GRPOTrainer
 
@@ -39,16 +40,11 @@ SETS: dict[str, tuple[list[Any], list[float]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def trained(trainer: Any) -> tuple[list[float], list[tuple[float, ...]]]:
     set_seed(1)
     trainer.train()
     keys = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std")
-    rows = [tuple(row[key] for key in keys if key in row) for row in trainer.state.log_history if "loss" in row]
+    rows = [tuple(row[key] for key in keys if key in row) for row in step_rows(trainer)]
     return [float(value) for value in trainer._logs["advantages"]], rows
 
 
@@ -62,8 +58,8 @@ def test_advantages_loss_and_log_are_trls_own(path: str, case: str) -> None:
     want, rows = trained(stock)
     ours = EntropyGRPOTrainer(args=tiny.config(**asked), objective=tiny.objective(advantages=["gdpo"]), **parts)
     assert ours.multi_objective_aggregation == "normalize_then_sum"
-    found, mine = trained(ours)
-    assert found == want and any(value != 0 for value in want)
+    got, mine = trained(ours)
+    assert got == want and any(value != 0 for value in want)
     assert mine == rows
 
 

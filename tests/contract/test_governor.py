@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.log_history import logged
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Optimizer, StepRadius
 from entropostat.rl.reduce import LOCAL
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.optim.step_radius import ROUNDS, SLACK, StepGovernor
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 class Watch(TrainerCallback):
@@ -70,14 +66,10 @@ def watched(made: Any) -> Watch:
     return watch
 
 
-def logged(made: Any, key: str) -> list[float]:
-    return [row[key] for row in made.state.log_history if key in row]
-
-
 def test_a_step_inside_the_radius_is_left_alone_to_the_last_bit(path):
     without, with_it = watched(trainer(path, max_steps=4)), trainer(path, StepRadius(target=1e3), max_steps=4)
-    found = watched(with_it)
-    assert all(torch.equal(a[2], b[2]) for a, b in zip(without.steps, found.steps, strict=True))
+    governed = watched(with_it)
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(without.steps, governed.steps, strict=True))
     assert all(0 < r < 1 for r in logged(with_it, "radius/r")) and len(logged(with_it, "radius/r")) == 4
     assert logged(with_it, "radius/scale") == [1.0] * 4
 
@@ -162,13 +154,13 @@ def test_off_it_costs_no_forward_and_on_two_a_step(path):
 
 def test_between_two_measurements_the_last_one_scales_the_learning_rate(path):
     made = trainer(path, StepRadius(target=0.01, every=2), rate=1.0, max_steps=4, gradient_accumulation_steps=2)
-    found = watched(made)
+    governed = watched(made)
     scales = logged(made, "radius/scale")
     assert len(logged(made, "radius/r")) == 2
-    assert found.rates[0] == found.rates[2] == 1.0
-    assert found.rates[1] == scales[1] < 1 and found.rates[3] == scales[3] < 1
-    assert found.left == [1.0] * 4
-    for _, wanted, kept in found.steps[1::2]:
+    assert governed.rates[0] == governed.rates[2] == 1.0
+    assert governed.rates[1] == scales[1] < 1 and governed.rates[3] == scales[3] < 1
+    assert governed.left == [1.0] * 4
+    for _, wanted, kept in governed.steps[1::2]:
         assert torch.equal(wanted, kept)
 
 
@@ -179,10 +171,10 @@ def test_where_the_engine_steps_by_itself_the_next_learning_rate_is_scaled(path)
     seen: list[dict[str, Any]] = []
     watch = made.radius.watch
     made.radius.watch = lambda inputs, penalised: (seen.append(inputs), watch(inputs, penalised))
-    found = watched(made)
+    governed = watched(made)
     scales = logged(made, "radius/scale")
-    assert found.rates == scales and scales[0] == 1.0 and max(scales[1:]) < 1
-    for i, (before, wanted, kept) in enumerate(found.steps):
+    assert governed.rates == scales and scales[0] == 1.0 and max(scales[1:]) < 1
+    for i, (before, wanted, kept) in enumerate(governed.steps):
         assert torch.equal(wanted, kept)
         change = dense(made.model, kept, seen[i]) - dense(made.model, before, seen[i])
         spread = (change.amax(-1) - change.amin(-1))[made.radius.counted(seen[i], penalised=False)]

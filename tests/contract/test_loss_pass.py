@@ -43,18 +43,18 @@ def passing(
     inputs |= {} if rho is None else {"importance_sampling_ratio": rho}
     passed = LossPass(inputs)
     passed.batch, passed.weight = batch, weight
-    found = additive_terms(trainer(**settings), of, inputs, passed)
-    return None if found is None else found.detach(), passed
+    total = additive_terms(trainer(**settings), of, inputs, passed)
+    return None if total is None else total.detach(), passed
 
 
 @pytest.mark.parametrize("loss", ["trl", "ppo_clip"])
 @pytest.mark.parametrize("names", [c for n in range(len(PENALTIES) + 1) for c in combinations(PENALTIES, n)], ids=str)
 def test_the_sum_is_that_of_each_part_alone(names: tuple[str, ...], loss: str) -> None:
-    found, passed = passing(objective(*names, loss=loss))
+    total, passed = passing(objective(*names, loss=loss))
     alone = [float(passing(objective(name))[0]) for name in names]
     alone += [] if loss == "trl" else [float(passing(objective(loss=loss))[0])]
-    assert (found is None) is (not alone)
-    assert found is None or (float(found) == pytest.approx(sum(alone), rel=1e-9) and all(alone))
+    assert (total is None) is (not alone)
+    assert total is None or (float(total) == pytest.approx(sum(alone), rel=1e-9) and all(alone))
     own = [] if loss == "trl" else [loss]
     assert list(passed.parts) == [*own, *names]
     assert list(passed.suspects) == [*(f"loss.{name}" for name in own), *(f"penalties.{name}" for name in names)]
@@ -78,9 +78,9 @@ def test_the_policy_loss_carries_the_weights_and_the_samplers_correction() -> No
     for given, factor in (((weight, None), weight), ((None, rho), rho), ((weight, rho), weight * rho)):
         _, passed = passing(of, *given)
         torch.testing.assert_close(passed.parts["ppo_clip"], plain.parts["ppo_clip"] * factor)
-    found, passed = passing(of, weight, rho)
+    total, passed = passing(of, weight, rho)
     expected = (passed.parts["ppo_clip"].detach() * batch.mask).sum() / batch.mask.sum()
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(total, expected)
 
 
 def test_penalties_of_the_policy_carry_the_correction_and_others_do_not() -> None:

@@ -6,21 +6,10 @@ from typing import Any
 
 import pytest
 from support import tiny
-from transformers import set_seed
+from support.log_history import history
 
 RUN: dict[str, Any] = {"max_steps": 4, "gradient_accumulation_steps": 1, "steps_per_generation": 4}
 KEYS = ("loss", "grad_norm", "entropy")
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-def history(trainer: Any) -> list[tuple[float, ...]]:
-    set_seed(1)  # building the other trainer and training it has moved the global generator
-    trainer.train()
-    return [tuple(row[k] for k in KEYS) for row in trainer.state.log_history if "loss" in row]
 
 
 SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -36,27 +25,27 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", SAME)
 def test_ours_takes_the_steps_of_trls(path: str, kind: str) -> None:
     options, native = SAME[kind]
-    expected = history(tiny.stock(path, **native, **RUN))
-    found = history(tiny.ours(path, tiny.objective(loss={kind: options}), **RUN))
-    for before, after in zip(expected, found, strict=True):
+    expected = history(tiny.stock(path, **native, **RUN), *KEYS)
+    steps = history(tiny.ours(path, tiny.objective(loss={kind: options}), **RUN), *KEYS)
+    for before, after in zip(expected, steps, strict=True):
         assert after == pytest.approx(before, rel=1e-5)
-    assert all(norm > 0 for _, norm, _ in found)
+    assert all(norm > 0 for _, norm, _ in steps)
 
 
 @pytest.mark.parametrize("kind", ["gmpo", "gpg", "ce_gppo", "archer"])
 def test_a_run_moves_the_policy(path: str, kind: str) -> None:
     weights = [{"high_entropy": {"fraction": 0.5}}]
-    found = history(tiny.ours(path, tiny.objective(loss={kind: {}}, weights=weights), **RUN))
-    assert len(found) == 4
-    assert all(norm > 0 for _, norm, _ in found)
-    assert found[0][2] != found[-1][2]
+    steps = history(tiny.ours(path, tiny.objective(loss={kind: {}}, weights=weights), **RUN), *KEYS)
+    assert len(steps) == 4
+    assert all(norm > 0 for _, norm, _ in steps)
+    assert steps[0][2] != steps[-1][2]
 
 
 @pytest.mark.parametrize("divergence", ["js", "alpha", "chi2_ref_pi"])
 def test_a_run_with_another_divergence_logs_it_and_moves_the_policy(path: str, divergence: str) -> None:
     penalty = {"kl_ref": {"coef": 0.5, "divergence": divergence, "normalize_curvature": True}}
     trainer = tiny.ours(path, tiny.objective(penalties=[penalty]), **RUN)
-    assert all(norm > 0 for _, norm, _ in history(trainer))
+    assert all(norm > 0 for _, norm, _ in history(trainer, *KEYS))
     logged = [row for row in trainer.state.log_history if "loss" in row]
     assert logged[0]["kl_ref/divergence"] == pytest.approx(0.0, abs=1e-6)
     assert logged[-1]["kl_ref/divergence"] > 0

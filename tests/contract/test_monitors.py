@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,22 @@ import pytest
 import torch
 from peft import LoraConfig
 from support import tiny
-from transformers import set_seed
+from support.log_history import seeded, step_rows
+from support.monitored import TERMS, halves, make
 
 from entropostat.recipe.machine_blocks import Tracking
-from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.records.files import record_files
 from entropostat.trainers.watch import monitors
 
-TERMS: dict[str, Any] = {
-    "weights": [{"clip_cov": {"fraction": 0.2, "low": 0.0}}],
-    "penalties": [{"kl_ref": {"coef": 0.1}}, {"kl_cov": {"fraction": 0.1}}, {"entropy_bonus": {"coef": 0.01}}],
-}
 GENERATION = {
     *(
         f"entropy/{key}"
         for key in ("p10", "p50", "p90", "p99", "forking", "wrong", "right", "position/0", "position/8")
     ),
     *(f"learning/{key}" for key in ("solve_none", "solve_some", "solve_all", "pass@1", "pass@k", "gap")),
-    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct")),
-    *("forces/covariance/mean", "forces/covariance/max"),
+    *(f"text/{key}" for key in ("length_right", "length_wrong", "repetition", "distinct", "distinct_2")),
+    *(f"text/{key}" for key in ("vendi1", "vendi2", "similarity", "similarity_across")),
+    *("forces/covariance/mean", "forces/covariance/max", "forces/covariance/weighted", "entropy/spikes"),
 }
 STEP = {
     *(f"trust/{key}" for key in ("ratio_mean", "ratio_max", "ratio_min", "clip_low", "clip_high", "kl_old")),
@@ -41,59 +37,30 @@ EVERY = {"health/monitor_ms"}
 ROWS = ("entropy/", "learning/", "text/", "forces/", "trust/", "health/")
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-def make(path: Any, spec: dict[str, Any] | None = None, every: int = 1, **changes: Any) -> EntropyGRPOTrainer:
-    own = {key: changes.pop(key) for key in ("reward_funcs", "peft_config") if key in changes}
-    return EntropyGRPOTrainer(
-        **{"reward_funcs": halves, **own},
-        model=path,
-        args=tiny.config(**changes),
-        train_dataset=tiny.prompts(),
-        processing_class=tiny.tokenizer(),
-        objective=spec or tiny.objective(**TERMS),
-        tracking=Tracking(monitor_every=every),
-    )
-
-
-def halves(completions: list[str], **_: Any) -> list[float]:
-    """Right and wrong in every group."""
-    return [float(i % 2 or len(text) > 6) for i, text in enumerate(completions)]
-
-
-def rows(trainer: Any) -> list[dict[str, Any]]:
-    set_seed(1)
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
-
-
 def seen(row: dict[str, Any]) -> set[str]:
     return {key for key in row if key.startswith(ROWS) and key not in ("health/nonfinite", "health/trained_tokens")}
 
 
 def test_a_run_logs_every_monitor_on_its_clock(path: str) -> None:
-    found = rows(make(path, max_steps=6))
-    for index, row in enumerate(found):
+    logged = seeded(make(path, max_steps=6))
+    for index, row in enumerate(logged):
         expected = STEP | EVERY | (GENERATION if index % 2 == 0 else {"forces/realised"})
         expected |= {"health/step_seconds"} if index else set()
         assert expected <= seen(row), (index, expected - seen(row))
         assert all(math.isfinite(row[key]) for key in seen(row))
         assert sum(row[key] for key in row if key.endswith("/share")) == pytest.approx(1.0)
-    assert found[0]["trust/ratio_max"] == 1.0 < found[1]["trust/ratio_max"]
-    assert found[0]["forces/entropy_bonus/entropy"] > 0
-    assert found[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
-    assert found[0]["entropy/p10"] < found[0]["entropy/p50"] < found[0]["entropy/p99"] <= math.log(28)
-    assert abs(found[0]["entropy"] - found[0]["entropy/p50"]) < 0.01
+    assert logged[0]["trust/ratio_max"] == 1.0 < logged[1]["trust/ratio_max"]
+    assert logged[0]["forces/entropy_bonus/entropy"] > 0
+    assert logged[0]["entropy/forking"] == pytest.approx(0.2, abs=0.05)
+    assert logged[0]["entropy/p10"] < logged[0]["entropy/p50"] < logged[0]["entropy/p99"] <= math.log(28)
+    assert abs(logged[0]["entropy"] - logged[0]["entropy/p50"]) < 0.01
 
 
 def test_one_generation_in_so_many_is_monitored_and_none_by_0(path: str) -> None:
-    found = rows(make(path, every=2, max_steps=8))
-    assert ["forces/trl/share" in row for row in found] == [True, True, False, False] * 2
-    assert ["entropy/p50" in row for row in found] == [True, False] * 4
-    off = rows(make(path, every=0, max_steps=2))
+    logged = seeded(make(path, every=2, max_steps=8))
+    assert ["forces/trl/share" in row for row in logged] == [True, True, False, False] * 2
+    assert ["entropy/p50" in row for row in logged] == [True, False] * 4
+    off = seeded(make(path, every=0, max_steps=2))
     assert not any(seen(row) for row in off)
     with pytest.raises(ValueError, match="monitor_every"):
         Tracking(monitor_every=-1)
@@ -145,9 +112,9 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
     results = []
     for every in (0, 1):
         trainer = make(path, spec, every, max_steps=4, **changes)
-        found = rows(trainer)
+        logged = seeded(trainer)
         weights = torch.cat([p.flatten() for p in trainer.model.parameters()])
-        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in found], torch.rand(1), weights))
+        results.append(([(row["loss"], row["grad_norm"], row["entropy"]) for row in logged], torch.rand(1), weights))
     (before, draw, weights), (after, same, again) = results
     assert after == before and torch.equal(draw, same) and torch.equal(weights, again)
 
@@ -160,27 +127,55 @@ def test_monitors_change_no_bit_of_training(path: str, name: str, monkeypatch: p
 def test_a_bare_generation_has_no_monitor_and_no_error(path: str) -> None:
     """Nothing scored, groups of one, all rows masked."""
     unscored = lambda completions, **_: [None] * len(completions)
-    found = rows(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
+    logged = seeded(make(path, tiny.objective(), reward_funcs=unscored, max_steps=2))
     assert not {
-        key for row in found for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
+        key for row in logged for key in row if key.startswith("learning/") or key in ("entropy/right", "entropy/wrong")
     }
-    assert "entropy/p50" in found[0]
-    found = rows(tiny.ppo(tiny.model(), max_steps=2))
-    assert found[0]["learning/gap"] == 0 and "text/distinct" not in found[0]
-    assert found[0]["forces/trl/share"] == 1.0
-    masked = rows(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
+    assert "entropy/p50" in logged[0]
+    logged = seeded(tiny.ppo(tiny.model(), max_steps=2))
+    assert logged[0]["learning/gap"] == 0 and "text/distinct" not in logged[0]
+    assert logged[0]["forces/trl/share"] == 1.0
+    masked = seeded(make(path, mask_truncated_completions=True, max_completion_length=1, max_steps=2))
     assert not any(math.isnan(row[key]) for row in masked for key in seen(row))
 
 
 def test_the_covariance_of_a_window_that_is_a_generation_is_told_with_it(path: str) -> None:
-    found = rows(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
-    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in found)
-    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in found), "its own"
+    logged = seeded(make(path, tiny.objective(), steps_per_generation=1, max_steps=3))
+    assert all({"forces/covariance/mean", "forces/covariance/max"} <= seen(row) for row in logged)
+    assert all((row["forces/covariance/max"] > 0) == (row["forces/trl/entropy"] != 0) for row in logged), "its own"
+
+
+def test_answers_are_compared_and_the_laws_told_once_there_are_generations_enough(path: str) -> None:
+    """Scored and, exactly on-policy, not: then nobody knows how likely a completion was when its answers are compared."""
+    said: list[str | None] = []
+
+    def reward(completions: list[str], **_: Any) -> list[float]:
+        said[:] = [text[:1] or None for text in completions]
+        return halves(completions)
+
+    told = {f"learning/law/{key}" for key in ("a", "r2", "ceiling", "ceiling_low", "ceiling_high")}
+    told |= {f"forces/covariance/{key}" for key in ("realised", "predicted", "predicted_weighted", "agreement")}
+    answers = {f"text/answers/{key}" for key in ("parsed", "entropy", "majority", "hill0", "hill1", "hill2")}
+    for slices in (2, 1):
+        trainer = make(path, tiny.objective(), reward_funcs=reward, max_steps=10 * slices, steps_per_generation=slices)
+        trainer.answer_keys = lambda: said
+        logged = seeded(trainer)[::slices]
+        assert not [answers - seen(row) for row in logged if not answers <= seen(row)]
+        assert any("text/answers/information" in row for row in logged) == (slices == 2), "of one prompt there is none"
+        assert all(("text/answers/semantic_entropy" in row) == (slices == 2) for row in logged)
+        hill = [[1.0, *(row[f"text/answers/hill{q}"] for q in (2, 1, 0))] for row in logged]
+        assert all(b > a - 1e-9 for one in hill for a, b in itertools.pairwise(one)), "a higher order counts fewer"
+        assert not told & seen(logged[0]) and told <= seen(logged[-1])
+        past = trainer.monitors.memory.generations
+        assert len(past) == 10 and all(None not in one for one in past)
+        assert [one.reward for one in past] == pytest.approx([row["reward"] for row in logged])
+        assert past[-1].covariance == pytest.approx(logged[-1]["forces/covariance/mean"])
+    assert all("text/answers/parsed" not in row for row in seeded(make(path, tiny.objective(), max_steps=1)))
 
 
 def test_adapters_are_monitored(path: str) -> None:
     lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-    assert seen(rows(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
+    assert seen(seeded(make(path, peft_config=lora, max_steps=2))[0]) >= GENERATION
 
 
 def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
@@ -188,18 +183,18 @@ def test_tool_output_is_no_text_of_the_policy(path: str) -> None:
     trainer = make(path, tiny.objective(), max_steps=2)
     note, lengths = trainer.monitors.note_generation, []
 
-    def tooled(output: dict[str, Any], batch: Any, objective: Any) -> None:
+    def tooled(output: dict[str, Any], batch: Any, *more: Any) -> None:
         output["tool_mask"] = (
             (torch.arange(output["completion_ids"].size(1)) < 3).long().expand_as(output["completion_ids"])
         )
         batch = batch.set(mask=output["completion_mask"] * output["tool_mask"])
         lengths.extend(batch.mask.sum(1).tolist())
-        note(output, batch, objective)
+        note(output, batch, *more)
 
     trainer.monitors.note_generation = tooled
-    found = rows(trainer)[0]
-    outcome = [found.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
-    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in found
+    row = seeded(trainer)[0]
+    outcome = [row.get(f"text/length_{name}", 0.0) for name in ("right", "wrong")]
+    assert max(outcome) <= 3 and max(lengths) == 3 and "text/repetition" not in row
     ids, entropies = trainer.monitors.shown_tokens()[0]
     assert entropies[3:] == [None] * (len(ids) - 3)
 
@@ -208,58 +203,26 @@ def test_the_gap_to_the_sampler_is_over_the_tokens_that_both_scored(path: str) -
     trainer = make(path, tiny.objective(), max_steps=1)
     note = trainer.monitors.note_generation
 
-    def sampled(output: dict[str, Any], batch: Any, objective: Any) -> None:
+    def sampled(output: dict[str, Any], batch: Any, *more: Any) -> None:
         noise = torch.full_like(batch.old_logps, 0.25)
         noise[0, 0] = math.nan
         logps = torch.where(batch.valid, batch.old_logps + noise, 1e9)
-        note({**output, "sampling_per_token_logps": logps}, batch, objective)
+        note({**output, "sampling_per_token_logps": logps}, batch, *more)
 
     trainer.monitors.note_generation = sampled
-    assert rows(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
-
-
-@pytest.mark.parametrize("case", ["scored", "on-policy", "on-policy, scored for a term"])
-def test_the_files_hold_tokens_with_their_entropies_and_a_histogram(path: str, tmp_path: Path, case: str) -> None:
-    """On-policy the entropies are those of the first forward, row by row in another order."""
-    terms = {"weights": TERMS["weights"]} if "term" in case else {}
-    slices = 2 if case == "scored" else 1
-    trainer = make(
-        path, tiny.objective(**terms), max_steps=1, steps_per_generation=slices, per_device_train_batch_size=8
-    )
-    for callback in record_files(tmp_path, trainer, trainer.monitors, 5):
-        trainer.add_callback(callback)
-    outputs = []
-    note = trainer.monitors.note_generation
-    trainer.monitors.note_generation = lambda output, *rest: (outputs.append(dict(output)), note(output, *rest))[1]
-    policy = tiny.model().eval()
-    rows(trainer)
-    (output,) = outputs
-    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], 1)
-    attention = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
-    exact = completion_entropy(policy, ids, attention, output["prompt_ids"].size(1))
-    lines = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().splitlines()]
-    assert len(lines) == 5
-    for index, line in enumerate(lines):
-        kept = output["completion_mask"][index].bool()
-        assert line["tokens"] == [trainer.processing_class.decode([i]) for i in output["completion_ids"][index][kept]]
-        assert line["entropies"] == pytest.approx(exact[index][kept].tolist(), abs=2e-4)
-    (histogram,) = [json.loads(line) for line in (tmp_path / "histograms.jsonl").read_text().splitlines()]
-    assert histogram["step"] == 1 and histogram["key"] == "entropy"
-    assert sum(histogram["counts"]) == int(output["completion_mask"].sum())
-    assert len(histogram["edges"]) == len(histogram["counts"]) + 1
-    assert histogram["edges"][-1] == pytest.approx(math.log(28))
+    assert seeded(trainer)[0]["trust/sampler_gap"] == pytest.approx(0.25, abs=1e-6)
 
 
 def test_a_checkpoint_keeps_what_the_monitors_know(path: str, tmp_path: Path) -> None:
     options = {"max_steps": 8, "output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 3}
     whole = make(path, every=2, shuffle_dataset=False, **options)
-    expected = rows(whole)
+    expected = seeded(whole)
     assert whole.monitors.memory.forecast["line_n"] > 0
     again = make(path, every=2, shuffle_dataset=False, **options)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    found = [row for row in again.state.log_history if "loss" in row]
+    resumed = step_rows(again)
     assert again.monitors.memory.state() == whole.monitors.memory.state()
-    for before, after in zip(expected, found, strict=True):
+    for before, after in zip(expected, resumed, strict=True):
         assert seen(before) - {"health/step_seconds"} <= seen(after)
         assert all(after[key] == before[key] for key in seen(before) if not key.startswith("health/"))
 
@@ -271,9 +234,9 @@ def test_predicted_and_realised_are_on_one_scale(path: str) -> None:
     """
     spec = tiny.objective(advantages=["grpo"], penalties=[{"entropy_bonus": {"coef": -3.0}}])
     flat = lambda completions, **_: [0.0] * len(completions)
-    found = rows(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
-    assert ["forces/predicted" in row for row in found] == [False] * 11 + [True] * 29
-    realised = [row["forces/realised"] for row in found if "forces/realised" in row][-8:]
-    predicted = [row["forces/predicted"] for row in found[::2] if "forces/predicted" in row][-8:]
+    logged = seeded(make(path, spec, reward_funcs=flat, max_steps=40, learning_rate=3e-3, optim="sgd"))
+    assert ["forces/predicted" in row for row in logged] == [False] * 11 + [True] * 29
+    realised = [row["forces/realised"] for row in logged if "forces/realised" in row][-8:]
+    predicted = [row["forces/predicted"] for row in logged[::2] if "forces/predicted" in row][-8:]
     assert all(x < 0 for x in (*realised, *predicted))
     assert sum(predicted) == pytest.approx(sum(realised), rel=0.5)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import tiny
+from support.log_history import step_rows
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -22,11 +23,6 @@ from entropostat.rl.penalties.kl_ref import KLRef
 
 STEP = {"step": {"target": 0.1, "delta": 0.01}}
 SPEC = tiny.objective(penalties=[{"kl_ref": {"coef": 0.1}}, {"entropy_bonus": {"coef": STEP}}])
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 class Watch(TrainerCallback):
@@ -128,7 +124,7 @@ def test_nothing_moves_and_the_run_goes_on(path: str, case: str, monkeypatch: py
     assert [number for number, moved in enumerate(watch.moved, 1) if not any(moved)] == skipped
     for number, moved in enumerate(watch.moved, 1):
         assert number in skipped or sum(moved) > len(moved) / 2
-    rows = [row for row in trainer.state.log_history if "loss" in row]
+    rows = step_rows(trainer)
     assert [row["health/nonfinite"] for row in rows] == [sum(s <= n for s in skipped) for n in range(1, 6)]
     assert trainer.accelerator.optimizer_step_was_skipped is False
     assert all(bool(p.isfinite().all()) for p in trainer.model.parameters())
@@ -180,7 +176,7 @@ def test_the_declared_number_stops_the_run_and_is_counted_over_a_restart(
     assert "\n" not in text
     dump = tmp_path / "nonfinite" / "step-000005-rank0.safetensors"
     assert str(dump) in text and dump.is_file()
-    assert [row["health/nonfinite"] for row in second.state.log_history if "loss" in row][-1] == 5
+    assert [row["health/nonfinite"] for row in step_rows(second)][-1] == 5
     assert sorted(file.stem for file in dump.parent.glob("*.json")) == [f"step-00000{n}-rank0" for n in (1, 2, 5)]
     assert (tmp_path / "checkpoint-4").is_dir()
 

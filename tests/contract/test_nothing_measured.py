@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
+from support import run_files, tiny
+from support.log_history import step_rows
 
 from entropostat.diagnose import examine
 from entropostat.rl.batch import TokenBatch
@@ -19,11 +19,6 @@ from entropostat.trainers.records.files import MetricsFile
 from entropostat.trainers.trl.loss_pass import LossPass
 
 LOOP = {"pid": {"signal": "entropy", "target": 0.5, "effect": "raises", "smoothing": 0.0, "ki": 0.01, "high": 1.0}}
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def loops(signal: str, **options: Any) -> dict[str, Any]:
@@ -52,7 +47,7 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
     )
     trainer.add_callback(MetricsFile(tmp_path))
     trainer.train()
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(tmp_path)
     rows = [row for row in rows if "loss" in row]
     assert [row["health/trained_tokens"] for row in rows] == [0.0] * 12
     measured = {
@@ -76,9 +71,11 @@ def test_a_run_whose_completions_are_all_masked_measures_nothing_and_moves_no_kn
         outputs = {row[f"control/{knob}/output"] for row in rows}
         assert outputs == {state["output"]} and state["missed"] == 12 and state["alarm"] == 1, knob
         assert {row.get(f"control/{knob}/signal") for row in rows} == {None}
-    found = examine(SimpleNamespace(rows=rows))
-    assert [one.rule for one in found] == ["nothing-trained"] and found[0].steps == (1, 12)
-    assert "100% of the completions were cut off" in found[0].cause and "max_completion_length: 4" in found[0].advice
+    findings = examine(SimpleNamespace(rows=rows))
+    assert [one.rule for one in findings] == ["nothing-trained"] and findings[0].steps == (1, 12)
+    assert (
+        "100% of the completions were cut off" in findings[0].cause and "max_completion_length: 4" in findings[0].advice
+    )
 
 
 class Seen:
@@ -133,7 +130,7 @@ def test_a_mean_is_over_the_tokens_of_the_window_however_they_fall_into_micro_ba
             num_iterations=2,
         )
         trainer.train()
-    rows = [row for row in trainer.state.log_history if "loss" in row]
+    rows = step_rows(trainer)
     empty = [sum(not b.valid.any() for b in window) for window in seen.windows[:-1]]
     assert (max(empty) > 0 and min(empty) < 4) if masked else not any(empty)
     for key, name in (("entropy", "entropy"), ("entropy_bonus/entropy", "entropy"), ("kl_ref/kl", "kl"), ("kl", "kl")):
@@ -157,9 +154,9 @@ def test_an_evaluations_entropy_is_a_mean_over_its_tokens(path: str) -> None:
     trainer._tap = taps
     for _ in range(2):  # the second starts anew
         seen.clear()
-        found = trainer.evaluate(tiny.prompts(8))
+        metrics = trainer.evaluate(tiny.prompts(8))
         assert len(seen) > 1 and len({int(valid.sum()) for _, valid in seen}) > 1
-        assert found["eval_entropy"] == pytest.approx(mean_of([h[valid] for h, valid in seen]), rel=1e-5)
+        assert metrics["eval_entropy"] == pytest.approx(mean_of([h[valid] for h, valid in seen]), rel=1e-5)
 
 
 def test_a_measurement_is_not_told_again_when_none_follows(path: str) -> None:

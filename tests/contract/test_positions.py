@@ -41,19 +41,19 @@ def batch(rows: tuple[int, ...] = (0, 1, 2, 3)) -> tuple[Tensor, Tensor, int]:
 
 def together_and_alone(score: Any) -> None:
     """``score`` of ids, attention and length -> (B, T, ...)."""
-    found = score(*batch())
+    together = score(*batch())
     for i in range(len(PROMPTS)):
         ids, attention, length = batch((i,))
         assert not (attention == 0).any()
         alone = score(ids, attention, length)[0]
-        torch.testing.assert_close(found[i, : len(alone)], alone, **CLOSE)
+        torch.testing.assert_close(together[i, : len(alone)], alone, **CLOSE)
 
 
 def trainer(family: str, kind: Any = EntropyGRPOTrainer, reference: bool = True, **options: Any) -> Any:
     advantages = ["gae"] if kind is EntropyPPOTrainer else None
     penalties = [{"kl_ref": {"coef": 0.1}}] if reference else []
     return kind(
-        model=families.saved(families.policy(family)),
+        model=tiny.written(families.policy(family)),
         reward_funcs=tiny.digits,
         args=tiny.config(),
         train_dataset=tiny.prompts(),
@@ -126,7 +126,7 @@ def test_what_is_scored_is_what_was_sampled(family: str) -> None:
 def test_models_of_relative_positions_score_to_the_bit_as_trl_does(family: str) -> None:
     made = trainer(family, reference=False)
     stock = GRPOTrainer(
-        model=families.saved(families.policy(family)), reward_funcs=tiny.digits, args=tiny.config(),
+        model=tiny.written(families.policy(family)), reward_funcs=tiny.digits, args=tiny.config(),
         train_dataset=tiny.prompts(), processing_class=tiny.tokenizer(),
     )  # fmt: skip
     assert torch.equal(scoring(made, made.model)(*batch()), scoring(stock, stock.model)(*batch()))

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from torch import Tensor
 from transformers import Qwen2Model
-from trl import GRPOConfig
 
 from entropostat.metrics.learning import METRICS
 from entropostat.recipe.blocks import Critic
@@ -22,20 +21,6 @@ from entropostat.trainers.model.critic_heads import ValueHeads
 from entropostat.trainers.model.critic_tap import NAME
 from entropostat.trainers.ppo import EntropyPPOTrainer
 from entropostat.trainers.trl.loss_pass import LossPass
-from entropostat.trainers.trl.ppo_config import PPOConfig
-
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-GAE = {"advantages": [{"gae": {}}]}
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-def rows(trainer: Any) -> list[dict[str, float]]:
-    return [row for row in trainer.state.log_history if "loss" in row]
-
 
 # ---------------------------------------------------------------------------------------------- forward and gradient
 
@@ -95,7 +80,7 @@ def test_the_critic_learns_under_activation_checkpointing(path: str, trunk: str,
     before = trainer.critic.tap.critic.values.heads[0].weight.detach().clone()
     trainer.train()
     assert (trainer.critic.tap.critic.values.heads[0].weight - before).abs().max() > 0.01
-    values = [row["critic/value"] for row in rows(trainer) if "critic/value" in row]
+    values = [row["critic/value"] for row in step_rows(trainer) if "critic/value" in row]
     assert abs(values[0]) < 0.05 < values[-1]
 
 
@@ -106,12 +91,12 @@ def test_heads_stay_in_float32_under_a_policy_of_bfloat16(path: str) -> None:
     trainer.train()
     assert {p.dtype for p in trainer.critic.tap.critic.parameters()} == {torch.float32}
     assert trainer._buffered_inputs[0]["entropostat/old_values"].dtype == torch.float32
-    assert rows(trainer)[-1]["critic/loss"] > 0
+    assert step_rows(trainer)[-1]["critic/loss"] > 0
 
 
 def test_a_moved_temperature_does_not_move_the_values(path: str) -> None:
     """The hook of the temperature scales the hidden states; the critic reads them as they are."""
-    spec = tiny.objective(**GAE) | {"scalars": [("temperature", "temperature", {"value": 2.0})]}
+    spec = tiny.objective(**tiny.GAE) | {"scalars": [("temperature", "temperature", {"value": 2.0})]}
     trainer = EntropyPPOTrainer(
         model=path, reward_funcs=tiny.digits, args=tiny.ppo_config(max_steps=1), train_dataset=tiny.prompts(),
         objective=spec, critic=Critic(init=1.0),
@@ -186,7 +171,7 @@ def test_values_leave_with_the_output_and_only_while_armed(path: str) -> None:
 
 
 def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
-    spec = {**GAE, "penalties": [{"aepo": {"coef": 0.5, "target": 9.0, "reference": False}}]}
+    spec = {**tiny.GAE, "penalties": [{"aepo": {"coef": 0.5, "target": 9.0, "reference": False}}]}
     trainer = tiny.ppo(path, spec=spec, num_generations=4, max_steps=2)
     seen, terms = [], trainer._additive_terms
 
@@ -196,7 +181,7 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 
     trainer._additive_terms = watch
     trainer.train()
-    assert all(found == kept for found, kept, _ in seen)
+    assert all(loss == kept for loss, kept, _ in seen)
     assert any(extra is not None for *_, extra in seen)
 
 
@@ -204,12 +189,12 @@ def test_extra_completions_have_no_part_in_the_value_loss(path: str) -> None:
 
 
 def test_penalties_train_beside_the_value_loss(path: str) -> None:
-    found = []
+    first_rows = []
     for penalties in ([], [{"entropy_bonus": {"coef": 2.0}}]):
-        trainer = tiny.ppo(path, spec={**GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
+        trainer = tiny.ppo(path, spec={**tiny.GAE, "penalties": penalties}, max_steps=1, steps_per_generation=1)
         trainer.train()
-        found.append(rows(trainer)[0])
-    plain, bonus = found
+        first_rows.append(step_rows(trainer)[0])
+    plain, bonus = first_rows
     assert bonus["loss"] == pytest.approx(plain["loss"] - 2.0 * plain["entropy"], rel=1e-5)
     assert bonus["critic/loss"] == plain["critic/loss"] > 0
 
@@ -219,10 +204,10 @@ def test_what_a_critic_is_judged_by() -> None:
     heads = torch.tensor([[[1.0, 2.0], [2.0, 2.0], [9.0, 9.0]], [[3.0, 1.0], [9.0, 0.0], [9.0, 9.0]]])
     returns = torch.tensor([[1.0, 3.0], [2.0, 7.0]])
     batch = TokenBatch(logps=mask.float(), mask=mask, old_values=heads.amin(-1))
-    found = judged(batch, returns, heads)
+    measures = judged(batch, returns, heads)
     value, wanted = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 3.0, 2.0])
     explained = 1 - float((wanted - value).var(correction=0) / wanted.var(correction=0))
-    assert found == pytest.approx(
+    assert measures == pytest.approx(
         {
             "critic/value": 4 / 3,
             "critic/return": 2.0,
@@ -239,80 +224,6 @@ def test_what_a_critic_is_judged_by() -> None:
 def test_only_declared_metrics_are_logged(path: str) -> None:
     trainer = tiny.ppo(path, Critic(heads=2), max_steps=2)
     trainer.train()
-    assert {key for row in rows(trainer) for key in row if key.startswith("critic/")} == {
+    assert {key for row in step_rows(trainer) for key in row if key.startswith("critic/")} == {
         m.key for m in METRICS if m.key.startswith("critic/")
     }
-
-
-# ---------------------------------------------------------------------------------------------- settings
-
-
-def test_trl_refuses_one_completion_per_prompt_and_our_config_does_not(path: str) -> None:
-    """Red where TRL moves the check, or begins to read the number elsewhere."""
-    with pytest.raises(ValueError, match="at least 2 generations per prompt"):
-        tiny.config(GRPOConfig, num_generations=1)
-    for sizes in ({"per_device_train_batch_size": 3, "steps_per_generation": 1}, {"steps_per_generation": 3}):
-        args = tiny.ppo_config(**sizes)
-        assert (args.num_generations, args.num_generations_eval) == (1, 1)
-        assert args.generation_batch_size == args.per_device_train_batch_size * args.steps_per_generation
-    assert PPOConfig(output_dir="x", use_cpu=True, bf16=False).num_generations == 1
-    grouped = tiny.ppo_config(num_generations=4)
-    assert (grouped.num_generations, grouped.num_generations_eval) == (4, None)
-    with pytest.raises(ValueError, match="must be divisible by num_generations"):
-        tiny.ppo_config(num_generations=3)
-    trainer = tiny.ppo(path, args=tiny.ppo_config(per_device_train_batch_size=3, steps_per_generation=1))
-    trainer.train()
-    assert trainer.num_generations == 1 and len(set(trainer._logs["prompt"])) == 3
-
-
-def test_evaluation_of_trl_scores_with_the_critic(path: str) -> None:
-    trainer = EntropyPPOTrainer(
-        model=path, reward_funcs=tiny.digits, args=tiny.ppo_config(per_device_eval_batch_size=4),
-        train_dataset=tiny.prompts(), eval_dataset=tiny.prompts(4), objective=tiny.objective(**GAE),
-    )  # fmt: skip
-    assert "eval_critic/explained_variance" in trainer.evaluate()
-
-
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "another estimator": (
-        {"spec": {"advantages": ["grpo"]}},
-        r"objective.advantages: grpo comes first, .* use \[gae: \{\}\]",
-    ),
-    "no estimator": ({"spec": {"advantages": []}}, r"objective.advantages: none comes first"),
-    "a reference that TRL moves": (
-        {"sync_ref_model": True},
-        r"sync_ref_model: true pairs .* use .*kl_ref\.reference: ema",
-    ),
-    "adapters on a trunk of its own": (
-        {"critic": Critic(trunk="separate"), "peft_config": LORA},
-        r"critic.trunk: separate would copy the adapters; use shared",
-    ),
-    "rows that are replaced": (
-        {"spec": {**GAE, "penalties": [{"aepo": {"reference": True}}]}},
-        r"objective.penalties.aepo.reference: true replaces rows",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_work_is_refused_with_the_fix(path: str, case: str) -> None:
-    options, message = REFUSED[case]
-    with pytest.raises(ValueError, match=message):
-        tiny.ppo(path, **options)
-
-
-def test_fsdp_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    init = EntropyGRPOTrainer.__init__
-
-    def sharded(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
-        self.is_fsdp_enabled = True
-
-    monkeypatch.setattr(EntropyGRPOTrainer, "__init__", sharded)
-    with pytest.raises(ValueError, match=r"trainer.kind: ppo is not supported under FSDP; use ddp or a zero strategy"):
-        tiny.ppo(path)
-
-
-def test_gae_without_a_critic_says_what_is_missing(path: str) -> None:
-    with pytest.raises(ValueError, match=r"batch\.old_values"):
-        tiny.ours(path, tiny.objective(**GAE)).train()

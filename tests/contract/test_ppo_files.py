@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
 from torch import nn
@@ -19,13 +18,6 @@ from trl.generation.vllm_generation import VLLMGeneration
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.model.critic_tap import FILE, NAME, without_critic
-
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def test_signatures_that_the_critic_relies_on() -> None:
@@ -43,7 +35,7 @@ def groups(trainer: Any) -> list[tuple[float, float, set[str]]]:
 
 
 @pytest.mark.parametrize("muon", [None, Optimizer(muon=Muon())], ids=["adamw", "muon"])
-@pytest.mark.parametrize("lora", [None, LORA], ids=["", "adapters"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["", "adapters"])
 def test_the_critic_has_a_group_of_its_own(path: str, muon: Any, lora: Any) -> None:
     trainer = tiny.ppo(
         path,
@@ -53,15 +45,15 @@ def test_the_critic_has_a_group_of_its_own(path: str, muon: Any, lora: Any) -> N
         learning_rate=0.1,
         weight_decay=0.3,
     )
-    found = groups(trainer)
+    split = groups(trainer)
     count = len(trainer.optimizer.param_groups)
-    assert groups(trainer) == found  # asked for twice, as before a second training
+    assert groups(trainer) == split  # asked for twice, as before a second training
     assert len(trainer.optimizer.param_groups) == count
-    *policy, (rate, decay, names) = found
+    *policy, (rate, decay, names) = split
     assert (rate, decay, len(names)) == (0.5, 0.0, 4) and all(NAME in name for name in names)
     assert policy and all(lr == 0.1 and not any(NAME in n for n in own) for lr, _, own in policy)
     trained = {n for n, p in trainer.model.named_parameters() if p.requires_grad}
-    assert set.union(*(own for *_, own in found)) == trained
+    assert set.union(*(own for *_, own in split)) == trained
 
 
 def test_an_optimizer_that_is_given_trains_the_critic_too(path: str) -> None:
@@ -83,7 +75,7 @@ def test_the_policys_files_hold_no_critic_and_its_own_file_holds_it_all(path: st
     assert getattr(trainer.model, NAME) is trainer.critic.tap.critic  # and is there again
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["model", "adapters"])
+@pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["model", "adapters"])
 def test_a_checkpoint_holds_a_trained_critic_and_a_new_trainer_takes_it_over(
     path: str, tmp_path: Path, lora: Any
 ) -> None:
@@ -131,7 +123,7 @@ def test_a_file_of_another_form_and_a_missing_one_are_named(path: str, tmp_path:
 
 
 def test_vllm_gets_the_policy_only(path: str) -> None:
-    for lora in (None, LORA):
+    for lora in (None, tiny.LORA):
         trainer = tiny.ppo(path, Critic(heads=2), peft_config=lora)
         every = [name for name, _ in trainer.model.named_parameters()]
         sent = [name for name, _ in without_critic(trainer.model.named_parameters)()]

@@ -90,7 +90,7 @@ class Plain:
             centred = hidden - hidden.mean(-1, keepdim=True)
             hidden = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
             hidden = hidden * w["values.norm.weight"] + w["values.norm.bias"]
-        found = []
+        steps = []
         for head in range(self.block.heads):
             of = lambda part, head=head: (w[f"values.heads.{head}.{part}weight"], w[f"values.heads.{head}.{part}bias"])
             last = (
@@ -98,8 +98,8 @@ class Plain:
                 if self.block.hidden
                 else F.linear(hidden, *of(""))
             )
-            found.append(last)
-        return torch.cat(found, -1)
+            steps.append(last)
+        return torch.cat(steps, -1)
 
     def together(self, values: Tensor) -> Tensor:
         if self.block.combine == "mean":
@@ -132,8 +132,8 @@ def generation(plain: Plain, batches: list[dict[str, Tensor]]) -> list[dict[str,
             flat.append(advantages[row, :length])
         fixed.append({"logps": logps, "heads": heads, "advantages": advantages, "returns": returns})
     every = torch.cat(flat)
-    for found in fixed:
-        found["advantages"] = (found["advantages"] - every.mean()) / (every.var() + 1e-8).sqrt()
+    for one in fixed:
+        one["advantages"] = (one["advantages"] - every.mean()) / (every.var() + 1e-8).sqrt()
     return fixed
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 from support import families, tiny
+from support.reward_models import loaded
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast, RobertaConfig
 
 from entropostat.data.example import Example
 from entropostat.recipe.blocks import BuildReward
-from entropostat.reward.verifiers.model import RewardModel
 from entropostat.trainers.build import preferences
-from entropostat.trainers.build.reward_model import Classifier, load_reward_model
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 CPU = torch.device("cpu")
@@ -34,17 +33,6 @@ def tokenizer(pad: str | None, side: str, template: str | None = None) -> PreTra
     made = tiny.tokenizer()
     made.pad_token, made.padding_side, made.chat_template = pad, side, template
     return made
-
-
-def saved(model: Any, spoken: PreTrainedTokenizerFast) -> str:
-    folder = tempfile.mkdtemp(prefix="reward-")
-    model.save_pretrained(folder)
-    spoken.save_pretrained(folder)
-    return folder
-
-
-def loaded(path: str, **options: Any) -> Classifier:
-    return load_reward_model(RewardModel(path=path, **options), path, CPU)
 
 
 @torch.no_grad()
@@ -68,7 +56,7 @@ def close(expected: list[float]) -> Any:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_batch_scores_as_its_texts_do(family: str, configured: str, spoken: str, side: str) -> None:
     model = families.reward_model(family, pad_token_id=CONFIGURED[configured])
-    path = saved(model, tokenizer(TOKENIZER[spoken], side))
+    path = tiny.written(model, tokenizer(TOKENIZER[spoken], side))
     scores = loaded(path, batch=4)(TEXTS, [Example("=")] * len(TEXTS))
     assert scores == close(alone(path, encoded([f"={text}<eos>" for text in TEXTS])))
 
@@ -79,7 +67,7 @@ def test_a_batch_scores_as_its_texts_do(family: str, configured: str, spoken: st
 def test_a_conversation_scores_as_it_does_alone(configured: str, spoken: str, template: str) -> None:
     model = families.reward_model("gpt2", pad_token_id=CONFIGURED[configured])
     rendered = tokenizer(TOKENIZER[spoken], "left", TEMPLATES[template])
-    path = saved(model, rendered)
+    path = tiny.written(model, rendered)
     asked = [Example([{"role": "user", "content": "1"}])] * len(TEXTS)
     talks = [[*asked[0].prompt, {"role": "assistant", "content": text}] for text in TEXTS]
     texts = [rendered.apply_chat_template(talk, tokenize=False) for talk in talks]
@@ -89,13 +77,13 @@ def test_a_conversation_scores_as_it_does_alone(configured: str, spoken: str, te
 
 def test_a_head_that_has_learned_to_read_the_end_token_reads_it() -> None:
     """The tokenizer pads with EOS, the model was configured with another token: only the configuration is believed."""
-    path = saved(families.reward_model("qwen2", pad_token_id=PAD), tokenizer("<eos>", "right"))
+    path = tiny.written(families.reward_model("qwen2", pad_token_id=PAD), tokenizer("<eos>", "right"))
     open_end, closed = (loaded(path, end=end)(["12", "3"], [Example("=")] * 2) for end in (False, True))
     assert all(abs(a - b) > 0.05 for a, b in zip(open_end, closed, strict=True))
 
 
 def test_a_text_that_uses_all_of_the_vocabulary_leaves_room_for_padding() -> None:
-    path = saved(families.reward_model("gpt2", pad_token_id=None), tokenizer(None, "right"))
+    path = tiny.written(families.reward_model("gpt2", pad_token_id=None), tokenizer(None, "right"))
     texts = [tiny.CHARACTERS + "<pad><unk>", "1"]
     assert loaded(path)(texts, [Example("")] * 2) == close(alone(path, encoded([f"{text}<eos>" for text in texts])))
 
@@ -104,7 +92,7 @@ def test_a_text_that_uses_all_of_the_vocabulary_leaves_room_for_padding() -> Non
 def test_an_encoder_scores_as_it_does_alone(kind: Any) -> None:
     sizes = {**families.SHORT, "hidden_size": 32, "intermediate_size": 64, "vocab_size": families.SIZE, "num_labels": 1}
     model = families.sharp(AutoModelForSequenceClassification.from_config(kind(**sizes, pad_token_id=PAD)))
-    path = saved(model, tokenizer("<eos>", "left"))
+    path = tiny.written(model, tokenizer("<eos>", "left"))
     scores = loaded(path)(TEXTS, [Example("=")] * len(TEXTS))
     assert scores == close(alone(path, encoded([f"={text}<eos>" for text in TEXTS])))
 
@@ -116,7 +104,7 @@ def test_a_reward_model_given_to_the_trainer_scores_as_it_does_alone(
     family: str, configured: str, as_path: bool
 ) -> None:
     model = families.reward_model(family, pad_token_id=CONFIGURED[configured])
-    path = saved(model, tokenizer(None, "left", TEMPLATES["ends in EOS"]))
+    path = tiny.written(model, tokenizer(None, "left", TEMPLATES["ends in EOS"]))
     trainer = EntropyGRPOTrainer(
         model=tiny.saved(),
         reward_funcs=path
@@ -139,7 +127,7 @@ def test_a_reward_model_given_to_the_trainer_scores_as_it_does_alone(
 @pytest.mark.parametrize("family", ["gpt2", "qwen2"])
 def test_a_model_that_was_trained_here_scores_in_training_as_afterwards(family: str, spoken: str) -> None:
     """TRL's collator, the head and our scoring agree on where a text ends."""
-    policy = saved(families.policy(family), tokenizer(TOKENIZER[spoken], "left"))
+    policy = tiny.written(families.policy(family), tokenizer(TOKENIZER[spoken], "left"))
     made = tokenizer(TOKENIZER[spoken], "left")
     pairs = [{"prompt": "=", "chosen": text or "1", "rejected": "2" + text} for text in TEXTS]
     folder = tempfile.mkdtemp(prefix="built-")

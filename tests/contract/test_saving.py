@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from support import tiny
+from support.log_history import step_rows
 from transformers import Trainer, TrainerCallback
 from transformers import trainer as trainer_module
 
 from entropostat import checkpoints, manifest
 from entropostat.rl.controllers.watch import Watch
+from entropostat.rl.diagnostics.generations import KEPT
 from entropostat.trainers.records.files import CompletionsFile, HistogramsFile, MetricsFile
 from entropostat.trainers.state import rank_state as ranks
 from entropostat.trainers.state.memory import Remembering
@@ -24,11 +26,6 @@ from entropostat.trainers.state.saving import check_engine
 PID = {"pid": {"signal": "entropy", "target": 9.0, "effect": "raises", "ki": 1.0, "low": 0.0, "high": 0.01}}
 """At its bound from the first step on."""
 BUFFERED = {"steps_per_generation": 2, "num_iterations": 2, "shuffle_dataset": False}
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def make(path: str, folder: Path, **changes: Any) -> Any:
@@ -215,9 +212,14 @@ def test_a_checkpoint_does_not_grow_with_the_steps_before_it(path: str, tmp_path
     """What was logged is in metrics.jsonl, from which a resumed run has its history."""
     trainer = recorded(make(path, tmp_path, max_steps=60, save_steps=30), tmp_path)
     trainer.train()
-    sizes = [(tmp_path / f"checkpoint-{step}" / "trainer_state.json").stat().st_size for step in (30, 60)]
+    states = [json.loads((tmp_path / f"checkpoint-{step}" / "trainer_state.json").read_text()) for step in (30, 60)]
+    past = [
+        kept["stateful_callbacks"]["ControlCallback"]["attributes"]["monitors"].pop("generations") for kept in states
+    ]
+    assert len(past[1]) <= KEPT, "means of the last generations, for their laws"
+    sizes = [len(json.dumps(kept)) for kept in states]
     assert abs(sizes[1] - sizes[0]) < 300, "digits, and not rows"
-    assert len([row for row in trainer.state.log_history if "loss" in row]) == 60
+    assert len(step_rows(trainer)) == 60
     assert json.loads((tmp_path / "checkpoint-60" / "trainer_state.json").read_text())["log_history"] == []
 
 

@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.log_history import step_rows, trained
 from transformers import TrainerCallback
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def steps(*points: tuple[int, float]) -> dict[str, Any]:
@@ -25,14 +21,9 @@ def scalars(**terms: Any) -> dict[str, Any]:
     return tiny.objective() | {"scalars": [(kind, kind, {fields[kind]: value}) for kind, value in terms.items()]}
 
 
-def log(trainer: Any) -> list[dict[str, float]]:
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
-
-
 def test_a_temperature_of_one_changes_nothing(path: str) -> None:
-    plain = log(tiny.ours(path, max_steps=4))
-    ours = log(tiny.ours(path, scalars(temperature=1.0), max_steps=4))
+    plain = trained(tiny.ours(path, max_steps=4))
+    ours = trained(tiny.ours(path, scalars(temperature=1.0), max_steps=4))
     assert [row["loss"] for row in plain] == [row["loss"] for row in ours]
 
 
@@ -46,7 +37,7 @@ def test_scoring_is_at_the_temperature_of_sampling_and_so_is_the_reference(path:
         return compute(model, inputs)
 
     trainer._compute_loss = watch
-    rows = log(trainer)
+    rows = trained(trainer)
     ids = torch.cat([seen[0]["prompt_ids"], seen[0]["completion_ids"]], 1)
     mask = torch.cat([seen[0]["prompt_mask"], seen[0]["completion_mask"]], 1)
     width = seen[0]["completion_ids"].size(1)
@@ -95,8 +86,8 @@ def test_the_rate_is_the_schedules_times_the_factor(path: str) -> None:
             used.append(trainer.optimizer.param_groups[0]["lr"])
 
     trainer.add_callback(Watch())
-    rows = log(trainer)
-    plain = log(tiny.ours(path, **changes))
+    rows = trained(trainer)
+    plain = trained(tiny.ours(path, **changes))
     assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in plain]
     assert used == pytest.approx([0.5e-2, 0.5 * 0.75e-2, 3 * 0.5e-2, 3 * 0.25e-2])
 
@@ -108,11 +99,11 @@ def test_a_resumed_run_goes_on_at_the_temperature_of_its_generation_and_the_rate
     spec = scalars(temperature=steps((0, 0.5), (1, 0.25)), learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1)))
     changes = {"output_dir": str(tmp_path), "save_strategy": "steps", "save_steps": 1, "shuffle_dataset": False}
     whole, again = (tiny.ours(path, spec, max_steps=4, **changes) for _ in range(2))
-    rows = log(whole)
+    rows = trained(whole)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
     keys = ("step", "loss", "grad_norm", "entropy")
-    found = [row for row in again.state.log_history if "loss" in row]
-    assert [[row[key] for key in keys] for row in found] == [[row[key] for key in keys] for row in rows]
+    resumed = step_rows(again)
+    assert [[row[key] for key in keys] for row in resumed] == [[row[key] for key in keys] for row in rows]
     assert again.scalars.temperature == whole.scalars.temperature == 0.25
     assert again.thermostat.held == whole.thermostat.held and again.generations == whole.generations == 2
     for one, other in zip(again.model.parameters(), whole.model.parameters(), strict=True):
@@ -120,7 +111,7 @@ def test_a_resumed_run_goes_on_at_the_temperature_of_its_generation_and_the_rate
 
 
 def test_a_row_has_the_value_that_the_step_has_moved_the_knob_to(path: str) -> None:
-    rows = log(tiny.ours(path, scalars(learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1))), max_steps=3))
+    rows = trained(tiny.ours(path, scalars(learning_rate=steps((0, 0.5), (1, 3.0), (3, 0.1))), max_steps=3))
     assert [row["control/scalars.learning_rate.scale/output"] for row in rows] == [3.0, 3.0, 0.1]
 
 

@@ -10,28 +10,24 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-from transformers import TrainerCallback
+from support.at_step import StopAt
+from support.log_history import logged
 
 from entropostat.recipe.blocks import Shaping
 from entropostat.rl.moments import RunningMoments
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollout.rollouts import truncated
 from entropostat.trainers.rollout.shaping import RewardShaper
+from entropostat.trainers.trl.described import truncated
 
 SCALED = {"advantages": [{"dr_grpo": {}}]}
 """Advantages that a change of scale or of one reward changes."""
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def noisy(completions: list[str], **_: Any) -> list[float | None]:
     """A reward with outliers, and one completion in every batch that has none."""
-    found: list[float | None] = [(7.0 * sum(map(ord, text))) % 11 - 5 for text in completions]
-    return [None, *found[1:]]
+    scores: list[float | None] = [(7.0 * sum(map(ord, text))) % 11 - 5 for text in completions]
+    return [None, *scores[1:]]
 
 
 def trainer(path: str, shaping: Shaping | None, reward: Any = noisy, spec: Any = None, **changes: Any) -> Any:
@@ -51,9 +47,9 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
     outputs: list[dict[str, Any]] = []
     shape = RewardShaper.shape
 
-    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], again: bool = False) -> torch.Tensor:
+    def keep(self: Any, per_func: torch.Tensor, output: dict[str, Any], **how: Any) -> torch.Tensor:
         outputs.append({"raw": per_func[:, 0].clone(), "cut": truncated(self.trainer, output)})
-        return shape(self, per_func, output, again)
+        return shape(self, per_func, output, **how)
 
     def watch(self: Any, batch: Any) -> Any:
         seen.append((outputs[-1]["raw"], outputs[-1]["cut"], batch.rewards.clone()))
@@ -66,24 +62,20 @@ def watched(subject: Any, **train: Any) -> list[tuple[torch.Tensor, torch.Tensor
     return seen
 
 
-def logged(subject: Any, key: str) -> list[float]:
-    return [row[key] for row in subject.state.log_history if key in row]
-
-
 def test_the_objective_sees_rewards_normalised_then_clipped_then_penalised(path: str) -> None:
     subject = trainer(path, Shaping(normalise=True, clip=1.0, missing_eos_penalty=0.25))
     seen = watched(subject)
     assert len(seen) == 3 and any(cut.any() and not cut.all() for _, cut, _ in seen)
     values, count = torch.zeros(0, dtype=torch.float64), 1e-4
-    for step, (raw, cut, found) in enumerate(seen):
+    for step, (raw, cut, shaped) in enumerate(seen):
         values = torch.cat([values, raw[~raw.isnan()].double()])
         total = count + len(values)
         mean = values.sum() / total
         variance = ((values - mean).square().sum() + count * (1 + mean**2)) / total  # the weak start: 1e-4 of N(0, 1)
         z = (raw.double() - mean) / variance.sqrt()
         wanted = z.clamp(-1, 1) - 0.25 * cut
-        assert found.isnan().tolist() == raw.isnan().tolist() == [True] + [False] * 7
-        assert torch.allclose(found.double(), wanted, atol=1e-5, equal_nan=True)
+        assert shaped.isnan().tolist() == raw.isnan().tolist() == [True] + [False] * 7
+        assert torch.allclose(shaped.double(), wanted, atol=1e-5, equal_nan=True)
         keep = ~raw.isnan()
         expected = {
             "raw": raw[keep].mean(),
@@ -112,10 +104,10 @@ def test_without_the_block_nothing_changes(path: str) -> None:
     for block in (None, Shaping()):
         subject = trainer(path, block)
         seen = watched(subject)
-        assert all(torch.equal(raw.nan_to_num(9.0), found.nan_to_num(9.0)) for raw, _, found in seen)
+        assert all(torch.equal(raw.nan_to_num(9.0), shaped.nan_to_num(9.0)) for raw, _, shaped in seen)
         assert not logged(subject, "shaping/raw")
         losses.append(logged(subject, "loss"))
-        rewards.append([found.tolist()[1:] for _, _, found in seen])
+        rewards.append([shaped.tolist()[1:] for _, _, shaped in seen])
     assert losses[0] == losses[1] and rewards[0] == rewards[1]
 
 
@@ -131,36 +123,28 @@ def test_evaluation_shapes_and_counts_nothing(path: str) -> None:
 def test_a_completion_that_only_a_reward_of_weight_zero_could_score_has_a_reward_of_zero(path: str) -> None:
     """As in TRL: it is scored, and what counts of its score is nothing."""
     subject = trainer(path, None, reward=[noisy, tiny.digits], reward_weights=[1.0, 0.0])
-    for raw, _, found in watched(subject):
+    for raw, _, shaped in watched(subject):
         assert bool(raw.isnan()[0])
-        assert found.tolist() == raw.nan_to_num(0.0).tolist()
+        assert shaped.tolist() == raw.nan_to_num(0.0).tolist()
 
 
 def test_a_completion_that_no_reward_could_score_has_none_whatever_the_weights(path: str) -> None:
     subject = trainer(path, None, reward=[noisy, noisy], reward_weights=[1.0, 0.0])
-    for raw, _, found in watched(subject):
-        assert found.isnan().tolist() == raw.isnan().tolist() and bool(raw.isnan()[0])
+    for raw, _, shaped in watched(subject):
+        assert shaped.isnan().tolist() == raw.isnan().tolist() and bool(raw.isnan()[0])
 
 
 def test_truncated_reads_the_last_token_and_not_the_padding(path: str) -> None:
     subject = trainer(path, None)
     ids = torch.tensor([[5, 6, 7, 0], [5, 1, 0, 0], [5, 6, 7, 1], [5, 6, 7, 8], [5, 6, 7, 8]])
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
-    found = truncated(subject, {"completion_ids": ids, "completion_mask": mask})
-    assert found.tolist() == [True, False, False, True, True]
+    cut = truncated(subject, {"completion_ids": ids, "completion_mask": mask})
+    assert cut.tolist() == [True, False, False, True, True]
 
 
 def test_advantages_that_would_not_see_it_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="shaping: TRL's own advantages would not see it"):
         trainer(path, Shaping(clip=1.0), spec={"advantages": []})
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, subject: Any, step: int) -> None:
-        self.subject, self.step = subject, step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.subject.stop_requested = state.global_step + 1 == self.step
 
 
 @pytest.mark.parametrize("stop", [2, 3])

@@ -8,15 +8,11 @@ from typing import Any
 import pytest
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 
 from entropostat.rl.control import Control
 from entropostat.rl.signals import SIGNALS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
 
 
 def reading(signal: str) -> dict[str, Any]:
@@ -46,7 +42,7 @@ def watched(path: str, names: list[str], **changes: Any) -> list[dict[str, float
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Control, "update", watch)
         trainer.train()
-    rows = [row for row in trainer.state.log_history if "loss" in row]
+    rows = step_rows(trainer)
     assert [row["grad_norm"] for row in rows] == [pytest.approx(s["grad_norm"]) for s in seen]
     return seen
 

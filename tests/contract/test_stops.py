@@ -18,7 +18,7 @@ from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
-from entropostat.trainers.rollout.rollouts import truncated
+from entropostat.trainers.trl.described import truncated
 
 EOS, PAD, LENGTH = 1, 0, 16
 A, B = tiny.tokenizer().convert_tokens_to_ids(["7", "="])
@@ -146,9 +146,9 @@ def test_the_penalty_for_not_ending_spares_what_ended_by_a_stop_token(monkeypatc
     rewards, shape = [], trainer.shaper.shape
     monkeypatch.setattr(trainer.shaper, "shape", lambda *a, **k: rewards.append(shape(*a, **k)) or rewards[-1])
     _, outputs = watched(trainer, monkeypatch)
-    for found, output in zip(rewards, outputs, strict=True):
+    for reward, output in zip(rewards, outputs, strict=True):
         last = [ids[m.bool()][-1] for ids, m in zip(output["completion_ids"], output["completion_mask"], strict=True)]
-        assert (found < 0).tolist() == [int(token) not in (EOS, A, B, PAD) for token in last]
+        assert (reward < 0).tolist() == [int(token) not in (EOS, A, B, PAD) for token in last]
 
 
 def test_masked_truncation_keeps_what_ended_by_a_stop_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,15 +251,15 @@ def test_evaluation_ends_and_counts_as_training_does(way: str, monkeypatch: pyte
     raw, draw, texts = [], model.generate, []
     monkeypatch.setattr(model, "generate", lambda **k: raw.append((k, draw(**k))) or raw[-1][1])
 
-    def verify(found: list[str], asked: Any) -> list[Outcome]:
-        texts.append(found)
-        return [Outcome(score=0.0)] * len(found)
+    def verify(completions: list[str], asked: Any) -> list[Outcome]:
+        texts.append(completions)
+        return [Outcome(score=0.0)] * len(completions)
 
-    found = evaluate(model, tokenizer, {"set": examples}, verify, settings)
+    metrics = evaluate(model, tokenizer, {"set": examples}, verify, settings)
     (given, sampled), (_, greedy) = raw
     width = given["input_ids"].size(1)
     rows = [cut(row.tolist(), {EOS, A, B}) for row in sampled[:, width:]]
-    assert found["evaluate/set/mean_length"] == pytest.approx(sum(map(len, rows)) / len(rows))
+    assert metrics["evaluate/set/mean_length"] == pytest.approx(sum(map(len, rows)) / len(rows))
     assert texts[0] == [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     best = [cut(row.tolist(), {EOS, A, B}) for row in greedy[:, width:]]
     assert texts[1] == [tokenizer.decode(row, skip_special_tokens=True) for row in best]
@@ -267,7 +267,7 @@ def test_evaluation_ends_and_counts_as_training_does(way: str, monkeypatch: pyte
     for n, row in enumerate(rows):
         attention[n, width : width + len(row)] = 1
     entropy = completion_entropy(model, sampled, attention, width).sum() / sum(map(len, rows))
-    assert found["evaluate/set/entropy"] == pytest.approx(float(entropy), rel=1e-5)
+    assert metrics["evaluate/set/entropy"] == pytest.approx(float(entropy), rel=1e-5)
     assert any(row[-1] in (A, B) for row in rows)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
-
-from entropostat.trainers.grpo import EntropyGRPOTrainer
+from support.log_history import trained
 
 TERMS: dict[str, dict[str, Any]] = {
     "ter": {"penalties": [{"ter": {"coef": 0.5, "target": 1.0}}]},
@@ -20,32 +19,22 @@ TERMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-def rows(trainer: EntropyGRPOTrainer) -> list[dict[str, float]]:
-    trainer.train()
-    return [row for row in trainer.state.log_history if "loss" in row]
-
-
 @pytest.mark.parametrize("updates", [1, 2], ids=["aligned", "two updates a generation"])
 @pytest.mark.parametrize("name", TERMS)
 def test_it_trains_and_changes_the_gradient(path: str, name: str, updates: int) -> None:
     changes = {"max_steps": 2 * updates, "steps_per_generation": updates}
-    plain = rows(tiny.ours(path, **changes))
+    plain = trained(tiny.ours(path, **changes))
     trainer = tiny.ours(path, tiny.objective(**TERMS[name]), **changes)
-    found = rows(trainer)
+    logged = trained(trainer)
     term = trainer.objective.parts[1 if "advantages" in TERMS[name] else -1].term
     first = updates if name == "kl_reward" else 0  # at first the policy is the reference
     part = name.split(",")[0]
-    assert {f"{part}/{key}" for key in term.info.provides} <= set(found[first])
-    assert found[first]["grad_norm"] != pytest.approx(plain[first]["grad_norm"], rel=1e-4)
+    assert {f"{part}/{key}" for key in term.info.provides} <= set(logged[first])
+    assert logged[first]["grad_norm"] != pytest.approx(plain[first]["grad_norm"], rel=1e-4)
     if name == "kl_reward":
-        assert found[0]["grad_norm"] == pytest.approx(plain[0]["grad_norm"], rel=1e-4)
-        assert found[0]["kl_reward/cost"] == pytest.approx(0, abs=1e-5)
-        assert found[first]["kl_reward/kl"] > 1e-5 and found[first]["kl_reward/cost"] > 1e-4
+        assert logged[0]["grad_norm"] == pytest.approx(plain[0]["grad_norm"], rel=1e-4)
+        assert logged[0]["kl_reward/cost"] == pytest.approx(0, abs=1e-5)
+        assert logged[first]["kl_reward/kl"] > 1e-5 and logged[first]["kl_reward/cost"] > 1e-4
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -67,9 +56,9 @@ def test_the_virtual_ratio_is_that_of_dense_logits_at_the_products_of_both_tempe
         for t in (0.8, 1.2):
             virtual, real = ((logits / at).log_softmax(-1).gather(-1, own)[..., 0] for at in (t, 1.0))
             want = torch.where(batch.valid, (virtual - real).exp(), 1.0)
-            found = trainer.objective.advantages[1].term._virtual_ratio(batch, t)
-            torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
-            seen.append(float((found - 1).abs().max()))
+            ratio = trainer.objective.advantages[1].term._virtual_ratio(batch, t)
+            torch.testing.assert_close(ratio, want, rtol=1e-4, atol=1e-5)
+            seen.append(float((ratio - 1).abs().max()))
         score(output, batch)
 
     trainer._score = watch

@@ -13,11 +13,6 @@ from trl import GRPOTrainer
 BONUS = {"penalties": [{"entropy_bonus": {"coef": 0.1}}]}
 
 
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
 def spoken(completion_mask: Tensor) -> Tensor:
     """1 where the policy wrote: a tool speaks in every second column."""
     return (torch.arange(completion_mask.size(1)) % 2 == 0).long().expand_as(completion_mask).clone()

@@ -6,19 +6,7 @@ from typing import Any
 
 import pytest
 from support import tiny
-from transformers import set_seed
-
-
-@pytest.fixture(scope="module")
-def path() -> str:
-    return tiny.saved()
-
-
-def history(trainer: Any, *keys: str) -> list[tuple[float, ...]]:
-    set_seed(1)  # building the other trainer and training it has moved the global generator
-    trainer.train()
-    return [tuple(row[k] for k in keys) for row in trainer.state.log_history if "loss" in row]
-
+from support.log_history import history
 
 RUN: dict[str, Any] = {"max_steps": 6, "gradient_accumulation_steps": 2, "steps_per_generation": 4}
 
@@ -30,8 +18,8 @@ def test_entropy_coef(path: str, kind: str) -> None:
     bonus = {"entropy_bonus": {"coef": 0.05, "reduction": "trl"}}
     trainer = tiny.ours(path, tiny.objective(loss=loss, penalties=[bonus]), **RUN)
     keys = ("loss", "grad_norm")
-    for expected, found in zip(history(native, *keys), history(trainer, *keys), strict=True):
-        assert found == pytest.approx(expected, rel=1e-6)
+    for expected, logged in zip(history(native, *keys), history(trainer, *keys), strict=True):
+        assert logged == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("target", [3.32, 0.2])
@@ -52,8 +40,8 @@ def test_adaptive_entropy(path: str, target: float) -> None:
     trainer.close_window = watch
     keys = ("loss", "grad_norm")
     expected = history(native, *keys, "entropy_coef")
-    found = history(trainer, *keys)
-    for (*before, coefficient), after, ours in zip(expected, found, coefficients, strict=True):
+    logged = history(trainer, *keys)
+    for (*before, coefficient), after, ours in zip(expected, logged, coefficients, strict=True):
         assert after == pytest.approx(before, rel=1e-6)
         assert ours == pytest.approx(coefficient, abs=1e-12)
     assert any(c > 0 for c in coefficients) == (target > 1)
@@ -64,13 +52,13 @@ def test_top_entropy_quantile(path: str) -> None:
     weight = {"high_entropy": {"fraction": 0.3, "scope": "ranks"}}
     trainer = tiny.ours(path, tiny.objective(weights=[weight]), **RUN)
     keys = ("loss", "grad_norm")
-    for expected, found in zip(history(native, *keys), history(trainer, *keys), strict=True):
-        assert found == pytest.approx(expected, rel=1e-6)
+    for expected, logged in zip(history(native, *keys), history(trainer, *keys), strict=True):
+        assert logged == pytest.approx(expected, rel=1e-6)
 
 
 def test_native_beta(path: str) -> None:
     native = tiny.stock(path, beta=0.3, **RUN)
     trainer = tiny.ours(path, tiny.objective(penalties=[{"kl_ref": {"coef": 0.3}}]), **RUN)
     keys = ("loss", "grad_norm")
-    for expected, found in zip(history(native, *keys), history(trainer, *keys), strict=True):
-        assert found == pytest.approx(expected, rel=1e-5)
+    for expected, logged in zip(history(native, *keys), history(trainer, *keys), strict=True):
+        assert logged == pytest.approx(expected, rel=1e-5)

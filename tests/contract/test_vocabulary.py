@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from support import tiny
+from support.log_history import step_rows
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
@@ -61,12 +62,12 @@ def test_statistics_agree_with_dense_logits_and_with_trl(family: str) -> None:
     tap = VocabularyTap(model, temperature)
     with tap.armed(WANTED):
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
-        found = tap.take(6)
+        stats = tap.take(6)
     for name, value in dense.items():
-        torch.testing.assert_close(found[name], value.masked_fill(~scored, 0.0), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["logp"], output.log_probs, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found["entropy"], output.entropy, rtol=1e-4, atol=1e-5)
-    total = sum(found[name].sum() for name in dense)
+        torch.testing.assert_close(stats[name], value.masked_fill(~scored, 0.0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stats["logp"], output.log_probs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stats["entropy"], output.entropy, rtol=1e-4, atol=1e-5)
+    total = sum(stats[name].sum() for name in dense)
     grads = torch.autograd.grad(total, list(model.parameters()), allow_unused=True)
     for got, want in zip(grads, expected, strict=True):
         torch.testing.assert_close(torch.zeros_like(want) if got is None else got, want, rtol=1e-3, atol=1e-4)
@@ -102,7 +103,7 @@ def test_a_bonus_on_them_trains(adapters: bool, checkpointing: bool) -> None:
             peft_config=peft,
         )
         trainer.train()
-        rows = [row for row in trainer.state.log_history if "loss" in row]
+        rows = step_rows(trainer)
         norms.append([row["grad_norm"] for row in rows])
     assert rows[0]["renyi_bonus/entropy"] == pytest.approx(3.3, abs=0.15)
     assert norms[0][0] != norms[1][0]
@@ -139,8 +140,8 @@ def test_a_generation_comes_with_the_statistics_of_the_policy_that_made_it(adapt
             "old_entropy": -(p * logp).sum(-1),
         }
         for name, value in expected.items():
-            found = getattr(batch, name)
-            torch.testing.assert_close(found * batch.mask, value * batch.mask, rtol=1e-4, atol=1e-5)
+            kept = getattr(batch, name)
+            torch.testing.assert_close(kept * batch.mask, value * batch.mask, rtol=1e-4, atol=1e-5)
         seen.append(batch)
         score(output, batch)
 
@@ -211,5 +212,5 @@ def test_lp_reg_meets_the_proxies_of_the_policy_that_made_the_generation(options
     trainer._score, trainer._additive_terms = rollout, loss
     trainer.train()
     assert len(checked) == 2
-    row = [row for row in trainer.state.log_history if "loss" in row][-1]
+    row = step_rows(trainer)[-1]
     assert row["lp_reg/candidates"] >= row["lp_reg/regularised"] > 0 and row["lp_reg/kl"] >= 0

@@ -52,7 +52,7 @@ def main() -> None:
     engine, reference = trainer.model_wrapped, trainer.ref_model
     accelerator = trainer.accelerator
     state = accelerator.get_state_dict(engine) or {}  # of ZeRO-3's whole weights only the first rank has a copy
-    found = {
+    report = {
         "world": accelerator.num_processes,
         "engine": type(engine).__name__,
         "stage": engine.zero_optimization_stage() if hasattr(engine, "zero_optimization_stage") else None,
@@ -63,7 +63,7 @@ def main() -> None:
         "control": trainer.thermostat.state,
         "params": {name: p.double() for name, p in state.items()},
     }  # fmt: skip
-    torch.save(found, f"{out}-{accelerator.process_index}.pt")
+    torch.save(report, f"{out}-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()
     torch.distributed.destroy_process_group()
 

@@ -80,8 +80,8 @@ def run(case: str, path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     path = tiny.saved()  # each rank its own, while none knows of the other
-    found = {case: run(case, path) for case in CASES}
+    outcomes = {case: run(case, path) for case in CASES}
     process = torch.distributed.get_rank()
-    Path(f"{sys.argv[1]}-{process}.json").write_text(json.dumps(found))
+    Path(f"{sys.argv[1]}-{process}.json").write_text(json.dumps(outcomes))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -49,6 +49,10 @@ CASES: dict[str, dict[str, Any]] = {
         "weights": [{"steer": {"omega": "full"}}, {"clip_v": {"mu": 0.1, "max_fraction": 0.2}}, {"entropy_tilt": {"gain": 0.7}}],
         "penalties": [{"ter": {"coef": 0.3}}, {"siren": {"coef": 0.2, "anchor": 0.1}}],
     },
+    "rewards": {
+        "rewards": [{"pear": {"boundary": "5"}}, {"ares": {"window": 2}}, {"diversity": {"gram": 1, "coef": 0.4}}],
+        "penalties": [{"kl_bucket": {"coef": 0.5, "easy": 0.3, "hard": 2.0}}],
+    },
     "extra rows": {"penalties": [{"aepo": {"coef": 0.5}}]},
     "rloo": {"advantages": ["rloo"]},
     "batch std": {"advantages": [{"grpo": {"scale": "batch"}}]},
@@ -121,6 +125,16 @@ class Replay(EntropyGRPOTrainer):
             clip=self.objective.loss.term.clip,
             reducer=self._reducer,
         )
+        if self.objective.rewards:  # of prompts whose completions lie on both ranks, one of them without a score
+            pieces = tuple(tuple(map(str, row)) for row in part["completion_ids"].tolist())
+            unshaped = (part["rewards"] > 0.4).to(part["rewards"].dtype)
+            batch = batch.set(
+                unshaped=unshaped.masked_fill(part["uids"] == 5, torch.nan),
+                groups=part["uids"] // (2 * GROUP) * 2 + part["uids"] % 2,
+                token_ids=part["completion_ids"],
+                pieces=pieces,
+            )
+            batch = batch.set(rewards=self.shaper.reward(self.objective, batch))
         self._score(output, batch)
         if self.objective.sampler is not None:  # some of the rows once more, with another share on each rank
             fields = {name: part[name] for name in extra.FIELDS} | {"loss_mask": part["completion_mask"]}

@@ -59,7 +59,7 @@ def main() -> None:
     model = scorer.models["model"].model
     rank = trainer.accelerator.process_index
     wrapped = trainer.model_wrapped
-    found = {
+    facts = {
         "world": trainer.accelerator.num_processes,
         "engine": type(wrapped).__name__,
         "stage": wrapped.zero_optimization_stage() if hasattr(wrapped, "zero_optimization_stage") else None,
@@ -73,7 +73,7 @@ def main() -> None:
         "logged": [row["shaping/raw"] for row in trainer.state.log_history if "shaping/raw" in row],
         "penalised": [row["shaping/missing_eos"] for row in trainer.state.log_history if "shaping/raw" in row],
     }
-    Path(f"{out}-{rank}.json").write_text(json.dumps(found))
+    Path(f"{out}-{rank}.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import ranks
+from support import ranks, run_files
 
 SHORT = [
     "model.build.steps=5",
@@ -43,7 +42,7 @@ def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 
 def kl(run: Path) -> list[float]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(run)
     return [row["kl"] for row in rows if "loss" in row]
 
 
@@ -51,11 +50,11 @@ def kl(run: Path) -> list[float]:
 def test_shares_give_the_average_that_whole_models_give(tmp_path: Path) -> None:
     ddp, zero3 = launch(tmp_path, "ddp"), launch(tmp_path, "zero3")
     for step in (4, 8):
-        found, wanted = anchor(zero3, step), anchor(ddp, step)
-        assert {name: x.shape for name, x in found.items()} == {name: x.shape for name, x in wanted.items()}
+        average, wanted = anchor(zero3, step), anchor(ddp, step)
+        assert {name: x.shape for name, x in average.items()} == {name: x.shape for name, x in wanted.items()}
         moved = apart(wanted, policy(ddp, step))
         # What rounding makes of two strategies' policies: Adam's first steps turn it into steps of its own size.
-        assert apart(found, wanted) <= apart(policy(zero3, step), policy(ddp, step)) + 1e-6 < moved / 10
+        assert apart(average, wanted) <= apart(policy(zero3, step), policy(ddp, step)) + 1e-6 < moved / 10
 
     # A whole copy that ZeRO-3 keeps from an earlier forward pass would make the KL that of a reference that stays.
     assert kl(zero3) == pytest.approx(kl(ddp), rel=1e-3) and kl(ddp)[-1] > 1e-3

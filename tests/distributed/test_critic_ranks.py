@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support import ranks
+from support.run_files import step_rows
 
 WORKER = Path(__file__).with_name("critic.py")
 LIMITS = {"float64": 1e-10, "float32": 1e-6}
 
 
-def replayed(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
-    out = folder / f"{dtype}-{world}-{rows}.pt"
-    ranks.run(WORKER, out, dtype, rows, accumulation, world=world)
-    return torch.load(out, weights_only=False)
-
-
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_processes_and_micro_batches_do_not_change_the_result(tmp_path: Path, dtype: str) -> None:
-    one = replayed(tmp_path, dtype, world=1, rows=8, accumulation=1)
-    others = [replayed(tmp_path, dtype, 2, 4, 1), replayed(tmp_path, dtype, 1, 4, 2)]
+    one = ranks.replayed(WORKER, tmp_path, dtype, world=1, rows=8, accumulation=1)
+    others = [ranks.replayed(WORKER, tmp_path, dtype, 2, 4, 1), ranks.replayed(WORKER, tmp_path, dtype, 1, 4, 2)]
     limit, checked = LIMITS[dtype], 0
     for other in others:
         for name, wanted in one.items():
-            found = other[name]
+            split = other[name]
             assert wanted["grads"][0].norm() > 1e-3
-            assert abs(found["losses"][0] - wanted["losses"][0]) <= limit, name
-            assert (found["grads"][0] - wanted["grads"][0]).norm() <= limit * wanted["grads"][0].norm(), name
-            assert (found["params"] - wanted["params"]).norm() <= limit * wanted["params"].norm(), name
+            assert abs(split["losses"][0] - wanted["losses"][0]) <= limit, name
+            assert (split["grads"][0] - wanted["grads"][0]).norm() <= limit * wanted["grads"][0].norm(), name
+            assert (split["params"] - wanted["params"]).norm() <= limit * wanted["params"].norm(), name
             for key in ("critic/value", "critic/return", "critic/explained_variance"):
-                assert found["judged"][key] == pytest.approx(wanted["judged"][key], rel=1e-5), (name, key)
+                assert split["judged"][key] == pytest.approx(wanted["judged"][key], rel=1e-5), (name, key)
             checked += 1
     assert checked == 10
 
@@ -64,11 +57,6 @@ def launch(folder: Path, strategy: str, *more: str, name: str | None = None) -> 
     return out / "quickstart-plain"
 
 
-def rows(run: Path) -> list[dict[str, float]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if "loss" in row]
-
-
 def apart(a: Path, b: Path) -> float:
     x, y = load_file(a), load_file(b)
     assert x.keys() == y.keys() and x
@@ -80,7 +68,7 @@ def apart(a: Path, b: Path) -> float:
 def test_zero_trains_the_critic_that_ddp_trains(tmp_path: Path, trunk: str) -> None:
     more = f"critic.trunk={trunk}"
     ddp = launch(tmp_path, "ddp", more)
-    wanted = rows(ddp)
+    wanted = step_rows(ddp)
     assert wanted[-1]["critic/loss"] > 0
     start = apart(ddp / "checkpoint-4" / "critic.safetensors", ddp / "checkpoint-8" / "critic.safetensors")
     for strategy in ("zero2", "zero3"):
@@ -88,9 +76,9 @@ def test_zero_trains_the_critic_that_ddp_trains(tmp_path: Path, trunk: str) -> N
         states = sorted(path.name for path in (run / "checkpoint-8" / "global_step8").glob("*model_states.pt"))
         assert states == ENGINE_FILES[strategy]
         assert not any("critic" in name for name in load_file(run / "checkpoint-8" / "model.safetensors"))
-        for found, row in zip(rows(run), wanted, strict=True):
+        for logged, row in zip(step_rows(run), wanted, strict=True):
             keys = {"loss", "critic/loss", "critic/value", "critic/return", "entropy"} & row.keys()
-            assert {key: found[key] for key in keys} == pytest.approx(
+            assert {key: logged[key] for key in keys} == pytest.approx(
                 {key: row[key] for key in keys}, rel=5e-3, abs=1e-4
             )
         distance = apart(run / "checkpoint-8" / "critic.safetensors", ddp / "checkpoint-8" / "critic.safetensors")

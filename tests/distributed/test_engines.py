@@ -47,16 +47,16 @@ def test_ddp_ranks_generate_apart_and_are_controlled_together(ddp: Any, model: s
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_zero_trains_what_ddp_trains(ddp: Any, model: str, tmp_path: Path, stage: int) -> None:
-    found = trained(model, tmp_path, f"zero{stage}")
-    for rank, wanted in zip(found, ddp, strict=True):
+    sharded = trained(model, tmp_path, f"zero{stage}")
+    for rank, wanted in zip(sharded, ddp, strict=True):
         assert (rank["world"], rank["engine"], rank["stage"]) == (2, "DeepSpeedEngine", stage)
         assert rank["cut"] == [stage == 3] * 2, "policy and reference are cut by ZeRO-3 alone"
         assert all(torch.equal(a, b) for a, b in zip(rank["completions"], wanted["completions"], strict=True))
         assert len(rank["rows"]) == len(wanted["rows"]) and rank["rows"][0].keys() == wanted["rows"][0].keys()
         for row, expected in zip(rank["rows"], wanted["rows"], strict=True):
             assert row == pytest.approx(expected, rel=LIMIT, abs=LIMIT / 10)
-    assert found[0]["control"] == found[1]["control"]
-    params, wanted = found[0]["params"], ddp[0]["params"]
+    assert sharded[0]["control"] == sharded[1]["control"]
+    params, wanted = sharded[0]["params"], ddp[0]["params"]
     assert params.keys() == wanted.keys()
     norm = sum(float(p.square().sum()) for p in wanted.values()) ** 0.5
     apart = sum(float((params[name] - p).square().sum()) for name, p in wanted.items()) ** 0.5

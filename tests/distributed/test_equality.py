@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support import ranks
 
 WORKER = Path(__file__).with_name("replay.py")
@@ -14,18 +13,12 @@ DEPENDS_ON_LAYOUT = ("bnpo", "bonus of trl")
 """Means over a micro-batch by definition: documented to change with its size."""
 
 
-def replay(folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> dict[str, Any]:
-    out = folder / f"{dtype}-{world}-{rows}.pt"
-    ranks.run(WORKER, out, dtype, rows, accumulation, world=world)
-    return torch.load(out, weights_only=False)
-
-
 @pytest.fixture(scope="module", params=["float64", "float32"])
 def runs(request: Any, tmp_path_factory: Any) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
     folder, dtype = tmp_path_factory.mktemp("replay"), request.param
-    one = replay(folder, dtype, world=1, rows=8, accumulation=1)
-    two = replay(folder, dtype, world=2, rows=4, accumulation=1)
-    accumulated = replay(folder, dtype, world=1, rows=4, accumulation=2)
+    one = ranks.replayed(WORKER, folder, dtype, world=1, rows=8, accumulation=1)
+    two = ranks.replayed(WORKER, folder, dtype, world=2, rows=4, accumulation=1)
+    accumulated = ranks.replayed(WORKER, folder, dtype, world=1, rows=4, accumulation=2)
     return dtype, one, two, accumulated
 
 
@@ -60,6 +53,9 @@ def test_controllers_reach_the_same_state(runs: Any) -> None:
             assert other["pid"]["control"][path][key] == pytest.approx(value, rel=1e-9 if dtype == "float64" else 1e-4)
 
 
+ACROSS = "text/similarity_across"
+
+
 def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
     dtype, one, *others = runs
     tolerance = {"rel": 1e-8, "abs": 1e-10} if dtype == "float64" else {"rel": 2e-3, "abs": 1e-5}
@@ -68,6 +64,8 @@ def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
         for other in others:
             assert other[name]["histogram"] == one[name]["histogram"]
             for before, after in zip(one[name]["monitors"], other[name]["monitors"], strict=True):
+                # Completions of different prompts are compared where they lie on one rank.
+                before, after = ({k: v for k, v in x.items() if k != ACROSS} for x in (before, after))
                 assert after == {key: pytest.approx(value, **tolerance) for key, value in before.items()}, name
                 keys |= {key for key, value in before.items() if value}
     assert (

@@ -28,10 +28,10 @@ def test_a_fault_of_one_rank_is_a_skipped_step_of_all(tmp_path: Path, strategy: 
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
     for case, guilty in (("a penalty of rank 1", 1), ("a constant of rank 0", 0)):
-        for rank, found in enumerate(each[case] for each in ranks):
-            assert found["engine"] == ENGINES[strategy]
-            assert found["moved"] == [True, False, True, True], (case, rank)
-            assert found["dumps"] == ([f"step-000002-rank{guilty}.json"] if rank == guilty else []), (case, rank)
+        for rank, told in enumerate(each[case] for each in ranks):
+            assert told["engine"] == ENGINES[strategy]
+            assert told["moved"] == [True, False, True, True], (case, rank)
+            assert told["dumps"] == ([f"step-000002-rank{guilty}.json"] if rank == guilty else []), (case, rank)
         assert ranks[0][case]["counts"] == [0, 1, 1, 1]
         # The schedule waits for a skipped step.
         assert ranks[0][case]["rates"] == pytest.approx([0.01, 0.0075, 0.0075, 0.005])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import ranks
+from support.processes import alive
 
 HANGS = """
 import os, subprocess, sys, time
@@ -20,22 +21,14 @@ time.sleep(300)
 """
 
 
-def alive(pid: int) -> bool:
-    """A zombie is not: its parent has not been told yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def left(folder: Path) -> list[int]:
     """Processes of the hanging script that still run, after a moment to die in."""
     pids = [int(word) for file in folder.iterdir() for word in file.read_text().split()]
     assert pids
     end = time.monotonic() + 5
-    while (found := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
+    while (running := [pid for pid in pids if alive(pid)]) and time.monotonic() < end:
         time.sleep(0.05)
-    return found
+    return running
 
 
 @pytest.fixture

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support import ranks
+from support.run_files import step_rows
 
 WORKER = Path(__file__).with_name("steps.py")
 
 
 def replayed(folder: Path, worker: Path, dtype: str, world: int) -> dict[str, Any]:
-    out = folder / f"{worker.stem}-{dtype}-{world}.pt"
-    ranks.run(worker, out, dtype, 8 // world, 1, world=world)
-    return torch.load(out, weights_only=False)["step radius"]
+    return ranks.replayed(worker, folder, dtype, world, 8 // world, 1)["step radius"]
 
 
 def test_two_processes_shorten_a_step_as_one_does(tmp_path: Path) -> None:
@@ -48,8 +45,7 @@ def test_deepspeed_scales_the_learning_rate_by_the_last_step(tmp_path: Path, str
     ranks.entropostat(*words, XDG_CACHE_HOME=tmp_path / "cache")
     run = tmp_path / "quickstart-plain"
     ranks.trained_by(run, strategy, world=2)
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    rows = [row for row in map(json.loads, lines) if "loss" in row]
+    rows = step_rows(run)
     ratios, scales = ([row[f"radius/{key}"] for row in rows] for key in ("r", "scale"))
     assert len(rows) == 4 and scales[0] == 1 and min(scales) < 1
     for ratio, scale in zip(ratios, scales[1:], strict=False):

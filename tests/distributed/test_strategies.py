@@ -64,8 +64,8 @@ def test_each_machine_starts_its_share_and_meets_the_others_where_it_is_told(str
 
 def test_only_ddp_needs_a_file_of_its_own_for_cpus() -> None:
     read = {file.stem: load_config_from_file(str(file)) for file in ranks.CONFIGS.glob("*.yaml")}
-    assert [name for name, found in read.items() if found.use_cpu] == ["ddp-cpu"]
-    assert {found.distributed_type.value for found in read.values()} == {"NO", "MULTI_GPU", "DEEPSPEED", "FSDP"}
+    assert [name for name, strategy in read.items() if strategy.use_cpu] == ["ddp-cpu"]
+    assert {strategy.distributed_type.value for strategy in read.values()} == {"NO", "MULTI_GPU", "DEEPSPEED", "FSDP"}
 
 
 ASKS = """

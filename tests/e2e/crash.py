@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashing import CYCLE, KINDS, SAVE_EVERY, STEPS, Child, Kill, train
 from e2e.damaging import HARMS, harm
+from support import run_files
 
 from entropostat import checkpoints
 
@@ -132,7 +133,7 @@ def content(out: Path) -> dict[str, Any]:
     """Everything of a finished run that must not depend on kills."""
     (summary,) = out.glob("run*/summary.json")
     run = summary.parent
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(run)
     last = run / f"checkpoint-{STEPS}"
     state = json.loads((last / "trainer_state.json").read_text())
     kept = {name: state["stateful_callbacks"][name] for name in ("ControlCallback", "AnchorCallback", "StepGovernor")}
@@ -190,9 +191,9 @@ def crash(folder: Path, kills: int, seed: int) -> dict[str, Any]:
             if newest is not None and chances % 2:
                 harms.append(harm(newest[1], newest[0], HARMS[len(harms) % len(HARMS)], rng))
                 saved, lost = checkpoints.step(newest[0]), checkpoints.step(newest[1])
-        found = content(out)
+        contents = content(out)
         for key, value in reference.items():
-            assert found[key] == value, f"{key} of run {runs} differs: {first_difference(found[key], value)}"
+            assert contents[key] == value, f"{key} of run {runs} differs: {first_difference(contents[key], value)}"
         shutil.rmtree(out)
         runs += 1
     return {
@@ -214,15 +215,15 @@ def newest_pair(out: Path) -> tuple[Path, Path] | None:
     return (kept[-2], kept[-1]) if len(kept) > 1 else None
 
 
-def first_difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, list) and isinstance(wanted, list):
-        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
+def first_difference(given: Any, wanted: Any) -> str:
+    if isinstance(given, list) and isinstance(wanted, list):
+        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(given, wanted, strict=False)) if a != b]
         if not pairs:
-            return f"{len(found)} rows and not {len(wanted)}"
+            return f"{len(given)} rows and not {len(wanted)}"
         index, a, b = pairs[0]
         keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
         return f"row {index}: {[(k, a.get(k), b.get(k)) for k in keys]}"
-    return f"{str(found)[:300]} and not {str(wanted)[:300]}"
+    return f"{str(given)[:300]} and not {str(wanted)[:300]}"
 
 
 if __name__ == "__main__":

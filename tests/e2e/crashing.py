@@ -122,14 +122,14 @@ def instrument(child: Child) -> None:
         child.event("rollout")
         return forward(self, *args, **kwargs)
 
-    def found(*args: Any) -> Any:
+    def told_find(*args: Any) -> Any:
         folder = find(*args)
         child.tell(resumed=checkpoints.step(folder) if folder else 0)
         return folder
 
     EntropyMixin._generate_and_score_completions = rollout  # type: ignore[method-assign]
     RunSeams._save_checkpoint = saving  # type: ignore[method-assign]
-    Accelerator.backward, Qwen3Model.forward, checkpoints.find = backwards, forwards, found  # type: ignore[method-assign]
+    Accelerator.backward, Qwen3Model.forward, checkpoints.find = backwards, forwards, told_find  # type: ignore[method-assign]
     sys.addaudithook(lambda name, args: child.event("save") if name in FILE_EVENTS else None)
 
 

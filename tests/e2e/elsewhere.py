@@ -41,17 +41,17 @@ REFUSED = {
 
 def unimported(package: ModuleType) -> dict[str, str]:
     """Module -> why it cannot be imported."""
-    found: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         if module.name == NEEDS_TRITON:
             continue
         try:
             imported = importlib.import_module(module.name)
         except Exception as error:  # noqa: BLE001  (whatever a module does when it is imported)
-            found[module.name] = repr(error)
+            errors[module.name] = repr(error)
             continue
-        found |= unimported(imported) if module.ispkg else {}
-    return found
+        errors |= unimported(imported) if module.ispkg else {}
+    return errors
 
 
 def run(*words: str) -> tuple[int, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from support import tiny
+from support.run_files import rows
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
@@ -29,10 +28,6 @@ SHORT = [
     *("trainer.save_strategy=steps", "trainer.save_steps=4"),
     "evaluate={every: 0, prompts: 2, samples: 2, k: [1], greedy: false, reference: true}",
 ]
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +53,10 @@ def test_a_recipe_goes_on_from_an_adapter_and_from_what_it_made_of_it(
         return tmp_path / name
 
     whole = train("whole", adapter)
-    found = rows(whole)
-    steps = [row for row in found if "loss" in row]
+    logged = rows(whole)
+    steps = [row for row in logged if "loss" in row]
     assert steps[0]["kl_ref/kl"] == 0.0 and steps[-1]["kl_ref/kl"] > 1e-6
-    assert found[0]["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=1e-6)
+    assert logged[0]["evaluate/easy/entropy_ratio"] == pytest.approx(1.0, abs=1e-6)
 
     shutil.copytree(whole, tmp_path / "cut", ignore=shutil.ignore_patterns("checkpoint-8", "final"))
     resumed = train("cut", adapter, resume="last")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from support import run_files
 
 from entropostat.recipe import load
 from entropostat.recipe.extends import RECIPES
@@ -28,7 +28,7 @@ def test_entropy_is_compared_with_the_initial_policy_though_the_reference_follow
     changes = ["objective.penalties.kl_ref.decay=1.0e-6", moving, f"output_dir={tmp_path}"]
     recipe = load(RECIPES / "methods" / "kl_ema.yaml", [*SHORT, *changes])
     assert run_recipe(recipe) == 0
-    rows = [json.loads(line) for line in (recipe.run_dir / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(recipe.run_dir)
     ratios = [row["evaluate/hard/entropy_ratio"] for row in rows if "evaluate/hard/entropy_ratio" in row]
     assert ratios[0] == pytest.approx(1.0, abs=1e-6)
     assert len(ratios) == 3 and all(abs(ratio - 1) > 1e-3 for ratio in ratios[1:])
@@ -42,5 +42,5 @@ def test_a_run_that_does_not_improve_resets_its_reference(tmp_path: Path, monkey
     changes = ["objective.penalties.kl_ref.patience=1", "trainer.learning_rate=0.0", f"output_dir={tmp_path}"]
     recipe = load(RECIPES / "methods" / "kl_reset.yaml", [*SHORT, *changes])
     assert run_recipe(recipe) == 0
-    rows = [json.loads(line) for line in (recipe.run_dir / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(recipe.run_dir)
     assert [row["anchor/resets"] for row in rows if "loss" in row] == [0, 0, 0, 0, 1, 1, 1, 1]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("elsewhere")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HERE.parent / "support" / "bare.py"), str(HERE / "elsewhere.py"), "runs"],
@@ -26,22 +27,22 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**json.loads(done.stdout.splitlines()[-1]), "runs": folder / "runs"}
 
 
-def test_every_module_is_imported_and_none_of_the_packages_is(found: dict[str, Any]) -> None:
-    assert found["unimported"] == {}
-    assert found["foreign"] == []
+def test_every_module_is_imported_and_none_of_the_packages_is(results: dict[str, Any]) -> None:
+    assert results["unimported"] == {}
+    assert results["foreign"] == []
 
 
-def test_two_steps_train_by_grpo_by_ppo_with_muon_and_with_a_pass_over_the_vocabulary(found: dict[str, Any]) -> None:
-    assert {name: code for name, (code, _) in found["trained"].items()} == dict.fromkeys(found["trained"], 0)
-    for folder in found["runs"].iterdir():
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def test_two_steps_train_by_grpo_by_ppo_with_muon_and_with_a_pass_over_the_vocabulary(results: dict[str, Any]) -> None:
+    assert {name: code for name, (code, _) in results["trained"].items()} == dict.fromkeys(results["trained"], 0)
+    for folder in results["runs"].iterdir():
+        rows = run_files.rows(folder)
         assert len([row for row in rows if "loss" in row]) >= 2, folder
 
 
 @pytest.mark.parametrize("key", ["model.peft", "tracking.trackio", "trainer.use_vllm", "launch.strategy"])
-def test_what_needs_a_missing_package_is_one_line_before_anything_is_built(found: dict[str, Any], key: str) -> None:
-    code, line = found["refused"][key]
+def test_what_needs_a_missing_package_is_one_line_before_anything_is_built(results: dict[str, Any], key: str) -> None:
+    code, line = results["refused"][key]
     assert code == 2
     package = {"launch.strategy": "DeepSpeed"}.get(key, f"the package {key.rpartition('.')[2].removeprefix('use_')}")
     assert f"{key}: " in line and f"needs {package}; pip install " in line
-    assert len(list(found["runs"].iterdir())) == len(found["trained"])
+    assert len(list(results["runs"].iterdir())) == len(results["trained"])

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
 from support.at_step import at_step
+from support.small_disk import small_disk
 
 from entropostat.__main__ import main
 from entropostat.environment import FAULT_NOTE
@@ -26,6 +26,7 @@ from entropostat.rl.advantages.grpo import GRPO
 from entropostat.trainers import packages
 from entropostat.trainers.run import run_recipe
 
+pytestmark = pytest.mark.usefixtures("cache")
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
     "model.build.steps=5",
@@ -33,12 +34,6 @@ SHORT = [
     "trainer={per_device_train_batch_size: 8, save_strategy: steps, save_steps: 2}",
     "evaluate={every: 0, prompts: 0, reference: false}",
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The policy is built once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "faults-cache"))
 
 
 @pytest.fixture
@@ -56,19 +51,14 @@ def train(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tu
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+def disk(tmp_path: Path) -> Iterator[Callable[[str], bool]]:
     """A file system of its own below ``tmp_path``; call it with mount options to change them."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = lambda *words: subprocess.run(["mount", *words, str(place)], capture_output=True, check=False).returncode
-    if mount("-t", "tmpfs", "-o", "size=16m", "tmpfs"):
-        pytest.skip("only root may mount a file system to fill")
-    yield lambda options: mount("-o", f"remount,{options}")
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(tmp_path / "disk", "16m") as remount:
+        yield remount
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoint_goes_on(
-    tmp_path: Path, train: Any, disk: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, train: Any, disk: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "disk"
     full = lambda: (place / "others").write_bytes(b"0" * (1 << 20)) and disk("size=3400k")
@@ -101,7 +91,7 @@ def test_a_file_that_may_grow_no_further_is_a_full_disk_too(tmp_path: Path, trai
 
 
 def test_a_folder_that_becomes_read_only_is_named(
-    tmp_path: Path, train: Any, disk: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, train: Any, disk: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_step(4, lambda: disk("ro"), monkeypatch)
     code, line = train(f"output_dir={tmp_path / 'disk'}")

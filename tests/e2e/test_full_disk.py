@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.small_disk import small_disk
 
 from entropostat import checkpoints
 from entropostat.__main__ import main
@@ -30,19 +30,15 @@ LINE = re.compile(r"quickstart-plain: .*(no space left for|No space left on devi
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Path]]:
     """An empty file system of so many bytes."""
     place = tmp_path_factory.mktemp("full") / "disk"
-    place.mkdir()
-    mount = lambda *words: subprocess.run(["mount", *words, str(place)], capture_output=True, check=False).returncode
-    if mount("-t", "tmpfs", "-o", f"size={WHOLE}", "tmpfs"):
-        pytest.skip("only root may mount a file system to fill")
 
     def of(size: int) -> Path:
         if size < WHOLE:
             shutil.rmtree(place / "run", ignore_errors=True)
-        assert mount("-o", f"remount,size={size}") == 0
+        assert remount(f"size={size}")
         return place / "run"
 
-    yield of
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(place, WHOLE) as remount:
+        yield of
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from e2e import killed
+from support.log_history import step_rows
 
 
 def rows(trainer: Any) -> list[list[Any]]:
     keys = ("output", "rest", "demand", "i", "share", "smoothed", "error")
     names = ["step", "loss", "entropy", *(f"control/{killed.GAIN}/{key}" for key in keys)]
-    return [[row.get(name) for name in names] for row in trainer.state.log_history if "loss" in row]
+    return [[row.get(name) for name in names] for row in step_rows(trainer)]
 
 
 def test_a_loop_is_continuous_through_kill_9(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import pytest
 import torch
 from e2e import killed_ppo
 from safetensors.torch import load_file
+from support.log_history import step_rows
 
 
 def rows(trainer: Any) -> list[list[Any]]:
     keys = ("step", "loss", "grad_norm", "entropy", "kl", "critic/loss", "critic/clip_fraction", "critic/value",
             "critic/return", "critic/explained_variance", "critic/disagreement", "gae/cost",
             "control/advantages.gae.kl_coef/output")  # fmt: skip
-    return [[row.get(key) for key in keys] for row in trainer.state.log_history if "loss" in row]
+    return [[row.get(key) for key in keys] for row in step_rows(trainer)]
 
 
 def weights(trainer: Any) -> dict[str, torch.Tensor]:

@@ -7,23 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors.torch import load_file
 from support import tiny
-from transformers import TrainerCallback
+from support.at_step import StopAt
+from support.log_history import step_rows
 
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 PID = {"pid": {"signal": "kl", "target": 0.01, "effect": "lowers", "kp": 1.0, "ki": 0.3, "smoothing": 0.5,
                "space": "log", "start": 0.2, "low": 0.01, "high": 5.0}}  # fmt: skip
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, trainer: Any, step: int) -> None:
-        self.trainer, self.step = trainer, step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.stop_requested = state.global_step + 1 == self.step
 
 
 def make(path: str, folder: Path) -> Any:
@@ -35,10 +27,9 @@ def make(path: str, folder: Path) -> Any:
 
 def rows(trainer: Any) -> list[tuple[float, ...]]:
     keys = ("step", "loss", "grad_norm", "entropy", "kl", "control/penalties.kl_ref.coef/output", "clip_cov/fraction")
-    return [tuple(row[key] for key in keys) for row in trainer.state.log_history if "loss" in row]
+    return [tuple(row[key] for key in keys) for row in step_rows(trainer)]
 
 
-LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
 MOVING: dict[str, dict[str, Any]] = {
     "average": {"reference": "ema", "decay": 0.8},
     "average in bfloat16": {"reference": "ema", "decay": 0.8},
@@ -61,7 +52,7 @@ def moving(case: str, path: str, folder: Path, term: Any = None) -> Any:
         args=tiny.config(max_steps=8, output_dir=str(folder), save_strategy="steps", save_steps=1000),
         train_dataset=tiny.prompts(),
         objective=tiny.objective(penalties=[{"kl_ref": {"coef": 0.1, **(MOVING[case] if term is None else term)}}]),
-        peft_config=LORA if "adapter" in case else None,
+        peft_config=tiny.LORA if "adapter" in case else None,
     )
 
 
@@ -89,7 +80,7 @@ def test_a_reference_that_moves_goes_on_from_where_it_was(tmp_path: Path, case: 
     second.train(resume_from_checkpoint=str(checkpoint))
 
     keys = ("step", "loss", "grad_norm", "kl", "anchor/initial_share", "anchor/resets")
-    logged = [[[row.get(k) for k in keys] for row in t.state.log_history if "loss" in row] for t in (whole, second)]
+    logged = [[[row.get(k) for k in keys] for row in step_rows(t)] for t in (whole, second)]
     assert logged[0] == logged[1] and logged[0][-1][3] > 0
     assert second.anchor.state() == whole.anchor.state()
     assert all(torch.equal(a, b) for a, b in zip(reference(second), reference(whole), strict=True))

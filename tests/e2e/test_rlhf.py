@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 from support.declared import undeclared
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def runs(tmp_path_factory: Any) -> dict[str, list[dict[str, Any]]]:
     names = ("rlhf-grpo", "rlhf-ppo")
     for name in names:
         assert not undeclared(folder / name), "logged, but not declared in entropostat/metrics"
-    return {n: [json.loads(x) for x in (folder / n / "metrics.jsonl").read_text().splitlines()] for n in names}
+    return {n: run_files.rows(folder / n) for n in names}
 
 
 def test_the_model_alone_is_trained_on_and_the_verifier_looks_on(runs: dict[str, list[dict[str, Any]]]) -> None:

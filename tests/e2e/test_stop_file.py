@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import run_files
 
 from entropostat.environment import STOP_FILE
 from entropostat.recipe import load
@@ -29,7 +30,7 @@ SHORT = [
 
 
 def rows(folder: Path) -> list[list[Any]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = run_files.rows(folder)
     keys = ("step", "loss", "entropy", "kl", "control/penalties.kl_ref.coef/output")
     return [[line[key] for key in keys] for line in lines if "loss" in line]
 

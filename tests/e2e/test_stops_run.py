@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 
 from entropostat.__main__ import main
 from entropostat.trainers import run
 
+pytestmark = pytest.mark.usefixtures("cache")
 PLAIN = "entropostat:quickstart/plain.yaml"
 SHORT = [
     "model.build.steps=20",
@@ -20,11 +22,6 @@ SHORT = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "stops-cache"))
-
-
 def test_a_recipes_stops_end_completions_in_training_and_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,7 +29,7 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
 
     def watch(model: Any, tokenizer: Any, sets: Any, verify: Any, given: Any, **others: Any) -> dict[str, float]:
         settings.append(given)
-        seen = lambda found, asked: texts.extend(found) or verify(found, asked)
+        seen = lambda completions, asked: texts.extend(completions) or verify(completions, asked)
         return evaluate(model, tokenizer, sets, seen, given, **others)
 
     monkeypatch.setattr(run, "evaluate", watch)
@@ -40,11 +37,11 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
     assert main(["train", PLAIN, f"output_dir={tmp_path}", *SHORT, *words]) == 0
     (folder,) = tmp_path.iterdir()
     shown = [json.loads(line)["completion"] for line in (folder / "completions.jsonl").read_text().splitlines()]
-    for found in (shown, texts):
-        assert found and all(not set("=+") & set(text[:-1]) for text in found)
-        assert any(text[-1:] in ("=", "+") for text in found)
+    for completions in (shown, texts):
+        assert completions and all(not set("=+") & set(text[:-1]) for text in completions)
+        assert any(text[-1:] in ("=", "+") for text in completions)
     assert len(settings[0].stop) == 3 and settings[0].decoding == {"begin_suppress_tokens": [5]}
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(folder)
     lengths = [row["evaluate/easy/mean_length"] for row in rows if "evaluate/easy/mean_length" in row]
     assert len(lengths) == 2
 

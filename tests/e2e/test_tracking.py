@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.declared import undeclared
+from support.run_files import rows
 
 from entropostat.metrics.trackers import logged_key
 from entropostat.readers.wandb_file import history, read
@@ -39,10 +40,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wandb_files(run: Path) -> list[Path]:
     return sorted(run.glob("wandb/offline-run-*/run-*.wandb"))
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_every_logged_key_is_declared(run: Path) -> None:
@@ -106,12 +103,12 @@ def test_completions_and_alerts_reach_the_trackers(run: Path, wandb_files: list[
 
 
 def test_trackio_has_the_rows_as_groups(run: Path) -> None:
-    found = {name: value for _, metrics in trackio(run) for name, value in metrics.items()}
-    groups = {name.partition("/")[0] for name in found if not name.startswith("profiling/")} - {"train"}
+    logged = {name: value for _, metrics in trackio(run) for name, value in metrics.items()}
+    groups = {name.partition("/")[0] for name in logged if not name.startswith("profiling/")} - {"train"}
     assert groups == {"1 State", "2 Control", "3 Forces", "4 Trust", "5 Learning", "6 Text", "7 Health"}
-    assert [name for name in found if name.startswith("train/")] == ["train/global_step"]
+    assert [name for name in logged if name.startswith("train/")] == ["train/global_step"]
     last = {key: value for row in rows(run) if "loss" in row for key, value in row.items()}
-    for name, value in found.items():
+    for name, value in logged.items():
         if (key := logged_key(name)) in last and not key.endswith("time"):
             assert value == pytest.approx(last[key], rel=1e-6), name
 
@@ -125,4 +122,4 @@ def test_a_key_in_the_environment_stays_there(run: Path) -> None:
 def trackio(run: Path) -> list[tuple[str, dict[str, Any]]]:
     """(run, metrics) of each row of its database."""
     with sqlite3.connect(run.parent / "trackio" / "trial.db") as base:
-        return [(name, json.loads(found)) for name, found in base.execute("select run_name, metrics from metrics")]
+        return [(name, json.loads(metrics)) for name, metrics in base.execute("select run_name, metrics from metrics")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.run_files import rows
 
 ROOT = Path(__file__).parents[2]
 PLAIN, PID = (str(ROOT / "recipes" / "quickstart" / name) for name in ("plain.yaml", "pid-kl.yaml"))
@@ -39,10 +40,6 @@ def cache(tmp_path_factory: Any) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def rows(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 def test_two_recipes_train_side_by_side_and_are_compared(tmp_path: Path, cache: Path) -> None:
     done = subprocess.run(
         command("train", PLAIN, PID, f"output_dir={tmp_path}", *SHORT),
@@ -55,10 +52,10 @@ def test_two_recipes_train_side_by_side_and_are_compared(tmp_path: Path, cache: 
 
     for name in ("quickstart-plain", "quickstart-pid-kl"):
         folder = tmp_path / name
-        found = rows(folder)
-        steps = [row["step"] for row in found if "loss" in row]
+        logged = rows(folder)
+        steps = [row["step"] for row in logged if "loss" in row]
         assert steps == list(range(1, 9)), "every training step is logged, also where an evaluation was"
-        evaluated = [row for row in found if "evaluate/hard/pass@1" in row]
+        evaluated = [row for row in logged if "evaluate/hard/pass@1" in row]
         assert [row["step"] for row in evaluated] == [0, 4, 8]
         assert {"evaluate/easy/pass@4", "evaluate/hard/share/working", "evaluate/hard/entropy_ratio"} <= set(
             evaluated[0]

@@ -33,9 +33,8 @@ SHORT = [
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, cache: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands name the run by its path from here."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "ways-on-cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "it's here" / "quickstart-plain"
 
@@ -81,9 +80,9 @@ def test_the_command_that_a_run_ends_with_goes_on_with_it(
         assert main(["train", PLAIN, *SHORT, "--resume", "auto"]) == code
     sealed(other)
     line = capfd.readouterr().err.strip().splitlines()[-1]
-    found = re.search(r"go on with: (entropostat .*)$", line)
-    assert found is not None, line
-    words = shlex.split(found[1])
+    match = re.search(r"go on with: (entropostat .*)$", line)
+    assert match is not None, line
+    words = shlex.split(match[1])
     relative = Path("it's here") / "quickstart-plain" / f"checkpoint-{step}"
     assert words == ["entropostat", "train", PLAIN, *SHORT, "--resume", str(relative)]
     assert main(words[1:]) == 0

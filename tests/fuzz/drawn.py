@@ -55,7 +55,7 @@ def value(draw: st.DrawFn, node: dict[str, Any], depth: int = 0) -> Any:
 
 
 def text(node: dict[str, Any]) -> st.SearchStrategy[str]:
-    return st.from_regex(node["pattern"], fullmatch=True).map(lambda found: found[:20]) if "pattern" in node else TEXTS
+    return st.from_regex(node["pattern"], fullmatch=True).map(lambda word: word[:20]) if "pattern" in node else TEXTS
 
 
 @st.composite
@@ -80,31 +80,31 @@ def mapping(draw: st.DrawFn, node: dict[str, Any], depth: int) -> dict[str, Any]
     known, one = sorted(node.get("properties", {})), node.get("maxProperties") == 1
     most = 1 if one else max(1, 4 - depth)
     names = draw(st.lists(st.sampled_from(known), min_size=int(one), max_size=most, unique=True)) if known else []
-    found = {name: draw(value(node["properties"][name], depth + 1)) for name in names if depth < DEEP or one}
+    drawn = {name: draw(value(node["properties"][name], depth + 1)) for name in names if depth < DEEP or one}
     more = node.get("additionalProperties")
     if isinstance(more, dict) and draw(st.booleans()):
-        found[draw(st.sampled_from(["easy", "hard", "x"]))] = draw(value(more, depth + 1))
+        drawn[draw(st.sampled_from(["easy", "hard", "x"]))] = draw(value(more, depth + 1))
     if rarely(draw):
-        found[draw(TEXTS | st.sampled_from(known or ["x"]).map(lambda name: name[:-1]))] = draw(JUNK)
-    return found
+        drawn[draw(TEXTS | st.sampled_from(known or ["x"]).map(lambda name: name[:-1]))] = draw(JUNK)
+    return drawn
 
 
 @st.composite
 def recipes(draw: st.DrawFn) -> dict[str, Any]:
     """A recipe of the project with a few blocks changed, or those blocks alone."""
-    found = draw(mapping(SCHEMA, 0))
-    found.pop("extends", None)
-    return {"extends": f"entropostat:{draw(st.sampled_from(OWN))}", **found} if not rarely(draw, 10) else found
+    drawn = draw(mapping(SCHEMA, 0))
+    drawn.pop("extends", None)
+    return {"extends": f"entropostat:{draw(st.sampled_from(OWN))}", **drawn} if not rarely(draw, 10) else drawn
 
 
 def places(node: dict[str, Any] = SCHEMA, at: tuple[str, ...] = (), depth: int = 0) -> dict[str, dict[str, Any]]:
     """Dotted keys and what the schema says of them, for overrides."""
     if "$ref" in node:
         return places(SCHEMA["$defs"][node["$ref"].rpartition("/")[2]], at, depth)
-    found = {".".join(at): node} if at else {}
+    nodes = {".".join(at): node} if at else {}
     if depth < DEEP:
         for inner in (*node.get("anyOf", ()), *([node["items"]] if isinstance(node.get("items"), dict) else [])):
-            found = places(inner, at, depth) | found
+            nodes = places(inner, at, depth) | nodes
         for name, inner in node.get("properties", {}).items():
-            found |= places(inner, (*at, name), depth + 1)
-    return found
+            nodes |= places(inner, (*at, name), depth + 1)
+    return nodes

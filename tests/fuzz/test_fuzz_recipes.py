@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fuzz.budget import search
 from fuzz.drawn import JUNK, OWN, TEXTS, places, recipes, value
 from fuzz.known import described, excused
@@ -23,13 +22,6 @@ from entropostat.rl.control import Control
 from entropostat.yaml_text import dump
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
-
-
 class Seen:
     """What came of the examples, so that a search which finds only faults of its own shows."""
 
@@ -39,7 +31,7 @@ class Seen:
     def __call__(self, text: str, *overrides: str) -> Recipe | None:
         (self.folder / "x.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
         try:
-            found, _ = outcome("x.yaml", overrides)
+            recipe, _ = outcome("x.yaml", overrides)
         except AssertionError:
             raise
         except Exception as error:
@@ -47,10 +39,10 @@ class Seen:
                 raise AssertionError(described(error)) from error
             self.counts["excused"] += 1
             return None
-        self.counts["refused" if found is None else "taken"] += 1
-        if found is not None and len(found.dump()) < 100_000:
-            comes_back(found, self.folder / "run")
-        return found
+        self.counts["refused" if recipe is None else "taken"] += 1
+        if recipe is not None and len(recipe.dump()) < 100_000:
+            comes_back(recipe, self.folder / "run")
+        return recipe
 
     def taken(self, least: float) -> None:
         print(dict(self.counts))
@@ -61,11 +53,11 @@ def test_recipes_of_the_schema_load_or_are_refused_and_what_plan_takes_is_traine
     seen = Seen(folder)
 
     def check(drawn: dict[str, Any]) -> None:
-        found = seen(dump(drawn))
-        if found is not None and not any(lint["level"] == "error" for lint in plan(found)["lints"]):
+        recipe = seen(dump(drawn))
+        if recipe is not None and not any(lint["level"] == "error" for lint in plan(recipe)["lints"]):
             seen.counts["built"] += 1
             try:
-                build(found, folder)
+                build(recipe, folder)
             except Exception as error:
                 if not excused(error):
                     raise AssertionError(f"plan takes it, and {described(error)}") from error

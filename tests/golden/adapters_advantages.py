@@ -10,7 +10,8 @@ from golden.harness import Adapter, Inputs, Results, Where
 from golden.layouts import covariance_files
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.registry import ADVANTAGES
 
 

@@ -28,19 +28,19 @@ OPTIONS |= {"lambda_asymmetric": "strength", "lambda_momentum": "momentum", "mom
 def states(kind: str, options: Mapping[str, Any], **signals: Tensor) -> list[dict[str, float]]:
     """The state after each update of a series."""
     controller = CONTROLLERS.build(kind, options)
-    state, found = controller.init(), []
+    state, passed = controller.init(), []
     for values in zip(*(series.tolist() for series in signals.values()), strict=True):
         state, _ = controller.update(state, dict(zip(signals, values, strict=True)))
-        found.append(state)
-    return found
+        passed.append(state)
+    return passed
 
 
-def series(found: list[dict[str, float]], name: str) -> Tensor:
-    return torch.tensor([state.get(name, 0.0) for state in found], dtype=torch.float64)
+def series(passed: list[dict[str, float]], name: str) -> Tensor:
+    return torch.tensor([state.get(name, 0.0) for state in passed], dtype=torch.float64)
 
 
-def columns(found: list[dict[str, float]], names: Mapping[str, str], prefix: str) -> Results:
-    return {f"{prefix}/{theirs}": series(found, ours) for theirs, ours in names.items()}
+def columns(passed: list[dict[str, float]], names: Mapping[str, str], prefix: str) -> Results:
+    return {f"{prefix}/{theirs}": series(passed, ours) for theirs, ours in names.items()}
 
 
 def kl_coefficients(x: Inputs, params: dict[str, Any]) -> Results:
@@ -64,9 +64,9 @@ def pid_and_phase(x: Inputs, params: dict[str, Any]) -> Results:
         still = torch.zeros_like(rewards)
         for gains, values in params["gains"].items():
             options = dict(zip(("kp", "ki", "kd"), values, strict=True))
-            found = states("safe", options, kl=still, reward=rewards)
-            results |= columns(found, PID, f"{name}/{gains}")
-        phase = series(found, "phase").long()
+            passed = states("safe", options, kl=still, reward=rewards)
+            results |= columns(passed, PID, f"{name}/{gains}")
+        phase = series(passed, "phase").long()
         factors = torch.tensor(CONTROLLERS.build("safe").phases, dtype=torch.float64)
         results |= {f"{name}/phase": phase, f"{name}/phase_mult": factors[phase]}
     return results
@@ -82,8 +82,8 @@ def penalty(x: Inputs, params: dict[str, Any]) -> Results:
             continue
         options = renamed(params["configs"][prefix.rpartition("__")[2]]) | {"reference": True}
         signals = {name: x[f"{prefix}/{name}"] for name in ("kl", "reward", "entropy")}
-        found = columns(states("safe", options, **signals), PENALTY, prefix)
-        results |= found | {f"{prefix}/phase": found[f"{prefix}/phase"].long()}
+        values = columns(states("safe", options, **signals), PENALTY, prefix)
+        results |= values | {f"{prefix}/phase": values[f"{prefix}/phase"].long()}
     return results
 
 
@@ -91,8 +91,8 @@ def asymmetric(x: Inputs, params: dict[str, Any]) -> Results:
     results: Results = {}
     for key, kl in x.items():
         for name, config in params["configs"].items():
-            found = states("safe_asymmetric", renamed(config) | {"reference": True}, kl=kl)
-            results |= columns(found, ASYMMETRIC, f"{key.removesuffix('/kl')}/{name}")
+            passed = states("safe_asymmetric", renamed(config) | {"reference": True}, kl=kl)
+            results |= columns(passed, ASYMMETRIC, f"{key.removesuffix('/kl')}/{name}")
     return results
 
 

@@ -121,7 +121,7 @@ def divergence_exact(x: Inputs, params: dict[str, Any]) -> Results:
             k = ours.k(u)
             exact, exact_grad = expected(options, logits, ref, old)
             _, pathwise_grad = expected(options | {"gradient": "pathwise"}, logits, ref, logits)
-            found = {
+            values = {
                 "D": (p * k).sum(),
                 "fprime_of_u": ours.slope(u),
                 "pseudo_reward": -ours.slope(u),
@@ -133,15 +133,15 @@ def divergence_exact(x: Inputs, params: dict[str, Any]) -> Results:
                 "expected_IS_grad": exact_grad,
                 "expected_IS_value": exact,
             }
-            results |= {f"{name}/{kind}/{case}": value for name, value in found.items()}
+            results |= {f"{name}/{kind}/{case}": value for name, value in values.items()}
         for kind in params["estimators"]:
             z = logits.detach().requires_grad_()
             value = estimator(z.log_softmax(0) - ref.log_softmax(0), kind)
             p = z.detach().softmax(0)
             mean = (p * value).sum()
-            found = {"value": value, "expectation": mean, "variance": variance(p, value)}
-            found["expected_pathwise_grad"] = torch.autograd.grad(mean, z, retain_graph=True)[0]
-            results |= {f"{name}/{kind}/{case}": value for name, value in found.items()}
+            values = {"value": value, "expectation": mean, "variance": variance(p, value)}
+            values["expected_pathwise_grad"] = torch.autograd.grad(mean, z, retain_graph=True)[0]
+            results |= {f"{name}/{kind}/{case}": value for name, value in values.items()}
     return results
 
 

@@ -79,9 +79,9 @@ def formula(x: Inputs, params: dict[str, Any]) -> Results:
     rows = torch.arange(len(positions)).unsqueeze(1).expand_as(positions)
     soft = SoftLabels(stats["soft_ids"].flatten(0, 1), stats["soft_probs"].flatten(0, 1))
     logits, tokens = x["new_logits"][rows, positions], x["responses"][rows, positions]
-    found = statistics(logits.flatten(0, 1), tokens.flatten(), Wanted(()), soft).soft_logp
+    means = statistics(logits.flatten(0, 1), tokens.flatten(), Wanted(()), soft).soft_logp
     used = stats["soft_probs"].sum(2) > 0
-    soft_logp = torch.zeros_like(batch.logps).index_put((rows[used], positions[used]), found.view_as(used)[used])
+    soft_logp = torch.zeros_like(batch.logps).index_put((rows[used], positions[used]), means.view_as(used)[used])
     batch = batch.set(soft_logp=soft_logp)
     total, _ = o.token_loss(batch, {"lp_reg": stats})
     every = SoftLabels(batch.min_p_ids.flatten(0, 1), batch.min_p_probs.flatten(0, 1))

@@ -64,11 +64,11 @@ def critic(x: Inputs, params: dict[str, Any]) -> Results:
     for case, alpha in params["alphas"].items():
         if f"{case}/hidden" in x:
             values = critic_of(part_of(x, f"{case}/param/"))(x[f"{case}/hidden"][:, -1])
-            found = {"v1": values[:, 0], "v2": values[:, 1], "softmin": combine(values, "softmin", alpha)}
+            outputs = {"v1": values[:, 0], "v2": values[:, 1], "softmin": combine(values, "softmin", alpha)}
         else:
             out = combine(torch.stack([x[f"{case}/v1"], x[f"{case}/v2"]], -1), "softmin", alpha)
-            found = {"out": out, "total": out.sum()}
-        results |= {f"{case}/{name}": value for name, value in found.items()}
+            outputs = {"out": out, "total": out.sum()}
+        results |= {f"{case}/{name}": value for name, value in outputs.items()}
     return results
 
 
@@ -174,8 +174,8 @@ def step(x: Inputs, kind: str, lr: float, epochs: int) -> Results:
 def trainstep(x: Inputs, params: dict[str, Any]) -> Results:
     results: Results = {}
     for run, options in params["runs"].items():
-        found = step(part_of(x, f"{run}/"), **options)
-        for name, value in found.items():
+        outputs = step(part_of(x, f"{run}/"), **options)
+        for name, value in outputs.items():
             results[f"{run}/{name}"] = value.bool() if name.endswith("active") else value
     return results
 

@@ -31,10 +31,10 @@ def radius(x: Inputs, params: dict[str, Any]) -> Results:
         ends = [readout({k: w + s * length * step[k] for k, w in weights.items()}, x[f"x@{case}"]) for s in (-1, 1)]
         spread = change_spread(*ends, tiles=Tiles(3, 2)) / (2 * length)
         r, near = (step_ratio(spread, kind, 0.99) for kind in ("max", "quantile"))
-        found = {"spread": spread.view(x[f"x@{case}"].shape[:-1]), "tau": tau, "r": r, "rho_a": tau / r}
-        found |= {"delta_a_unit": step_ratio(spread / tau, "max", 0.0) * torch.pi}
-        found |= {"scale_max": step_scale(float(r), 1.0), "scale_q99": step_scale(float(near), 1.0)}
-        results |= {f"{name}@{case}": value for name, value in found.items()}
+        measures = {"spread": spread.view(x[f"x@{case}"].shape[:-1]), "tau": tau, "r": r, "rho_a": tau / r}
+        measures |= {"delta_a_unit": step_ratio(spread / tau, "max", 0.0) * torch.pi}
+        measures |= {"scale_max": step_scale(float(r), 1.0), "scale_q99": step_scale(float(near), 1.0)}
+        results |= {f"{name}@{case}": value for name, value in measures.items()}
     return results
 
 

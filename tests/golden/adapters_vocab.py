@@ -38,14 +38,14 @@ def statistics(logits: Tensor, tokens: Tensor | None = None) -> VocabStats:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    found = statistics(logits).entropy
-    assert found is not None
-    return found
+    value = statistics(logits).entropy
+    assert value is not None
+    return value
 
 
 def from_logits(x: Inputs, params: dict[str, Any]) -> Results:
-    found = entropy(x["logits"]).view(x["response_mask"].shape)
-    return {"entropy": found, "mean": masked_mean(found, x["response_mask"])}
+    h = entropy(x["logits"]).view(x["response_mask"].shape)
+    return {"entropy": h, "mean": masked_mean(h, x["response_mask"])}
 
 
 def dynamics(x: Inputs, params: dict[str, Any]) -> Results:

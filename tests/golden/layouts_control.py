@@ -39,7 +39,7 @@ def klctl_files(data: Mapping[str, Any]) -> Record:
 
 def safe_files(data: Mapping[str, Any]) -> Record:
     """``<series>/<name>``: the last part says whether it was measured; the settings lie in the file beside it."""
-    found = {key: value for key, value in data.items() if key != SIDECAR}
-    inputs = {key: value for key, value in found.items() if key.rpartition("/")[2] in SIGNALS}
-    outputs = {key: value for key, value in found.items() if key not in inputs}
+    arrays = {key: value for key, value in data.items() if key != SIDECAR}
+    inputs = {key: value for key, value in arrays.items() if key.rpartition("/")[2] in SIGNALS}
+    outputs = {key: value for key, value in arrays.items() if key not in inputs}
     return Record(inputs, data[SIDECAR], {"f64": outputs})

@@ -28,9 +28,11 @@ def reward_files(data: Mapping[str, Any]) -> Record:
     params = json.loads(str(data["cfg"]))
     if "entropic_traj" in outputs:
         inputs["entropy"], outputs["entropic_integral"] = outputs.pop("entropic_traj").T
-    found = {name: CASE.fullmatch(name) for name in outputs}
+    matches = {name: CASE.fullmatch(name) for name in outputs}
     params["bands"] = {
-        name: (match["shape"], float(match["entropy"]), float(match["step"])) for name, match in found.items() if match
+        name: (match["shape"], float(match["entropy"]), float(match["step"]))
+        for name, match in matches.items()
+        if match
     }
     return Record(inputs, params, {"f64": outputs})
 

@@ -38,12 +38,26 @@ def siren_files(data: Mapping[str, Any]) -> Record:
 
 def confucius_files(data: Mapping[str, Any]) -> Record:
     """README_advantage.md: a list of cases of three kinds, each with inputs and results side by side."""
-    inputs, outputs, settings = {}, {}, {}
+    inputs, outputs, settings, groups, traces = {}, {}, {}, [], {}
     for i, case in enumerate(data["cases"]):
+        if case["kind"] == "rsr_trace":
+            steps = case["steps"]
+            sampled = [(at, *pair) for at, step in enumerate(steps) for pair in step["sampled"]]
+            inputs[f"sampled@{i}"] = np.asarray(sampled)
+            traces[f"@{i}"] = {"places": int(case["batch_size"]), "size": int(case["G"]), "steps": len(steps)}
+            for name in ("kept", "trained", "recovered", "pending"):
+                rows = [(at, group) for at, step in enumerate(steps) for group in step[name]]
+                outputs[f"{name}@{i}"] = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
+            continue
+        if case["kind"] == "pshw":
+            inputs[f"R@{i}"] = np.asarray(case["R"])
+            groups.append(f"@{i}")
+            outputs |= {f"{name}@{i}": np.asarray(case[name]) for name in ("adv", "D", "mu")}
+            continue
         if case["kind"] != "ter":
             outputs[f"{case['kind']}@{i}"] = np.asarray(0.0)
             continue
         inputs[f"entropy@{i}"] = np.asarray(case["entropy"])
         settings[f"@{i}"] = {"target": case["target"], "coef": case["coef"]}
         outputs |= {f"{name}@{i}": np.asarray(case[name]) for name in ("loss_term", "dloss_dentropy")}
-    return Record(inputs, {"settings": settings}, {"f64": outputs})
+    return Record(inputs, {"settings": settings, "groups": groups, "traces": traces}, {"f64": outputs})

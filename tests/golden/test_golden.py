@@ -31,7 +31,24 @@ SAMPLES += ["steer_basic_public.npz", "steer_theorem_basic_public.npz", "clipb_m
 SAMPLES += ["psr_nsr_public.npz", "entrocraft_public.npz"]
 SAMPLES += ["klctl_public.npz", "adaptive_kl_controller_public.json"]
 SAMPLES += ["safe_critic_public.npz", "safe_rewardnorm_public.npz"]
+SAMPLES += [
+    f"{prefix}_basic_public.npz" for prefix in ("dppo_tv", "dppo_kl", "prime_dppo", "skyrl_dppo_kl", "ipo", "dro")
+]
+SAMPLES += [f"nemo_{kind}_basic_public.npz" for kind in ("icepop", "seq_mask_tis", "tis")] + [
+    "gspo_verl091_basic_public.npz"
+]
+SAMPLES += [
+    f"trl_{kind}_basic_public.npz"
+    for kind in ("token_mask", "token_truncate", "sequence_mask", "sequence_truncate", "opsm")
+]
+SAMPLES += ["slime_icepop_basic_public.npz", "slime_tis_basic_public.npz", "rollout_corr_basic_public.npz"]
+SAMPLES += [
+    f"{prefix}_basic_public.npz" for prefix in ("maxrl_skyrl", "max_rl", "unlikely", "ar", "repo_r", "gtpo", "lopti")
+]
+SAMPLES += ["hicra_public.json"]
 SAMPLES += ["lpreg_minp_public.npz", "lpreg_formula_fixed_public.npz"]
+SAMPLES += ["vendi_public.json", "entropy_performance_law_public.json", "frontier_public.npz"]
+SAMPLES += ["seed_grpo_public.json", "copo_public.json", "adora_public.json", "confucius3_public.json"]
 
 
 @pytest.mark.parametrize("path", harness.files(harness.folder()), ids=lambda p: p.name)
@@ -53,8 +70,12 @@ def test_a_wrong_value_in_any_recorded_array_is_noticed(name):
     clean = adapter.divide(harness.read(path))
     run = next(iter(clean.outputs))
     for key, value in clean.outputs[run].items():
-        if adapter.excused(key):
-            continue
+        if (
+            adapter.excused(key)
+            or not np.size(value)
+            or (np.asarray(value).dtype.kind == "f" and np.isnan(value).all())
+        ):
+            continue  # of what is NaN throughout only a finite result is asked
 
         def divide(data, key=key, value=value):
             record = adapter.divide(data)

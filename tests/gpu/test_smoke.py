@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import run_files
 
 pytestmark = pytest.mark.gpu
 
@@ -41,8 +41,7 @@ def test_ten_steps(case: str, tmp_path: Path) -> None:
         env=dict(os.environ), capture_output=True, check=False, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
-    lines = (tmp_path / "smollm2-135m" / "metrics.jsonl").read_text().splitlines()
-    steps = [row for row in map(json.loads, lines) if "loss" in row]
+    steps = run_files.step_rows(tmp_path / "smollm2-135m")
     assert len(steps) == 10
     assert all(math.isfinite(row[key]) for row in steps for key in ("loss", "grad_norm", "entropy", "kl"))
     assert steps[-1]["kl"] > 0

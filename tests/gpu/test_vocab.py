@@ -17,9 +17,9 @@ the terms in an order of its own.
 """
 
 
-def named(found: VocabStats) -> dict[str, torch.Tensor]:
-    plain = {name: getattr(found, name) for name in OUTPUTS}
-    return plain | {f"lse {t}": x for t, x in zip(WANTED.temperatures, found.lse, strict=True)}
+def named(stats: VocabStats) -> dict[str, torch.Tensor]:
+    plain = {name: getattr(stats, name) for name in OUTPUTS}
+    return plain | {f"lse {t}": x for t, x in zip(WANTED.temperatures, stats.lse, strict=True)}
 
 
 @pytest.mark.parametrize("head", HEADS, ids=str)
@@ -38,10 +38,10 @@ def test_the_kernels_agree_with_torch(
     both = []
     for path in ("triton", "torch"):
         monkeypatch.setenv("ENTROPOSTAT_VOCAB", path)
-        found = named(
+        values = named(
             vocab_statistics(leaves[0], leaves[1], labels, WANTED, bias=leaves[2] if bias else None, head=head)
         )
-        both.append((found, torch.autograd.grad(sum(x.sin().sum() for x in found.values()), leaves)))
+        both.append((values, torch.autograd.grad(sum(x.sin().sum() for x in values.values()), leaves)))
     (mine, my_slopes), (theirs, their_slopes) = both
     for name, want in theirs.items():
         torch.testing.assert_close(mine[name], want, rtol=1e-4, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")

@@ -88,9 +88,9 @@ def run(mutant: Mutant | None) -> dict[str, object]:
         _, code = os.waitpid(child, 0)
         out.seek(0)
         text = out.read()
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
+    match = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
     name = mutant.name if mutant else "no fault"
-    killer = found.group(1) if found else text[-2000:] if os.waitstatus_to_exitcode(code) not in (0, 1) else ""
+    killer = match.group(1) if match else text[-2000:] if os.waitstatus_to_exitcode(code) not in (0, 1) else ""
     return {"name": name, "exit": os.waitstatus_to_exitcode(code), "killer": killer}
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TERMS = ("tests/unit/test_rl_terms.py", "tests/theory", "tests/golden", "tests/unit/test_rl_properties.py")
+TERMS = (
+    "tests/unit/test_rl_terms.py",
+    "tests/theory",
+    "tests/golden",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+)
 RANKS = ("tests/unit/test_rl_ranks.py",)
 REDUCE = ("tests/unit/test_rl_reduce.py", *RANKS, *TERMS)
 CONTROL = ("tests/unit/test_rl_control.py", "tests/unit/test_rl_terms.py", *RANKS)
@@ -46,6 +52,12 @@ class Mutant:
 def stem(file: str) -> str:
     """Of "trl/decoding": "decoding", with which the names of its faults begin."""
     return file.rpartition("/")[2]
+
+
+def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
+    """``file`` from the root, without its ending: "trainers/trl/decoding"."""
+    folder, _, path = file.partition("/")
+    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 ADVANTAGES = (
@@ -164,19 +176,19 @@ PENALTIES = (
 )
 
 SHARED = (
-    Mutant("covariance not centred in A", "covariance.py", "a - sum_a / count.clamp(min=1)", "a"),
+    Mutant("covariance not centred in A", "covariance.py", "(x - total / count.clamp(min=1)) * centred", "x * centred"),
     Mutant(
         "covariance of the rank alone",
         "covariance.py",
-        "masked_totals([a, logps], batch.mask, batch.reducer)",
-        "masked_totals([a, logps], batch.mask)",
+        "masked_totals([*values, logps], batch.mask, batch.reducer)",
+        "masked_totals([*values, logps], batch.mask)",
         RANKS,
     ),
     Mutant(
         "covariance keeps padding",
         "covariance.py",
-        "torch.where(batch.valid, centred_a * centred_l, 0.0)",
-        "centred_a * centred_l",
+        "[torch.where(batch.valid, x, 0.0) for x in found]",
+        "found",
     ),
     Mutant("clipped where it is not", "covariance.py", "> -a * ratio)", "< -a * ratio)"),
     Mutant("keys forget the generation", "covariance.py", "_mix(x ^ batch.generation)", "_mix(x)", RANKS),
@@ -214,9 +226,9 @@ SHARED = (
     Mutant("ties without limit", "reduce.py", "(tied & (order + earlier <= room))", "tied", REDUCE),
     Mutant("biased deviation", "reduce.py", "(count - 1).clamp(min=1)", "count.clamp(min=1)", REDUCE),
     Mutant("weights added", "objective.py", "product * weight.detach()", "product + weight.detach()", CONTROL),
-    Mutant("correction forgotten", "objective.py", "total * weight) * rho", "total * weight)", CONTROL),
+    Mutant("correction forgotten", "objective.py", "total * correction", "total", CONTROL),
     Mutant(
-        "micro scope sees all ranks", "objective.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
+        "micro scope sees all ranks", "parts.py", "batch.detached().set(reducer=LOCAL)", "batch.detached()", CONTROL
     ),
     Mutant("knob without clamp", "control.py", "min(max(value, self.low), self.high)", "value", CONTROL),
     Mutant("knob on every term", "control.py", "if p.name == knob.term else p", "if True else p", CONTROL),

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant
 
-OWN = ("tests/unit/test_rl_properties.py", "tests/golden", "tests/contract/test_extra.py", "tests/theory")
+OWN = (
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+    "tests/golden",
+    "tests/contract/test_extra.py",
+    "tests/theory",
+)
 
 
 def fault(name: str, old: str, new: str) -> Mutant:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant
 
-OWN = ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")
+OWN = ("tests/contract/test_anchor.py", "tests/contract/test_anchor_refused.py", "tests/e2e/test_resume.py")
 
 
 def fault(name: str, old: str, new: str, file: str = "trainers/state/anchor.py") -> Mutant:
@@ -20,11 +20,11 @@ ANCHOR = (
     fault("resets a step late", "elif self.age == self.term.every:", "elif self.age == self.term.every + 1:"),
     fault("resets once", "self.resets + 1, 0, 0", "self.resets + 1, self.age, 0"),
     fault("resets at every evaluation", "self.resets + 1, 0, 0", "self.resets + 1, 0, self.stale"),
-    fault("takes a tie for a gain", "found > self.best", "found >= self.best"),
-    fault("takes a loss for a gain", "found > self.best", "found < self.best"),
-    fault("forgets the gain", "self.best, self.stale = found, 0", "self.best = found"),
-    fault("reads one set only", "mean = sum(found) / len(found)", "mean = found[0]"),
-    fault("lets NaN be the best", "return mean if math.isfinite(mean) else None", "return mean if found else None"),
+    fault("takes a tie for a gain", "reached > self.best", "reached >= self.best"),
+    fault("takes a loss for a gain", "reached > self.best", "reached < self.best"),
+    fault("forgets the gain", "self.best, self.stale = reached, 0", "self.best = reached"),
+    fault("reads one set only", "mean = sum(values) / len(values)", "mean = values[0]"),
+    fault("lets NaN be the best", "return mean if math.isfinite(mean) else None", "return mean if values else None"),
     fault("rounds the average", "eps <= torch.finfo(torch.float32).eps", "eps <= 1"),
     fault("keeps the average to itself", "            if mean is not target:\n                target.copy_(mean)\n            refresh(reference)\n        self.initial_share", "            refresh(reference)\n        self.initial_share"),
     fault("saves the rounded average", "self._averages.get(name, share(reference))", "share(reference)"),

@@ -9,7 +9,10 @@ ANSWERS = ("tests/unit/test_reward_answers.py",)
 NUMBERS = ("tests/unit/test_reward_numbers.py",)
 MATH = ("tests/unit/test_reward_math.py",)
 FIRST = ("tests/unit/test_first_scores.py",)
-SAID = ("tests/unit/test_diagnose.py",)
+SAID = (
+    "tests/unit/test_diagnose.py",
+    "tests/unit/test_diagnose_rewards.py",
+)
 MODULES = ("tests/unit/test_reward_modules.py",)
 
 REWARDS: tuple[Mutant, ...] = (

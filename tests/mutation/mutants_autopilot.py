@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from mutation.mutants import RANKS, Mutant
 
-LOOP = ("tests/unit/test_rl_autopilot.py", "tests/unit/test_rl_follow.py")
-TILT = ("tests/unit/test_rl_tilt.py", "tests/theory/test_theory_tilt.py", "tests/unit/test_rl_properties.py")
+LOOP = ("tests/unit/test_rl_autopilot.py", "tests/unit/test_rl_forecast.py", "tests/unit/test_rl_follow.py")
+TILT = (
+    "tests/unit/test_rl_tilt.py",
+    "tests/theory/test_theory_tilt.py",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+)
 
 
 def tilt(name: str, old: str, new: str, tests: tuple[str, ...] = TILT) -> Mutant:

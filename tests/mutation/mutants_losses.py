@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant
 
-SHARED = ("tests/golden", "tests/unit/test_rl_properties.py", "tests/unit/test_rl_terms.py")
+SHARED = (
+    "tests/golden",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+    "tests/unit/test_rl_terms.py",
+)
 ONLY_LOSSES = ("tests/theory/test_theory_losses.py", *SHARED)
 ONLY_DIVERGENCES = ("tests/theory/test_theory_divergences.py", *SHARED)
 

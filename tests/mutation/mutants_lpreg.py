@@ -13,6 +13,10 @@ def fault(name: str, old: str, new: str, tests: tuple[str, ...] = OWN) -> Mutant
     return Mutant(f"lp_reg {name}", "penalties/lp_reg.py", old, new, tests)
 
 
+def packing(name: str, old: str, new: str) -> Mutant:
+    return Mutant(f"soft_labels {name}", "soft_labels.py", old, new, OWN)
+
+
 TERM = (
     fault("pushes away", "penalty = self.coef * kl", "penalty = -self.coef * kl"),
     fault("holds rewarded tokens", "batch.valid & (a < 0)", "batch.valid & (a > 0)"),
@@ -33,9 +37,9 @@ TERM = (
     fault("sees all ranks in a micro-batch", 'seen.set(reducer=LOCAL) if self.scope == "micro" else seen', "seen"),
     fault("stays on its rank", 'if self.scope == "micro" else seen', "if True else seen"),
     fault("selects at the rollout alone", "if self.prepared == self.scope", "if True"),
-    fault("packs what is unused", "torch.where(used, probs.gather(1, places), 0.0)", "probs.gather(1, places)"),
-    fault("packs the first places", "probs.gather(1, places), 0.0)", "probs[:, :room], 0.0)"),
-    fault("names the first places", "torch.where(used, ids.gather(1, places), 0)", "ids[:, :room]"),
+    packing("packs what is unused", "torch.where(used, probs.gather(1, places), 0.0)", "probs.gather(1, places)"),
+    packing("packs the first places", "probs.gather(1, places), 0.0)", "probs[:, :room], 0.0)"),
+    packing("names the first places", "torch.where(used, ids.gather(1, places), 0)", "ids[:, :room]"),
 )
 
 SOFT = (

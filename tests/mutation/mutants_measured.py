@@ -5,7 +5,11 @@ from __future__ import annotations
 from mutation.mutants import Mutant, stem
 
 MATHS = ("tests/unit/test_rl_measured.py", "tests/unit/test_signals.py")
-LIVE = ("tests/contract/test_nothing_measured.py", "tests/contract/test_seams.py")
+LIVE = (
+    "tests/contract/test_nothing_measured.py",
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+)
 LOOPS = ("tests/unit/test_rl_controllers_loops.py",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutation.mutants import Mutant
 
 MATHS = ("tests/unit/test_rl_monitors.py", "tests/unit/test_rl_monitors_text.py")
+LOOKING = ("tests/unit/test_rl_diversity.py", "tests/unit/test_rl_laws.py")
 LIVE = ("tests/contract/test_monitors.py",)
 
 
@@ -18,6 +19,10 @@ def on_window(name: str, old: str, new: str) -> Mutant:
 
 def live(name: str, file: str, old: str, new: str) -> Mutant:
     return Mutant(f"monitor {name}", f"{file}.py", old, new, LIVE, "trainers")
+
+
+def looking(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(f"monitor {name}", f"diagnostics/{file}.py", old, new, LOOKING)
 
 
 MONITORS = (
@@ -41,7 +46,7 @@ MONITORS = (
     fault("sums masked entropies by outcome", "entropy", "torch.where(valid, entropy.detach(), 0.0).sum(1), valid", "entropy.detach().sum(1), valid"),
     fault("takes the unscored for wrong", "entropy", "right == 0]", "right != 1]"),
     fault("reads padding", "text", "valid.unfold(1, n, 1).all(2)", "valid.unfold(1, n, 1).any(2)"),
-    fault("compares all rows", "text", ".sort(1).values\n    repeats", ".flatten().sort().values.unsqueeze(0)\n    repeats"),
+    fault("compares all rows", "text", ".sort(1).values\n    return", ".flatten().sort().values.unsqueeze(0)\n    return"),
     fault("prints padding", "text", "torch.where(valid, ids + 1, 0)", "(ids + 1)"),
     fault("forgets the order of the text", "text", "torch.where(valid, ids + 1, 0) * _powers(ids.size(1), ids.device)", "torch.where(valid, ids + 1, 0) * BASE"),
     fault("averages the lonely", "text", "[size > 1]", "[size > 0]"),
@@ -52,6 +57,33 @@ MONITORS = (
     on_window("skips a rank", "max(islice(numbers, world))", "[*islice(numbers, world)][0]"),
     on_window("forgets a micro-batch", "values if before is None else before + values", "values"),
     on_window("forgets the largest", "values if before is None else torch.maximum(before, values)", "values"),
+    looking("counts those without an answer", "consensus", "there = keys >= 0", "there = ~keys.isnan()"),
+    looking("agrees alone", "consensus", ".sum(1) > 1]", ".sum(1) > 0]"),
+    looking("weighs all alike", "consensus", "logps.masked_fill(~there, -torch.inf)", "(0 * logps).masked_fill(~there, -torch.inf)"),
+    looking("takes chance for information", "consensus", "found, room = of_prompt + of_answer - of_both - expected", "found, room = of_prompt + of_answer - of_both"),
+    looking("deals with replacement", "consensus", "possible = (n <= a) & (n <= b)", "possible = (n <= a)"),
+    looking("turns information round", "consensus", "of_prompt + of_answer - of_both", "of_prompt - of_answer + of_both"),
+    looking("looks at padding", "similarity", "torch.where(valid, ids + 1, 0)", "(ids + 1)"),
+    looking("counts the grams of padding", "similarity", "torch.where(valid, (hashes.bitwise_right_shift(32) & 1) * 2 - 1, 0)", "((hashes.bitwise_right_shift(32) & 1) * 2 - 1)"),
+    looking("hashes without a sign", "similarity", "(hashes.bitwise_right_shift(32) & 1) * 2 - 1", "torch.ones_like(hashes)"),
+    looking("likes the empty", "similarity", "kernel.diagonal(dim1=1, dim2=2).copy_(there)", "pass"),
+    looking("compares each with itself", "similarity", "of_pairs = kernel.sum() - n.sum()", "of_pairs = kernel.sum()"),
+    looking("compares within for across", "similarity", "centre.sum(0).square().sum() - centre.square().sum()", "centre.square().sum()"),
+    looking("counts grams with a hole", "text", "counted = whole[rows] &", "counted = torch.ones_like(whole)[rows] &"),
+    looking("counts grams that nobody has", "text", " & ~member.isnan().unsqueeze(2)", ""),
+    looking("keeps what goes elsewhere", "whole", "table[~send]", "table"),
+    looking("takes what begins elsewhere", "whole", "pooled[first == me]", "pooled[first >= 0]"),
+    looking("takes squares for a spread", "spikes", "(squares - total * mean)", "squares"),
+    looking("divides by n", "spikes", "/ (window - 1))", "/ window)"),
+    looking("turns the law round", "law", "(-math.exp(h), r)", "(math.exp(h), r)"),
+    looking("believes its residuals", "law", "worth = (1 - rho) / (1 + rho)", "worth = 1.0"),
+    looking("forgets the way to the ceiling", "law", " + (1 + mean_x) ** 2 / (xx * worth)", ""),
+    looking("turns the theorems round", "generations", "found.append((-covariance,", "found.append((covariance,"),
+    looking("foretells the past", "generations", "xy / xx * -newest", "xy / xx * newest"),
+    looking("takes one theorem for the other", "generations", 'covariance = getattr(before, name)', 'covariance = before.covariance'),
+    looking("tells of few samples", "frontier", "self.effective >= LEAST", "self.effective >= 0"),
+    looking("ties all to the first", "frontier", "upto**n - (upto - mass).clamp(min=0.0) ** n", "mass**n"),
+    looking("spends all on one prompt", "frontier", "return (reward - first) / gain", "return reward / gain"),
     live("counts a generation twice", "watch/monitors", "first = RIGHT in inputs and OLD_ENTROPY not in inputs", "first = RIGHT in inputs"),
     live("loses the share of a part", "watch/monitors", "share if part.dim() else None", "None if part.dim() == 0 else 2 * share"),
     live("watches every generation", "watch/monitors", "generation % self.settings.monitor_every == 0", "True"),

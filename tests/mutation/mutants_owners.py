@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation.mutants import Mutant, fault
 
 LOOP = ("tests/unit/test_thermostat.py", "tests/unit/test_signals.py", "tests/unit/test_rl_measured.py")
 SIGNALS = (*LOOP, "tests/contract/test_signals.py")
 PASS = ("tests/contract/test_loss_pass.py",)
-LOSSES = ("tests/contract/test_seams.py", "tests/contract/test_losses.py", "tests/contract/test_monitors.py")
+LOSSES = (
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+    "tests/contract/test_losses.py",
+    "tests/contract/test_monitors.py",
+)
 FAULTY = ("tests/contract/test_nonfinite.py",)
 LOG = ("tests/contract/test_nothing_measured.py", "tests/contract/test_trl_log.py")
 SCORED = ("tests/contract/test_variants.py", "tests/contract/test_vocabulary.py", "tests/contract/test_signals.py")
@@ -16,14 +21,15 @@ SAVING = ("tests/contract/test_saving.py",)
 SCALARS = ("tests/contract/test_scalars.py",)
 MONITORS = ("tests/contract/test_monitors.py",)
 PARITY = ("tests/contract/test_ppo_parity.py",)
-PPO = ("tests/contract/test_ppo.py",)
+PPO = (
+    "tests/contract/test_ppo.py",
+    "tests/contract/test_ppo_settings.py",
+)
 PPO_FILES = ("tests/contract/test_ppo_files.py",)
-GIVEN = ("tests/contract/test_constructor.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
-    folder, _, path = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
+GIVEN = (
+    "tests/contract/test_constructor.py",
+    "tests/contract/test_given_optimizer.py",
+)
 
 
 def thermostat(name: str, old: str, new: str, tests: tuple[str, ...] = LOOP) -> Mutant:
@@ -82,7 +88,7 @@ LOSS = (
     part("takes the last token penalty", "tokens = value if tokens is None else tokens + value", "tokens = value"),
     part("forgets the scalars beside tokens", "reduced if total is None else total + reduced", "reduced"),
     part("forgets the scalars by themselves", "        return total\n    reduced", "        return None\n    reduced"),
-    part("forgets what the loss measures", "surrogate(batch)\n        passed.metrics |= metrics\n", "surrogate(batch)\n"),
+    part("forgets what the loss measures", "surrogate(passed.batch)\n        passed.metrics |= metrics\n", "surrogate(passed.batch)\n"),
     part("forgets what penalties measure", "passed.stats)\n        passed.metrics |= metrics\n", "passed.stats)\n"),
     part("suspects no loss", 'passed.suspects[f"loss.{name}"] = tokens', "pass"),
     part("suspects no penalty", 'passed.suspects[f"penalties.{part.name}"] = value', "pass"),
@@ -115,14 +121,14 @@ SCORING = tuple(
         ("loses the reference's entropy", "self.ref_entropy = entropy if", "self.ref_entropy = self.ref_entropy if", SCORED),
         ("asks for no entropy", "return self.on and not (", "return False and not (", SCORED),
         ("asks the reference for no entropy", "self.ref_entropy is None and scores_reference", "scores_reference", SCORED),
-        ("never stops collecting", "            self._forwards = None\n\n    @property", "            pass\n\n    @property", SCORED),
+        ("never stops collecting", "            self._forwards = outer\n", "            pass\n", SCORED),
     )
 )  # fmt: skip
 
 VOCABULARY = (
-    fault("takes statistics of the extra rows", "trainers/model/vocabulary", "cut = {name: rows(x) for name, x in fields.items()}", "cut = fields", EXTRA),
-    fault("takes partition functions of the extra rows", "trainers/model/vocabulary", 'lse = {t: rows(x) for t, x in fields.pop("lse", {}).items()}', 'lse = fields.pop("lse", {})', EXTRA),
-    fault("keeps what was taken", "trainers/model/vocabulary", "found, self._found = self._found, []", "found = self._found", SCORED),
+    fault("takes statistics of the extra rows", "trainers/model/vocabulary", "**{name: rows(x) for name, x in fields.items()}", "**fields", EXTRA),
+    fault("takes partition functions of the extra rows", "trainers/model/vocabulary", "{key: rows(x) for key, x in fields.pop(name).items()}", "fields.pop(name)", EXTRA),
+    fault("keeps what was taken", "trainers/model/vocabulary", "passes, self._found = self._found, []", "passes = self._found", SCORED),
 )  # fmt: skip
 
 CRITIC = (
@@ -146,7 +152,7 @@ FILES = (
     fault("saves no reference", "trainers/run_seams", "self.anchor.save(folder)", "pass", ("tests/contract/test_anchor.py", "tests/e2e/test_resume.py")),
     fault("trusts the best model", "trainers/run_seams", "with restricted_loading(self):\n            super()._load_best_model", "if True:\n            super()._load_best_model", ("tests/security/test_forged_checkpoints.py", *SAVING)),
     fault("trusts what it goes on from", "trainers/run_seams", "with restricted_loading(self):\n            return super()._prepare_for_training", "if True:\n            return super()._prepare_for_training", ("tests/security/test_forged_checkpoints.py", *SAVING)),
-    fault("remembers nothing", "trainers/state/memory", 'self.restore((found or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
+    fault("remembers nothing", "trainers/state/memory", 'self.restore((saved or {}).get("attributes", {}), checkpoint)', "pass", SAVING),
     fault("looks for another class", "trainers/state/memory", ".get(type(self).__name__)", '.get("Remembering")', SAVING),
     fault("remembers what has not begun", "trainers/state/memory", "get(type(self).__name__) if checkpoint else None", "get(type(self).__name__)", SAVING),
     fault("keeps nothing", "trainers/state/memory", '"attributes": self.kept()', '"attributes": {}', SAVING),
@@ -183,11 +189,14 @@ CLOSING = tuple(
         ("forgets the norm of the gradient", "self._grad_norm = math.nan if norm is None else float(norm)", "pass", SIGNALS[-1:]),
         ("asks nobody to stop", "return closed.stop", "return False", ("tests/contract/test_shaping.py",)),
         ("says nothing of a loop", "for knob, problem in thermostat.problems():", "for knob, problem in ():", SCALARS),
-        ("measures no reference", "unshaped), self.scoring.ref_entropy)", "unshaped))", SIGNALS[-1:]),
         ("judges no step", "self.guard.judge(model, self._grad_norm)", "pass", FAULTY),
         ("gives terms the extra rows", "(joined.length, joined.ordinary)", "(joined.length,)", EXTRA),
-        ("forgets what the rollout phase logs", "note(self, merged(rollout.metrics, self._reducer))", "pass", LOG),
     )
+)  # fmt: skip
+
+GENERATION = (
+    fault("measures no reference", "trainers/generation_seams", "note_generation(judged, self.scoring.ref_entropy)", "note_generation(judged)", SIGNALS[-1:]),
+    fault("forgets what the rollout phase logs", "trainers/generation_seams", "note(self, merged(rollout.metrics, self._reducer))", "pass", LOG),
 )  # fmt: skip
 
 TOOLS = ("tests/contract/test_tool_output.py",)

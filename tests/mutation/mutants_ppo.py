@@ -5,7 +5,10 @@ from __future__ import annotations
 from mutation.mutants import Mutant, stem
 
 PARITY = ("tests/contract/test_ppo_parity.py",)
-OWN = ("tests/contract/test_ppo.py",)
+OWN = (
+    "tests/contract/test_ppo.py",
+    "tests/contract/test_ppo_settings.py",
+)
 FILES = ("tests/contract/test_ppo_files.py",)
 KILL = ("tests/e2e/test_kill_ppo.py",)
 
@@ -27,7 +30,7 @@ PPO = (
     fault("learns from the padding", "critic", "inputs[RETURNS], batch.mask,", "inputs[RETURNS], torch.ones_like(batch.mask),", PARITY),
     fault("detaches the values", "critic", "values, old = self.combined(values), self", "values, old = self.combined(values.detach()), self", PARITY),
     fault("takes the other returns", "critic", "_, output[RETURNS] = first", "output[RETURNS], _ = first", PARITY),
-    fault("trusts every end", "critic", "truncated=truncated(self.trainer, output)", "truncated=torch.zeros_like(truncated(self.trainer, output))", PARITY),
+    fault("trusts every end", "trl/described", 'found["truncated"] = truncated(self.trainer, output)', 'found["truncated"] = torch.zeros_like(truncated(self.trainer, output))', PARITY),
     fault("lets the first head decide", "critic", "return combine(values, self", "return combine(values[..., :1], self", PARITY),
     fault("keeps extra rows", "critic", "values[: joined.rows, : joined.keep + 1]", "values", OWN),
     fault("takes any estimator", "ppo", 'if first != "gae":', "if False:", OWN),
@@ -52,7 +55,7 @@ CRITIC = (
     fault("shadows a method of the output", "model/critic_tap", "state_values: Tensor | None", "values: Tensor | None", OWN),
     fault("reads the scaled states", "model/critic_tap", ", prepend=True", ", prepend=False", OWN),
     fault("looks one token too early", "model/critic_tap", "values[:, -length - 1 :]", "values[:, -length - 2 : -1]", PARITY),
-    fault("keeps what was taken", "model/critic_tap", "found, self._found = self._found, []", "found = self._found", ("tests/contract/test_ppo.py",)),
+    fault("keeps what was taken", "model/critic_tap", "passes, self._found = self._found, []", "passes = self._found", ("tests/contract/test_ppo.py",)),
     fault("forgets to come back", "model/critic_tap", "self.model.add_module(NAME, self.critic)\n\n    # ", "pass\n\n    # ", FILES),
     fault("loads any form", "model/critic_tap", "if theirs != ours:", "if False:", FILES),
     fault("decays values", "model/critic_tap", '"lr": learning_rate, "weight_decay": 0.0', '"lr": learning_rate, "weight_decay": 1.0', FILES),

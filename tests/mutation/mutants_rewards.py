@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation import mutants
+from mutation.mutants import Mutant
 
 MODELS = ("tests/unit/test_reward_models.py",)
 PREFERENCES = ("tests/unit/test_preferences.py",)
@@ -11,8 +12,7 @@ PADDING = ("tests/contract/test_reward_padding.py",)
 
 
 def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = MODELS) -> Mutant:
-    folder, _, file = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{file}.py", old, new, tests, folder)
+    return mutants.fault(name, file, old, new, tests)
 
 
 MODEL, PREFER, SHAPE, ROLLOUTS, SCORING = (
@@ -48,9 +48,9 @@ REWARDS = (
     fault("clips on one side", SHAPE, "shaped.clamp(-self.settings.clip, self.settings.clip)", "shaped.clamp(max=self.settings.clip)", SHAPING),
     fault("rewards what does not end", SHAPE, "local = shaped[mine] - (", "local = shaped[mine] + (", SHAPING),
     fault("logs clips of all", SHAPE, "clipped = shaped.abs() > self.settings.clip", "clipped = shaped.abs() >= 0", SHAPING),
-    fault("controls by what it made", "trainers/seams", "note_generation(batch.set(rewards=self.shaper.unshaped)", "note_generation(batch", SHAPING),
-    fault("shapes for nobody", SHAPE, "if shaping.active and not control.template.advantages:", "if False:", SHAPING),
+    fault("controls by what it made", "trainers/generation_seams", "judged = batch.set(rewards=self.stream.drawn(batch, self.shaper.unshaped))", "judged = batch", SHAPING),
+    fault("shapes for nobody", SHAPE, "if not template.advantages:", "if False:", SHAPING),
     fault("forgets its moments", "trainers/control/clock", 'RunningMoments.from_state(kept.get("moments", {}))', "RunningMoments()", SHAPING),
-    fault("takes padding for an end", ROLLOUTS, "last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)", "last = torch.full((ids.size(0), 1), ids.size(1) - 1, device=ids.device)", SHAPING),
+    fault("takes padding for an end", "trainers/trl/described", "last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)", "last = torch.full((ids.size(0), 1), ids.size(1) - 1, device=ids.device)", SHAPING),
     fault("drops what only a weight of 0 scored", ROLLOUTS, "torch.isnan(per_func).all(dim=1)", "(torch.isnan(per_func) | (weights == 0)).all(dim=1)", SHAPING),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant, stem
+from mutation.mutants import fault
 
 ATOMIC = ("tests/unit/test_atomic.py",)
 FOUND = ("tests/unit/test_checkpoints.py",)
@@ -10,11 +10,6 @@ SEALED = ("tests/unit/test_manifest.py",)
 LOCKED = ("tests/unit/test_lock.py",)
 DATA = ("tests/security/test_forged_checkpoints.py",)
 LIVE = ("tests/contract/test_saving.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...]) -> Mutant:
-    folder, _, path = file.partition("/")
-    return Mutant(f"{stem(file)} {name}", f"{path}.py", old, new, tests, folder)
 
 
 SAVING = (
@@ -28,7 +23,7 @@ SAVING = (
     fault("locks nothing", "entropostat/lock", "    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "    pass\n", LOCKED),
     fault("trusts sizes", "entropostat/manifest", "if (size := path.stat().st_size) != saved.bytes:", "if (size := path.stat().st_size) < 0:", FOUND),
     fault("trusts names", "entropostat/manifest", "    if path is None:\n        raise Damage", "    if path is None:\n        return\n        raise Damage", SEALED),
-    fault("trusts content", "entropostat/manifest", "if found != record.files[name].xxh3_128:", "if False:", SEALED),
+    fault("trusts content", "entropostat/manifest", "if hashed != record.files[name].xxh3_128:", "if False:", SEALED),
     fault("trusts its manifest", "entropostat/manifest", "if _text(record) != text:", "if False:", SEALED),
     fault("takes any step", "entropostat/manifest", "if record.step != step(folder):", "if False:", SEALED),
     fault("takes what nobody saved", "entropostat/manifest", "    if saved is None:", "    if False:", SEALED),
@@ -48,8 +43,8 @@ SAVING = (
     fault("writes over a file", "entropostat/atomic", "new = file.with_name(\n        NEW.format(file.name, secrets.token_hex(8))\n    )", "new = file", ATOMIC),
     fault("removes the newest", "entropostat/checkpoints", "for folder in spare[:", "for folder in spare[::-1][:", FOUND),
     fault("removes the best", "entropostat/checkpoints", "if folder.resolve() not in kept]", "]", FOUND),
-    fault("refuses nothing", "entropostat/checkpoints", "wrong += map(str, found.refused)", "pass", FOUND),
-    fault("steers in silence", "entropostat/checkpoints", "if found.steered and not wrong:", "if False:", FOUND),
+    fault("refuses nothing", "entropostat/checkpoints", "wrong += map(str, change.refused)", "pass", FOUND),
+    fault("steers in silence", "entropostat/checkpoints", "if change.steered and not wrong:", "if False:", FOUND),
     fault("compares what is said and not what is meant", "entropostat/recipe/resume", "recipe.trainer.get(f.name, f.default) for", "recipe.trainer.get(f.name) for", FOUND),
     fault("forgets the order of terms", "entropostat/recipe/resume", "for first in (ORDER, KIND):", "for first in (KIND,):", FOUND),
     fault("forgets the curriculum", "entropostat/recipe/resume", "min(stage.steps, step)", "0", FOUND),
@@ -65,9 +60,9 @@ SAVING = (
     fault("forgets the loss", "trainers/state/rank_state", 'trainer._tr_loss += saved["loss"]', "pass", LIVE),
     fault("counts the loss twice", "trainers/state/rank_state", 'trainer._total_loss_scalar -= saved["loss"]', "pass", LIVE),
     fault("forgets the last log", "trainers/state/rank_state", 'trainer._globalstep_last_logged = saved["logged"]', "pass", LIVE),
-    fault("forgets the metrics", "trainers/state/rank_state", "trainer._metrics[mode][key] = list(found)", "pass", LIVE),
+    fault("forgets the metrics", "trainers/state/rank_state", "trainer._metrics[mode][key] = list(entries)", "pass", LIVE),
     fault("forgets the completions", "trainers/state/rank_state", "trainer._logs[name].extend(kept)", "pass", LIVE),
-    fault("forgets the rewards", "trainers/state/rank_state", "trainer._logs[name][key].extend(found)", "pass", LIVE),
+    fault("forgets the rewards", "trainers/state/rank_state", "trainer._logs[name][key].extend(entries)", "pass", LIVE),
     fault("forgets its watches", "rl/thermostat", "self.watches[path].restore(kept)", "pass", LIVE),
     fault("logs as an evaluation", "trainers/control/clock", "trainer.model.train()  # as", "pass  # as", LIVE),
     fault("keeps later rows", "trainers/records/files", "stream.truncate(", "(lambda *args: None)(", LIVE),

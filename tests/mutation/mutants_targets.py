@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mutation.mutants import RANKS, Mutant
 
-OWN = ("tests/unit/test_rl_targets.py", "tests/theory/test_theory_targets.py", "tests/unit/test_rl_properties.py")
+OWN = (
+    "tests/unit/test_rl_targets.py",
+    "tests/theory/test_theory_targets.py",
+    "tests/unit/test_rl_properties.py",
+    "tests/unit/test_rl_declared.py",
+)
 GOLDEN = (*OWN, "tests/golden")
 FOLDER = {
     "ter": "penalties", "siren": "penalties", "dcpo": "advantages", "kl_reward": "advantages", "steer": "weights"

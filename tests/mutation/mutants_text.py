@@ -14,10 +14,10 @@ def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...] = TES
 
 TEXT = (
     fault("loses the end of a line", "yaml_text", "style='\"' if ODD.search(data) else None", "style=None"),
-    fault("takes NaN", "yaml_text", "if math.isnan(found):", "if False:"),
-    fault("takes infinity for a number", "yaml_text", "if math.isinf(found) and", "if False and"),
+    fault("takes NaN", "yaml_text", "if math.isnan(number):", "if False:"),
+    fault("takes infinity for a number", "yaml_text", "if math.isinf(number) and", "if False and"),
     fault("reads any number of digits", "yaml_text", "if len(digits) > LONGEST:", "if False:"),
-    fault("takes half a pair", "yaml_text", "if found:", 'if found and found[0] == "\\0":'),
+    fault("takes half a pair", "yaml_text", "if match:", 'if match and match[0] == "\\0":'),
     fault("reads YAML 1.1", "yaml_text", "if version is not None and", "if False and"),
     fault("reads parents again", "recipe/extends", "if real(path) in self.known:", "if False:"),
     fault("extends for ever", "recipe/extends", "if self.named > FILES:", "if False:"),

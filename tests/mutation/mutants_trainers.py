@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant, stem
 
-SEAMS = ("tests/contract/test_seams.py", "tests/contract/test_variants.py", "tests/contract/test_losses.py")
+SEAMS = (
+    "tests/contract/test_seams.py",
+    "tests/contract/test_terms_in_loss.py",
+    "tests/contract/test_variants.py",
+    "tests/contract/test_losses.py",
+)
 EXTRA = ("tests/contract/test_extra.py",)
 LOG = ("tests/contract/test_trl_log.py",)
 LIVE = (*SEAMS, *EXTRA, "tests/contract/test_vocabulary.py")
@@ -31,10 +36,10 @@ TRAINERS = (
     fault("logs the second rollout", "trl/sampling", "trainer._metrics[mode].update(metrics)", "trainer._metrics[mode].update({})", EXTRA),
     fault("cuts groups", "trl/sampling", "if rows % group:", "if False:", EXTRA),
     fault("takes the wrong rows", "rollout/extra", "chosen = weights.nonzero()[:, 0]\n    fields", "chosen = (1 - weights).nonzero()[:, 0]\n    fields", EXTRA),
-    fault("forgets the mask", "rollout/extra", '"loss_mask": completion_mask(found)', '"loss_mask": found["prompt_mask"]', EXTRA),
+    fault("forgets the mask", "rollout/extra", '"loss_mask": completion_mask(drawn)', '"loss_mask": drawn["prompt_mask"]', EXTRA),
     fault("gives TRL the extra rows", "rollout/extra", "return values[: self.rows, : self.keep]", "return values[-self.rows :, : self.keep]", EXTRA),
     fault("scores padding", "rollout/extra", 'mine["prompt_mask"], mine["completion_mask"], 0', 'mine["prompt_mask"], mine["completion_mask"], 1', EXTRA),
-    fault("keeps the rewards of the second rollout", "rollout/rollouts", "again, trainer._rewards_per_func = trainer._rewards_per_func, rewards", "again = rewards", EXTRA),
+    fault("keeps the rewards of the second rollout", "trl/sampling", "trainer.beta, trainer._rewards_per_func = beta, scores", "trainer.beta = beta", EXTRA),
     fault("forgets the slices", "rollout/rollouts", "tokens / trainer.args.steps_per_generation", "tokens", EXTRA),
     fault("gives TRL the ratio", "trl/own_loss", 'inputs.pop("old', 'inputs.get("old', LOG),
     fault("keeps TRL's clip shares", "trl/own_loss", 'if key.startswith("clip_ratio/")', "if False", LOG),

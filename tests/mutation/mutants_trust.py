@@ -32,7 +32,7 @@ TRUST = (
     fault("lets a tower be any", "magnitude", 'return float("inf") if high > 15 else', "return", LARGE),
     fault("lets a factorial be any", "magnitude", "or _largest(inside) > FACTORIAL", "", LARGE),
     fault("lets a binomial be any", "magnitude", "if COUNTING.search(text) and _largest(text) > COUNT:", "if False:", LARGE),
-    fault("lets figures behind e be any", "magnitude", "any(int(found[1][:9]) > DIGITS for found in SCIENTIFIC.finditer(text))", "False", LARGE),
+    fault("lets figures behind e be any", "magnitude", "any(int(match[1][:9]) > DIGITS for match in SCIENTIFIC.finditer(text))", "False", LARGE),
     fault("forbids what is fair", "magnitude", "DIGITS = 20_000", "DIGITS = 20", LARGE),
     fault("hears an interrupt from a verifier", "judge", "if interrupts and isinstance(error, KeyboardInterrupt):", "if isinstance(error, KeyboardInterrupt):", HOSTILE),
     fault("dies of what is no Exception", "judge", "except BaseException as error:  # user code may", "except Exception as error:  # user code may", HOSTILE),

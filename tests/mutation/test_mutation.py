@@ -27,12 +27,12 @@ def verdicts(names):
 
 
 def judge(names):
-    found = verdicts(names)
-    assert [v["name"] for v in found] == list(names)
-    invalid = {v["name"]: v["killer"] for v in found if v["exit"] not in (0, 1)}
+    judged = verdicts(names)
+    assert [v["name"] for v in judged] == list(names)
+    invalid = {v["name"]: v["killer"] for v in judged if v["exit"] not in (0, 1)}
     assert not invalid, f"neither killed nor survived: {invalid}"
-    survived = {v["name"] for v in found if v["exit"] == 0}
-    print(f"mutation: {len(found) - len(survived)} of {len(found)} faults killed")
+    survived = {v["name"] for v in judged if v["exit"] == 0}
+    print(f"mutation: {len(judged) - len(survived)} of {len(judged)} faults killed")
     return survived
 
 

@@ -12,6 +12,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from support import pairs, standins, tiny
+from support.log_history import step_rows
 from transformers import AutoModelForCausalLM
 
 
@@ -87,7 +88,7 @@ OWN = ("experts with a balance loss", "an adapter, and its base as the reference
 @pytest.mark.filterwarnings("ignore")
 def test_ours_trains_the_model_that_stock_trains(case: str) -> None:
     stock, _ = pairs.agree(CASES[case](), own=case in OWN)
-    logged = [row for row in stock.state.log_history if "loss" in row]
+    logged = step_rows(stock)
     assert ("aux_loss" in logged[0]) == (case == "experts with a balance loss")
 
 

@@ -25,8 +25,8 @@ async def vowels(completions: list[str], **_: Any) -> list[float]:
 
 def sometimes(completions: list[str], **_: Any) -> list[float | None]:
     """None on the first of every batch, and on whatever ends in a letter."""
-    found: list[float | None] = [None if text[-1:].isalpha() else len(text) / 8 for text in completions]
-    return [None, *found[1:]]
+    scores: list[float | None] = [None if text[-1:].isalpha() else len(text) / 8 for text in completions]
+    return [None, *scores[1:]]
 
 
 def never(completions: list[str], **_: Any) -> list[None]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from support import pairs, standins
+from support.log_history import step_rows
 
 ASKED = [[{"role": "user", "content": f"What is {i} times {i + 1}?"}] for i in range(4)]
 TURNS = (
@@ -162,6 +163,6 @@ CASES: dict[str, pairs.Setup] = {
 def test_ours_trains_on_what_stock_trains_on(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
     stock, _ = pairs.agree(CASES[case], own=case in ("a tool", "an environment with a reward", "a rollout function"))
-    logged = [row for row in stock.state.log_history if "loss" in row]
+    logged = step_rows(stock)
     if "environment" in case or "tool" in case:
         assert logged[0]["tools/call_frequency"] > 0 and logged[0]["tools/failure_frequency"] > 0

@@ -11,6 +11,7 @@ import pytest
 import torch
 from datasets import Dataset, IterableDataset
 from support import pairs, standins, tiny
+from support.log_history import step_rows
 from transformers import TrainerCallback
 
 
@@ -28,9 +29,9 @@ def rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
 
 def cut(prompts: list[str], trainer: Any) -> dict[str, Any]:
     """The same, three in four of which end by themselves."""
-    found = rollout(prompts, trainer)
-    ids = [[*row[:-1], standins.END] if i % 4 else row for i, row in enumerate(found["completion_ids"])]
-    return found | {"completion_ids": ids}
+    rolled = rollout(prompts, trainer)
+    ids = [[*row[:-1], standins.END] if i % 4 else row for i, row in enumerate(rolled["completion_ids"])]
+    return rolled | {"completion_ids": ids}
 
 
 def setup(data: Any = tiny.prompts, roll: Any = None, **changes: Any) -> pairs.Setup:
@@ -115,14 +116,18 @@ def test_ours_does_what_stock_does(case: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_optimizer_and_a_schedule_that_are_given_are_used() -> None:
     def make() -> dict[str, Any]:
-        found = setup()()
+        settings = setup()()
         model = standins.model_of("qwen2")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
-        return found | {"model": model, "processing_class": standins.tokenizer(), "optimizers": (optimizer, schedule)}
+        return settings | {
+            "model": model,
+            "processing_class": standins.tokenizer(),
+            "optimizers": (optimizer, schedule),
+        }
 
     stock, _ = pairs.agree(make)
-    rates = [row["learning_rate"] for row in stock.state.log_history if "loss" in row]
+    rates = [row["learning_rate"] for row in step_rows(stock)]
     assert rates == pytest.approx([0.3, 0.15, 0.1])
 
 

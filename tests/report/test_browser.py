@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import run_files
 from support.browser import DESKTOP, PHONE, Browser
 from support.synthetic_runs import KNOB, write_run
 
@@ -26,7 +27,7 @@ def report(runs: list[Path], made: Callable[..., Path]) -> Path:
 
 
 def logged(run: Path, key: str) -> dict[int, float]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(run)
     return {row["step"]: row[key] for row in rows if key in row}
 
 

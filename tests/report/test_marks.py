@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_files
 from support.browser import Browser
 from support.synthetic_runs import write_run
 
@@ -65,7 +66,7 @@ def test_a_series_with_a_few_huge_values_starts_on_a_logarithmic_scale(
     browser: Browser, tmp_path: Path, made: Callable[..., Path]
 ) -> None:
     folder = write_run(tmp_path / "run", steps=60)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = run_files.rows(folder)
     for row in rows:
         row["heavy"] = 1000.0 if row["step"] == 30 else 0.0 if row["step"] == 1 else 0.1 + row["step"] / 100
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

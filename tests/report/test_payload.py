@@ -64,13 +64,13 @@ def test_every_number_of_a_run_is_in_some_panel(tmp_path: Path) -> None:
 
 def test_a_loop_on_entropy_gives_the_entropy_its_target_by_recipe_or_by_its_values(tmp_path: Path) -> None:
     (with_recipe,) = records([write_run(tmp_path / "run", steps=30)])
-    found = columns(with_recipe.run)
-    assert targets(with_recipe, found) == {"entropy": f"control/{KNOB}/target"}
+    table = columns(with_recipe.run)
+    assert targets(with_recipe, table) == {"entropy": f"control/{KNOB}/target"}
     (tmp_path / "run/recipe.yaml").unlink()
     (without,) = records([tmp_path / "run"])
-    assert targets(without, found) == {"entropy": f"control/{KNOB}/target"}
-    found[f"control/{KNOB}/signal"].values[:] = np.arange(30.0)
-    assert targets(without, found) == {}
+    assert targets(without, table) == {"entropy": f"control/{KNOB}/target"}
+    table[f"control/{KNOB}/signal"].values[:] = np.arange(30.0)
+    assert targets(without, table) == {}
     data = payload([with_recipe])
     assert data["runs"][0]["ceiling"] == pytest.approx(np.log(8))
     assert data["runs"][0]["stages"] == [["hard", 15]]
@@ -101,11 +101,11 @@ def test_recipes_are_compared_by_the_names_of_terms_and_not_their_places() -> No
 def test_many_completions_are_cut_to_a_budget_that_covers_the_run() -> None:
     said = {"prompt": "p" * 500, "completion": "c" * 500, "rewards": {}, "advantage": None}
     many = [{"step": step, **said} for step in range(1, 1001) for _ in range(2)]
-    found = completions([many, many[:10]])
-    assert found["total"] == 2010 and len(json.dumps(found["rows"])) < 1.1 * COMPLETIONS
-    steps = {row["step"] for row in found["rows"] if row["run"] == 0}
+    cut = completions([many, many[:10]])
+    assert cut["total"] == 2010 and len(json.dumps(cut["rows"])) < 1.1 * COMPLETIONS
+    steps = {row["step"] for row in cut["rows"] if row["run"] == 0}
     assert {1, 1000} <= steps and max(np.diff(sorted(steps))) < 100
-    assert len([row for row in found["rows"] if row["run"] == 1]) == 10
+    assert len([row for row in cut["rows"] if row["run"] == 1]) == 10
     assert spread([]) == [] and spread([7]) == [7] and sorted(spread(list(range(9)))) == list(range(9))
 
 
@@ -124,9 +124,9 @@ def test_a_heat_map_merges_steps_and_leaves_other_bins_out(tmp_path: Path) -> No
     drawn = [{"step": s, "key": "entropy", "edges": [0, 1, 2], "counts": [s, 400 - s]} for s in range(1, 401)]
     drawn.insert(0, {"step": 0, "key": "entropy", "edges": [0, 5, 9], "counts": [1, 1]})
     drawn.append({"step": 401, "key": "entropy", "edges": [0, 1], "counts": [1, 2]})
-    (found,) = heat_maps(read_back(rows.histograms, tmp_path / "x", drawn))
-    assert len(found["steps"]) == 200 and found["steps"][0] == 2 and found["steps"][-1] == 400
-    first = found["shares"][0][0] / 255 * found["top"]
+    (heat,) = heat_maps(read_back(rows.histograms, tmp_path / "x", drawn))
+    assert len(heat["steps"]) == 200 and heat["steps"][0] == 2 and heat["steps"][-1] == 400
+    first = heat["shares"][0][0] / 255 * heat["top"]
     assert first == pytest.approx((1 + 2) / 800, abs=0.003)
 
 

@@ -49,9 +49,9 @@ def check_first(run) -> None:
 
 def test_a_database_of_trackio_gives_its_runs(tmp_path: Path) -> None:
     logged_by("trackio", tmp_path)
-    found = read_all(tmp_path / "trial.db")
-    assert [run.name for run in found] == ["first", "second"]
-    check_first(found[0])
+    runs = read_all(tmp_path / "trial.db")
+    assert [run.name for run in runs] == ["first", "second"]
+    check_first(runs[0])
     with pytest.raises(ValueError, match=r"trial\.db: 2 runs there \(first, second\)"):
         read(tmp_path / "trial.db")
 
@@ -60,13 +60,13 @@ def test_an_offline_file_of_wandb_gives_its_run_whole_or_torn(tmp_path: Path) ->
     logged_by("wandb", tmp_path, 'settings={"console": "off"}')
     folders = sorted(tmp_path.glob("wandb/offline-run-*"))
     (record,) = folders[0].glob("run-*.wandb")
-    found = read(record)
-    check_first(found)
-    assert found.name == tmp_path.name and read(folders[0]).rows == found.rows
+    run = read(record)
+    check_first(run)
+    assert run.name == tmp_path.name and read(folders[0]).rows == run.rows
     torn = tmp_path / "run-torn.wandb"
     torn.write_bytes(record.read_bytes()[:-1500])
     rows = read(torn).rows
-    assert len(rows) > 0 and rows == found.rows[: len(rows)]
+    assert len(rows) > 0 and rows == run.rows[: len(rows)]
 
 
 def test_a_tracker_without_a_global_step_counts_by_its_own() -> None:

@@ -18,35 +18,35 @@ from entropostat.report.series import BUCKETS, BUDGET, Axes, Column, Grid, colum
 def thinned(column: Column, others: tuple[Column, ...] = ()) -> dict[str, Any]:
     axes = Axes()
     packed = pack(column, Grid.over([column, *others]), axes)
-    found = {
+    unpacked = {
         "steps": np.frombuffer(b64decode(axes.packed[packed["x"]]), "<u4"),
         "v": np.frombuffer(b64decode(packed["v"]), "<f8"),
     }
     for name in ("m", "lo", "hi"):
         raw = np.frombuffer(b64decode(packed[name]), np.uint8).reshape(-1, 3)
-        found[name] = np.concatenate([np.zeros((len(raw), 1), np.uint8), raw], 1).copy().view("<f4")[:, 0]
-    return found
+        unpacked[name] = np.concatenate([np.zeros((len(raw), 1), np.uint8), raw], 1).copy().view("<f4")[:, 0]
+    return unpacked
 
 
 def test_a_bucket_has_min_mean_max_and_its_last_recorded_step() -> None:
     values = np.random.default_rng(0).normal(size=10_000)
-    found = thinned(Column(np.arange(1, 10_001), values))
-    assert len(found["steps"]) == BUCKETS == 500
-    assert list(found["steps"]) == list(range(20, 10_001, 20))
-    np.testing.assert_array_equal(found["v"], values[19::20])  # every bit
+    thin = thinned(Column(np.arange(1, 10_001), values))
+    assert len(thin["steps"]) == BUCKETS == 500
+    assert list(thin["steps"]) == list(range(20, 10_001, 20))
+    np.testing.assert_array_equal(thin["v"], values[19::20])  # every bit
     by_bucket = values.reshape(500, 20)
     for name, wanted in (("m", by_bucket.mean(1)), ("lo", by_bucket.min(1)), ("hi", by_bucket.max(1))):
-        np.testing.assert_allclose(found[name], wanted, rtol=1.6e-5)
+        np.testing.assert_allclose(thin[name], wanted, rtol=1.6e-5)
 
 
 def test_overlaid_curves_share_their_steps_whatever_they_miss() -> None:
     """A bucket is a span of steps and not a number of points: a metric with holes has its buckets where the others have them."""
     every = Column(np.arange(1, 5001), np.arange(5000.0))
     holes = Column(np.arange(7, 5001, 3), np.arange(1665.0))
-    found = thinned(holes, (every,))
-    edges = (found["steps"] - 1) // 10
+    thin = thinned(holes, (every,))
+    edges = (thin["steps"] - 1) // 10
     assert len(set(edges)) == len(edges) <= BUCKETS
-    assert set(found["steps"]) <= set(holes.steps)
+    assert set(thin["steps"]) <= set(holes.steps)
 
 
 def test_a_short_series_is_kept_as_it_is_and_a_constant_one_is_one_number() -> None:
@@ -82,9 +82,9 @@ def test_of_a_step_that_was_logged_twice_the_later_row_counts(tmp_path: Path) ->
     rows += [{"step": 4, "a": None}, {"step": 5, "a": float("inf")}, {"a": 7.0}, {"step": 6, "a": "text"}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = Run.read(tmp_path)
-    found = columns(run)
-    assert [*zip(found["a"].steps, found["a"].values, strict=True)] == [(1, 1.0), (2, 5.0), (3, 9.0)]
-    assert "b" not in found  # true is no number
+    table = columns(run)
+    assert [*zip(table["a"].steps, table["a"].values, strict=True)] == [(1, 1.0), (2, 5.0), (3, 9.0)]
+    assert "b" not in table  # true is no number
     assert "1 row left out (the first in row 7: it has no step), 2 values left out" in run.damage[0]
 
 

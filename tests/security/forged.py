@@ -40,17 +40,17 @@ def attempts(model: str, run: Path, forms: tuple[bool, ...] = (True, False)) -> 
     torch's archive, or a bare pickle."""
     make(model, run, 1).train()
     checkpoint, mark = run / "checkpoint-1", run / "mark"
-    found = {"": (resumed(model, run), False)}
+    ends = {"": (resumed(model, run), False)}
     for file in sorted(checkpoint.rglob("*")):
         if file.suffix not in PICKLED:
             continue
         whole = file.read_bytes()
         for zipped in forms:
             torch.save({"state": Program(mark)}, file, _use_new_zipfile_serialization=zipped)
-            found[f"{file.relative_to(checkpoint)} {zipped}"] = (resumed(model, run), mark.exists())
+            ends[f"{file.relative_to(checkpoint)} {zipped}"] = (resumed(model, run), mark.exists())
             mark.unlink(missing_ok=True)
         file.write_bytes(whole)
-    return found
+    return ends
 
 
 def resumed(model: str, run: Path) -> str:

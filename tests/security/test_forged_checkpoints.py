@@ -24,14 +24,14 @@ UNREAD = "training_args.bin"
 """Saved for people; no resume opens it."""
 
 
-def held(found: dict[str, Any], read: set[str]) -> None:
+def held(ends: dict[str, Any], read: set[str]) -> None:
     """Every file that a resume reads stopped it, and none ran its program."""
-    assert found.pop("")[0] == "step 2", "the checkpoint as it was saved"
-    ran = [file for file, (_, did) in found.items() if did]
+    assert ends.pop("")[0] == "step 2", "the checkpoint as it was saved"
+    ran = [file for file, (_, did) in ends.items() if did]
     assert ran == []
-    stopped = {file.split()[0] for file, (how, _) in found.items() if how == "UnpicklingError"}
-    others = {file.split()[0] for file, (how, _) in found.items() if how == "step 2"}
-    assert stopped >= read and others == {UNREAD} and stopped | others == {file.split()[0] for file in found}
+    stopped = {file.split()[0] for file, (how, _) in ends.items() if how == "UnpicklingError"}
+    others = {file.split()[0] for file, (how, _) in ends.items() if how == "step 2"}
+    assert stopped >= read and others == {UNREAD} and stopped | others == {file.split()[0] for file in ends}
 
 
 def test_no_file_of_a_checkpoint_runs_code(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ JSON = st.recursive(
 @given(
     st.one_of(
         st.binary(),
-        JSON.map(lambda found: json.dumps(found).encode()),
-        st.lists(JSON, min_size=6, max_size=6).map(lambda found: json.dumps([1, *found[1:]]).encode()),
+        JSON.map(lambda drawn: json.dumps(drawn).encode()),
+        st.lists(JSON, min_size=6, max_size=6).map(lambda drawn: json.dumps([1, *drawn[1:]]).encode()),
     )
 )
 def test_any_bytes_are_a_usable_verdict_or_refused(line):

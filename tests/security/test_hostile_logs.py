@@ -36,7 +36,7 @@ def no_constant(name: str) -> None:
 def check_all(folder: Path) -> dict[str, tuple[int, str, str]]:
     """Every command ends with a code of its own, says what it leaves out in one line a file, and prints nothing but text."""
     report = folder.parent / "report.html"
-    found = {}
+    results = {}
     for words in COMMANDS:
         begun = time.monotonic()
         code, out, err = called(*words, str(folder), *(["--out", str(report)] if words == ["report"] else []))
@@ -52,11 +52,11 @@ def check_all(folder: Path) -> dict[str, tuple[int, str, str]]:
                 report.read_text().partition('type="application/json"')[2].partition(">")[2].partition("</script>")[0]
             )
             json.loads(data, parse_constant=no_constant)
-        found[" ".join(words)] = (code, out, err)
+        results[" ".join(words)] = (code, out, err)
     state = State("1", "RUNNING", ESCAPE, "n\nb", "0:00", "1", "0:0", f"entropostat:{folder.parent}/{folder.name[:-2]}")
     (line,) = table([row(state)])
     assert not UNPRINTABLE.search(line) and "\n" not in line
-    return found
+    return results
 
 
 @pytest.mark.parametrize("place", [*PLACES, "outside"])
@@ -72,9 +72,9 @@ def test_what_stands_in_place_of_a_file_cannot_hold_or_lead_a_command_away(
         (folder / name).symlink_to(tmp_path / "secret")
     else:
         PLACES[place](folder / name)
-    found = check_all(folder)
+    results = check_all(folder)
     if place in ("folder", "pipe", "loop", "device", "outside"):
-        code, _, err = found["report"]
+        code, _, err = results["report"]
         assert name in err and code == (2 if name == "metrics.jsonl" else 0)
 
 

@@ -17,21 +17,14 @@ CHILD = "extends: good.yaml\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
-
-
-@pytest.fixture
 def told(folder: Path) -> Callable[..., str]:
     """What is said about a text with overrides; empty where it is a recipe, which then comes back from its dump."""
 
     def call(given: str | bytes = CHILD, *overrides: str) -> str:
         (folder / "x.yaml").write_bytes(given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass"))
-        found, said = outcome("x.yaml", overrides)
-        if found is not None:
-            comes_back(found, folder / "run")
+        recipe, said = outcome("x.yaml", overrides)
+        if recipe is not None:
+            comes_back(recipe, folder / "run")
         return said
 
     return call
@@ -246,15 +239,15 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES, "a\0b", "a\ud800b", "a\x1b[31m.yaml", "entropostat:", "entropostat:../.."])
 def test_a_recipe_that_is_no_file_is_one_line(name: str, places: Path) -> None:
-    found, said = outcome(name)
-    assert found is None and said and "\n" not in said
+    recipe, said = outcome(name)
+    assert recipe is None and said and "\n" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_parent_that_is_no_file_is_one_line(name: str, places: Path) -> None:
     (places / "x.yaml").write_text(f"extends: {name}")
-    found, said = outcome("x.yaml")
-    assert found is None and said and "\n" not in said
+    recipe, said = outcome("x.yaml")
+    assert recipe is None and said and "\n" not in said
 
 
 def test_links_do_not_hide_a_circle(places: Path) -> None:

@@ -137,10 +137,10 @@ def test_one_damaged_byte_of_wandb_s_file_costs_one_block_and_is_said(tmp_path: 
     data[BLOCK + 5000] ^= 1
     file = tmp_path / "run-x.wandb"
     file.write_bytes(data)
-    found, whole = read(file), read(recorded)
+    damaged, whole = read(file), read(recorded)
     assert whole.damage == () and [r["step"] for r in whole.rows] == list(range(1, 401))
-    lost = {r["step"] for r in whole.rows} - {r["step"] for r in found.rows}
-    assert 0 < len(lost) < 120 and max(lost) < 400 and "1 row left out (the first in row " in found.damage[0]
+    lost = {r["step"] for r in whole.rows} - {r["step"] for r in damaged.rows}
+    assert 0 < len(lost) < 120 and max(lost) < 400 and "1 row left out (the first in row " in damaged.damage[0]
 
 
 def test_a_value_of_wandb_s_that_is_no_json_costs_itself(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_no_damage_to_wandb_s_file_is_more_than_a_line(
     tmp_path: Path, recorded: Path, places: list[tuple[int, bytes]], size: int
 ) -> None:
     data = bytearray(recorded.read_bytes())
-    for place, found in places:
+    for place, junk in places:
         at = place % len(data)
-        data[at : at + len(found)] = found
+        data[at : at + len(junk)] = junk
     file = tmp_path / "run-x.wandb"
     file.write_bytes(data[: size % (len(data) + 1)])
     try:

@@ -8,10 +8,11 @@ import math
 import pytest
 
 from entropostat.data.example import Example
-from entropostat.reward.judge import LARGEST, Outcome, judge, said
+from entropostat.reward.judge import Outcome, judge, said
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.function import Function
+from entropostat.rl.info import LARGEST_REWARD
 
 HOSTILE = """
 import asyncio, os, signal, sys
@@ -124,7 +125,7 @@ class Constant(Verifier):
         return self.value
 
 
-@pytest.mark.parametrize("value", [1e308, -1e308, 1e20, 10**400, 2 * LARGEST, math.inf, math.nan])
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e20, 10**400, 2 * LARGEST_REWARD, math.inf, math.nan])
 def test_rewards_that_float32_cannot_learn_from_are_said(value):
     outcome = judge(Constant(value), "", Example("p"))
     assert outcome.score is None and outcome.problem == "error" and "returned" in outcome.message

@@ -33,7 +33,7 @@ def attacked(tmp_path_factory):
 
 
 def test_no_task_of_reasoning_gym_runs_what_the_policy_writes(attacked):
-    fired = {task: found["fired"][:3] for task, found in attacked["report"].items() if found["fired"]}
+    fired = {task: entry["fired"][:3] for task, entry in attacked["report"].items() if entry["fired"]}
     assert not fired
     assert not attacked["touched"]
     assert len(attacked["report"]) > 100
@@ -45,7 +45,7 @@ def test_no_task_of_reasoning_gym_hangs_on_a_tower_of_powers(attacked):
 
 
 def test_right_answers_of_every_task_stay_right(attacked):
-    wrong = {t: found["right"] for t, found in attacked["report"].items() if found["right"] not in (1.0, None)}
+    wrong = {t: entry["right"] for t, entry in attacked["report"].items() if entry["right"] not in (1.0, None)}
     assert wrong == {}
 
 

@@ -45,20 +45,20 @@ SECRET_NAMES = [
 
 def leaves(schema: dict, node: dict | bool, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], None]:
     """Paths of everything that has a value of its own."""
-    found: dict[tuple[str, ...], None] = {}
+    paths: dict[tuple[str, ...], None] = {}
     if isinstance(node, bool) or len(path) > 7:
         return {path: None}
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     for inner in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
-        found |= leaves(schema, inner, path)
+        paths |= leaves(schema, inner, path)
     for key, inner in node.get("properties", {}).items():
-        found |= leaves(schema, inner, (*path, key))
+        paths |= leaves(schema, inner, (*path, key))
     if isinstance(node.get("items"), dict):
-        found |= leaves(schema, node["items"], (*path, "[]"))
+        paths |= leaves(schema, node["items"], (*path, "[]"))
     if isinstance(node.get("additionalProperties"), dict):
-        found |= leaves(schema, node["additionalProperties"], (*path, "mine"))
-    return found or {path: None}
+        paths |= leaves(schema, node["additionalProperties"], (*path, "mine"))
+    return paths or {path: None}
 
 
 def placed(path: tuple[str, ...], value: object) -> object:
@@ -70,13 +70,6 @@ def placed(path: tuple[str, ...], value: object) -> object:
 SCHEMA = json.loads((RECIPES / "schema.json").read_text())
 LEAVES = list({path[-2:]: path for path in leaves(SCHEMA, SCHEMA) if path}.values())
 """One place of each: a controller's options stand below every number that it may turn."""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("good.yaml").write_text(GOOD)
-    return tmp_path
 
 
 def complaint(value: object) -> str:

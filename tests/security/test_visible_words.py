@@ -79,15 +79,15 @@ def said(words: list[str], capsys: Any) -> str:
             main(words)
     except SystemExit as ended:  # argparse
         assert ended.code == 2
-    found = capsys.readouterr()
-    return str(found.out + found.err)
+    printed = capsys.readouterr()
+    return str(printed.out + printed.err)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_word_of_the_command_line_is_shown_and_does_nothing(place: str, capsys: Any) -> None:
     for name, text in ESCAPES.items():
-        found = said([word.format(text) for word in PLACES[place]], capsys)
-        assert found and not ODD.search(found.replace("\n", "")), (name, found)
+        printed = said([word.format(text) for word in PLACES[place]], capsys)
+        assert printed and not ODD.search(printed.replace("\n", "")), (name, printed)
 
 
 @pytest.mark.parametrize("name", ESCAPES)
@@ -102,8 +102,8 @@ def test_what_a_recipe_says_is_shown_and_does_nothing(name: str, here: Path, cap
         f"data: {{sources: {{{text}: {{chain: {{}}}}}}, curriculum: null}}",
     ):
         (here / "x.yaml").write_text(("" if line.startswith("extends") else f"extends: {PLAIN}\n") + line + "\n")
-        found = said(["plan", "x.yaml"], capsys)
-        assert found and not ODD.search(found.replace("\n", "")), found
+        printed = said(["plan", "x.yaml"], capsys)
+        assert printed and not ODD.search(printed.replace("\n", "")), printed
 
 
 @pytest.mark.parametrize("kind", [SetupError, RunFault])
@@ -117,11 +117,11 @@ def test_what_ends_a_run_is_shown_and_left_for_launch_without_its_control_charac
         raise kind("mine: " + "".join(ESCAPES.values()))
 
     monkeypatch.setitem(sys.modules, "entropostat.trainers.run", SimpleNamespace(run_recipe=broken))
-    found = said(["train", PLAIN], capsys)
-    assert r"\x1b[31mred" in found and not ODD.search(found.replace("\n", ""))
-    assert note.read_text() + "\n" == found
+    printed = said(["train", PLAIN], capsys)
+    assert r"\x1b[31mred" in printed and not ODD.search(printed.replace("\n", ""))
+    assert note.read_text() + "\n" == printed
 
 
 def test_each_problem_of_a_recipe_is_one_line(capsys: Any) -> None:
-    found = said(["plan", PLAIN, 'seed="a\\nb"', 'name="c\\nd"'], capsys)
-    assert len(found.splitlines()) == 2
+    printed = said(["plan", PLAIN, 'seed="a\\nb"', 'name="c\\nd"'], capsys)
+    assert len(printed.splitlines()) == 2

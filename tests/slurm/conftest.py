@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import said
 from support.slurm_cluster import cluster, demand, missing
 
-from entropostat.__main__ import main
 from entropostat.slurm.queue import State, queued
 
 PAYLOAD = Path(__file__).with_name("payload.py")
@@ -25,6 +26,15 @@ def running():
     demand(missing())
     with cluster() as folder:
         yield folder
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the recipe of the test's module, and no Slurm."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (tmp_path / "recipe.yaml").write_text(request.module.RECIPE)
+    return tmp_path
 
 
 class User:
@@ -40,10 +50,7 @@ class User:
         )
 
     def call(self, *words: str) -> tuple[int, str, str]:
-        self.capsys.readouterr()
-        code = main(words)
-        found = self.capsys.readouterr()
-        return code, found.out, found.err
+        return said(self.capsys, words)
 
     def submit(self, *words: str, **payload: Any) -> str:
         """The job's id. ``payload``: what its stand-in for a training does."""

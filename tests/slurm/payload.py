@@ -37,11 +37,11 @@ def meet():
     if rank == 0:
         with socket.create_server(place) as server:
             server.settimeout(20)
-            found = [rank]
+            ranks = [rank]
             for _ in range(nodes - 1):
                 with server.accept()[0] as guest:
-                    found.append(int(guest.recv(16)))
-            return sorted(found)
+                    ranks.append(int(guest.recv(16)))
+            return sorted(ranks)
     for _ in range(100):
         try:
             with socket.create_connection(place, timeout=5) as host:

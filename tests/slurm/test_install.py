@@ -47,8 +47,8 @@ def test_the_packages_are_installed_where_they_are_missing(bare: Path):
 def test_the_reason_is_named(bare: Path, script: str | None, reason: str):
     if script is not None:
         apt(bare, script)
-    found = missing()
-    assert found is not None and found.startswith(reason)
+    why = missing()
+    assert why is not None and why.startswith(reason)
 
 
 def test_only_root_starts_the_daemons(bare: Path, monkeypatch: pytest.MonkeyPatch):

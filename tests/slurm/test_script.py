@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import said
 
 from entropostat.__main__ import main
 from entropostat.recipe import Term, load
@@ -25,6 +26,10 @@ RECIPE = (
     "launch: {strategy: ddp, num_machines: 2}\n"
     "slurm: {nodes: 2, gpus_per_node: 4, python: python3}\n"
 )
+
+
+def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    return said(capsys, ["submit", "recipe.yaml", "--dry-run", *words])
 
 
 def a_job(**changes: object) -> Job:
@@ -62,22 +67,6 @@ def accepted(text: str, severity: str = "style") -> str:
         )
         assert done.returncode == 0, done.stdout
     return text
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe, and no Slurm."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path
-
-
-def dry(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = main(["submit", "recipe.yaml", "--dry-run", *words])
-    found = capsys.readouterr()
-    return code, found.out, found.err
 
 
 @pytest.mark.parametrize(
@@ -201,16 +190,16 @@ def test_the_job_trains_the_recipe_as_it_was_when_submitted(here: Path, capsys):
     assert code == 0 and "command=(python3 -m entropostat launch --allow-code " in accepted(text)
     (frozen,) = re.findall(r"<<'END_OF_RECIPE'\n(.*)^END_OF_RECIPE$", text, re.DOTALL | re.MULTILINE)
     (here / "frozen.yaml").write_text(frozen)
-    found = load(here / "frozen.yaml")
-    assert found == load("recipe.yaml", ["seed=7", "trainer.learning_rate=1.0e-4", "launch.num_processes=8"])
-    assert found.launch.num_processes == 8  # and not what the machine that submits has
+    trained = load(here / "frozen.yaml")
+    assert trained == load("recipe.yaml", ["seed=7", "trainer.learning_rate=1.0e-4", "launch.num_processes=8"])
+    assert trained.launch.num_processes == 8  # and not what the machine that submits has
 
 
 def test_a_reward_model_beside_the_recipe_is_named_in_full(here: Path):
     (here / "it's mine").mkdir()
     terms = [Term("judge", "model", {"path": "it's mine"}), Term("hub", "model", {"path": "some/model"})]
-    (found,) = settled(replace(load("recipe.yaml", ["launch.num_processes=8"]), reward=terms))
-    assert found == f"""reward.judge.path="{here}/it's mine\""""
+    (override,) = settled(replace(load("recipe.yaml", ["launch.num_processes=8"]), reward=terms))
+    assert override == f"""reward.judge.path="{here}/it's mine\""""
 
 
 def test_jobs_that_share_a_machine_take_a_port_each(here: Path, capsys, monkeypatch: pytest.MonkeyPatch):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.commands import said
 
-from entropostat.__main__ import main
 from entropostat.recipe import load
 from entropostat.recipe.errors import RecipeError
 from entropostat.slurm.tasks import read, spread
@@ -23,21 +22,9 @@ RECIPE = (
 )
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe, and no Slurm."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path
-
-
 def dry(capsys: pytest.CaptureFixture[str], text: str, *words: str) -> tuple[int, str, str]:
     Path("tasks.txt").write_text(text)
-    capsys.readouterr()
-    code = main(["submit", "recipe.yaml", "--dry-run", "--tasks", "tasks.txt", *words])
-    found = capsys.readouterr()
-    return code, found.out, found.err
+    return said(capsys, ["submit", "recipe.yaml", "--dry-run", "--tasks", "tasks.txt", *words])
 
 
 def started(script: str, task: int) -> list[str]:
@@ -70,9 +57,9 @@ def test_a_task_runs_with_the_words_of_its_line(here: Path, capsys):
     # What a task trains is what its line meant beside the recipe.
     (frozen,) = re.findall(r"<<'END_OF_RECIPE'\n(.*)^END_OF_RECIPE$", script, re.DOTALL | re.MULTILINE)
     (here / "frozen.yaml").write_text(frozen)
-    found = load(here / "frozen.yaml", started(script, 3))
-    assert found.tracking.wandb is not None and found.tracking.wandb.project == "it's"
-    assert found.tracking.wandb.tags == ["a b", "$(touch OWNED)", "`touch OWNED`"]
+    trained = load(here / "frozen.yaml", started(script, 3))
+    assert trained.tracking.wandb is not None and trained.tracking.wandb.project == "it's"
+    assert trained.tracking.wandb.tags == ["a b", "$(touch OWNED)", "`touch OWNED`"]
     assert not list(here.rglob("OWNED"))
 
 

@@ -48,13 +48,13 @@ def measured(user: Any, job: str) -> list[dict[str, Any]]:
 
 def same(user: Any, interrupted: str, whole: str, steps: int) -> None:
     """The whole run did something worth comparing, and the interrupted one did the same."""
-    found, wanted = measured(user, interrupted), measured(user, whole)
+    rows, wanted = measured(user, interrupted), measured(user, whole)
     trained = [row for row in wanted if "loss" in row]
     assert [row["step"] for row in trained] == list(range(1, steps + 1))
     for key in ("loss", "entropy", "reward", "grad_norm", "kl", "control/penalties.kl_ref.coef/output"):
         assert len({row[key] for row in trained if key in row}) > 2, key
     assert any(row["clip_cov/fraction"] > 0 for row in trained) and any("evaluate/easy/pass@1" in row for row in wanted)
-    assert found == wanted
+    assert rows == wanted
 
 
 def checkpoints(job: str) -> list[int]:
@@ -126,13 +126,13 @@ def test_a_training_that_may_not_restart_goes_on_when_somebody_queues_it_again(u
 def test_every_seed_of_an_array_trains_a_run_of_its_own(user, cache):
     write("single", steps=4)
     job = user.submit("--array", "3,5", "slurm.nodes=1", "launch.num_machines=1")
-    found = {}
+    rows_of = {}
     for seed in (3, 5):
         assert user.until(f"{job}_{seed}", "COMPLETED", seconds=300).exit_code == "0:0"
         run = Path("runs") / f"tiny-{job}_{seed}"
         assert json.loads((run / "run.json").read_text())["seed"] == seed
         assert json.loads((run / "summary.json").read_text())["finished"]
         trained_by(run, "single", world=1)
-        found[seed] = measured(user, f"{job}_{seed}")
-    assert [row.get("step") for row in found[3]] == [row.get("step") for row in found[5]]
-    assert all(a["entropy"] != b["entropy"] for a, b in zip(*found.values(), strict=True) if "loss" in a)
+        rows_of[seed] = measured(user, f"{job}_{seed}")
+    assert [row.get("step") for row in rows_of[3]] == [row.get("step") for row in rows_of[5]]
+    assert all(a["entropy"] != b["entropy"] for a, b in zip(*rows_of.values(), strict=True) if "loss" in a)

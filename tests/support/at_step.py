@@ -27,3 +27,13 @@ def at_step(step: int, act: Callable[[], Any], patch: pytest.MonkeyPatch) -> Non
         return trainer, evaluation
 
     patch.setattr(run, "prepare", prepared)
+
+
+class StopAt(TrainerCallback):
+    """Asks ``trainer`` to stop when step ``step`` begins."""
+
+    def __init__(self, trainer: Any, step: int) -> None:
+        self.trainer, self.step = trainer, step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.stop_requested = state.global_step + 1 == self.step

@@ -59,8 +59,8 @@ class Without:
 
     @staticmethod
     def find_distributions(*context: Any) -> Iterable[importlib.metadata.Distribution]:
-        found = importlib.metadata.MetadataPathFinder.find_distributions(*context)
-        return (item for item in found if not absent(item.metadata["Name"]))
+        distributions = importlib.metadata.MetadataPathFinder.find_distributions(*context)
+        return (item for item in distributions if not absent(item.metadata["Name"]))
 
 
 def strip() -> None:

@@ -47,10 +47,10 @@ class Browser:
     def until(self, script: str, *arguments: Any, seconds: float = 10) -> Any:
         """The first value of ``return script`` that is true."""
         end = time.monotonic() + seconds
-        while not (found := self.run(f"return {script}", *arguments)):
+        while not (answer := self.run(f"return {script}", *arguments)):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.02)
-        return found
+        return answer
 
     def hover(self, key: str, share: float) -> dict[str, Any]:
         """Moves the mouse over the chart of ``key``, at a share of its width: the step, and subject -> value shown there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 import torch
@@ -75,10 +74,3 @@ def policy(family: str, **changes: Any) -> Any:
 
 def reward_model(family: str, **changes: Any) -> Any:
     return sharp(AutoModelForSequenceClassification.from_config(config(family, num_labels=1, **changes)))
-
-
-def saved(model: Any) -> str:
-    folder = tempfile.mkdtemp(prefix="family-")
-    model.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    return folder

@@ -173,14 +173,14 @@ def damages(draw: st.DrawFn) -> dict[str, bytes | str]:
     healthy += [written(row) for row in noise(draw)]
     bad = draw(st.lists(line_of(ROW), max_size=12))
     log = draw(st.permutations(healthy + bad)) if draw(st.booleans()) else healthy + bad
-    found: dict[str, bytes | str] = {"metrics.jsonl": b"\n".join(log) + draw(st.sampled_from([b"", b"\n", b"\r\n"]))}
-    found["completions.jsonl"] = b"\n".join(draw(st.lists(line_of(SAID), max_size=4)))
-    found["histograms.jsonl"] = b"\n".join(draw(st.lists(line_of(DRAWN), max_size=4)))
-    found["run.json"] = draw(line_of(FACTS))
-    found["recipe.yaml"] = draw(st.one_of(YAML, st.just(RECIPE.format(name="x", seed=1, target=0.5, high=1).encode())))
+    files: dict[str, bytes | str] = {"metrics.jsonl": b"\n".join(log) + draw(st.sampled_from([b"", b"\n", b"\r\n"]))}
+    files["completions.jsonl"] = b"\n".join(draw(st.lists(line_of(SAID), max_size=4)))
+    files["histograms.jsonl"] = b"\n".join(draw(st.lists(line_of(DRAWN), max_size=4)))
+    files["run.json"] = draw(line_of(FACTS))
+    files["recipe.yaml"] = draw(st.one_of(YAML, st.just(RECIPE.format(name="x", seed=1, target=0.5, high=1).encode())))
     for file in draw(st.sets(st.sampled_from(FILES), max_size=2)):
-        found[file] = draw(st.sampled_from([*PLACES]))
-    return found
+        files[file] = draw(st.sampled_from([*PLACES]))
+    return files
 
 
 def build(folder: Path, damage: dict[str, bytes | str]) -> None:

@@ -34,6 +34,7 @@ GIVEN: dict[str, Any] = {
     "value": 0.1,
     "samples": 4,
     "anchor": 0.5,
+    "history": 0.5,
     "knob": "penalties.entropy_bonus.coef",
     "key": "rest",
     "task": "chain_sum",
@@ -56,12 +57,12 @@ class Leaf(NamedTuple):
     @property
     def key(self) -> str:
         """As a message calls it: terms by their name."""
-        found: list[str] = []
+        names: list[str] = []
         for step in self.place:
-            if isinstance(step, int) and found[-1] != "curriculum":
+            if isinstance(step, int) and names[-1] != "curriculum":
                 continue
-            found.append(str(step))
-        return ".".join(found)
+            names.append(str(step))
+        return ".".join(names)
 
     @property
     def range(self) -> Range | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import Recipe, RecipeError, load
+from entropostat.recipe.extends import RECIPES
 from entropostat.visible import ODD
 
 SECONDS = 2.0
@@ -27,6 +28,11 @@ objective:
   penalties: [kl_ref: {coef: 0.001}]
 trainer: {learning_rate: 1e-5, max_steps: 4}
 """
+
+
+def shipped() -> list[Path]:
+    """Every recipe of recipes/."""
+    return sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate")
 
 
 def outcome(path: str, overrides: Sequence[str] = ()) -> tuple[Recipe | None, str]:

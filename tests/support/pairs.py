@@ -89,9 +89,9 @@ def agree(
     assert still != any(not torch.equal(p, before[name]) for name, p in stock.start.items())
     ours = run(setup, "exact", train)
     same_rows(stock, ours, 0.0)
-    found = dict(ours.model.named_parameters())
-    assert found.keys() == before.keys()
-    different = [name for name, p in before.items() if not torch.equal(p, found[name])]
+    trained = dict(ours.model.named_parameters())
+    assert trained.keys() == before.keys()
+    different = [name for name, p in before.items() if not torch.equal(p, trained[name])]
     assert not different, different
     if own:
         close = run(setup, "own", train)
@@ -109,10 +109,10 @@ def rows(trainer: Any) -> list[dict[str, Any]]:
 
 
 def same_rows(stock: Any, ours: Any, rel: float) -> None:
-    expected, found = rows(stock), rows(ours)
-    assert len(expected) == len(found)
+    expected, got = rows(stock), rows(ours)
+    assert len(expected) == len(got)
     assert any("loss" in row and math.isfinite(row["loss"]) for row in expected)
-    for before, after in zip(expected, found, strict=True):
+    for before, after in zip(expected, got, strict=True):
         ends = {key for key in UNLIKE if key != "kl"} if ours.args.gradient_accumulation_steps > 1 else set()
         for key, value in before.items():
             assert key in after, key

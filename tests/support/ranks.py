@@ -52,6 +52,15 @@ def run(script: Path, *words: object, world: int = 1, strategy: str | None = Non
             pytest.fail(f"{world} rank(s) of {script.name} {why}\n{answer.get('error', '')}{logs}", pytrace=False)
 
 
+def replayed(worker: Path, folder: Path, dtype: str, world: int, rows: int, accumulation: int) -> Any:
+    """What ``worker`` saves of one generation, on ``world`` ranks, in micro-batches of so many rows."""
+    import torch  # with which most commands that start ranks have nothing to do
+
+    out = folder / f"{worker.stem}-{dtype}-{world}-{rows}.pt"
+    run(worker, out, dtype, rows, accumulation, world=world)
+    return torch.load(out, weights_only=False)
+
+
 def command(*words: object, seconds: float = 500, **environment: object) -> str:
     """What it prints to stderr. Fails unless it ends well and in time; nothing that it started outlives it."""
     code, err = ended(*words, seconds=seconds, **environment)
@@ -97,13 +106,13 @@ def accelerated(words: Sequence[str]) -> tuple[dict[str, str], Any]:
     import accelerate.commands.launch as accelerate_launch
     import torch.distributed.run
 
-    found: list[tuple[dict[str, str], Any]] = []
-    keep = lambda args: found.append((dict(os.environ), args))
-    alone = lambda args: found.append((dict(os.environ), None))
+    launches: list[tuple[dict[str, str], Any]] = []
+    keep = lambda args: launches.append((dict(os.environ), args))
+    alone = lambda args: launches.append((dict(os.environ), None))
     launcher = mock.patch.object(torch.distributed.run, "run", keep)
     with launcher, mock.patch.object(accelerate_launch, "simple_launcher", alone):
         accelerate_launch.launch_command(accelerate_launch.launch_command_parser().parse_args(words))
-    return found[0]
+    return launches[0]
 
 
 @cache
@@ -122,7 +131,7 @@ def _ask(job: dict[str, object]) -> dict[str, object]:
     number = next(NUMBERS)
     print(json.dumps({**job, "number": number}), file=server.stdin, flush=True)
     for line in server.stdout:
-        found: dict[str, object] = json.loads(line)
-        if found["number"] == number:  # and not that of a test which gave up waiting
-            return found
+        answer: dict[str, object] = json.loads(line)
+        if answer["number"] == number:  # and not that of a test which gave up waiting
+            return answer
     raise RuntimeError("the process that forks the ranks is gone; its last words are above")

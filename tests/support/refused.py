@@ -10,6 +10,8 @@ PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
 ADAPTER = ("model={path: adapter}",)
+DISTILL = "objective.penalties=[distill: {}]"
+UNREWARDED = "objective={loss: {none: {}}, advantages: []}"
 
 
 def strategy(name: str, processes: int = 2, machines: int = 1) -> str:
@@ -35,14 +37,30 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.loss={trl: {off_policy_mask_threshold: 1}}",
         "objective.advantages=[otb: {}]",
     ),
+    "lopti with one pass": ("objective.weights=[lopti: {}]",),
     "signal that nothing measures": (controlled("pid: {signal: entrpy, target: 1}"),),
     "clip fraction without a clip": (
         controlled("pid: {signal: clip_fraction, target: 0.1}"),
         "objective.loss={sapo: {}}",
     ),
     "follower of nothing": (controlled("follow: {knob: penalties.none.coef}"),),
+    # the sampler's log-probs
+    "two ratios to the sampler": ("objective.weights=[icepop: {}, truncated_is: {}]",),
+    "corrected twice for the sampler": (
+        "objective.weights=[icepop: {}]",
+        "trainer={use_vllm: true, vllm_importance_sampling_correction: true}",
+    ),
     # sampling
     "temperature that something moves": ("sampler.temperature=.8", "objective.scalars=[temperature: {value: 1.2}]"),
+    "a correction of another truncation": (
+        "objective.penalties=[truncated_policy: {min_p: .1}]",
+        "sampler.min_p=.2",
+    ),
+    "a sampler that vLLM lacks": ("trainer.use_vllm=true", "sampler.typical_p=.9"),
+    "a sampler that continuous batching lacks": (
+        "trainer.use_transformers_continuous_batching=true",
+        "sampler.mirostat={}",
+    ),
     # model
     "adapter without a base": ADAPTER,
     # batch
@@ -65,16 +83,38 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "gae without a critic": (PPO[1],),
     "critic without ppo": ("critic={}",),
     "ppo without gae": (PPO[0],),
+    "ppo without advantages": (PPO[0], UNREWARDED, kl_ref("")),
     "gae behind another": (PPO[0], "objective.advantages=[gae: {}, gae: {name: again}]"),
     "rows that are replaced": (*PPO, "objective.penalties=[aepo: {reference: true}]"),
     "ppo under fsdp": (*PPO, strategy("fsdp2")),
     "reference that TRL moves under ppo": (*PPO, "trainer.sync_ref_model=true"),
     "separate trunk of adapters": (*PPO, "model.peft={}", "critic.trunk=separate"),
     "critic under DeepSpeed's Muon": (*PPO, MUON, strategy("zero2")),
+    # stream
+    "two that refill": ("objective.data=[dynamic_sampling: {}, dynamic_sampling: {name: again}]",),
+    "two that keep": ("objective.data=[dynamic_sampling: {oversample: 2}, rsr: {}, rsr: {name: again}]",),
+    "nothing to keep": ("objective.data=[rsr: {}]",),
+    "refill with a critic": (*PPO, "objective.data=[dynamic_sampling: {}]"),
+    "refill of rows that are replaced": (
+        "objective.data=[dynamic_sampling: {}]",
+        "objective.penalties=[aepo: {reference: true}]",
+    ),
+    "no rate in the band": ("objective.data=[difficulty: {low: .5, high: .5}]",),
     # rewards
     "no weight": ("reward=[chain: {weight: 0}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
+    "clusters of no answers": ("objective.advantages=[grpo: {}, seed: {}]", "reward=[function: {path: a:b}]"),
     "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),
+    "gdpo and a reward term": (
+        "objective.advantages=[gdpo: {}]",
+        "objective.rewards=[diversity: {}]",
+        "reward=[chain: {}]",
+    ),
+    # teacher
+    "nobody teaches": (DISTILL,),
+    "teacher of another tokenizer": ("model={path: policy}", "teacher={path: foreign}", DISTILL),
+    "nothing to learn from": (UNREWARDED,),
+    "shaping of what nothing reads": (UNREWARDED, kl_ref(""), "shaping.clip=1"),
     # optimizer
     "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
     "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),
@@ -101,3 +141,6 @@ def lay(folder: Path) -> None:
     (folder / "adapter").mkdir()
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "../gone", "r": 4, "target_modules": ["q_proj"]}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
+    for name, token in (("policy", "a"), ("foreign", "b")):
+        (folder / name).mkdir()
+        (folder / name / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {token: 0}}}))

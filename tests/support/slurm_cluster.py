@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import alive
+
 PACKAGES = ("slurm-wlm", "slurm-client", "munge")
 GPUS, CPUS = 4, 4
 CONF = """\
@@ -162,16 +164,8 @@ def _stop(folder: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 15)
     end = time.monotonic() + 10
-    while any(_runs(pid) for pid in pids) and time.monotonic() < end:
+    while any(alive(pid) for pid in pids) and time.monotonic() < end:
         time.sleep(0.1)
-
-
-def _runs(pid: int) -> bool:
-    """A zombie, whose parent is a container's init that reaps nothing, does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _ports() -> tuple[int, int, int]:

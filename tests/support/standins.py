@@ -47,12 +47,12 @@ def tokenizer(chat: str = CHAT, **extra: str) -> PreTrainedTokenizerFast:
     core.decoder = decoders.Fuse()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     core.add_tokens([AddedToken(token, normalized=False) for token in MARKUP])
-    found = PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="<|endoftext|>", eos_token="<|im_end|>", unk_token="?", padding_side="left",
         model_max_length=4096, extra_special_tokens=extra,
     )  # fmt: skip
-    found.chat_template = chat
-    return found
+    made.chat_template = chat
+    return made
 
 
 def text(kind: str) -> tuple[PreTrainedModel, Any]:
@@ -132,5 +132,5 @@ def model_of(kind: str) -> PreTrainedModel:
 
     form = {"scorer": t.AutoModelForSequenceClassification, "llava": t.AutoModelForImageTextToText}
     form["gemma3"] = t.AutoModelForImageTextToText
-    found: PreTrainedModel = form.get(kind, t.AutoModelForCausalLM).from_pretrained(saved(kind))
-    return found
+    model: PreTrainedModel = form.get(kind, t.AutoModelForCausalLM).from_pretrained(saved(kind))
+    return model

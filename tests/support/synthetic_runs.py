@@ -25,7 +25,7 @@ HOSTILE = '</script><script>document.title = "OWNED"</script><img src=x onerror=
 
 def rows(steps: int, seed: int, target: float = 0.5) -> list[dict[str, Any]]:
     draw = random.Random(seed)
-    found: list[dict[str, Any]] = [
+    lines: list[dict[str, Any]] = [
         {"step": 0, "evaluate/hard/pass@1": 0.1 + seed / 1000, "evaluate/hard/share/working": 0.3}
     ]
     for step in range(1, steps + 1):
@@ -36,9 +36,9 @@ def rows(steps: int, seed: int, target: float = 0.5) -> list[dict[str, Any]]:
             f"control/{KNOB}/{part}": value
             for part, value in (("target", target), ("signal", entropy), ("output", 0.01))
         }
-        found.append(row | {"kl": abs(draw.gauss(0, 0.1)) + 1e-3, "plugin/alpha": draw.random()})
-    found.append({"step": steps, "evaluate/hard/pass@1": 0.8 + seed / 1000, "evaluate/hard/share/working": 0.9})
-    return found
+        lines.append(row | {"kl": abs(draw.gauss(0, 0.1)) + 1e-3, "plugin/alpha": draw.random()})
+    lines.append({"step": steps, "evaluate/hard/pass@1": 0.8 + seed / 1000, "evaluate/hard/share/working": 0.9})
+    return lines
 
 
 def write_run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
@@ -20,6 +21,8 @@ from entropostat.trainers.trl.ppo_config import PPOConfig
 torch.set_num_threads(1)
 
 CHARACTERS = "0123456789+-*= abcdefghij"
+LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+GAE = {"advantages": [{"gae": {}}]}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -50,12 +53,16 @@ def model(seed: int = 0, tie: bool = False, hidden: int = 32, dtype: torch.dtype
     return Qwen2ForCausalLM(config).to(dtype)
 
 
-def saved(seed: int = 0, tie: bool = False) -> str:
+def written(policy: Any, spoken: Any = None) -> str:
     """A folder with model and tokenizer: TRL reloads the reference model by path."""
     folder = tempfile.mkdtemp(prefix="tiny-")
-    model(seed, tie).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    policy.save_pretrained(folder)
+    (tokenizer() if spoken is None else spoken).save_pretrained(folder)
     return folder
+
+
+def saved(seed: int = 0, tie: bool = False) -> str:
+    return written(model(seed, tie))
 
 
 def digits(completions: list[str], **_: Any) -> list[float]:
@@ -99,9 +106,11 @@ def objective(
     advantages: list[Any] | None = None,
     weights: list[Any] | None = None,
     penalties: list[Any] | None = None,
+    rewards: list[Any] | None = None,
 ) -> dict[str, Any]:
     """A normalised objective block."""
     return {
+        "rewards": normalise_terms(rewards or []),
         "advantages": normalise_terms([{"grpo": {}}] if advantages is None else advantages),
         "weights": normalise_terms(weights or []),
         "loss": normalise_terms([loss or {"trl": {}}])[0],

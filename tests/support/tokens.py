@@ -80,7 +80,7 @@ KINDS: dict[str, Maker] = {
     "header": around("curl -H 'Authorization: Bearer ", 20, "'"),
     "basic header": around("authorization: Basic ", 20),
     "key header": around("X-Api-Key: ", 24),
-    "login": lambda dice: ((found := hexadecimal(dice)) and f"wandb login {found[0]}", found[0]),
+    "login": lambda dice: ((token := hexadecimal(dice)) and f"wandb login {token[0]}", token[0]),
 }
 
 

@@ -87,6 +87,7 @@ def tokens(case: Case, at: Tensor, rows: tuple[Tensor, Tensor], shape: Sequence[
     values = {
         "logps": logp[s, a],
         "old_logps": old[s, a],
+        "sampler_logps": old[s, a],
         "entropy": entropies(at)[s],
         "old_entropy": entropies(case.logits)[s],
         "sum_p2": logp.exp().square().sum(1)[s],
@@ -102,6 +103,7 @@ def tokens(case: Case, at: Tensor, rows: tuple[Tensor, Tensor], shape: Sequence[
         old_values=torch.nn.functional.pad(baseline, (0, 1)),
         truncated=torch.zeros(len(baseline), dtype=torch.bool),
         rewards=case.reward[s, a],
+        answers=tuple(map(str, a.tolist())),
         groups=s,
         tokens=torch.tensor(float(len(s))),
     )

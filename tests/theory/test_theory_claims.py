@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from theory.claims import CLAIMS, NONE
 
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, WEIGHTS
 
 SLOTS = pytest.mark.parametrize(
-    "registry", [ADVANTAGES, WEIGHTS, LOSSES, PENALTIES], ids=lambda registry: registry.slot
+    "registry", [REWARDS, ADVANTAGES, WEIGHTS, LOSSES, PENALTIES], ids=lambda registry: registry.slot
 )
 
 

@@ -24,10 +24,10 @@ def built(*counts):
 @pytest.mark.parametrize("seed", SEEDS[:5])
 def test_the_slope_is_that_of_a_small_step_and_the_sum_of_what_its_tokens_pull(seed):
     case = draw(seed)
-    found = slopes(case)
-    torch.testing.assert_close(found, (case.p * case.centred * pull(case.logits)).sum(1) / 3, rtol=1e-9, atol=1e-12)
+    slope = slopes(case)
+    torch.testing.assert_close(slope, (case.p * case.centred * pull(case.logits)).sum(1) / 3, rtol=1e-9, atol=1e-12)
     z = case.logits + 1e-6 * case.p * case.centred / 3
-    torch.testing.assert_close((entropies(z) - entropies(case.logits)) / 1e-6, found, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close((entropies(z) - entropies(case.logits)) / 1e-6, slope, rtol=1e-4, atol=1e-7)
 
 
 # ------------------------------------------------------------------------------------------------------- weights
@@ -114,25 +114,27 @@ def test_steer_slows_entropy_where_all_tokens_of_a_state_pull_one_way(omega):
 def test_steer_can_speed_entropy_where_tokens_pull_against_each_other():
     """It slows the rewarded rare token most, which held the likely one in check."""
     case, values = built(MIDDLE), torch.tensor([[1.0, 0, 0, 0, 0, 9.3]], dtype=torch.float64)
-    plain, found = (slopes(case, values=values, weights=w) for w in ([], [("steer", {"lambda_min": 0.3})]))
-    assert found[0] < 2 * plain[0] < 0
+    plain, steered = (slopes(case, values=values, weights=w) for w in ([], [("steer", {"lambda_min": 0.3})]))
+    assert steered[0] < 2 * plain[0] < 0
 
 
 def test_high_entropy_stops_the_decided_states_and_has_no_direction_of_its_own():
     added = []
     for seed in SEEDS:
         case = draw(seed)
-        plain, found = slopes(case), slopes(case, weights=[("high_entropy", {"fraction": 0.3})])
+        plain, masked = slopes(case), slopes(case, weights=[("high_entropy", {"fraction": 0.3})])
         first = int(entropies(case.logits).argmax())
-        assert found[first] == plain[first] and found.count_nonzero() == 1
-        added.append(float((found - plain).sum()))
+        assert masked[first] == plain[first] and masked.count_nonzero() == 1
+        added.append(float((masked - plain).sum()))
     assert min(added) < -1e-3 < 1e-3 < max(added)
 
 
 def test_entropy_tilt_raises_entropy_by_a_positive_gain_and_lowers_it_by_a_negative_one():
     for seed in SEEDS:
-        found = [float(gain(draw(seed), weights=[("entropy_tilt", {"gain": g})]).sum()) for g in (-2.0, -1.0, 1.0, 2.0)]
-        assert max(found[:2]) < -1e-4 and min(found[2:]) > 1e-4
+        gained = [
+            float(gain(draw(seed), weights=[("entropy_tilt", {"gain": g})]).sum()) for g in (-2.0, -1.0, 1.0, 2.0)
+        ]
+        assert max(gained[:2]) < -1e-4 and min(gained[2:]) > 1e-4
 
 
 # ----------------------------------------------------------------------------------------------------- penalties
@@ -195,13 +197,14 @@ def test_aepo_raises_entropy_by_warm_samples_below_its_target_and_lowers_it_by_c
 
 def test_aepo_goes_where_the_right_answers_are_if_only_some_are_right():
     cases = [draw(seed, right=True) for seed in SEEDS]
-    found = [value for case in cases for value in imitation(case, 1.2, case.reward).tolist()]
-    assert min(found) < -1e-3 < 1e-3 < max(found)
+    moves = [value for case in cases for value in imitation(case, 1.2, case.reward).tolist()]
+    assert min(moves) < -1e-3 < 1e-3 < max(moves)
 
 
 # -------------------------------------------------------------------------------------------------------- losses
 
 KEEPING = {"cispo": {}, "sapo": {}, "ce_gppo": {}, "gpg": {}, "unclipped": {}, "ppo_clip": {"epsilon_high": 1.5}}
+KEEPING |= {"dro": {}}
 """Losses under which a rewarded token keeps a gradient above a band of 0.2."""
 
 
@@ -229,6 +232,38 @@ def test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_entropy_if_it_
     assert min(signs) < -1e-2 < 1e-2 < max(signs)
 
 
+def moved_by(case, far):
+    """How much likelier the one action with an advantage has become."""
+    chosen = far["values"][0] != 0
+    return float((far["at"].softmax(1) - case.p)[0, chosen])
+
+
+def test_dppo_keeps_the_rare_rewarded_tokens_that_the_ratio_clip_takes_out_and_drops_the_likely():
+    kept, dropped = [], []
+    for case, far, sign in beyond(0.5, 1.0):
+        found = float(slopes(case, loss=("dppo", {"high": 0.05}), **far))
+        if moved_by(case, far) > 0.05:
+            assert found == 0
+            dropped.append(sign)
+        else:
+            assert found * sign > 0
+            kept.append(sign)
+    assert min(kept) > 0, "what is kept is rare, and raises entropy"
+    assert min(dropped) < -1e-2
+
+
+def test_ipo_drops_a_token_that_has_moved_whichever_way_it_would_go_and_dppo_only_one_that_moves_away():
+    signs = []
+    for case, far, sign in beyond(-1.0, 1.0):  # a rewarded token that has become rarer: its gradient brings it back
+        found, others = (slopes(case, loss=loss, **far) for loss in (("ipo", {"square": 0.0}), ("dppo", {"high": 0.1})))
+        assert others * sign > 0
+        assert found == 0 if moved_by(case, far) < -0.1 else found * sign > 0
+        signs.append(bool(found))
+        pulled = slopes(case, loss=("ipo", {"square": 1.0, "threshold": 0.0}), **far)
+        assert pulled != 0, "the square pulls on what is dropped"
+    assert any(signs) and not all(signs)
+
+
 def test_ce_gppos_lower_handle_lowers_entropy_by_the_rare_tokens_that_it_punishes_and_raises_it_by_the_likely():
     signs = []
     for case, far, sign in beyond(-1.0, -1.0):
@@ -247,5 +282,5 @@ def test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_a
             at[state, action] += 0.35
             values[state, action] = 1.0
         first = int(entropies(at).argmax())
-        found = slopes(case, at=at, values=values, shape=(1, -1), loss=("archer", {"quantile": 0.6}))
-        assert found[first] > 1e-6 and found.count_nonzero() == 1
+        slope = slopes(case, at=at, values=values, shape=(1, -1), loss=("archer", {"quantile": 0.6}))
+        assert slope[first] > 1e-6 and slope.count_nonzero() == 1

@@ -14,7 +14,8 @@ from entropostat.rl.registry import ADVANTAGES
 
 BASES = {
     "grpo": {}, "dr_grpo": {}, "rloo": {}, "passk": {"k": 3}, "w_reinforce": {"positive": 0.1}, "qae": {"quantile": 0.3},
-    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {},
+    "gae": {}, "reinforce_pp": {"baseline": "group"}, "opo": {}, "otb": {}, "pkpo": {"k": 3}, "maxrl": {},
+    "pshw": {"center": 0.5, "gain": 2.0}, "gtpo": {"level": "sequence", "normalise": "together"},
 }  # fmt: skip
 
 
@@ -23,9 +24,12 @@ BEST_ALONE = {"passk_best"}
 SEVERAL_REWARDS = {"gdpo"}
 """With one reward it is grpo's estimator (test_rl_gdpo)."""
 
+BY_RANK = {"unlikeliness"}
+"""More than two advantages a state: a claim of its own (test_theory_likeliness)."""
+
 
 def test_every_base_estimator_is_known():
-    assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS} == {
+    assert {*BASES, *BEST_ALONE, *SEVERAL_REWARDS, *BY_RANK} == {
         kind for kind in ADVANTAGES.names() if not ADVANTAGES[kind].reshapes
     }
 
@@ -54,9 +58,9 @@ SAMPLES = [pytest.param(likely, 1 if likely else -1, id="likely" if likely else 
 
 
 def samples(likely):
-    found = [drawn for seed in SEEDS if (drawn := sample(seed, likely)) is not None]
-    assert len(found) > 10
-    return found
+    cases = [drawn for seed in SEEDS if (drawn := sample(seed, likely)) is not None]
+    assert len(cases) > 10
+    return cases
 
 
 @pytest.mark.parametrize("likely, sign", SAMPLES)
@@ -73,11 +77,11 @@ def test_w_reinforce_reward_lowers_entropy_and_punishment_raises_it_on_likely_co
 def test_entropic_lowers_entropy_by_a_positive_alpha_on_likely_completions_and_not_on_rare(likely, sign):
     base = ("w_reinforce", {"positive": 1.0})
     for case, rows in samples(likely):
-        found = [
+        slope_of = [
             float(slopes(case, rows=rows, advantages=[base, ("entropic", {"alpha": a})]).sum())
             for a in (-0.5, 0.0, 0.5)
         ]
-        assert sign * found[0] > sign * found[1] > sign * found[2]
+        assert sign * slope_of[0] > sign * slope_of[1] > sign * slope_of[2]
 
 
 @pytest.mark.parametrize("likely, sign", SAMPLES)
@@ -96,9 +100,9 @@ def test_entrocraft_brings_entropy_back_to_its_band_by_likely_completions_and_dr
 def test_edge_speeds_the_decided_states_and_slows_the_uncertain_ones_whichever_way_they_go():
     for seed in SEEDS:
         case = draw(seed)
-        plain, found = (slopes(case, advantages=[("dr_grpo", {}), *more]) for more in ([], [("edge", {"cap": None})]))
+        plain, edged = (slopes(case, advantages=[("dr_grpo", {}), *more]) for more in ([], [("edge", {"cap": None})]))
         h = entropies(case.logits)
-        torch.testing.assert_close(found, plain * h.mean() / h)
+        torch.testing.assert_close(edged, plain * h.mean() / h)
 
 
 def test_entropy_shaped_has_no_effect_in_expectation_where_its_bound_is_nowhere_reached():

@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from theory.test_theory_entropy import ACTIONS, LOGITS, OFF, REF, entropy, objective, tokens
+from theory.tabular import entropies
+from theory.test_theory_entropy import ACTIONS, LOGITS, OFF, REF, objective, tokens
 
 from entropostat.rl.divergences import DIVERGENCES, divergence, k3
 from entropostat.rl.reduce import aggregate
@@ -54,8 +55,8 @@ def test_every_divergence_is_tested():
 @each
 @pytest.mark.parametrize("at", [LOGITS, OFF], ids=["on-policy", "off-policy"])
 def test_the_ratio_corrected_estimator_is_the_divergence_in_value_and_gradient(kind, at):
-    found, want = (value_and_gradient(lambda z, f=f: f(kind, z), at) for f in (penalty, exact))
-    torch.testing.assert_close(found, want, rtol=1e-9, atol=1e-12)
+    got, want = (value_and_gradient(lambda z, f=f: f(kind, z), at) for f in (penalty, exact))
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
 
 
 @each
@@ -111,8 +112,8 @@ def test_the_default_is_the_reverse_kl_bit_for_bit():
     at = OFF.clone()
     batch = tokens(at, ref_logps=REF.log_softmax(0)[ACTIONS])
     x = batch.logps - batch.ref_logps
-    found = PENALTIES.build("kl_ref", {"coef": 0.3})(batch)[0]
-    assert torch.equal(found, 0.3 * (k3(x) * (batch.logps - batch.old_logps).exp()))
+    default = PENALTIES.build("kl_ref", {"coef": 0.3})(batch)[0]
+    assert torch.equal(default, 0.3 * (k3(x) * (batch.logps - batch.old_logps).exp()))
 
 
 @each
@@ -122,18 +123,18 @@ def test_normalised_by_its_curvature_every_divergence_pulls_alike_near_the_refer
             PENALTIES.build("kl_ref", {"divergence": "tv", "normalize_curvature": True})
         return
     near = REF + 1e-4 * torch.tensor([1.0, -2.0, 0.5, 1.5, -1.0], dtype=torch.float64)
-    found, want = (
+    got, want = (
         value_and_gradient(lambda z, k=k: penalty(k, z, normalize_curvature=True), near)[0]
         for k in (kind, "reverse_kl")
     )
-    torch.testing.assert_close(found, want, rtol=1e-2, atol=0)
+    torch.testing.assert_close(got, want, rtol=1e-2, atol=0)
 
 
 @each
 def test_a_flat_reference_raises_entropy_and_a_peaked_one_lowers_it(kind):
     for ref, sign in ((torch.zeros(5).double(), 1), (2 * LOGITS, -1)):
         gradient = value_and_gradient(lambda z, r=ref: penalty(kind, z, r), LOGITS)[1]
-        assert torch.sign(entropy(LOGITS - 1e-4 * gradient) - entropy(LOGITS)) == sign
+        assert torch.sign(entropies(LOGITS - 1e-4 * gradient) - entropies(LOGITS)) == sign
 
 
 @each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from theory.tabular import entropies
 
 from entropostat.rl.dynamics import (
     entropy_slope,
@@ -31,10 +32,6 @@ def statistics(logits, tokens=TOKENS):
     return vocab_statistics(logits, torch.eye(ACTIONS).double(), tokens, wanted, tiles=Tiles(16, 5))
 
 
-def entropy(logits):
-    return torch.distributions.Categorical(logits=logits).entropy()
-
-
 def full(logits, tokens=TOKENS, moves=MOVES):
     s = statistics(logits, tokens)
     return predicted_dh(s.logp, s.entropy, s.sum_p2, s.sum_p2_logp, moves)
@@ -56,7 +53,7 @@ def test_the_predicted_entropy_change_is_exact_up_to_second_order(step, predict)
     slope = predict(LOGITS)
     errors = []
     for rate in RATES:
-        change = entropy(LOGITS + rate * step) - entropy(LOGITS)
+        change = entropies(LOGITS + rate * step) - entropies(LOGITS)
         errors.append((change - rate * slope).abs().sum())
         assert errors[-1] < 2 * rate * change.abs().sum()
     assert float(errors[0] / errors[1]) == pytest.approx(100, rel=0.1)
@@ -66,7 +63,7 @@ def test_the_one_logit_form_misses_what_the_other_logits_do():
     step, _ = STEPS["full softmax"]
     s = statistics(LOGITS)
     own = one_logit_move(s.logp, torch.ones(STATES).double(), MOVES)
-    change = (entropy(LOGITS + 1e-4 * step) - entropy(LOGITS)) / 1e-4
+    change = (entropies(LOGITS + 1e-4 * step) - entropies(LOGITS)) / 1e-4
     missed = (change - predicted_dh_of_one_logit(s.logp, s.entropy, own)).norm()
     assert missed > 100 * (change - full(LOGITS)).norm()
     torch.testing.assert_close(own, step.gather(1, TOKENS.unsqueeze(1))[:, 0])
@@ -78,7 +75,7 @@ def test_punishing_a_token_likelier_than_exp_minus_entropy_raises_entropy_and_re
     assert likely.any() and (~likely).any()
     assert torch.equal(entropy_slope(s.logp, s.entropy) > 0, likely)
     for sign in (1, -1):
-        change = entropy(LOGITS + 1e-5 * sign * SAMPLED) - entropy(LOGITS)
+        change = entropies(LOGITS + 1e-5 * sign * SAMPLED) - entropies(LOGITS)
         assert torch.equal(change < 0, likely if sign > 0 else ~likely)
 
 
@@ -109,12 +106,12 @@ def test_the_mean_of_all_sampled_steps_is_the_covariance_of_the_exact_one():
 def test_an_impossible_token_and_a_decided_state_predict_finite_numbers():
     logp = torch.tensor([-torch.inf, 0.0])
     zero = torch.zeros(2)
-    for found in (
+    for predicted in (
         predicted_dh(logp, zero, torch.ones(2), zero, 1.0),
         predicted_dh_of_one_logit(logp, zero, 1.0),
         one_logit_move(logp, torch.ones(2), torch.ones(2)),
     ):
-        assert torch.isfinite(found).all()
+        assert torch.isfinite(predicted).all()
     assert float(predicted_dh(logp, zero, torch.ones(2), zero, 1.0)[1]) == 0
     log_probs = torch.tensor([0.0, -torch.inf])
     assert float(policy_covariance(log_probs, torch.tensor([1.0, 2.0]))) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from theory.tabular import entropies
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.covariance import token_covariance
@@ -24,10 +25,6 @@ def advantage(logits=LOGITS, reward=REWARD):
     return reward - (logits.softmax(0) * reward).sum()
 
 
-def entropy(logits):
-    return torch.distributions.Categorical(logits=logits).entropy()
-
-
 def tokens(logits, old=LOGITS, values=None, **changes):
     """All tokens of the old policy, seen by the policy with these logits."""
     values = advantage(old) if values is None else values
@@ -36,7 +33,7 @@ def tokens(logits, old=LOGITS, values=None, **changes):
         old_logps=old.log_softmax(-1)[ACTIONS],
         advantages=values[ACTIONS],
         mask=torch.ones(ACTIONS.shape, dtype=torch.float64),
-        entropy=entropy(logits).expand(ACTIONS.shape),
+        entropy=entropies(logits).expand(ACTIONS.shape),
         tokens=torch.tensor(float(ACTIONS.numel())),
     ).set(**changes)
 
@@ -83,7 +80,7 @@ def test_entropy_changes_by_minus_lr_times_the_covariance_up_to_second_order(ste
     assert abs(slope) > 1e-2
     errors = []
     for lr in (1e-2, 1e-3):
-        change = entropy(step(lr)) - entropy(LOGITS)
+        change = entropies(step(lr)) - entropies(LOGITS)
         assert torch.sign(change) == torch.sign(slope)
         errors.append(float((change - lr * slope).abs()))
     assert errors[0] < 0.05 * 1e-2 * abs(slope)
@@ -96,7 +93,7 @@ def test_rewarding_the_likely_lowers_entropy_and_rewarding_the_unlikely_raises_i
     for reward, sign in ((likely, -1), (unlikely, 1)):
         a = advantage(reward=reward)
         assert torch.sign(predicted(a)) == sign
-        assert torch.sign(entropy(LOGITS + 1e-3 * a) - entropy(LOGITS)) == sign
+        assert torch.sign(entropies(LOGITS + 1e-3 * a) - entropies(LOGITS)) == sign
 
 
 REF = torch.tensor([-0.3, 0.9, 0.1, -1.0, 0.4], dtype=torch.float64)
@@ -143,23 +140,23 @@ def test_the_pathwise_estimator_has_the_gradient_of_the_forward_kl_and_not_of_th
 def test_an_entropy_bonus_raises_entropy_and_a_negative_one_lowers_it(start):
     for coef, sign in ((0.1, 1), (-0.1, -1)):
         bonus = objective(penalties=("entropy_bonus", {"coef": coef}))
-        change = entropy(after_step(bonus, start, 0.1)) - entropy(after_step(objective(), start, 0.1))
+        change = entropies(after_step(bonus, start, 0.1)) - entropies(after_step(objective(), start, 0.1))
         assert torch.sign(change) == sign
 
 
 def test_the_entropy_bonus_moves_entropy_by_the_square_of_its_gradient():
     z = LOGITS.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(entropy(z), z)
+    (slope,) = torch.autograd.grad(entropies(z), z)
     bonus = objective(penalties=("entropy_bonus", {"coef": 0.5}))
     lr = 1e-4
-    change = entropy(after_step(bonus, LOGITS, lr)) - entropy(after_step(objective(), LOGITS, lr))
+    change = entropies(after_step(bonus, LOGITS, lr)) - entropies(after_step(objective(), LOGITS, lr))
     assert float(change / lr) == pytest.approx(float(0.5 * slope.square().sum()), rel=1e-3)
 
 
 def collapse(o):
     """How much entropy two steps on one rollout cost; the second one is off-policy."""
     first = after_step(objective(), LOGITS, 0.5)
-    return float(entropy(first) - entropy(after_step(o, first, 0.5)))
+    return float(entropies(first) - entropies(after_step(o, first, 0.5)))
 
 
 @pytest.mark.parametrize(

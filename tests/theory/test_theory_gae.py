@@ -141,8 +141,8 @@ discounts = pytest.mark.parametrize("gamma", [0.9, 1.0])
 @discounts
 def test_with_exact_values_the_expected_policy_gradient_is_exact_whatever_lambda(gamma, lam, kind):
     b = batch(gamma, kind)
-    found = policy_gradient(term(gamma, lam, kind)(b)[0], b.mask, gamma)
-    torch.testing.assert_close(found, exact_gradient(gamma, kind), rtol=1e-9, atol=1e-10)
+    gradient = policy_gradient(term(gamma, lam, kind)(b)[0], b.mask, gamma)
+    torch.testing.assert_close(gradient, exact_gradient(gamma, kind), rtol=1e-9, atol=1e-10)
 
 
 @each
@@ -181,19 +181,19 @@ def test_with_lambda_one_the_return_is_what_a_finished_completion_earned():
 
 def test_a_cut_completion_that_does_not_go_on_has_another_gradient():
     b = batch(1.0, None)
-    found = policy_gradient(term(1.0, 0.6, None, bootstrap=False)(b)[0], b.mask, 1.0)
-    assert (found - exact_gradient(1.0, None)).norm() > 0.003
+    gradient = policy_gradient(term(1.0, 0.6, None, bootstrap=False)(b)[0], b.mask, 1.0)
+    assert (gradient - exact_gradient(1.0, None)).norm() > 0.003
     b = b.set(truncated=torch.zeros_like(b.truncated))
-    torch.testing.assert_close(policy_gradient(term(1.0, 0.6, None)(b)[0], b.mask, 1.0), found)
+    torch.testing.assert_close(policy_gradient(term(1.0, 0.6, None)(b)[0], b.mask, 1.0), gradient)
 
 
 @pytest.mark.parametrize("kind", FORMULAS)
 def test_the_estimator_of_a_token_as_its_own_reward_is_another_gradient(kind):
     b, t = batch(1.0, kind), term(1.0, 1.0, kind)
-    found, returns = t.estimate(b)
+    advantages, returns = t.estimate(b)
     naive = torch.where(b.valid, returns - b.old_values[:, :-1], 0.0)
     if kind == "reverse_kl":  # k1 is right, k3 is not
-        torch.testing.assert_close(naive, found)
+        torch.testing.assert_close(naive, advantages)
         x = torch.where(b.valid, b.old_logps - b.ref_logps, 0.0)
         naive = naive - COEF * (torch.exp(-x) - 1)
     want = exact_gradient(1.0, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from theory.tabular import entropies
 
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective
@@ -19,16 +20,12 @@ LIKELY = torch.tensor([0, 1])
 GRPO = ("grpo", {})
 
 
-def entropy(logits):
-    return torch.distributions.Categorical(logits=logits).entropy()
-
-
 def completions(logits, actions, **changes):
     batch = TokenBatch(
         logps=logits.log_softmax(-1)[actions].unsqueeze(1),
         old_logps=LOGITS.log_softmax(-1)[actions].unsqueeze(1),
         mask=torch.ones(len(actions), 1, dtype=torch.float64),
-        old_entropy=entropy(LOGITS).expand(len(actions), 1),
+        old_entropy=entropies(LOGITS).expand(len(actions), 1),
         rewards=RIGHT[actions],
         groups=torch.zeros(len(actions), dtype=torch.long),
     )
@@ -46,7 +43,7 @@ def change(*advantages, weight=None, actions=ALL, lr=1e-4):
     batch = completions(z, actions, advantages=rollout.advantages)
     loss = aggregate(o.token_loss(batch, rollout.stats)[0], batch.mask)
     stepped = (z - lr * torch.autograd.grad(loss, z)[0]).detach()
-    return float(entropy(stepped) - entropy(LOGITS)) / lr
+    return float(entropies(stepped) - entropies(LOGITS)) / lr
 
 
 def w_reinforce(positive, negative):
@@ -70,29 +67,29 @@ def test_entrocraft_lowers_entropy_above_its_band_and_raises_it_below():
         options = {"lower": lower, "upper": upper, "center": 0.5, "gain": 2.0}
         return change(GRPO, ("entrocraft", options), actions=LIKELY)
 
-    now = float(entropy(LOGITS))
+    now = float(entropies(LOGITS))
     assert at(now - 0.2, now - 0.1) == pytest.approx(change(w_reinforce(1.0, 0.0), actions=LIKELY))
     assert at(now + 0.1, now + 0.2) == pytest.approx(change(w_reinforce(0.0, 1.0), actions=LIKELY))
     assert at(now - 0.1, now + 0.1) == pytest.approx(change(GRPO, actions=LIKELY))
 
 
 def test_a_positive_alpha_lowers_entropy_and_a_negative_one_raises_it():
-    found = [change(GRPO, ("entropic", {"alpha": a}), actions=LIKELY) for a in (-0.8, -0.3, 0.0, 0.3, 0.8)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] > 0.01 and found[-1] < -0.005
-    assert found[2] == pytest.approx(change(GRPO, actions=LIKELY))
+    changes = [change(GRPO, ("entropic", {"alpha": a}), actions=LIKELY) for a in (-0.8, -0.3, 0.0, 0.3, 0.8)]
+    assert changes == sorted(changes, reverse=True)
+    assert changes[0] > 0.01 and changes[-1] < -0.005
+    assert changes[2] == pytest.approx(change(GRPO, actions=LIKELY))
 
 
 @pytest.mark.parametrize("omega", ["theorem", "released"])
 def test_steer_limits_the_speed_of_entropy_the_more_the_smaller_its_least_weight(omega):
     for actions in (ALL, LIKELY[:1].repeat(2)):
         base = GRPO if len(actions) > 2 else w_reinforce(1.0, 0.0)
-        found = [
+        changes = [
             change(base, weight=("steer", {"omega": omega, "lambda_min": least}), actions=actions)
             for least in (1.0, 0.7, 0.3)
         ]
-        assert found[0] == pytest.approx(change(base, actions=actions))
-        assert abs(found[0]) > abs(found[1]) > abs(found[2])
+        assert changes[0] == pytest.approx(change(base, actions=actions))
+        assert abs(changes[0]) > abs(changes[1]) > abs(changes[2])
 
 
 def test_clip_b_drops_the_punishments_that_lower_entropy_most():

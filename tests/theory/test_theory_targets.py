@@ -7,8 +7,9 @@ import math
 
 import pytest
 import torch
+from theory.tabular import entropies
 from theory.test_theory_divergences import FORMULAS, A
-from theory.test_theory_entropy import ACTIONS, LOGITS, entropy, tokens
+from theory.test_theory_entropy import ACTIONS, LOGITS, tokens
 
 from entropostat.rl.advantages.dcpo import DCPO
 from entropostat.rl.batch import TokenBatch
@@ -18,7 +19,7 @@ from entropostat.rl.registry import ADVANTAGES, PENALTIES, WEIGHTS
 from entropostat.rl.vocab import vocab_statistics
 from entropostat.rl.vocab_sums import Wanted
 
-NOW = float(entropy(LOGITS))
+NOW = float(entropies(LOGITS))
 
 
 def slope(loss, z):
@@ -26,7 +27,7 @@ def slope(loss, z):
 
 
 def change(gradient, lr=1e-4):
-    return float(entropy(LOGITS - lr * gradient) - entropy(LOGITS)) / lr
+    return float(entropies(LOGITS - lr * gradient) - entropies(LOGITS)) / lr
 
 
 # ------------------------------------------------------------------------------------------ targeted entropy
@@ -35,7 +36,7 @@ def change(gradient, lr=1e-4):
 def ter_gradient(target, scope):
     term = PENALTIES.build("ter", {"target": target, "coef": 0.3, "scope": scope})
     z = LOGITS.clone().requires_grad_()
-    batch = tokens(z, old_entropy=entropy(LOGITS).expand(ACTIONS.shape))
+    batch = tokens(z, old_entropy=entropies(LOGITS).expand(ACTIONS.shape))
     return slope(term(batch.set(stats=term.prepare(batch.detached())))[0], z)
 
 
@@ -46,7 +47,7 @@ def test_the_targeted_entropy_penalty_pulls_from_both_sides_with_one_force_and_r
     assert above == pytest.approx(-below, rel=1e-2)
     assert change(ter_gradient(NOW + 0.4, scope)) == pytest.approx(below, rel=1e-9)
     z = LOGITS.clone().requires_grad_()
-    torch.testing.assert_close(ter_gradient(NOW - 0.2, scope), slope(0.3 * (entropy(z) - NOW + 0.2).abs(), z))
+    torch.testing.assert_close(ter_gradient(NOW - 0.2, scope), slope(0.3 * (entropies(z) - NOW + 0.2).abs(), z))
     at = PENALTIES.build("ter", {"target": 0.5, "scope": scope})
     batch = tokens(LOGITS, entropy=torch.full(ACTIONS.shape, 0.5), old_entropy=torch.full(ACTIONS.shape, 0.5))
     assert at(batch.set(stats=at.prepare(batch)))[0] == 0
@@ -76,7 +77,7 @@ def sampled(scope):
         **{name: value.view(1, -1) for name, value in fields.items()},
     )
     steps = (r * MOVES).unsqueeze(1) * (torch.nn.functional.one_hot(PICKED, WORDS) - Z.softmax(1))
-    measured = (entropy(Z + 1e-6 * steps) - entropy(Z - 1e-6 * steps)) / 2e-6
+    measured = (entropies(Z + 1e-6 * steps) - entropies(Z - 1e-6 * steps)) / 2e-6
     return batch if scope == "micro" else batch.set(old_entropy=batch.entropy), measured
 
 
@@ -112,7 +113,7 @@ def dcpo_change(target, rewards, sampling_temperature=1.0, **options):
     batch = TokenBatch(
         logps=LOGITS.log_softmax(0)[flat].unsqueeze(1),
         old_logps=LOGITS.log_softmax(0)[flat].unsqueeze(1),
-        old_entropy=entropy(LOGITS).expand(shape),
+        old_entropy=entropies(LOGITS).expand(shape),
         mask=torch.ones(shape).double(),
         rewards=rewards[flat],
         advantages=torch.zeros(len(flat)).double(),
@@ -168,7 +169,7 @@ def test_siren_pulls_the_entropy_of_the_uncertain_states_from_both_sides_and_lea
         assert int(kept.sum()) == math.ceil(0.2 * (STATES - 1))
         assert nuclear[kept].min() > nuclear[~kept].max()
         assert (gradient[~kept] == 0).all()
-        assert (torch.sign(entropy(Z - 1e-4 * gradient) - entropy(Z))[kept] == sign).all()
+        assert (torch.sign(entropies(Z - 1e-4 * gradient) - entropies(Z))[kept] == sign).all()
 
 
 # ------------------------------------------------------------------------------------------ divergence in the reward
@@ -247,9 +248,9 @@ def test_without_the_future_it_is_the_gradient_of_the_penalty_in_the_loss(kind):
     term = PENALTIES.build("kl_ref", {"coef": 1.0, "divergence": kind, "alpha": A})
     weights = batch.old_logps.sum(1, keepdim=True).exp()
     total = aggregate(term(batch)[0] * weights * 2 * len(PATHS), batch.mask)
-    found = torch.cat([g.flatten() for g in torch.autograd.grad(total, [first, second])])
-    torch.testing.assert_close(policy_gradient(cost_of(kind, future=False)), found, rtol=1e-9, atol=1e-12)
-    assert (found - exact_gradient(kind)).norm() > 0.01 * found.norm()
+    in_the_loss = torch.cat([g.flatten() for g in torch.autograd.grad(total, [first, second])])
+    torch.testing.assert_close(policy_gradient(cost_of(kind, future=False)), in_the_loss, rtol=1e-9, atol=1e-12)
+    assert (in_the_loss - exact_gradient(kind)).norm() > 0.01 * in_the_loss.norm()
 
 
 def test_for_the_reverse_kl_it_is_k1_in_the_reward():

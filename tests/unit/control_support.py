@@ -19,7 +19,10 @@ BUILT = {
     "safe": {"signal": "s", "reward_signal": "s", "entropy_signal": "s", "window": 5},
     "safe_asymmetric": {"signal": "s", "window": 5},
     "aer": {"signal": "s"},
+    "log_beta": {"signal": "s", "target": 1.0, "every": 2, "rate": 0.3, "error_smoothing": 0.5},
     "preview": {"signal": "s", "limit": 1.0},
+    "adapo": {"signal": "s", "target": 1.0},
+    "average": {"signal": "s"},
 }
 """Every controller with options under which it reads the signal ``s``. A new one needs an entry, here or below."""
 

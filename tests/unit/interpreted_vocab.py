@@ -48,9 +48,9 @@ def values(path, leaves, labels, wanted, head, tiles):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENTROPOSTAT_VOCAB", path)
         bias = leaves[2] if len(leaves) > 2 else None
-        found = vocab_statistics(leaves[0], leaves[1], labels, wanted, bias=bias, head=head, tiles=tiles)
-    named = {name: getattr(found, name) for name in OUTPUTS if getattr(found, name) is not None}
-    return named | {f"lse {t}": x for t, x in zip(wanted.temperatures, found.lse, strict=True)}
+        stats = vocab_statistics(leaves[0], leaves[1], labels, wanted, bias=bias, head=head, tiles=tiles)
+    named = {name: getattr(stats, name) for name in OUTPUTS if getattr(stats, name) is not None}
+    return named | {f"lse {t}": x for t, x in zip(wanted.temperatures, stats.lse, strict=True)}
 
 
 def agree(leaves, labels, wanted=EVERYTHING, head=HEADS[0], tiles=TILES[0], tolerance=SINGLE, each=False):
@@ -109,9 +109,9 @@ def test_forbidden_tokens_and_extreme_logits_stay_finite(head):
     with torch.no_grad():
         leaves[2][5:20] = -math.inf
         leaves[2][40] = math.inf if head.softcap else 0.0
-    found = agree(leaves, labels.clamp(max=4), head=head, tolerance={"rtol": 1e-4, "atol": 1e-4})
-    gradients = torch.autograd.grad(sum(x.sum() for x in found.values()), leaves)
-    assert all(torch.isfinite(x).all() for x in (*found.values(), *gradients))
+    outputs = agree(leaves, labels.clamp(max=4), head=head, tolerance={"rtol": 1e-4, "atol": 1e-4})
+    gradients = torch.autograd.grad(sum(x.sum() for x in outputs.values()), leaves)
+    assert all(torch.isfinite(x).all() for x in (*outputs.values(), *gradients))
     assert (gradients[2][5:20] == 0).all()
 
 
@@ -128,8 +128,8 @@ def test_of_equally_likely_tokens_the_first_one_gets_the_gradient():
         places = [18, 19, 40, 47, 60]  # in two blocks of one tile, and in another tile
         leaves[1][places] = leaves[1][7].clone()
         leaves[2][places] = 30.0
-    found = agree(leaves, labels, wanted=Wanted(("max_logp",)))
-    (gradient,) = torch.autograd.grad(found["max_logp"].sum(), leaves[2])
+    outputs = agree(leaves, labels, wanted=Wanted(("max_logp",)))
+    (gradient,) = torch.autograd.grad(outputs["max_logp"].sum(), leaves[2])
     torch.testing.assert_close(gradient[places], len(labels) * torch.tensor([0.8, -0.2, -0.2, -0.2, -0.2]))
 
 
@@ -137,22 +137,22 @@ def test_a_model_that_has_diverged_shows_it():
     leaves, labels = case()
     with torch.no_grad():
         leaves[1][33] = math.nan
-    found = values("triton", leaves, labels, EVERYTHING, HEADS[0], TILES[0])
+    outputs = values("triton", leaves, labels, EVERYTHING, HEADS[0], TILES[0])
     for name in ("logp", "entropy", "sum_p2", "sum_p2_logp", "max_logp", "lse 0.5"):
-        assert found[name].isnan().all(), name
+        assert outputs[name].isnan().all(), name
 
 
 def test_half_precision_rounds_the_projection_and_keeps_single_sums():
     leaves, labels = case(dtype=torch.float16)
-    found = agree(leaves, labels, head=HEADS[1], tolerance=HALF)
-    assert {x.dtype for x in found.values()} == {torch.float32}
+    outputs = agree(leaves, labels, head=HEADS[1], tolerance=HALF)
+    assert {x.dtype for x in outputs.values()} == {torch.float32}
 
 
 def test_the_gradient_of_a_bias_is_not_rounded_before_its_sum():
     leaves, labels = case(tokens=120, width=2, vocabulary=20, dtype=torch.float16)
     leaves[2] = leaves[2].detach().float().requires_grad_()
     both = [values(path, leaves, labels, Wanted(), HEADS[0], Tiles(120, 20)) for path in ("triton", "torch")]
-    mine, theirs = (torch.autograd.grad(found["entropy"].sum(), leaves[2])[0] for found in both)
+    mine, theirs = (torch.autograd.grad(outputs["entropy"].sum(), leaves[2])[0] for outputs in both)
     torch.testing.assert_close(mine, theirs, **SINGLE)
 
 
@@ -161,7 +161,7 @@ def test_a_frozen_head_gets_no_gradient():
     for x in leaves[1:]:
         x.requires_grad_(False)
     both = [values(path, leaves, labels, EVERYTHING, HEADS[2], TILES[0]) for path in ("triton", "torch")]
-    mine, theirs = (torch.autograd.grad(sum(x.sum() for x in found.values()), leaves[0])[0] for found in both)
+    mine, theirs = (torch.autograd.grad(sum(x.sum() for x in outputs.values()), leaves[0])[0] for outputs in both)
     torch.testing.assert_close(mine, theirs, **SINGLE)
 
 

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from entropostat.rl.batch import Extra, Stats, TokenBatch
+from entropostat.rl.needs import TEACHER
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import aggregate
-from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, WEIGHTS
+from entropostat.rl.registry import ADVANTAGES, LOSSES, PENALTIES, REWARDS, WEIGHTS
 
+ROWS = ("answers", "pieces", "texts")
+"""Fields of one entry a row that are no tensors."""
 LEAVES = (
     "logps",
     "entropy",
@@ -26,30 +29,42 @@ LEAVES = (
     "min_p_mass",
     "nucleus_entropy",
     "soft_logp",
+    TEACHER,
 )
 """What the model computes with gradient."""
-TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "ref_logps", "old_entropy", "advantages")
-SLOTS = {"advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
+TOKEN_FIELDS = (*LEAVES, "min_p_logp", "old_logps", "sampler_logps", "ref_logps", "old_entropy")
+TOKEN_FIELDS += ("advantages",)
+SLOTS = {"rewards": REWARDS, "advantages": ADVANTAGES, "weights": WEIGHTS, "loss": LOSSES, "penalties": PENALTIES}
 SIZES = {"coef": 0.7, "fraction": 0.3, "low": 0.0, "dual": 1.5, "mu": 0.1, "anchor": 0.3, "rho": 0.5, "gain": 0.7}
-SIZES |= {"kl_coef": 0.4}
+SIZES |= {"kl_coef": 0.4, "history": 0.8, "sharpen_below": 1.3, "flatten_above": 1.7}
 """Options under which every term acts on a batch of a few tokens."""
+OF_TERM = {
+    "dppo": {"low": 0.02, "high": 0.02, "cap": 1.2},
+    "ipo": {"threshold": 0.05, "square": 0.3},
+    "icepop": {"low": 0.9, "high": 1.2},
+    "sequence_mask": {"low": 0.9, "high": 1.1},
+    "rejection": {"over": "token", "low": 0.9, "high": 1.1},
+    "off_policy_mask": {"threshold": -0.1},
+    "truncated_is": {"cap": 1.1, "normalise": True},
+}
+"""Likewise, where a name means something else in a term."""
 BESIDE = {("lp_reg", "scope"): {"estimator": "k3"}, ("kl_ref", "reference"): {"every": 10}}
 """What the choices of an option stand beside, where the default beside them is refused."""
 
 
 def settings() -> list[tuple[str, str, dict[str, Any]]]:
     """(slot, kind, options): each registered term at acting sizes, once for every value of every choice."""
-    found = []
+    triples = []
     for slot, registry in SLOTS.items():
         for kind in registry.names():
             if slot == "loss" and registry[kind].delegated:
                 continue  # computed by the trainer's library, not here
             known = fields(registry[kind])
-            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES}
+            base = {f.name: SIZES[f.name] for f in known if f.name in SIZES} | OF_TERM.get(kind, {})
             choices = [(f.name, value) for f in known for value in f.metadata.get("choices", ()) if value != f.default]
-            found += [(slot, kind, base)]
-            found += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
-    return found
+            triples += [(slot, kind, base)]
+            triples += [(slot, kind, base | BESIDE.get((kind, name), {}) | {name: value}) for name, value in choices]
+    return triples
 
 
 def label(setting: tuple[str, str, dict[str, Any]]) -> str:
@@ -58,11 +73,21 @@ def label(setting: tuple[str, str, dict[str, Any]]) -> str:
 
 
 ALL = settings()
+COMPARED = [*dict.fromkeys(
+    c.key for slot, kind, options in ALL for c in getattr(SLOTS[slot].build(kind, options).wanted, "comparisons", ())
+)]  # fmt: skip
+"""Keys of every comparison with a teacher that they ask for."""
 PENALTY = [s for s in ALL if s[0] == "penalties"]
 WEIGHT = [s for s in ALL if s[0] == "weights"]
+REWARD = [s for s in ALL if s[0] == "rewards"]
 ADVANTAGE = [s for s in ALL if s[0] == "advantages"]
 LOSS = [s for s in ALL if s[0] == "loss"]
 ACTING = [*WEIGHT, *LOSS, *PENALTY]
+
+
+def term_of(setting: tuple[str, str, dict[str, Any]]) -> Any:
+    slot, kind, options = setting
+    return SLOTS[slot].build(kind, options)
 
 
 def objective(setting: tuple[str, str, dict[str, Any]]) -> Objective:
@@ -100,7 +125,7 @@ def batch_of(
         "min_p_mass": torch.exp(-normal(rows, width).abs()),
         "nucleus_entropy": normal(rows, width).abs(),
     }
-    cooled = {t: normal(rows, width).abs() + 2 for t in (0.8, 1.2)}
+    cooled = {t: normal(rows, width).abs() + 2 for t in (0.5, 0.8, 1.2, 2.0)}
     batch = TokenBatch(
         mask=mask,
         advantages=normal(rows),
@@ -122,13 +147,41 @@ def batch_of(
         soft_logp=torch.where(mask.bool(), -normal(rows, width).abs() - 1, 0.0),
     )
     batch = batch.set(old_values=normal(rows, width + 1), truncated=torch.arange(rows) % 3 == 1)
+    batch = batch.set(planning=torch.rand(rows, width, generator=g) < 0.4)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
+    ids = torch.randint(0, 4, (rows, width), generator=g)
+    words = ("so", " Wait", "</think>", "x")
+    pieces = tuple(tuple(words[token] for token in row) for row in ids.tolist())
+    batch = batch.set(
+        unshaped=(torch.rand(rows, generator=g) < 0.6).to(dtype),
+        token_ids=ids,
+        pieces=pieces,
+        texts=tuple(map("".join, pieces)),
+        lengths=torch.full((rows,), width),
+        answers=tuple("ab"[row[0] % 2] if row[-1] else None for row in ids.tolist()),
+    )
+    sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
+    batch = batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0))
+    batch = put(batch, to_teacher=torch.where(mask.bool(), normal(rows, width).abs(), 0.0))
     return batch.set(**changes)
+
+
+def leaf(batch: TokenBatch, name: str) -> Tensor:
+    """A field of one tensor; of the divergences from the teacher, which are all the same here, the first."""
+    value = getattr(batch, name)
+    return next(iter(value.values())) if name == TEACHER else value
+
+
+def put(batch: TokenBatch, **values: Tensor) -> TokenBatch:
+    """The inverse."""
+    if TEACHER in values:
+        values |= {TEACHER: {key: values[TEACHER] for key in COMPARED}}  # type: ignore[dict-item]
+    return batch.set(**values)
 
 
 def with_leaves(batch: TokenBatch) -> TokenBatch:
     """Fresh leaves where the loss phase has a gradient."""
-    return batch.set(**{name: getattr(batch, name).detach().clone().requires_grad_() for name in LEAVES})
+    return put(batch, **{name: leaf(batch, name).detach().clone().requires_grad_() for name in LEAVES})
 
 
 def with_extra(batch: TokenBatch) -> TokenBatch:
@@ -153,22 +206,26 @@ def total(o: Objective, batch: TokenBatch, stats: dict[str, Stats] | None = None
     loss = aggregate(token, batch.mask)
     for part in o.penalties:
         if part.term.kind == "scalar":
-            value, found = o.penalty(part, batch, stats)
-            loss, metrics = loss + value, metrics | found
+            value, own = o.penalty(part, batch, stats)
+            loss, metrics = loss + value, metrics | own
     return loss, metrics
 
 
 def gradients(loss: Tensor, batch: TokenBatch) -> dict[str, Tensor]:
-    names = [n for n in LEAVES if getattr(batch, n).requires_grad]
+    names = [n for n in LEAVES if leaf(batch, n).requires_grad]
     if not loss.requires_grad:
-        return {n: torch.zeros_like(getattr(batch, n)) for n in names}
-    found = torch.autograd.grad(loss, [getattr(batch, n) for n in names], allow_unused=True, materialize_grads=True)
-    return dict(zip(names, found, strict=True))
+        return {n: torch.zeros_like(leaf(batch, n)) for n in names}
+    slopes = torch.autograd.grad(loss, [leaf(batch, n) for n in names], allow_unused=True, materialize_grads=True)
+    return dict(zip(names, slopes, strict=True))
 
 
 def rows_of(batch: TokenBatch, index: Any) -> TokenBatch:
     """The batch with these rows only."""
-    changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", "answers")}
+    changes = {f.name: pick(getattr(batch, f.name), index) for f in fields(batch) if f.name not in ("stats", *ROWS)}
+    order = torch.arange(len(batch.mask))[index].tolist()
+    for name in ROWS:
+        value = getattr(batch, name)
+        changes[name] = None if value is None else tuple(value[row] for row in order)
     return batch.set(**changes)
 
 
@@ -179,7 +236,7 @@ def pick(value: Any, index: Any) -> Any:
 
 
 def rows_of_stats(stats: dict[str, Stats], index: Any) -> dict[str, Stats]:
-    return {name: {key: pick(value, index) for key, value in found.items()} for name, found in stats.items()}
+    return {name: {key: pick(value, index) for key, value in own.items()} for name, own in stats.items()}
 
 
 class ThreadReducer:
@@ -220,3 +277,11 @@ def on_ranks(work: Sequence[Callable[[ThreadReducer], Any]]) -> list[Any]:
     for error in sorted(failures, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
     return [f.result() for f in futures]
+
+
+def same(a: Any, b: Any, tolerance: float = 0.0) -> None:
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=False)
+
+
+def near(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    same(a, b, tolerance)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import jsonschema
 import pytest
+from support.loading import shipped
 
 from entropostat import catalog
 from entropostat.cli import pages
@@ -80,16 +81,12 @@ def test_schema_is_valid_draft_2020_12():
     jsonschema.Draft202012Validator.check_schema(schema.schema())
 
 
-def recipes() -> list[Path]:
-    return sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate")
-
-
 @pytest.fixture(scope="module")
 def validator():
     return jsonschema.Draft202012Validator(json.loads(FILE.read_text()))
 
 
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: str(path.relative_to(RECIPES)))
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: str(path.relative_to(RECIPES)))
 def test_recipe_files_meet_the_schema(path, validator):
     validator.validate(read(path).plain)
 

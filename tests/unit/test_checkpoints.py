@@ -50,11 +50,11 @@ def test_newest_is_by_step_in_the_run_that_was_begun_last_and_by_no_clock(tmp_pa
         saved(tmp_path / run, step)
     for age, (run, step) in enumerate((("run-10", 11), ("run-10", 9), ("run-2", 12), ("run-2", 100), ("run", 30))):
         os.utime(tmp_path / run / f"checkpoint-{step}", (age, age))  # a copy has the time of the copying
-    found = []
+    order = []
     while (folder := checkpoints.find(recipe(tmp_path), "auto")) is not None:
-        found.append((folder.parent.name, checkpoints.step(folder)))
+        order.append((folder.parent.name, checkpoints.step(folder)))
         (folder / "trainer_state.json").unlink()
-    assert found == [("run-10", 11), ("run-10", 9), ("run-2", 100), ("run-2", 12), ("run", 30)]
+    assert order == [("run-10", 11), ("run-10", 9), ("run-2", 100), ("run-2", 12), ("run", 30)]
 
 
 def test_what_went_on_from_an_earlier_step_is_newer_than_the_steps_that_it_left(tmp_path: Path) -> None:

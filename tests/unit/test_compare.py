@@ -37,16 +37,16 @@ def trained(steps: int = 40) -> list[dict[str, object]]:
 
 
 def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
-    found = Run.read(write(tmp_path / "run", trained(5), tail='{"step": 6, "entr'))
-    assert found.series("entropy") == ([1, 2, 3, 4, 5], [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+    read_back = Run.read(write(tmp_path / "run", trained(5), tail='{"step": 6, "entr'))
+    assert read_back.series("entropy") == ([1, 2, 3, 4, 5], [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
 
 
 def test_the_end_of_a_scattering_series_is_the_mean_of_its_last_tenth(tmp_path: Path) -> None:
-    found = Run.read(write(tmp_path / "run", trained(40)))
-    assert found.last("entropy") == pytest.approx(sum(1 / s for s in (37, 38, 39, 40)) / 4)
-    assert found.last("evaluate/easy/pass@1") == 0.75
-    assert found.last("nothing") is None
-    assert found.knobs == ["penalties.kl_ref.coef"]
+    read_back = Run.read(write(tmp_path / "run", trained(40)))
+    assert read_back.last("entropy") == pytest.approx(sum(1 / s for s in (37, 38, 39, 40)) / 4)
+    assert read_back.last("evaluate/easy/pass@1") == 0.75
+    assert read_back.last("nothing") is None
+    assert read_back.knobs == ["penalties.kl_ref.coef"]
 
 
 def test_the_table_has_a_column_for_each_run_and_a_dash_where_one_has_no_value(tmp_path: Path) -> None:

@@ -99,6 +99,6 @@ def test_more_than_the_first_asks_for_significance(tmp_path: Path, capsys) -> No
 def test_machines_get_the_same_numbers(tmp_path: Path, capsys) -> None:
     assert run(pair(tmp_path, [0.1, 0.2], [0.7, 0.8]), None, as_json=True) == 0
     first, second = json.loads(capsys.readouterr().out)
-    found = second["metrics"][PASS]
-    assert found["mean"] == pytest.approx(0.75) and found["best"] and found["p_to_first"] == 0.5
+    cell = second["metrics"][PASS]
+    assert cell["mean"] == pytest.approx(0.75) and cell["best"] and cell["p_to_first"] == 0.5
     assert first["seeds"] == [0, 1] and first["metrics"][PASS]["values"] == [0.1, 0.2]

@@ -30,8 +30,8 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def written(subject: str, file: Path) -> dict[str, Any]:
     assert main(["dashboard", "wandb", subject, "--offline", str(file)]) == 0
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
 
 
 def sections(view: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

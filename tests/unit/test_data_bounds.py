@@ -11,18 +11,15 @@ import time
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from support.sources import load
 
 from entropostat.catalog import load as catalog
 from entropostat.data import chain
 from entropostat.data.deadline import deadline as ended
 from entropostat.data.example import DataError
-from entropostat.data.registry import MOST, SOURCES
+from entropostat.data.registry import MOST
 from entropostat.data.sources import reasoning_gym
 from entropostat.recipe.blocks import Build
-
-
-def load(kind, base=None, **options):
-    return SOURCES.build(kind, options).load(base)
 
 
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
@@ -40,9 +37,9 @@ def test_chain_near_its_whole_is_drawn_without_throwing_away(length, share):
 
     wanted = int(chain.count(length) * share)
     drawn = Counted(3)
-    found = chain.expressions(length, wanted, drawn)
-    assert len(set(found)) == len(found) == wanted and drawn.calls <= 2 * wanted * (2 * length - 1)
-    assert all(chain.values(text, 10) for text in random.Random(0).sample(found, 50))
+    texts = chain.expressions(length, wanted, drawn)
+    assert len(set(texts)) == len(texts) == wanted and drawn.calls <= 2 * wanted * (2 * length - 1)
+    assert all(chain.values(text, 10) for text in random.Random(0).sample(texts, 50))
 
 
 class Counted(random.Random):

@@ -9,16 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from support.sources import load
 
 from entropostat.data import chain
 from entropostat.data.example import DataError, text_of
 from entropostat.data.registry import SOURCES
 from entropostat.data.sources.reasoning_gym import HASHED
 from entropostat.reward.registry import VERIFIERS
-
-
-def load(kind, base=None, **options):
-    return SOURCES.build(kind, options).load(base)
 
 
 def test_chain_prompts_are_distinct_seeded_and_answered():
@@ -126,8 +123,8 @@ def test_reasoning_gym_list_of_hashing_tasks_is_complete(tmp_path):
         "from entropostat.data.registry import SOURCES\n"
         "tasks = sorted(set(DATASETS) - {'composite'})\n"
         "build = lambda task: SOURCES.build('reasoning_gym', {'task': task, 'size': 8}).load()\n"
-        "found = {task: [[e.prompt, e.answer] for e in build(task)] for task in tasks}\n"
-        "json.dump(found, open(sys.argv[1], 'w'))\n"
+        "drawn = {task: [[e.prompt, e.answer] for e in build(task)] for task in tasks}\n"
+        "json.dump(drawn, open(sys.argv[1], 'w'))\n"
     )
     runs = []
     for seed in ("1", "2"):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from support.findings import PARENT, rules, steady
 
 from benchmarks.diagnose.healthy import healthy
 from benchmarks.diagnose.measure import lower, upper
 from benchmarks.diagnose.pathologies import PATHOLOGIES, ill
 from benchmarks.diagnose.ranges import CELLS, Range, seed_of
-from benchmarks.diagnose.shapes import noise
 from benchmarks.diagnose.world import Synthetic
 from entropostat.compare.table import Run
 from entropostat.diagnose import Finding, Log, examine
@@ -25,28 +23,11 @@ from entropostat.recipe import load
 
 TRIAL = 1000
 """Seeds of no verdict."""
-PARENT = """
-extends: entropostat:base/quickstart.yaml
-name: parent
-objective:
-  loss: {unclipped: {}}
-  weights:
-    - clip_cov: {}
-    - entropy_tilt: {gain: {pid: {signal: entropy_old, target: .3, effect: lowers, low: -1, high: 1, ki: .1}}}
-  penalties:
-    - kl_cov: {}
-    - entropy_bonus: {coef: {pid: {signal: entropy, target: .3, low: -1, high: 1, kp: .3, ki: .1}}}
-    - kl_ref: {coef: {pid: {signal: kl, target: .1, effect: lowers, low: -1, high: 1, ki: .1}}}
-"""
 
 
 @cache
 def sick(kind: str) -> Synthetic:
     return ill(kind, "verdict", 0, TRIAL)
-
-
-def rules(run: object) -> Counter[str]:
-    return Counter(one.rule for one in examine(run))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", PATHOLOGIES)
@@ -67,10 +48,10 @@ def test_each_pathology_is_found_in_time_and_with_a_change_that_loads(kind, tmp_
 
 def test_healthy_runs_are_left_alone():
     alarms = {
-        (length, i): found
+        (length, i): raised
         for length in (200, 1000)
         for i in range(30)
-        if (found := rules(healthy("verdict", length, i, TRIAL)))
+        if (raised := rules(healthy("verdict", length, i, TRIAL)))
     }
     assert not alarms
 
@@ -84,82 +65,6 @@ def test_what_is_said_of_a_whole_log_was_said_while_it_was_written():
             assert (rules(SimpleNamespace(rows=rows, vocabulary=run.vocabulary))[kind] > 0) == expected, (kind, until)
 
 
-def steady(count: int = 120, **more: float) -> list[dict[str, float]]:
-    return [{"step": i + 1, "entropy": 0.5, "reward": 0.5, "loss": 0.1, **more} for i in range(count)]
-
-
-def falling(pass_at_k: float) -> SimpleNamespace:
-    """Entropy to a hundredth from step 60 on; held-out pass@8 from .5 to ``pass_at_k``."""
-    rows = steady()
-    for row in rows[60:]:
-        row["entropy"] = 0.005
-    for step in range(0, 121, 10):
-        level = 0.5 if step < 60 else pass_at_k
-        rows.append({"step": step, "evaluate/held/pass@1": 0.3, "evaluate/held/pass@8": level})
-    return SimpleNamespace(rows=sorted(rows, key=lambda row: row["step"]), vocabulary=1000)
-
-
-def test_low_entropy_is_collapse_where_pass_at_k_falls_and_convergence_where_it_rises():
-    assert rules(falling(0.3)) == {"collapse": 1}
-    assert rules(falling(0.7)) == {}
-
-
-def test_a_fall_that_begins_with_the_first_step_is_measured_from_there():
-    """To 7 % of the first rows, which is 11 % of the mean of the first eight."""
-    run = falling(0.1)
-    values = np.concatenate([0.4 * 0.85 ** np.arange(11), np.full(len(run.rows) - 11, 0.028)])
-    for row, value in zip(run.rows, values, strict=True):
-        row["entropy"] = float(value)
-    assert rules(run)["collapse"] == 1
-
-
-def test_the_same_rise_of_entropy_is_an_explosion_or_not_by_ln_v():
-    rows = steady()
-    for row in rows[60:]:
-        row |= {"entropy": 2.0, "reward": 0.3}
-    assert rules(SimpleNamespace(rows=rows, vocabulary=1000))["explosion"] == 1
-    for row in rows:
-        row["entropy"] *= 0.5
-    for row in rows[60:]:
-        row["entropy"] = 0.5
-    assert rules(SimpleNamespace(rows=rows, vocabulary=150_000))["explosion"] == 0
-
-
-def test_an_explosion_from_the_first_step_on_is_found():
-    rows = steady(80)
-    for i, row in enumerate(rows):
-        row |= {"entropy": 0.4 + 2.3 * (1 - math.exp(-i / 12)), "reward": 0.3 * math.exp(-i / 15)}
-    assert rules(SimpleNamespace(rows=rows, vocabulary=16))["explosion"] == 1
-
-
-def test_the_cause_is_the_term_that_pushed_that_way():
-    run = falling(0.3)
-    for row in run.rows:
-        if "loss" in row:
-            row |= {"forces/loss/entropy": -0.01, "forces/kl_ref/entropy": 0.004, "forces/loss/share": 0.8}
-    (one,) = examine(run)
-    assert one.cause.startswith("loss pushed entropy down: -0.3") and "kl_ref +0.12" in one.cause and "80%" in one.cause
-
-
-def test_a_term_at_rest_is_not_inert_and_one_without_effect_is():
-    asleep = steady(**{"forces/entropy_bonus/share": 0.0})
-    assert rules(SimpleNamespace(rows=asleep)) == {"inert-term": 1}
-    resting = steady(**{"forces/entropy_bonus/share": 0.0, "control/penalties.entropy_bonus.coef/output": 0.0})
-    assert rules(SimpleNamespace(rows=resting)) == {}
-
-
-def test_what_a_term_logs_itself_is_enough_where_its_force_is_seldom_measured_unless_that_says_that_it_acts():
-    def rows(share: float) -> SimpleNamespace:
-        seldom = [{"forces/kl_cov/share": share} if i % 5 == 0 else {} for i in range(80)]
-        return SimpleNamespace(
-            rows=[row | {"kl_cov/distance": 0.0} | more for row, more in zip(steady(80), seldom, strict=True)]
-        )
-
-    (found,) = [one for one in examine(rows(0.0)) if one.rule == "inert-term"]
-    assert found.steps == (50, 80) and "kl_cov/distance" in found.evidence
-    assert not rules(rows(0.2))["inert-term"]
-
-
 def test_single_bad_steps_of_a_long_run_must_come_closer_than_those_of_a_short_one():
     def broken(begin: int, count: int, gap: int = 2) -> SimpleNamespace:
         bad = range(begin, begin + count * gap, gap)
@@ -169,8 +74,8 @@ def test_single_bad_steps_of_a_long_run_must_come_closer_than_those_of_a_short_o
 
     assert rules(broken(500, 4, gap=4))["non-finite"] and not rules(broken(500, 4, gap=5))["non-finite"]
     assert rules(broken(500, 5))["non-finite"] and not rules(broken(1100, 5))["non-finite"]
-    (found,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
-    assert found.steps[0] == 1101 + 2 * 7  # the eighth
+    (finding,) = [one for one in examine(broken(1100, 10)) if one.rule == "non-finite"]
+    assert finding.steps[0] == 1101 + 2 * 7  # the eighth
 
 
 def test_the_more_evaluations_there_were_the_longer_a_gap_must_last():
@@ -183,58 +88,6 @@ def test_the_more_evaluations_there_were_the_longer_a_gap_must_last():
 
     assert rules(dipped(25, 1))["reward-gap"] and rules(dipped(45, 2))["reward-gap"]
     assert not rules(dipped(45, 1))["reward-gap"]
-
-
-def test_a_loop_at_its_bound_is_ill_only_off_its_target():
-    for signal, expected in ((0.5, {}), (0.3, {"controller-saturated": 1})):
-        loop = {"target": 0.5, "signal": signal, "smoothed": signal, "saturated": 1.0, "output": 0.02}
-        rows = steady(**{f"control/penalties.entropy_bonus.coef/{key}": value for key, value in loop.items()})
-        assert rules(SimpleNamespace(rows=rows)) == expected
-
-
-@pytest.mark.parametrize("period", [4.0, 4.5, 11.3, 23.0])
-def test_a_swing_is_found_whatever_its_period_and_red_noise_is_not(period):
-    rng = np.random.default_rng(0)
-    phase = 2 * np.pi * np.arange(120) / period
-    drift = noise(120, 0.9, rng, "verdict", tails=True)
-    for signal, output, expected in (
-        (1 + 0.4 * np.sign(np.sin(phase + 0.1)), np.sign(np.cos(phase + 0.1)), 1),
-        (1 + 0.3 * drift, 0.5 - 0.3 * drift, 0),
-    ):
-        rows = steady()
-        for row, value, out in zip(rows, signal + 0.05 * rng.standard_normal(120), output, strict=True):
-            loop = {"target": 1.0, "signal": value, "smoothed": value, "output": out}
-            row |= {f"control/penalties.entropy_bonus.coef/{key}": float(v) for key, v in loop.items()}
-        assert rules(SimpleNamespace(rows=rows))["controller-oscillating"] == expected
-
-
-def thrown(size: float, stay: int, ways: int = 8) -> SimpleNamespace:
-    """A loop that is thrown from bound to bound in its own time, ``stay`` rows at each."""
-    draw, output = np.random.default_rng(5), []
-    for k in range(ways):
-        output += [0.5] * int(draw.integers(2, 12)) + [float(k % 2)] * stay
-    output, rows = ([0.5] * 80 + output)[-160:], []
-    for i, u in enumerate(output):
-        signal = 0.5 * (1 + size * (1 - 2 * u))
-        loop = {"output": u, "target": 0.5, "signal": signal, "smoothed": signal, "saturated": float(u in (0.0, 1.0))}
-        rows.append({"step": i + 1, **{f"control/penalties.entropy_bonus.coef/{k}": v for k, v in loop.items()}})
-    return SimpleNamespace(rows=rows)
-
-
-def test_a_loop_that_is_thrown_from_bound_to_bound_is_found_without_a_period():
-    found = [one for one in examine(thrown(0.8, 6)) if one.rule == "controller-oscillating"]
-    assert len(found) == 1 and "from bound to bound" in found[0].evidence
-    for quiet in (
-        thrown(0.3, 6),
-        thrown(0.99, 1, ways=20),
-        thrown(0.99, 9, ways=4),
-    ):  # by little, for a row, or hardly ever
-        assert not rules(quiet)["controller-oscillating"]
-
-
-@pytest.mark.parametrize("index", [132488, 133599])
-def test_red_noise_of_a_healthy_loop_that_looks_like_a_swing_until_it_is_whitened(index):
-    assert not rules(healthy("tuning", 1000, index))["controller-oscillating"]
 
 
 @pytest.mark.parametrize(
@@ -277,9 +130,9 @@ def test_live_tells_each_finding_once_and_soon():
 
 def test_the_report_s_run_can_be_examined(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sick("collapse").rows))
-    found = examine(Run.read(tmp_path))
-    assert {one.rule for one in found} >= {"collapse"}
-    assert isinstance(found[0], Finding) and json.dumps(found[0].as_dict())
+    findings = examine(Run.read(tmp_path))
+    assert {one.rule for one in findings} >= {"collapse"}
+    assert isinstance(findings[0], Finding) and json.dumps(findings[0].as_dict())
     assert isinstance(Log.of(Run.read(tmp_path)), Log)
 
 
@@ -319,99 +172,9 @@ class RunOf:
         self.rows = rows
 
 
-def rewarded(count: int, every: int = 1, **more: object) -> SimpleNamespace:
-    """A run whose generations come every ``every`` steps; a value that is callable is asked at each step."""
-    rows = [{"step": i, "entropy": 0.5, "loss": 0.0, "grad_norm": 0.0} for i in range(1, count + 1)]
-    base = {
-        "reward": 0.5,
-        "reward_std": 0.2,
-        "rewards/mine/mean": 0.5,
-        "verifier/mine/errors": 0.0,
-        "frac_reward_zero_std": 0.1,
-    }
-    for row in rows[::every]:
-        row |= {key: value(row["step"]) if callable(value) else value for key, value in {**base, **more}.items()}
-    return SimpleNamespace(rows=rows, vocabulary=1000)
-
-
-NOTHING = {"reward": None, "reward_std": None, "rewards/mine/mean": None, "frac_reward_zero_std": 0.0}
-
-
-def test_rewards_that_are_always_none_are_found_and_are_no_overflow():
-    (found,) = examine(rewarded(20, every=4, **NOTHING))
-    assert (found.rule, found.severity, found.steps) == ("reward-missing", "critical", (13, 17))
-    assert "mine returned None" in found.cause
-    (found,) = examine(rewarded(20, every=4, **NOTHING, **{"verifier/mine/errors": 32.0}))
-    assert found.rule == "reward-missing" and "mine failed" in found.cause
-
-
-def test_rewards_that_cease_are_found():
-    ceased = {key: lambda step, value=value, key=key: value if step > 60 else 0.5 for key, value in NOTHING.items()}
-    assert rules(rewarded(80, **ceased)) == {"reward-missing": 1}
-    single = {key: lambda step, value=value: value if step % 10 == 0 else 0.5 for key, value in NOTHING.items()}
-    assert rules(rewarded(80, **single))["reward-missing"] == 0
-
-
-def test_one_verifier_that_never_speaks_is_a_note_and_one_that_begins_late_is_none():
-    silent = rewarded(40, **{"rewards/other/mean": None})
-    (found,) = examine(silent)
-    assert (found.rule, found.severity, found.subject) == ("reward-missing", "info", "other")
-    assert rules(rewarded(80, **{"rewards/other/mean": lambda step: None if step < 20 else 0.5})) == {}
-    assert rules(rewarded(80, **{"rewards/other/mean": lambda step: 0.5 if step < 20 else None})) == {}
-
-
-def test_what_is_said_of_rewards_is_not_taken_back():
-    late = {"rewards/other/mean": lambda step: None if step < 40 else 0.5}
-    same = {"reward": lambda step: 0.0 if step < 40 else 0.4, "reward_std": lambda step: 0.0 if step < 40 else 0.3}
-    for more, rule in ((late, "reward-missing"), (same, "constant-reward")):
-        until = [rules(rewarded(count, **more)) for count in (10, 30, 80)]
-        assert until == [{}, {rule: 1}, {rule: 1}]
-
-
-@pytest.mark.parametrize(("share", "severity"), [(0.05, None), (0.3, "warning"), (1.0, "critical")])
-def test_a_verifier_that_fails_is_found_by_its_share(share, severity):
-    found = [
-        one for one in examine(rewarded(40, **{"verifier/mine/failed": share, "verifier/mine/errors": 32 * share}))
-    ]
-    assert [(one.rule, one.severity) for one in found] == ([] if severity is None else [("verifier-failing", severity)])
-
-
-def test_a_slow_verifier_is_given_time(tmp_path):
-    late = {"verifier/mine/failed": 0.5, "verifier/mine/timeouts": 16.0}
-    (found,) = examine(rewarded(40, **late))
-    assert "took too long" in found.evidence
-    (tmp_path / "parent.yaml").write_text(PARENT + "reward: [chain: {name: mine}]\n")
-    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + found.advice)
-    assert load(tmp_path / "child.yaml").reward[0].options["timeout"] == 60
-
-
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_a_reward_that_was_never_but_one_number_is_found_once(value, tmp_path):
-    same = {"reward": value, "reward_std": 0.0, "rewards/mine/mean": value, "frac_reward_zero_std": 1.0}
-    (found,) = examine(rewarded(48, every=4, **same))
-    assert (found.rule, found.steps) == ("constant-reward", (45, 45)) and f"{value:g}" in found.evidence
-    assert not examine(rewarded(44, every=4, **same))
-    (tmp_path / "parent.yaml").write_text(PARENT)
-    (tmp_path / "child.yaml").write_text("extends: parent.yaml\n" + found.advice)
-    assert load(tmp_path / "child.yaml") != load(tmp_path / "parent.yaml")
-
-
-def test_a_run_that_has_come_to_solve_everything_is_not_called_constant():
-    solved = {"reward": lambda step: min(step / 40, 1.0), "reward_std": lambda step: 0.3 if step < 40 else 0.0}
-    assert "constant-reward" not in rules(rewarded(200, **solved))
-    steps = {"reward": lambda step: step % 3 / 4, "reward_std": 0.0, "frac_reward_zero_std": 1.0}
-    assert rules(rewarded(100, **steps)) == {"dead-groups": 1}
-    first = {"reward": lambda step: 0.9 if step == 1 else 1.0, "reward_std": lambda step: 0.1 if step == 1 else 0.0}
-    assert "constant-reward" not in rules(rewarded(200, **first))
-
-
-def test_a_verifier_that_is_always_right_beside_one_that_is_not_is_healthy():
-    assert rules(rewarded(100, **{"rewards/format/mean": 1.0, "rewards/format/std": 0.0})) == {}
-
-
 def test_rows_that_come_out_of_order_are_read_by_step_and_those_of_one_step_as_they_came():
     log = Log()
     for step, value in ((1, 0.1), (5, 0.5), (3, 0.3), (5, 0.6), (2, 0.2)):
         log.add({"step": step, "entropy": value})
-    found = log.series("entropy")
-    assert found.steps.tolist() == [1, 2, 3, 5, 5] and found.values.tolist() == [0.1, 0.2, 0.3, 0.5, 0.6]
+    series = log.series("entropy")
+    assert series.steps.tolist() == [1, 2, 3, 5, 5] and series.values.tolist() == [0.1, 0.2, 0.3, 0.5, 0.6]

@@ -183,8 +183,8 @@ def test_entropy_of_impossible_tokens_is_finite():
             logits[..., :2] = 0
             return type("Out", (), {"logits": logits})
 
-    found = completion_entropy(Head(), torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.long), 2)
-    torch.testing.assert_close(found, torch.full((1, 3), 2.0).log())
+    entropy = completion_entropy(Head(), torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.long), 2)
+    torch.testing.assert_close(entropy, torch.full((1, 3), 2.0).log())
 
 
 def test_reported_entropy_and_ratio():

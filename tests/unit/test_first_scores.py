@@ -42,8 +42,8 @@ def generation(trainer, completions, answers=None):
     answers = answers or [None] * len(completions)
     columns = {"answer": answers, "meta": ["{}"] * len(answers), "id": [f"e{i}" for i in range(len(answers))]}
     prompts = ["p"] * len(answers)
-    found = [function(prompts=prompts, completions=completions, **columns) for function in trainer.reward_funcs]
-    check_first_scores(trainer, torch.tensor([[float("nan") if s is None else s for s in f] for f in found]).T)
+    scores = [function(prompts=prompts, completions=completions, **columns) for function in trainer.reward_funcs]
+    check_first_scores(trainer, torch.tensor([[float("nan") if s is None else s for s in f] for f in scores]).T)
 
 
 OF_THE_FIRST = "of the first generation"

@@ -122,8 +122,8 @@ def test_every_key_that_changes_the_distribution_is_a_warning_and_no_other_is(fi
         kwargs = {name: value} | ({key.beside: 7} if key.beside else {})
         if key.kind not in ("distribution", "harmless"):
             continue
-        found = {(level, k): text for level, k, text in find(kwargs)}
-        warned = found.get(("warning", f"trainer.generation_kwargs.{name}"), "")
+        told = {(level, k): text for level, k, text in find(kwargs)}
+        warned = told.get(("warning", f"trainer.generation_kwargs.{name}"), "")
         assert ("biases the ratio" in warned and "evaluation applies it too" in warned) == (key.kind == "distribution")
         assert not find({name: key.off[-1]}) or len(key.off) == 1, name
 

@@ -37,10 +37,10 @@ def test_an_actuator_without_bounds_or_lag_reaches_the_closed_form():
 
 
 def test_an_actuator_of_no_size_leaves_the_open_loop_and_more_of_it_never_harms():
-    found = [best(PHI, Q, R, PUSH, size).error for size in (0.0, 0.05, 0.1, 0.2, 0.4)]
-    assert found[0] == pytest.approx(math.sqrt(Q / (1 - PHI**2)))
-    assert all(a > b for a, b in itertools.pairwise(found))
-    assert best(PHI, Q, R, PUSH, 0.1, lag=0.0).error < found[2]
+    errors = [best(PHI, Q, R, PUSH, size).error for size in (0.0, 0.05, 0.1, 0.2, 0.4)]
+    assert errors[0] == pytest.approx(math.sqrt(Q / (1 - PHI**2)))
+    assert all(a > b for a, b in itertools.pairwise(errors))
+    assert best(PHI, Q, R, PUSH, 0.1, lag=0.0).error < errors[2]
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.5, 3.0])

@@ -34,9 +34,9 @@ def run(*probes: float) -> dict[str, Any]:
 
 
 def test_only_probes_from_the_settling_time_on_are_judged():
-    found = judging.judged(run(9, 9, 1.2, 0.9), 1.0, every=10, settled=20)
-    assert found["bias"] == pytest.approx(0.05) and found["scatter"] == pytest.approx(0.15)
-    assert found["error"] == pytest.approx((0.04 / 2 + 0.01 / 2) ** 0.5) and found["held"] == 0.5
+    judgement = judging.judged(run(9, 9, 1.2, 0.9), 1.0, every=10, settled=20)
+    assert judgement["bias"] == pytest.approx(0.05) and judgement["scatter"] == pytest.approx(0.15)
+    assert judgement["error"] == pytest.approx((0.04 / 2 + 0.01 / 2) ** 0.5) and judgement["held"] == 0.5
     assert judging.judged(run(9, 9, 1.2, 0.9), 1.0, every=10, settled=30)["bias"] == pytest.approx(-0.1)
 
 
@@ -52,15 +52,15 @@ def test_a_moving_target_is_the_one_of_the_probe_s_step():
 
 
 def test_a_run_that_failed_counts_as_the_worst():
-    found = anchor.columns({"failed": "why"}, 0.02)
-    assert found["first"] == found["error"] == judging.FAILED and found["pass@1"] == found["held"] == 0
+    row = anchor.columns({"failed": "why"}, 0.02)
+    assert row["first"] == row["error"] == judging.FAILED and row["pass@1"] == row["held"] == 0
 
 
 def test_the_first_half_is_judged_from_the_step_on_at_which_runs_have_fallen():
     steps = range(0, judging.STEPS + 1, judging.EVERY)
     probes = [0.03 if 20 <= step < 80 else 0.02 for step in steps]
-    found = anchor.columns(run(*probes), 0.02)
-    assert found["first"] == found["first bias"] == pytest.approx(0.5) and found["error"] == pytest.approx(0)
+    row = anchor.columns(run(*probes), 0.02)
+    assert row["first"] == row["first bias"] == pytest.approx(0.5) and row["error"] == pytest.approx(0)
 
 
 def test_the_setting_nearest_its_target_on_the_tuning_seeds_is_kept():

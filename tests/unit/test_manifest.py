@@ -64,8 +64,8 @@ def test_every_file_is_missed_or_known_to_be_another(
     folder, other = saved(tmp_path / "run"), saved(tmp_path / "other", seed=1)
     assert checkpoints.damage(folder) is None
     harm(folder / name, other / name)
-    found = checkpoints.damage(folder)
-    assert found is not None and (name in found or name == MANIFEST) and "\n" not in found
+    damage = checkpoints.damage(folder)
+    assert damage is not None and (name in damage or name == MANIFEST) and "\n" not in damage
 
 
 @pytest.mark.parametrize("name", [STATE, "global_step6/rank1.pt", MANIFEST])
@@ -96,8 +96,8 @@ def test_a_manifest_that_was_edited_and_fits_its_files_is_seen(tmp_path: Path) -
 def test_what_is_no_manifest_is_damage_in_one_line(tmp_path: Path, text: str) -> None:
     folder = saved(tmp_path)
     (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
-    found = checkpoints.damage(folder)
-    assert found is not None and found.startswith(f"{MANIFEST} cannot be read: ") and "\n" not in found
+    damage = checkpoints.damage(folder)
+    assert damage is not None and damage.startswith(f"{MANIFEST} cannot be read: ") and "\n" not in damage
 
 
 def test_a_checkpoint_from_before_there_were_hashes_is_not_taken_at_its_word(tmp_path: Path) -> None:

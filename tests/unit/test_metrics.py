@@ -53,8 +53,8 @@ def test_every_metric_of_every_term_is_declared_with_its_own_meaning():
     for terms in catalog.load().terms.values():
         for info in terms.values():
             for name, meaning in info.provides.items():
-                found = find(f"{info.name}/{name}")
-                assert found is not None and found.meaning == meaning
+                metric = find(f"{info.name}/{name}")
+                assert metric is not None and metric.meaning == meaning
 
 
 def test_the_closest_declaration_wins():
@@ -65,8 +65,8 @@ def test_the_closest_declaration_wins():
         "control/penalties.kl_ref.coef/output": "control/<knob>/output",
         "kl_ref/kl": "kl_ref/kl",
     }.items():
-        found = find(key)
-        assert found is not None and found.key == declared
+        metric = find(key)
+        assert metric is not None and metric.key == declared
     assert find("nothing/of/ours") is None
 
 

@@ -23,6 +23,8 @@ from entropostat.recipe.extends import RECIPES
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.control import Control
+from entropostat.rl.critic_choices import COMBINATIONS, LOSSES
+from entropostat.rl.info import SLOTS
 from entropostat.rl.loss_types import CLIPPED, TYPES
 from entropostat.rl.needs import SCORED, STATISTICS, Condition, Need, declared, read, unless, when
 from entropostat.rl.registry import CONTROLLERS, REGISTRIES, Registry, option
@@ -38,12 +40,12 @@ Setting = tuple[str, str, dict[str, Any]]
 
 def conditioned() -> list[Setting]:
     """Every combination of the options on which a need of a term depends, where the term accepts it."""
-    found = []
+    settings = []
     for slot, registry in REGISTRIES.items():
         for kind in registry.names():
             info, known = registry[kind].info, {f.name: f for f in fields(registry[kind])}
             names = sorted({c.option for need in (*info.needs, *info.rollout_needs) for c in need.conditions})
-            values = [known[name].metadata.get("choices") or (None, 0.1) for name in names]
+            values = [known[name].metadata.get("choices") or others(known[name]) for name in names]
             for chosen in itertools.product(*values) if names else ():
                 options = dict(zip(names, chosen, strict=True))
                 required = {"anchor": 0.3} if kind == "siren" else {}
@@ -51,8 +53,15 @@ def conditioned() -> list[Setting]:
                     registry.build(kind, required | options)
                 except ValueError:
                     continue
-                found.append((slot, kind, required | options))
-    return found
+                settings.append((slot, kind, required | options))
+    return settings
+
+
+def others(field: Any) -> tuple[Any, ...]:
+    """Two values of an option without choices."""
+    if isinstance(field.default, bool):
+        return False, True
+    return None, ["word"] if "list" in str(field.type) else 0.1
 
 
 SETTINGS = [*ALL, *conditioned()]
@@ -117,13 +126,15 @@ class Watched(TokenBatch):
 
 
 def watched(batch: TokenBatch) -> TokenBatch:
-    found = object.__new__(Watched)
-    found.__dict__.update(batch.__dict__)
+    view = object.__new__(Watched)
+    view.__dict__.update(batch.__dict__)
     Watched.seen = set()
-    return found
+    return view
 
 
 # Whoever looks at the log-probs of the rollout phase looks at the old ones; a ratio is to the old ones.
+DESCRIBED = ("unshaped", "truncated", "lengths", "token_ids", "pieces", "texts", "answers")
+"""Cheaper than a forward, and not free."""
 ALSO = {"old_logps": {"logps"}}
 
 
@@ -131,7 +142,9 @@ ALSO = {"old_logps": {"logps"}}
 def test_a_term_declares_nothing_that_it_does_not_read(setting):
     """Too much costs a forward of the whole generation, or a pass over the vocabulary."""
     o, batch = objective(setting), batch_of(5)
-    stats = o.rollout(first := watched(rollout_view(batch))).stats
+    first = watched(rollout_view(batch))
+    o.reward(first, {}, learn=True)
+    stats = o.rollout(first).stats
     if o.sampler is not None:
         o.sampler.term.entropy(first)
     in_rollout = Watched.seen
@@ -141,7 +154,7 @@ def test_a_term_declares_nothing_that_it_does_not_read(setting):
     def unread(names: frozenset[str], seen: set[str]) -> set[str]:
         return {name for name in names if not seen & {name, *ALSO.get(name, ())}}
 
-    assert not unread(o.rollout_needs & (SCORED | {"ref_logps"}), in_rollout)
+    assert not unread(o.rollout_needs & (SCORED | {"ref_logps", *DESCRIBED}), in_rollout)
     assert not unread(o.needs & {*STATISTICS, "ref_logps"}, in_loss)
 
 
@@ -172,12 +185,12 @@ def test_a_need_holds_where_all_its_conditions_do():
     needs = declared(["b", when(kind="x").unless(scope="rollout").needs("c", "d"), "a", unless(size=None).needs("e")])
     assert needs[0] == Need(("a", "b"))
 
-    def found(**options: Any) -> set[str]:
+    def needed(**options: Any) -> set[str]:
         return set(read(needs, {"kind": "x", "scope": "micro", "size": None} | options))
 
-    assert found() == {*"abcd"}
-    assert found(kind="y") == found(scope="rollout") == {*"ab"}
-    assert found(size=0.0) == found(size={"pid": {}}) == {*"abcde"}
+    assert needed() == {*"abcd"}
+    assert needed(kind="y") == needed(scope="rollout") == {*"ab"}
+    assert needed(size=0.0) == needed(size={"pid": {}}) == {*"abcde"}
     assert [str(need) for need in needs] == ["a, b", "c, d (kind: x, scope not rollout)", "e (size not null)"]
 
 
@@ -229,12 +242,12 @@ def literals(source: str) -> Iterator[frozenset[str]]:
                 yield frozenset(names)
 
 
-@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL], ids=" ".join)
+@pytest.mark.parametrize("table", [CLIPPED, TYPES, STRATEGIES, INCIDENTAL, SLOTS, COMBINATIONS, LOSSES], ids=" ".join)
 def test_what_plan_reader_and_trainer_share_is_written_down_once(table):
     root = Path(__file__).parents[2]
     files = [file for room in ("rl", "trainers", "entropostat", "reward") for file in (root / room).rglob("*.py")]
-    found = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
-    assert len(found) == 1
+    places = [file for file in files for names in literals(file.read_text(encoding="utf-8")) if names == {*table}]
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from entropostat.catalog import load
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *ROOT.glob("*.md"),
@@ -27,11 +29,11 @@ def slugs(text: str) -> set[str]:
         for head in heads
     ]
     seen: Counter[str] = Counter()
-    found = set()
+    names = set()
     for one in plain:
-        found.add(f"{one}-{seen[one]}" if seen[one] else one)
+        names.add(f"{one}-{seen[one]}" if seen[one] else one)
         seen[one] += 1
-    return found
+    return names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -51,6 +53,19 @@ def test_a_recipe_stands_on_the_first_screen_of_a_short_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert text[: text.index("```yaml")].count("\n") < 30
     assert len(text.split()) < 1500
+
+
+def test_the_readme_leads_to_the_terms_of_every_slot_and_names_only_what_there_is() -> None:
+    text = (ROOT / "README.md").read_text()
+    terms = load().terms
+    rows = [row for row in text.splitlines() if row.startswith("| [") and "docs/methods/README.md#" in row]
+    linked = {slot: row for row in rows for slot in re.findall(r"methods/README\.md#(\w+)", row)}
+    assert sorted(linked) == sorted(terms)
+    for row in rows:
+        slots = [slot for slot, one in linked.items() if one is row]
+        known = {name for slot in slots for name in terms[slot]} | {"shaping:", "teacher:", "--allow-code"}
+        named = set(re.findall(r"`([^`]+)`", row.split("|")[2]))
+        assert named and named <= known, f"{slots}: {sorted(named - known)}"
 
 
 def test_every_benchmark_and_every_page_of_results_is_in_the_index() -> None:

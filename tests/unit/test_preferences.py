@@ -46,14 +46,14 @@ def pairs(policy, judge, most=40, **options):
 
 
 def test_the_best_of_the_draws_is_preferred_to_the_worst(policy):
-    found = pairs(policy, ByLength())
-    assert len(found) > 20
-    assert all(len(pair["chosen"]) > len(pair["rejected"]) > 0 for pair in found)
-    assert {pair["prompt"] for pair in found} <= {example.prompt for example in EXAMPLES}
-    assert len({pair["prompt"] for pair in found}) == len(found)
+    made = pairs(policy, ByLength())
+    assert len(made) > 20
+    assert all(len(pair["chosen"]) > len(pair["rejected"]) > 0 for pair in made)
+    assert {pair["prompt"] for pair in made} <= {example.prompt for example in EXAMPLES}
+    assert len({pair["prompt"] for pair in made}) == len(made)
     wider = pairs(policy, ByLength(), draws=8)
     gap = lambda them: sum(len(p["chosen"]) - len(p["rejected"]) for p in them) / len(them)
-    assert gap(wider) > gap(found)
+    assert gap(wider) > gap(made)
 
 
 def test_no_more_than_asked_and_none_without_a_difference(policy):
@@ -65,18 +65,18 @@ def test_a_conversation_gives_conversations(policy):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     asked = [Example([{"role": "user", "content": example.text}]) for example in EXAMPLES[:8]]
-    found = collect(policy[0], tokenizer, asked, Scorer({"judge": ByLength()}), BuildReward(), 6, 8)
-    assert found and found[0]["prompt"][0]["role"] == "user" and found[0]["chosen"][0]["role"] == "assistant"
+    made = collect(policy[0], tokenizer, asked, Scorer({"judge": ByLength()}), BuildReward(), 6, 8)
+    assert made and made[0]["prompt"][0]["role"] == "user" and made[0]["chosen"][0]["role"] == "assistant"
 
 
 def test_noise_turns_its_share_round():
     clean = [{"prompt": "p", "chosen": f"+{i}", "rejected": f"-{i}"} for i in range(2000)]
     for share in (0.0, 0.3):
-        found = noisy(clean, share, seed=3)
-        turned = [pair["chosen"].startswith("-") for pair in found]
-        assert [abs(int(p["chosen"])) for p in found] == list(range(2000))
+        spoiled = noisy(clean, share, seed=3)
+        turned = [pair["chosen"].startswith("-") for pair in spoiled]
+        assert [abs(int(p["chosen"])) for p in spoiled] == list(range(2000))
         assert sum(turned) / 2000 == pytest.approx(share, abs=0.04)
-        assert all((p["chosen"][0], p["rejected"][0]) == ("-", "+") for p, t in zip(found, turned, strict=True) if t)
+        assert all((p["chosen"][0], p["rejected"][0]) == ("-", "+") for p, t in zip(spoiled, turned, strict=True) if t)
     assert noisy(clean, 0.3, seed=3) == noisy(clean, 0.3, seed=3) != noisy(clean, 0.3, seed=4)
     assert clean[0]["chosen"] == "+0"
 

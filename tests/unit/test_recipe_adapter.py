@@ -56,16 +56,16 @@ def recipe(folder: Path, *overrides: str, **changes: Any) -> Any:
 
 
 def estimate(folder: Path, *overrides: str, **changes: Any) -> run.Run:
-    found = recipe(folder, *overrides, **changes)
-    return run.of_recipe(found, source.find(found)[0])
+    loaded = recipe(folder, *overrides, **changes)
+    return run.of_recipe(loaded, source.find(loaded)[0])
 
 
 def test_the_adapter_is_what_is_trained_and_the_base_gives_the_shape(folder: Path) -> None:
-    found = recipe(folder)
-    assert source.find(found) == source.find(load(PLAIN, ["model.build=null", f"model.path={folder.parent / 'base'}"]))
+    loaded = recipe(folder)
+    assert source.find(loaded) == source.find(load(PLAIN, ["model.build=null", f"model.path={folder.parent / 'base'}"]))
     assert adapters(estimate(folder)) == 2 * 4 * (64 + 64)
-    assert plan(found)["model"] == f"{folder} on ../base, float32, LoRA rank 4"
-    assert not [lint for lint in lints(found, arithmetic(found)) if lint.level == "error"]
+    assert plan(loaded)["model"] == f"{folder} on ../base, float32, LoRA rank 4"
+    assert not [lint for lint in lints(loaded, arithmetic(loaded)) if lint.level == "error"]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_the_layers_of_an_adapter_are_counted_however_its_file_names_them(
 
 
 def test_its_reference_is_a_copy_of_it_and_the_one_to_evaluate_a_model(folder: Path) -> None:
-    found = recipe(folder, KL)
-    assert "reference log-probs: a frozen copy of the adapter" in extra_forwards(found, arithmetic(found))
+    loaded = recipe(folder, KL)
+    assert "reference log-probs: a frozen copy of the adapter" in extra_forwards(loaded, arithmetic(loaded))
     own = estimate(folder, KL)
     items = {item.name: item.size for item in second_models(own)}
     assert items["reference"] == 4 * adapters(own)
@@ -95,8 +95,8 @@ def test_its_reference_is_a_copy_of_it_and_the_one_to_evaluate_a_model(folder: P
 
 def test_what_holds_for_new_adapters_holds_for_it(folder: Path) -> None:
     def keys(*overrides: str) -> set[str]:
-        found = recipe(folder, *overrides)
-        return {lint.key for lint in lints(found, arithmetic(found))}
+        loaded = recipe(folder, *overrides)
+        return {lint.key for lint in lints(loaded, arithmetic(loaded))}
 
     assert "optimizer.muon" in keys("optimizer.muon={}")
     assert "model.dtype" not in keys("model.dtype=bfloat16")
@@ -139,12 +139,12 @@ def test_a_new_adapter_on_an_adapter_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("base", ["/nowhere/base", "../gone", "a/b/c", "~/gone"])
 def test_a_base_that_is_not_there_is_one_line(folder: Path, base: str) -> None:
-    found = recipe(folder, base_model_name_or_path=base)
-    (lint,) = [lint for lint in lints(found, arithmetic(found)) if lint.key == "model.path"]
+    loaded = recipe(folder, base_model_name_or_path=base)
+    (lint,) = [lint for lint in lints(loaded, arithmetic(loaded)) if lint.key == "model.path"]
     assert lint.level == "error" and f"there is no model in {base}" in lint.message
     assert lint.fix == f"correct base_model_name_or_path in {folder / 'adapter_config.json'}"
     with pytest.raises(UnknownShape, match="there is no model in"):
-        source.find(found)
+        source.find(loaded)
 
 
 def test_a_base_that_is_an_adapter_itself_is_refused(folder: Path) -> None:
@@ -154,10 +154,10 @@ def test_a_base_that_is_an_adapter_itself_is_refused(folder: Path) -> None:
 
 def test_a_base_on_the_hub_is_no_mistake(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    found = recipe(folder, base_model_name_or_path="someone/a-base")
-    adapter = of_model(found.model)
+    loaded = recipe(folder, base_model_name_or_path="someone/a-base")
+    adapter = of_model(loaded.model)
     assert adapter is not None and adapter.base == "someone/a-base"
-    assert not [lint for lint in lints(found, arithmetic(found)) if lint.level == "error"]
+    assert not [lint for lint in lints(loaded, arithmetic(loaded)) if lint.level == "error"]
 
 
 def test_plan_imports_no_torch_for_an_adapter(folder: Path) -> None:

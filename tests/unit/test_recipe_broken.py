@@ -24,13 +24,6 @@ trainer:
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
-
-
 def complaint(folder, text: str, overrides: tuple[str, ...] = ()) -> str:
     (folder / "x.yaml").write_text(text)
     with pytest.raises(RecipeError) as caught:

@@ -57,5 +57,5 @@ def test_a_follower_of_nothing_is_an_error_with_the_nearest_spelling(find, knob,
 
 
 def test_a_metric_that_no_term_reports_is_no_signal(find):
-    found = find(BONUS % (GAIN, "rest"), f"objective.{GAIN}.autopilot.authority_signal=entropy_tilt/authorty")
-    assert [lint.key for lint in found] == [f"objective.{GAIN}.autopilot.authority_signal"]
+    told = find(BONUS % (GAIN, "rest"), f"objective.{GAIN}.autopilot.authority_signal=entropy_tilt/authorty")
+    assert [lint.key for lint in told] == [f"objective.{GAIN}.autopilot.authority_signal"]

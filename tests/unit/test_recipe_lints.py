@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 
 import pytest
+from support.linting import CLIP_COV, ON_POLICY
 
 from entropostat.catalog import load as load_catalog
 from entropostat.recipe import facts, load
-from entropostat.recipe.arithmetic import arithmetic, stages
+from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.lints import lints
-
-RECIPE = """\
-name: base
-model: {build: {}}
-data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
-reward: [chain: {}]
-trainer: {per_device_train_batch_size: 64, steps_per_generation: 4, num_generations: 8}
-"""
-ON_POLICY = "trainer.steps_per_generation=1"
-
-
-@pytest.fixture
-def base(tmp_path):
-    (tmp_path / "base.yaml").write_text(RECIPE)
-    return tmp_path / "base.yaml"
 
 
 @pytest.fixture
@@ -43,9 +28,57 @@ def test_sound_recipe_has_no_lint(find):
     assert find() == set()
 
 
+OURS = "use_vllm: true, vllm_importance_sampling_correction: false"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("objective.weights=[icepop: {}]", f"trainer={{{OURS}}}"),
+        ("objective.loss={dppo: {}}", f"trainer={{{OURS}}}"),
+        ("objective.loss={dppo: {behaviour: old}}", "trainer.use_vllm=true"),
+        ("objective.weights=[rejection: {}, off_policy_mask: {}]", "trainer.use_vllm=true"),
+        ("objective.weights=[rejection: {}, icepop: {}]", f"trainer={{{OURS}}}"),
+        ("objective.weights=[off_policy_mask: {}]",),
+        ("objective.loss={ipo: {}}",),
+    ],
+)
+def test_terms_that_read_the_sampler_have_no_lint_where_they_act_and_nobody_else_corrects(find, overrides):
+    assert find(*overrides) == set()
+
+
 KL_COV = "objective.penalties.+kl_cov={}"
-CLIP_COV = "objective.weights.+clip_cov={}"
 CASES = {
+    "nothing too much to keep": (
+        ("objective.data=[dynamic_sampling: {}, rsr: {}]",),
+        "warning",
+        "objective.data.rsr",
+    ),
+    "refill for an estimator that does not compare": (
+        ("objective.advantages=[w_reinforce: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "refill of what a reshaper learns from": (
+        ("objective.advantages=[grpo: {}, kl_reward: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "refill beside other rollouts": (
+        ("objective.penalties=[aepo: {}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.penalties.aepo",
+    ),
+    "refill for rewards that never repeat": (
+        ("reward=[chain: {}, model: {path: judge}]", "objective.data=[dynamic_sampling: {}]"),
+        "warning",
+        "objective.data.dynamic_sampling",
+    ),
+    "diversity of answers that nobody gives": (
+        ("reward=[model: {path: judge}]", "objective.data=[diversity_weighted: {by: answers}]"),
+        "warning",
+        "objective.data.diversity_weighted.by",
+    ),
     "reshaper first": (("objective.advantages=[edge: {}]",), "error", "objective.advantages.edge"),
     "kl_cov on-policy": ((KL_COV, ON_POLICY), "warning", "objective.penalties.kl_cov"),
     "clip on-policy": (("objective.loss={trl: {epsilon: 0.2}}", ON_POLICY), "warning", "objective.loss.trl.epsilon"),
@@ -126,6 +159,42 @@ CASES = {
         "objective.penalties.kl_ref.coef.pid.signal",
     ),
     "one completion": (("trainer.num_generations=1",), "error", "trainer.num_generations"),
+    "two ratios to the sampler": (
+        ("objective.weights=[icepop: {}, sequence_mask: {}]",),
+        "error",
+        "objective.weights.sequence_mask",
+    ),
+    "a loss and a weight with the ratio to the sampler": (
+        ("objective.weights=[truncated_is: {}]", "objective.loss={dppo: {}}"),
+        "error",
+        "objective.loss.dppo",
+    ),
+    "TRL corrects for the sampler too": (
+        ("objective.weights=[icepop: {}]", "trainer.use_vllm=true"),
+        "error",
+        "trainer.vllm_importance_sampling_correction",
+    ),
+    "TRL corrects for the sampler that a loss corrects for": (
+        ("objective.loss={ipo: {}}", "trainer.use_vllm=true"),
+        "error",
+        "trainer.vllm_importance_sampling_correction",
+    ),
+    "a server that may tell other log-probs": (
+        ("objective.weights=[icepop: {}]", f"trainer={{{OURS}, vllm_mode: server}}"),
+        "note",
+        "objective.weights.icepop",
+    ),
+    **{
+        f"{kind} without another engine": ((f"objective.weights=[{kind}: {{}}]",), "note", f"objective.weights.{kind}")
+        for kind in ("icepop", "truncated_is", "sequence_mask", "rejection")
+    },
+    "off_policy_mask on-policy": (
+        ("objective.weights=[off_policy_mask: {}]", ON_POLICY),
+        "note",
+        "objective.weights.off_policy_mask",
+    ),
+    "dppo on-policy": (("objective.loss={dppo: {}}", ON_POLICY), "note", "objective.loss.dppo"),
+    "ipo on-policy": (("objective.loss={ipo: {}}", ON_POLICY), "note", "objective.loss.ipo"),
     "broken groups": (("trainer.num_generations=7",), "error", "trainer.num_generations"),
     "dropout that is kept": (("model.dropout=keep", "model.peft={lora_dropout: 0.1}"), "warning", "model.dropout"),
     "dropout that is not read": (("model.peft={lora_dropout: 0.1}",), "warning", "model.peft.lora_dropout"),
@@ -180,51 +249,8 @@ def test_sequence_masking_with_token_advantages_is_an_error(find, monkeypatch):
     grpo = dataclasses.replace(catalog.terms["advantages"]["grpo"], tokenwise=True)
     terms = {**catalog.terms, "advantages": {**catalog.terms["advantages"], "grpo": grpo}}
     monkeypatch.setattr(facts, "load", lambda: dataclasses.replace(catalog, terms=terms))
-    found = find("objective.loss={trl: {off_policy_mask_threshold: 1}}")
-    assert ("error", "objective.loss.trl.off_policy_mask_threshold") in found
-
-
-@pytest.mark.parametrize(
-    ("trainer", "generation", "updates", "aligned"),
-    [
-        ("{}", 8, 1, True),
-        ("{gradient_accumulation_steps: 4}", 32, 1, True),
-        ("{gradient_accumulation_steps: 4, num_iterations: 2}", 32, 2, False),
-        ("{steps_per_generation: 4}", 32, 4, False),
-        ("{gradient_accumulation_steps: 8, steps_per_generation: 4}", 32, Fraction(1, 2), True),
-        ("{generation_batch_size: 64}", 64, 8, False),
-    ],
-)
-def test_batch_arithmetic_is_trls(base, trainer, generation, updates, aligned):
-    base.write_text(RECIPE.replace(RECIPE[RECIPE.index("trainer:") :], f"trainer: {trainer}\n"))
-    sizes = arithmetic(load(base))
-    assert (sizes.generation, sizes.updates, sizes.aligned) == (generation, updates, aligned)
-
-
-def test_world_size_multiplies_the_generation(base):
-    sizes = arithmetic(load(base, ["launch={strategy: ddp, num_processes: 4}"]))
-    assert (sizes.generation, sizes.prompts, sizes.step) == (1024, 128, 256)
-
-
-def test_stage_edges_are_rounded_to_generations(base):
-    recipe = load(base, ["data.curriculum=[{source: easy, steps: 6}, {source: easy, steps: 9}]"])
-    found = [(stage.begin, stage.end, stage.prompts) for stage in stages(recipe, arithmetic(recipe))]
-    assert found == [(0, 8, 64), (8, 16, 64)]
-
-
-def forwards(base, *overrides: str) -> list[str]:
-    recipe = load(base, overrides)
-    return [line.split(":")[0] for line in facts.extra_forwards(recipe, arithmetic(recipe))]
-
-
-def test_extra_forwards_are_named(base):
-    assert forwards(base) == ["old log-probs"]
-    assert forwards(base, ON_POLICY) == []
-    assert forwards(base, ON_POLICY, CLIP_COV) == ["old log-probs"]
-    assert forwards(base, ON_POLICY, "objective.weights.+clip_cov={scope: micro}") == []
-    assert forwards(base, ON_POLICY, "objective.penalties.+kl_ref={}") == ["reference log-probs"]
-    signal = "objective.penalties.+entropy_bonus={coef: {pid: {signal: kl, target: 1}}}"
-    assert forwards(base, ON_POLICY, signal) == ["reference log-probs"]
+    told = find("objective.loss={trl: {off_policy_mask_threshold: 1}}")
+    assert ("error", "objective.loss.trl.off_policy_mask_threshold") in told
 
 
 @pytest.mark.parametrize(

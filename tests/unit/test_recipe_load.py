@@ -60,8 +60,8 @@ def make(tmp_path, monkeypatch):
     ],
 )
 def test_scalars_are_read_as_yaml_1_2(text, value):
-    found = parse(f"key: {text}", "x").plain["key"]
-    assert found == value and type(found) is type(value)
+    parsed = parse(f"key: {text}", "x").plain["key"]
+    assert parsed == value and type(parsed) is type(value)
 
 
 def test_child_changes_only_what_it_states(make):

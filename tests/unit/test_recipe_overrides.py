@@ -14,13 +14,6 @@ objective: {penalties: [kl_ref: {coef: 0.001}]}
 """
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.yaml").write_text(GOOD)
-    return tmp_path
-
-
 def _complaint(folder, override: str) -> str:
     with pytest.raises(RecipeError) as caught:
         load("good.yaml", [override])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.linting import linted, recipe
 
 from entropostat.cli.plan import plan, text
 from entropostat.recipe import RecipeError, load
@@ -14,15 +15,6 @@ from entropostat.recipe.lints import critic, lints
 PPO, GAE = "trainer.kind=ppo", "objective.advantages=[gae: {}]"
 
 
-def recipe(*overrides: str):
-    return load(RECIPES / "quickstart" / "plain.yaml", overrides)
-
-
-def found(*overrides: str) -> set[tuple[str, str]]:
-    loaded = recipe(*overrides)
-    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), critic.RULES)}
-
-
 def fix(*overrides: str) -> str:
     loaded = recipe(*overrides)
     (lint,) = lints(loaded, arithmetic(loaded), critic.RULES)
@@ -32,7 +24,7 @@ def fix(*overrides: str) -> str:
 def test_the_defaults_are_a_detached_head_on_the_policys_backbone():
     block = recipe(PPO, GAE).critic
     assert (block.trunk, block.detach, block.heads, block.clip, block.learning_rate) == ("shared", True, 1, 0.2, None)
-    assert found(PPO, GAE) == set() == found()
+    assert linted(critic.RULES, PPO, GAE) == set() == linted(critic.RULES)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +94,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_plan_refuses_with_the_fix(case):
     overrides, key, wanted = REFUSED[case]
-    assert found(*overrides) == {("error", key)}
+    assert linted(critic.RULES, *overrides) == {("error", key)}
     assert fix(*overrides) == wanted
 
 
@@ -118,13 +110,13 @@ UNREAD = {
 
 @pytest.mark.parametrize("key", UNREAD)
 def test_what_nothing_reads_is_noticed(key):
-    assert found(PPO, GAE, UNREAD[key]) == {("warning", f"critic.{key}")}
+    assert linted(critic.RULES, PPO, GAE, UNREAD[key]) == {("warning", f"critic.{key}")}
 
 
 def test_a_value_clip_is_inert_where_every_generation_serves_one_update():
     aligned = "trainer.steps_per_generation=1"
-    assert found(PPO, GAE, aligned, "critic.clip=0.1") == {("warning", "critic.clip")}
-    assert found(PPO, GAE, aligned) == set()
+    assert linted(critic.RULES, PPO, GAE, aligned, "critic.clip=0.1") == {("warning", "critic.clip")}
+    assert linted(critic.RULES, PPO, GAE, aligned) == set()
 
 
 def test_one_completion_per_prompt_is_enough_for_a_critic_and_no_other():

@@ -46,6 +46,9 @@ SIGNED = frozenset(
         "target",
         "success",
         "center",
+        "floor",
+        "zeta",
+        "beta",
         "alpha",
         "threshold",
         "start",
@@ -107,10 +110,10 @@ def test_a_number_out_of_range_is_refused_with_the_range(leaf: Leaf) -> None:
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.range is not None], ids=same_name)
 def test_a_range_has_two_ends(leaf: Leaf) -> None:
-    found = leaf.range
-    assert found is not None
-    low = [end for end in (found.low, found.above) if end is not None]
-    high = [end for end in (found.high, found.below) if end is not None]
+    allowed = leaf.range
+    assert allowed is not None
+    low = [end for end in (allowed.low, allowed.above) if end is not None]
+    high = [end for end in (allowed.high, allowed.below) if end is not None]
     assert len(low) == len(high) == 1 and -LARGEST <= low[0] < high[0] <= LARGEST
 
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from support.linting import linted, recipe
 
 from entropostat.cli.plan import plan, text
-from entropostat.recipe import RecipeError, load
-from entropostat.recipe.arithmetic import arithmetic
-from entropostat.recipe.extends import RECIPES
-from entropostat.recipe.lints import lints, optimizer
+from entropostat.recipe import RecipeError
+from entropostat.recipe.lints import optimizer
 
 RADIUS, MUON = "optimizer.step_radius={}", "optimizer.muon={}"
-
-
-def recipe(*overrides: str):
-    return load(RECIPES / "quickstart" / "plain.yaml", overrides)
-
-
-def found(*overrides: str) -> set[tuple[str, str]]:
-    loaded = recipe(*overrides)
-    return {(lint.level, lint.key) for lint in lints(loaded, arithmetic(loaded), optimizer.RULES)}
 
 
 def strategy(name: str) -> str:
@@ -59,32 +49,35 @@ def test_a_wrong_key_is_named_with_its_place(override, message):
 @pytest.mark.parametrize("name", ["single", "ddp"])
 def test_one_process_and_ddp_have_nothing_to_say(name):
     processes = [] if name == "single" else [strategy(name)]
-    assert found(RADIUS, MUON, *processes) == set()
+    assert linted(optimizer.RULES, RADIUS, MUON, *processes) == set()
 
 
 @pytest.mark.parametrize("name", ["zero1", "zero2", "zero3", "zero3-offload"])
 def test_under_zero_the_last_step_decides_and_muon_is_deepspeeds(name):
-    assert found(RADIUS, strategy(name)) == {("note", "optimizer.step_radius")}
+    assert linted(optimizer.RULES, RADIUS, strategy(name)) == {("note", "optimizer.step_radius")}
     clips = ("error", "trainer.max_grad_norm")
-    assert found(MUON, strategy(name)) == {("error", "optimizer.muon.adjust"), clips}
-    assert found("optimizer.muon.adjust=original", strategy(name)) == {clips}
-    assert found("optimizer.muon.adjust=original", "trainer.max_grad_norm=0", strategy(name)) == set()
+    assert linted(optimizer.RULES, MUON, strategy(name)) == {("error", "optimizer.muon.adjust"), clips}
+    assert linted(optimizer.RULES, "optimizer.muon.adjust=original", strategy(name)) == {clips}
+    assert linted(optimizer.RULES, "optimizer.muon.adjust=original", "trainer.max_grad_norm=0", strategy(name)) == set()
 
 
 def test_fsdp_has_neither():
-    assert found(RADIUS, MUON, strategy("fsdp2")) == {("error", "optimizer.step_radius"), ("error", "optimizer.muon")}
+    assert linted(optimizer.RULES, RADIUS, MUON, strategy("fsdp2")) == {
+        ("error", "optimizer.step_radius"),
+        ("error", "optimizer.muon"),
+    }
 
 
 def test_two_optimizers_adapters_and_an_unread_quantile_are_noticed():
-    assert found(MUON, "trainer.optim=adamw_torch") == {("error", "trainer.optim")}
-    assert found(MUON, "model.peft={}") == {("warning", "optimizer.muon")}
+    assert linted(optimizer.RULES, MUON, "trainer.optim=adamw_torch") == {("error", "trainer.optim")}
+    assert linted(optimizer.RULES, MUON, "model.peft={}") == {("warning", "optimizer.muon")}
     unread = "optimizer.step_radius={statistic: max, quantile: 0.9}"
-    assert found(unread) == {("warning", "optimizer.step_radius.quantile")}
+    assert linted(optimizer.RULES, unread) == {("warning", "optimizer.step_radius.quantile")}
 
 
 def test_plan_says_what_the_block_does():
-    found = plan(recipe(RADIUS, MUON, "optimizer.step_radius.every=4"))
-    assert found["optimizer"][0].startswith("Muon for the hidden matrices")
-    assert "at most 1 pi, measured every 4 steps" in found["optimizer"][1]
-    assert any(line.startswith("optimizer ") for line in text(recipe(RADIUS, MUON), found))
+    planned = plan(recipe(RADIUS, MUON, "optimizer.step_radius.every=4"))
+    assert planned["optimizer"][0].startswith("Muon for the hidden matrices")
+    assert "at most 1 pi, measured every 4 steps" in planned["optimizer"][1]
+    assert any(line.startswith("optimizer ") for line in text(recipe(RADIUS, MUON), planned))
     assert plan(recipe())["optimizer"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.loading import shipped
 
 from entropostat import catalog
 from entropostat.cli.plan import plan
@@ -17,33 +18,29 @@ COMPLETED = ["model.path=gpt2", "data.sources.a={chain: {}}", "reward=[chain: {}
 """What the general bases leave to their children."""
 
 
-def recipes() -> list[Path]:
-    return sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate")
-
-
 def overrides(path: Path) -> list[str]:
     complete = "model" in read(path).plain or path.parent.name != "base"
     return [] if complete else COMPLETED
 
 
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: str(path.relative_to(RECIPES)))
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: str(path.relative_to(RECIPES)))
 def test_recipe_loads_plans_and_survives_its_dump(path, tmp_path):
     recipe = load(path, overrides(path))
-    found = plan(recipe)
-    assert [lint for lint in found["lints"] if lint["level"] != "note"] == []
-    assert found["batch"]["prompts_per_generation"] >= 1
+    planned = plan(recipe)
+    assert [lint for lint in planned["lints"] if lint["level"] != "note"] == []
+    assert planned["batch"]["prompts_per_generation"] >= 1
     (tmp_path / "resolved.yaml").write_text(recipe.dump())
     assert load(tmp_path / "resolved.yaml") == recipe
 
 
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: str(path.relative_to(RECIPES)))
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: str(path.relative_to(RECIPES)))
 def test_recipe_names_the_schema_for_editors(path):
     depth = len(path.relative_to(RECIPES).parts) - 1
     assert path.read_text().startswith(f"# yaml-language-server: $schema={'../' * depth}schema.json\n")
 
 
 def test_there_are_recipes():
-    assert len(recipes()) > 15
+    assert len(shipped()) > 15
 
 
 @pytest.mark.parametrize(

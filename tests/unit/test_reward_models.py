@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.reward_models import loaded
 from tokenizers import processors
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
 
@@ -14,7 +15,7 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.model import RewardModel
 from entropostat.trainers.build.pretrain import make_tokenizer
-from entropostat.trainers.build.reward_model import Classifier, attach, load_reward_model
+from entropostat.trainers.build.reward_model import attach, load_reward_model
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 
 CPU = torch.device("cpu")
@@ -42,10 +43,6 @@ def saved(folder, kind=Qwen3ForSequenceClassification, template=None, **changes)
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("reward"), num_labels=1)
-
-
-def loaded(path, **options) -> Classifier:
-    return load_reward_model(RewardModel(path=path, **options), path, CPU)
 
 
 def alone(path, text, label=0):
@@ -144,16 +141,16 @@ def scorer(path, judged=True):
     verifiers = {"model": VERIFIERS.build("model", {"path": path})}
     if judged:
         verifiers["chain"] = VERIFIERS.build("chain", {"weight": 0.0})
-    found = Scorer(verifiers)
-    attach(found, {"model": path}, CPU)
-    return found
+    made = Scorer(verifiers)
+    attach(made, {"model": path}, CPU)
+    return made
 
 
 def test_the_first_verifier_that_is_no_model_judges(path):
-    found = scorer(path)
-    assert (found.judge, found.weights, found.strategies) == ("chain", [1.0, 0.0], ("working", "blurting"))
-    assert [outcome.right for outcome in found.verify(["=2", "=3"], EXAMPLES[:2])] == [True, False]
-    assert list(found.learned(["=2"], EXAMPLES[:1])) == ["model"]
+    judged_by = scorer(path)
+    assert (judged_by.judge, judged_by.weights, judged_by.strategies) == ("chain", [1.0, 0.0], ("working", "blurting"))
+    assert [outcome.right for outcome in judged_by.verify(["=2", "=3"], EXAMPLES[:2])] == [True, False]
+    assert list(judged_by.learned(["=2"], EXAMPLES[:1])) == ["model"]
     with pytest.raises(RuntimeError, match=r"reward.model: no model is loaded"):
         Scorer({"model": VERIFIERS.build("model", {"path": path})}).functions[0](
             prompts=[PROMPT], completions=["=2"], answer=["2"], meta=["{}"], id=["a"]
@@ -161,10 +158,10 @@ def test_the_first_verifier_that_is_no_model_judges(path):
 
 
 def test_a_score_that_is_no_number_costs_one_reward(path):
-    found = scorer(path)
-    model, logged = found.models["model"], {}
+    made = scorer(path)
+    model, logged = made.models["model"], {}
     columns = {"prompts": [PROMPT] * 2, "answer": ["2"] * 2, "meta": ["{}"] * 2, "id": ["a", "b"]}
-    call = lambda texts: found.functions[0](completions=texts, log_metric=logged.__setitem__, **columns)
+    call = lambda texts: made.functions[0](completions=texts, log_metric=logged.__setitem__, **columns)
     model.forward = lambda rows: torch.tensor([math.nan if len(row) > 10 else 1.0 for row in rows])
     assert call(["=2", "=23456"]) == [1.0, None]
     assert logged == {"verifier/model/errors": 1.0, "verifier/model/failed": 0.5, "verifier/model/truncated": 0.0}
@@ -174,15 +171,15 @@ def test_a_score_that_is_no_number_costs_one_reward(path):
 def test_evaluation_reports_the_models_beside_the_judge(path, judged):
     torch.manual_seed(0)
     policy, tokenizer = Qwen3ForCausalLM(config()).eval(), make_tokenizer()
-    found = scorer(path, judged)
+    made = scorer(path, judged)
     settings = EvaluateSettings(max_new_tokens=4, prompts=3, samples=4, k=(1, 4), judged=judged)
     seen = []
 
     def learned(texts, examples):
-        seen.append(found.learned(texts, examples))
+        seen.append(made.learned(texts, examples))
         return seen[-1]
 
-    metrics = evaluate(policy, tokenizer, {"a": EXAMPLES}, found.verify, settings, learned=learned)
+    metrics = evaluate(policy, tokenizer, {"a": EXAMPLES}, made.verify, settings, learned=learned)
     (scores,) = seen
     assert len(scores["model"]) == 12
     assert metrics["evaluate/a/reward/model"] == pytest.approx(sum(scores["model"]) / 12)

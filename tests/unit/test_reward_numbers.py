@@ -54,12 +54,12 @@ ALONE = {
 
 
 def test_numbers_are_read_in_every_spelling():
-    found = {text: getattr(last_number(text), "value", None) for text in READ}
-    assert found == pytest.approx(READ)
+    values = {text: getattr(last_number(text), "value", None) for text in READ}
+    assert values == pytest.approx(READ)
 
 
 def test_what_is_no_number_is_none_and_not_one_of_its_parts():
-    assert {text: found for text in UNREAD if (found := last_number(text)) is not None} == {}
+    assert {text: number for text in UNREAD if (number := last_number(text)) is not None} == {}
 
 
 def test_a_box_or_a_reference_holds_one_number_or_none():
@@ -73,7 +73,7 @@ def test_a_reference_that_is_no_number_is_an_error_that_says_so(reference):
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "right"),
+    ("completion", "wanted", "right"),
     [
         *(("50%", "50%", 1), ("50%", "50", 1), ("50", "50%", 1), ("0.5", "50%", 1), ("50%", "1/2", 1), ("0.5%", "50%", 0), ("5", "50%", 0)),
         *((r"\boxed{18} in 2 steps", "18", 1), ("#### 18\nin 2 steps", "18", 1), (r"\boxed{2k+2} = 2", "2", 0), (r"\boxed{2, 3}", "3", 0), (r"so \boxed{5", "5", 0)),
@@ -81,8 +81,8 @@ def test_a_reference_that_is_no_number_is_an_error_that_says_so(reference):
         *(("7", "We see:\n3 + 4 = 7", 1), ("7", r"so \boxed{7} of 9", 1), ("7", "of 9\n#### 7", 1), ("1234", "1{,}234", 1), ("5", "5cm", 1)),
     ],
 )  # fmt: skip
-def test_numbers_are_compared_as_they_are_meant(found, wanted, right):
-    assert VERIFIERS.build("numeric", {}).score(found, Example(prompt="p", answer=wanted)) == right
+def test_numbers_are_compared_as_they_are_meant(completion, wanted, right):
+    assert VERIFIERS.build("numeric", {}).score(completion, Example(prompt="p", answer=wanted)) == right
 
 
 def test_gsm8k_is_read_in_every_form():

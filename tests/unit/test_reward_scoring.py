@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from entropostat.data.dataset import to_dataset
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome
@@ -76,15 +74,18 @@ def test_problems_are_logged_as_metrics_of_each_call():
     assert s.problems["number"]["error"] == 2
 
 
-def test_answer_keys_come_from_the_first_verifier_that_finds_any():
+def test_the_answer_key_of_a_completion_is_that_of_the_first_verifier_that_found_one():
     s = scorer()
     chain, numeric = s.functions
-    assert s.answers is None
-    numeric(completions=["it is 5", "=3"], **columns(EXAMPLES))
-    chain(completions=["it is 5", "=3"], **columns(EXAMPLES))
-    assert s.answers == [None, "3"]
-    chain(completions=["it is 5", "3"], **columns(EXAMPLES))
-    assert s.answers == ["5", "3"]
+    assert s.answers == []
+    for completions, keys in (
+        (["it is 5", "=3"], ["5", "3"]),
+        (["it is 5", "3"], ["5", "3"]),
+        (["nothing", "none"], [None, None]),
+    ):
+        numeric(completions=completions, **columns(EXAMPLES))
+        chain(completions=completions, **columns(EXAMPLES))
+        assert s.answers == keys
 
 
 def test_the_first_verifier_decides_in_evaluation():
@@ -99,6 +100,7 @@ def test_a_partial_score_is_not_right():
     assert rights == [False, False, False, True, True]
 
 
-def test_no_verifier_is_an_error():
-    with pytest.raises(ValueError, match="at least one verifier"):
-        Scorer({})
+def test_without_a_verifier_nothing_is_right_and_nobody_judges():
+    scorer = Scorer({})
+    assert scorer.judge is None and not scorer.functions
+    assert [outcome.right for outcome in scorer.verify(["1"], [Example("?", "1", {}, "a")])] == [False]

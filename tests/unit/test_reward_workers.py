@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from support.processes import alive
 
 from entropostat.data.example import Example
 from entropostat.reward.scoring import Scorer
@@ -129,14 +130,6 @@ def test_a_process_that_scored_ends_and_takes_its_workers_along(tmp_path):
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline, "worker processes outlived the run"
         time.sleep(0.1)
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_reward_and_data_import_no_torch():

@@ -20,10 +20,10 @@ def rows(*values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def close(found: Tensor | float, expected: Tensor | float) -> None:
+def close(value: Tensor | float, expected: Tensor | float) -> None:
     """To seven digits: TRL's standard deviation, which grpo follows bit for bit, divides its counts in float32."""
     wanted = torch.as_tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(torch.as_tensor(found).double(), wanted, rtol=0, atol=5e-8)
+    torch.testing.assert_close(torch.as_tensor(value).double(), wanted, rtol=0, atol=5e-8)
 
 
 def test_advantages_grpo_divides_the_distance_to_the_mean_of_a_prompt_by_its_standard_deviation():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
 from unit.rl_support import batch_of
 
 from entropostat.rl.control import Control
-from entropostat.rl.objective import Objective, Part, normalise_terms
+from entropostat.rl.objective import Objective, normalise_terms
+from entropostat.rl.parts import Part
 from entropostat.rl.registry import (
     LARGEST,
     LOSSES,
@@ -83,7 +84,7 @@ def test_the_chain_hands_every_advantage_to_the_next_term_and_weights_see_the_la
     plain = Objective.build(
         spec(advantages=[("dr_grpo", "dr_grpo", {})], weights=[("clip_cov", "clip_cov", {"low": 0.0, "high": 9.0})])
     )
-    chained = Objective((*plain.advantages, Part("doubled", Doubled())), plain.loss, plain.weights)
+    chained = replace(plain, advantages=(*plain.advantages, Part("doubled", Doubled())))
     a, b = plain.rollout(batch_of(0)), chained.rollout(batch_of(0))
     torch.testing.assert_close(b.advantages, 2 * a.advantages)
     prepared = plain.weights[0].term.prepare(batch_of(0, advantages=b.advantages))

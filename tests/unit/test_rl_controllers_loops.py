@@ -136,15 +136,15 @@ def test_kl_rules_bring_a_kl_that_falls_with_the_coefficient_to_its_target(kind,
 
 
 def test_the_lagrangian_comes_back_from_a_limit_that_could_not_be_met_and_omnisafes_does_not():
-    found = []
+    ends = []
     for bound in (True, False):
         controller = build("pid_lagrangian", high=2.0, bound_integral=bound)
         plant = Plant(-0.1, 3.0)
         state, outputs, _ = close(controller, plant, 2000)
         assert outputs[-1] == 2.0
         plant.rest = 0.5
-        found.append(close(controller, plant, 100, state)[1][-1])
-    assert found[0] == 0.0 and found[1] == 2.0
+        ends.append(close(controller, plant, 100, state)[1][-1])
+    assert ends[0] == 0.0 and ends[1] == 2.0
 
 
 def test_step_and_aer_stop_a_falling_entropy():

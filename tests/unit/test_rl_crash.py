@@ -59,8 +59,8 @@ def test_the_drawdown_is_what_the_average_lost_against_its_best():
 
 
 def test_the_table_of_a_run_by_hand():
-    found = behaviour([*CALM, 0.1, 0.2, *CALM[:18]], [0.1 * t for t in range(21)])
-    assert found == Behaviour(
+    table = behaviour([*CALM, 0.1, 0.2, *CALM[:18]], [0.1 * t for t in range(21)])
+    assert table == Behaviour(
         crashes=1,
         crash_share=2 / 40,
         drawdown=pytest.approx(drawdown([*CALM, 0.1, 0.2, *CALM[:18]])),
@@ -80,11 +80,11 @@ def test_what_was_not_measured_is_left_out_and_an_empty_run_is_all_zero():
 @few
 @given(values=st.lists(finite, min_size=1, max_size=60))
 def test_any_series_gives_finite_numbers_within_its_bounds(values):
-    found = behaviour(values, [abs(x) for x in values])
-    assert all(math.isfinite(x) for x in vars(found).values())
-    assert 0 <= found.crash_share <= 1 and found.crashes == len(crashes(values))
-    assert 0 <= found.drawdown <= max(values) - min(values) + 1e-6
-    assert found.kl_p95 <= found.kl_max
+    table = behaviour(values, [abs(x) for x in values])
+    assert all(math.isfinite(x) for x in vars(table).values())
+    assert 0 <= table.crash_share <= 1 and table.crashes == len(crashes(values))
+    assert 0 <= table.drawdown <= max(values) - min(values) + 1e-6
+    assert table.kl_p95 <= table.kl_max
     edges = [edge for crash in crashes(values) for edge in (crash.start, crash.end)]
     assert edges == sorted(edges) and all(edge <= len(values) for edge in edges)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.rl_support import batch_of, on_ranks, rows_of
+from unit.rl_support import batch_of, near, on_ranks, rows_of
 
 from entropostat.rl.control import Control
 from entropostat.rl.divergences import divergence
@@ -22,10 +22,6 @@ KL = {"kl_coef": 0.4}
 
 def gae(**options):
     return ADVANTAGES.build("gae", options)
-
-
-def same(a, b, tolerance=1e-12):
-    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
 def by_hand(batch, gamma, lam, coef, kind, bootstrap=True):
@@ -65,9 +61,9 @@ def test_it_is_the_recursion_over_the_tokens_of_the_policy(seed, gamma, lam, kin
     batch = batch.set(logps=batch.old_logps, rewards=torch.where(torch.arange(6) == 4, torch.nan, batch.rewards))
     term = gae(gamma=gamma, lam=lam, divergence=kind, bootstrap=bootstrap, whiten=False, **KL)
     want = by_hand(batch, gamma, lam, 0.4, kind, bootstrap)
-    for found, expected in zip(term.estimate(batch), want, strict=True):
-        same(found, expected)
-    same(term(batch)[0], want[0])
+    for estimated, expected in zip(term.estimate(batch), want, strict=True):
+        near(estimated, expected)
+    near(term(batch)[0], want[0])
 
 
 def test_a_finished_completion_by_hand():
@@ -79,10 +75,10 @@ def test_a_finished_completion_by_hand():
     )
     advantages, returns = gae(gamma=0.5, lam=0.5, whiten=False).estimate(batch)
     # the last: 2 - 1.5; the first: 0.5 * 1.5 - 0.5 = 0.25, and a quarter of what comes after
-    same(advantages, torch.tensor([[0.25 + 0.25 * 0.5, 0.0, 0.5, 0.0]]).double())
-    same(returns, torch.tensor([[0.5 + 0.375, 0.0, 2.0, 0.0]]).double())
+    near(advantages, torch.tensor([[0.25 + 0.25 * 0.5, 0.0, 0.5, 0.0]]).double())
+    near(returns, torch.tensor([[0.5 + 0.375, 0.0, 2.0, 0.0]]).double())
     cut = batch.set(truncated=torch.tensor([True]))
-    same(gae(gamma=0.5, lam=0.0, whiten=False).estimate(cut)[0][0, 2], torch.tensor(2 + 0.5 * 7 - 1.5).double())
+    near(gae(gamma=0.5, lam=0.0, whiten=False).estimate(cut)[0][0, 2], torch.tensor(2 + 0.5 * 7 - 1.5).double())
 
 
 @few
@@ -103,8 +99,8 @@ def test_garbage_in_padding_and_after_a_finished_completion_changes_nothing(seed
         (a, metrics), (b, metrics2) = term(batch), term(dirty)
         assert (a == b).all() and (b[batch.invalid] == 0).all()
         assert all(bool(metrics[key] == metrics2[key]) for key in metrics)
-        for clean, found in zip(term.estimate(batch), term.estimate(dirty), strict=True):
-            assert (clean == found).all() and (found[batch.invalid] == 0).all()
+        for clean, spoiled in zip(term.estimate(batch), term.estimate(dirty), strict=True):
+            assert (clean == spoiled).all() and (spoiled[batch.invalid] == 0).all()
 
 
 @few
@@ -116,7 +112,7 @@ def test_the_width_of_the_padding_does_not_matter(seed):
         for name in ("logps", "old_logps", "ref_logps", "mask", "old_values")
     }
     for a, b in zip(gae(**KL).estimate(batch), gae(**KL).estimate(batch.set(**wide)), strict=True):
-        same(a, b[:, :7])
+        near(a, b[:, :7])
 
 
 @few
@@ -126,21 +122,21 @@ def test_whitening_keeps_the_order_and_gives_mean_zero_and_deviation_one_over_th
     batch = batch.set(rewards=torch.where(torch.arange(6) == 2, torch.nan, batch.rewards))
     raw, (white, metrics) = gae().estimate(batch)[0], gae()(batch)
     counted = batch.valid & (torch.arange(6) != 2).unsqueeze(1)
-    same(white[counted].mean(), torch.tensor(0.0).double(), 1e-9)
-    same(white[counted].std(), torch.tensor(1.0).double(), 1e-6)
+    near(white[counted].mean(), torch.tensor(0.0).double(), 1e-9)
+    near(white[counted].std(), torch.tensor(1.0).double(), 1e-6)
     assert (white[~counted] == 0).all()
     assert (raw[counted].argsort() == white[counted].argsort()).all()
-    same(metrics["std"], raw[counted].std())
+    near(metrics["std"], raw[counted].std())
 
 
 def test_two_ranks_give_what_one_process_gives():
     batch = batch_of(3)
     want, metrics = gae(**KL)(batch)
     shares = [slice(0, 1), slice(1, 6)]
-    found = on_ranks([lambda r, s=s: gae(**KL)(rows_of(batch, s).set(reducer=r)) for s in shares])
-    same(torch.cat([a for a, _ in found]), want)
-    for _, seen in found:
-        same(seen["std"], metrics["std"])
+    per_rank = on_ranks([lambda r, s=s: gae(**KL)(rows_of(batch, s).set(reducer=r)) for s in shares])
+    near(torch.cat([a for a, _ in per_rank]), want)
+    for _, seen in per_rank:
+        near(seen["std"], metrics["std"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -152,27 +148,27 @@ def test_infinite_log_ratios_give_finite_advantages_returns_and_metrics(kind, dt
     ref = torch.where(torch.rand(6, 7) < 0.5, -inf, batch.ref_logps)
     term = gae(**KL, divergence=kind)
     batch = batch.set(logps=old, old_logps=old, ref_logps=ref)
-    found, metrics = term(batch)
-    assert all(x.isfinite().all() for x in (found, *term.estimate(batch), *metrics.values()))
-    assert found.dtype == dtype and metrics["clamped"] > 0
+    advantages, metrics = term(batch)
+    assert all(x.isfinite().all() for x in (advantages, *term.estimate(batch), *metrics.values()))
+    assert advantages.dtype == dtype and metrics["clamped"] > 0
 
 
 def test_nothing_to_learn_from_gives_zero():
     nothing = batch_of(2).set(mask=torch.zeros(6, 7).double())
     for x in (gae(**KL)(nothing)[0], *gae(**KL).estimate(nothing)):
         assert (x == 0).all()
-    found = gae(**KL)(nothing)[1]
-    assert found.pop("truncated") == nothing.truncated.double().mean() and all(x.isnan() for x in found.values())
+    metrics = gae(**KL)(nothing)[1]
+    assert metrics.pop("truncated") == nothing.truncated.double().mean() and all(x.isnan() for x in metrics.values())
     unscored = batch_of(2, rewards=torch.full((6,), torch.nan).double())
     advantages, returns = gae(**KL).estimate(unscored)
     assert (advantages == 0).all()
-    same(returns, torch.where(unscored.valid, unscored.old_values[:, :-1], 0.0))
+    near(returns, torch.where(unscored.valid, unscored.old_values[:, :-1], 0.0))
 
 
 def test_one_token_is_its_own_mean_and_its_raw_advantage_stays():
     batch = batch_of(4, rows=1, width=1).set(truncated=torch.tensor([False]))
     assert gae()(batch)[0].item() == 0
-    same(gae(whiten=False)(batch)[0].view(()), batch.rewards[0] - batch.old_values[0, 0])
+    near(gae(whiten=False)(batch)[0].view(()), batch.rewards[0] - batch.old_values[0, 0])
 
 
 def test_sums_of_discounted_terms_agree_with_a_loop_at_any_length():
@@ -183,7 +179,7 @@ def test_sums_of_discounted_terms_agree_with_a_loop_at_any_length():
             for t in reversed(range(width)):
                 ahead = x[:, t] + decay * ahead
                 want[:, t] = ahead
-            same(discounted(x, decay), want, 1e-10)
+            near(discounted(x, decay), want, 1e-10)
 
 
 def test_only_a_divergence_in_the_reward_asks_for_the_reference_whatever_the_first_value_of_its_controller():
@@ -201,12 +197,12 @@ def test_only_a_divergence_in_the_reward_asks_for_the_reference_whatever_the_fir
 def test_its_own_divergence_costs_nothing_at_the_reference_and_a_fixed_amount_beside_it():
     batch = batch_of(5)
     at = batch.set(ref_logps=batch.logps)
-    same(gae(**KL, whiten=False)(at)[0], gae(whiten=False)(at)[0])
+    near(gae(**KL, whiten=False)(at)[0], gae(whiten=False)(at)[0])
     term = gae(kl_coef=2.0, whiten=False)
-    same(
+    near(
         term(batch)[0] - gae(whiten=False)(batch)[0],
         2 * (gae(kl_coef=1.0, whiten=False)(batch)[0] - gae(whiten=False)(batch)[0]),
     )
     x = torch.where(batch.valid, batch.logps - batch.ref_logps, 0.0)
-    same(term(batch)[1]["cost"], 2 * x.sum() / batch.count)
-    same(term(batch)[1]["kl"], (torch.exp(-x) + x - 1).sum() / batch.count)
+    near(term(batch)[1]["cost"], 2 * x.sum() / batch.count)
+    near(term(batch)[1]["kl"], (torch.exp(-x) + x - 1).sum() / batch.count)

@@ -24,11 +24,11 @@ def batch(parts: list[list[float]], weights: tuple[float, ...], size: int = 2, *
     rewards[table.isnan().all(1)] = NAN
     rows = len(parts)
     nothing = torch.zeros(rows, 1, dtype=torch.float64)
-    found = TokenBatch(
+    made = TokenBatch(
         nothing, torch.ones_like(nothing), rewards=rewards, reward_parts=table, reward_weights=weights,
         groups=torch.arange(rows) // size, uids=torch.arange(rows),
     )  # fmt: skip
-    return found.set(**changes)
+    return made.set(**changes)
 
 
 def advantages(b: TokenBatch, **options: Any) -> Tensor:
@@ -71,18 +71,18 @@ CASES: dict[str, tuple[list[list[float]], tuple[float, ...], int]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_advantages_are_those_that_one_works_out_by_hand(case):
     parts, weights, size = CASES[case]
-    found = advantages(batch(parts, weights, size))
+    got = advantages(batch(parts, weights, size))
     want = torch.tensor(by_hand(parts, weights, size), dtype=torch.float64)
-    torch.testing.assert_close(found, want, **CLOSE)
-    assert (found != 0).any()
+    torch.testing.assert_close(got, want, **CLOSE)
+    assert (got != 0).any()
 
 
 def test_a_worked_example():
     # Group one: the first reward tells its two apart, the second is flat. Group two: the other way round.
     # Deviation of (1, 0) is .7071, so each becomes +-.7071, whatever its size; the totals are (.707, -.707, .707, -.707)
     # with mean 0 and deviation .8165, and end at +-.866. In a plain sum the reward of size 100 would be all there is.
-    found, metrics = ADVANTAGES.build("gdpo", {"epsilon": 1e-12})(batch([[1, 0], [0, 0], [0, 100], [0, 0]], (1.0, 1.0)))
-    assert found.tolist() == pytest.approx([0.8660254, -0.8660254, 0.8660254, -0.8660254])
+    got, metrics = ADVANTAGES.build("gdpo", {"epsilon": 1e-12})(batch([[1, 0], [0, 0], [0, 100], [0, 0]], (1.0, 1.0)))
+    assert got.tolist() == pytest.approx([0.8660254, -0.8660254, 0.8660254, -0.8660254])
     assert float(metrics["std"]) == pytest.approx(math.sqrt(2 / 3))
     assert float(metrics["flat"]) == 0.5
 
@@ -104,8 +104,8 @@ def test_one_reward_is_grpo_normalised_once_more():
 
 def test_where_nothing_is_told_apart_nothing_is_learned():
     for parts in ([[1.0, 2.0]] * 4, [[NAN, NAN]] * 4):
-        found, metrics = ADVANTAGES.build("gdpo")(batch(parts, (1.0, 1.0)))
-        assert (found == 0).all()
+        got, metrics = ADVANTAGES.build("gdpo")(batch(parts, (1.0, 1.0)))
+        assert (got == 0).all()
         assert all(x.isnan() != (parts[0][0] == 1.0) for x in metrics.values()), "nothing scored is nothing measured"
     lonely = batch([[1.0, 0.0], [0.0, 3.0]], (1.0, 1.0), size=1)
     assert (advantages(lonely) == 0).all()
@@ -116,8 +116,8 @@ def test_ranks_that_share_groups_find_what_one_process_finds():
     parts, weights, size = CASES["a missing one"]
     whole = batch(parts, weights, size)
     cuts = [slice(0, 2), slice(2, 3), slice(3, 6)]
-    found = on_ranks([lambda reducer, at=at: advantages(rows_of(whole, at).set(reducer=reducer)) for at in cuts])
-    assert torch.equal(torch.cat(found), advantages(whole))
+    per_rank = on_ranks([lambda reducer, at=at: advantages(rows_of(whole, at).set(reducer=reducer)) for at in cuts])
+    assert torch.equal(torch.cat(per_rank), advantages(whole))
 
 
 def test_rewards_without_as_many_weights_are_refused():

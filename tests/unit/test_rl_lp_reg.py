@@ -134,8 +134,10 @@ def test_scope_ranks_pools_the_micro_step_and_scope_micro_does_not(rule):
 
     def values(scope, views):
         term = LpReg(rho=0.4, estimator="k3", rule=rule, scope=scope)
-        found = on_ranks([lambda r, v=v: term(v.set(reducer=r, stats={"proxy_logp": v.min_p_logp}))[0] for v in views])
-        return torch.cat(found)
+        per_rank = on_ranks(
+            [lambda r, v=v: term(v.set(reducer=r, stats={"proxy_logp": v.min_p_logp}))[0] for v in views]
+        )
+        return torch.cat(per_rank)
 
     alone = values("micro", [whole])
     assert torch.equal(values("ranks", parts), alone)
@@ -146,13 +148,13 @@ def test_proxies_of_the_chosen_tokens_are_packed_by_row():
     seen = batch_of(3, min_p_ids=torch.arange(6 * 7 * 3).view(6, 7, 3))
     chosen = torch.zeros_like(seen.valid)
     chosen[1, [2, 5]] = chosen[4, 0] = True
-    found = packed(seen, chosen)
-    assert found["soft_ids"].shape == (6, 2, 3)
-    assert found["soft_positions"][1].tolist() == [2, 5] and found["soft_positions"][4, 0] == 0
-    assert torch.equal(found["soft_probs"][1], seen.min_p_probs[1, [2, 5]])
-    assert torch.equal(found["soft_ids"][1], seen.min_p_ids[1, [2, 5]])
-    assert torch.equal(found["soft_ids"][4, 0], seen.min_p_ids[4, 0])
-    assert (found["soft_probs"][[0, 2, 3, 5]] == 0).all() and (found["soft_probs"][4, 1] == 0).all()
+    columns = packed(seen, chosen)
+    assert columns["soft_ids"].shape == (6, 2, 3)
+    assert columns["soft_positions"][1].tolist() == [2, 5] and columns["soft_positions"][4, 0] == 0
+    assert torch.equal(columns["soft_probs"][1], seen.min_p_probs[1, [2, 5]])
+    assert torch.equal(columns["soft_ids"][1], seen.min_p_ids[1, [2, 5]])
+    assert torch.equal(columns["soft_ids"][4, 0], seen.min_p_ids[4, 0])
+    assert (columns["soft_probs"][[0, 2, 3, 5]] == 0).all() and (columns["soft_probs"][4, 1] == 0).all()
     none = packed(seen, torch.zeros_like(chosen))
     assert none["soft_probs"].shape == (6, 1, 3) and (none["soft_probs"] == 0).all()
 

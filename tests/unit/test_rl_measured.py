@@ -18,6 +18,7 @@ from unit.rl_support import (
     rollout_view,
     rows_of,
     rows_of_stats,
+    term_of,
     with_extra,
     with_leaves,
 )
@@ -27,7 +28,7 @@ from entropostat.rl.reduce import LOCAL
 
 few = settings(max_examples=5, deadline=None, derandomize=True)
 ROWS = 8
-PER_GENERATION = [s for s in (*ACTING, *ADVANTAGE) if s[2].get("scope", "rollout") == "rollout"]
+PER_GENERATION = [s for s in (*ACTING, *ADVANTAGE) if getattr(term_of(s), "scope", "rollout") in ("rollout", "never")]
 """Statistics of a micro-batch are the micro-batch's own: a term with ``scope: micro`` or ``ranks`` tells of those."""
 
 
@@ -35,11 +36,11 @@ def told(o, parts, reducer=LOCAL):
     """Metrics of the rollout and of the loss of one rank, whose generation comes in these micro-batches (row indices)."""
     rows = torch.cat([index for index, _ in parts])
     batch = rows_of(parts[0][1], rows)
-    found = o.rollout(rollout_view(batch).set(reducer=reducer))
-    ledger, numbers = Ledger(), merged(found.metrics, reducer)
+    rollout = o.rollout(rollout_view(batch).set(reducer=reducer))
+    ledger, numbers = Ledger(), merged(rollout.metrics, reducer)
     for place in torch.arange(len(rows)).split([len(index) for index, _ in parts]):
-        part = with_leaves(rows_of(batch, place)).set(advantages=found.advantages[place])
-        stats = rows_of_stats(found.stats, place)
+        part = with_leaves(rows_of(batch, place)).set(advantages=rollout.advantages[place])
+        stats = rows_of_stats(rollout.stats, place)
         part = with_extra(part) if o.sampler is not None else part
         _, metrics = o.token_loss(part, stats)
         for penalty in o.penalties:
@@ -73,22 +74,22 @@ def test_a_split_batch_has_the_metrics_of_the_whole(setting, seed, rank_of_row, 
     o = objective(setting)
     whole = told(o, [(torch.arange(ROWS), batch)])
     parts = [[(index, batch) for index in rank] for rank in cuts(rank_of_row, micro_batches)]
-    for found in on_ranks([lambda r, part=part: told(o, part, r) for part in parts]):
-        assert found == {key: pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True) for key, value in whole.items()}
+    for metrics in on_ranks([lambda r, part=part: told(o, part, r) for part in parts]):
+        assert metrics == {key: pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True) for key, value in whole.items()}
 
 
 @pytest.mark.parametrize("setting", PER_GENERATION, ids=label)
 def test_rows_that_are_masked_whole_change_no_metric(setting):
     batch, o = batch_of(5, rows=ROWS), objective(setting)
-    if setting[0] == "advantages":
+    if "rewards" in o.rollout_needs:
         batch = batch.set(rewards=batch.rewards.index_fill(0, torch.tensor([2, 7]), torch.nan))
     emptied = batch.set(mask=batch.mask.index_fill(0, torch.tensor([2, 7]), 0.0))
     truncated = setting[1] == "gae"  # counts completions, and a masked one is a truncated one
     without = told(o, [(torch.tensor([0, 1, 3, 4, 5, 6]), emptied)])
-    found = told(o, [(torch.arange(ROWS), emptied)])
+    metrics = told(o, [(torch.arange(ROWS), emptied)])
     for key, value in without.items():
         if not (truncated and key.endswith("truncated")):
-            assert found[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
+            assert metrics[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
 
 
 APPLIED = {"dcpo/alpha", "entropic/alpha"}
@@ -101,8 +102,8 @@ CUT = "gae/truncated"
 def test_a_generation_without_a_token_or_a_score_has_nothing_to_tell(setting):
     batch = batch_of(5)
     batch = batch.set(mask=torch.zeros_like(batch.mask), rewards=torch.full_like(batch.rewards, torch.nan))
-    found = merged(objective(setting).rollout(batch).metrics, LOCAL)
-    assert all(math.isnan(value) for key, value in found.items() if key not in {*APPLIED, CUT}), found
+    metrics = merged(objective(setting).rollout(batch).metrics, LOCAL)
+    assert all(math.isnan(value) for key, value in metrics.items() if key not in {*APPLIED, CUT}), metrics
 
 
 @pytest.mark.parametrize("setting", ADVANTAGE, ids=label)
@@ -110,8 +111,8 @@ def test_a_prompt_that_nothing_could_score_changes_no_metric(setting):
     o, batch, kept = objective(setting), batch_of(5, rows=ROWS), torch.arange(ROWS - 2)
     last = torch.arange(ROWS - 2, ROWS)  # a group of two
     batch = batch.set(mask=batch.mask.index_fill(0, last, 0.0), rewards=batch.rewards.index_fill(0, last, torch.nan))
-    found, without = (merged(o.rollout(b).metrics, LOCAL) for b in (batch, rows_of(batch, kept)))
-    assert {k: v for k, v in found.items() if k != CUT} == {
+    metrics, without = (merged(o.rollout(b).metrics, LOCAL) for b in (batch, rows_of(batch, kept)))
+    assert {k: v for k, v in metrics.items() if k != CUT} == {
         k: pytest.approx(v, rel=1e-9, abs=1e-12, nan_ok=True) for k, v in without.items() if k != CUT
     }
 
@@ -140,16 +141,16 @@ def test_extremes_are_those_of_all_parts_and_ranks_and_of_tokens_that_count():
 
         return run
 
-    for found in on_ranks([rank(0.0), rank(-1.0)]):
-        assert found["high"] == -1.0 and found["low"] == -4.0 and math.isnan(found["none"])
+    for metrics in on_ranks([rank(0.0), rank(-1.0)]):
+        assert metrics["high"] == -1.0 and metrics["low"] == -4.0 and math.isnan(metrics["none"])
 
 
 def test_what_is_no_mean_counts_where_it_is_finite():
     ledger = Ledger()
     for value in (2.0, math.nan, 4.0):
         ledger.add({"knob": torch.tensor(value), "never": torch.tensor(math.nan)})
-    found = ledger.read(iter(torch.cat(ledger.columns(LOCAL)).tolist()), 1)
-    assert found["knob"] == 3.0 and math.isnan(found["never"])
+    metrics = ledger.read(iter(torch.cat(ledger.columns(LOCAL)).tolist()), 1)
+    assert metrics["knob"] == 3.0 and math.isnan(metrics["never"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

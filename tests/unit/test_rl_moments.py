@@ -31,9 +31,9 @@ def test_the_moments_do_not_depend_on_how_the_stream_is_cut(seed, cuts):
 
 def test_they_are_those_of_all_values_but_for_a_weak_start():
     x = stream(1, 4000)
-    found = RunningMoments().update(x)
-    assert found.mean == pytest.approx(float(x.mean()), rel=1e-6)
-    assert found.variance == pytest.approx(float(x.var(unbiased=False)), rel=1e-5)
+    moments = RunningMoments().update(x)
+    assert moments.mean == pytest.approx(float(x.mean()), rel=1e-6)
+    assert moments.variance == pytest.approx(float(x.var(unbiased=False)), rel=1e-5)
 
 
 def test_a_constant_far_from_zero_keeps_its_precision():

@@ -39,9 +39,9 @@ def test_quantiles_are_those_of_numpy_to_the_width_of_a_bin(case: str) -> None:
         "one token": torch.full((1, 1), 0.37),
         "few": torch.tensor([[0.1, 0.2, 1.7, 3.0]]),
     }[case]
-    found = entropy.counts(drawn, torch.ones_like(drawn, dtype=torch.bool), CEILING).tolist()
+    counts = entropy.counts(drawn, torch.ones_like(drawn, dtype=torch.bool), CEILING).tolist()
     at = [0.0, 0.1, 0.5, 0.8, 0.9, 0.99, 1.0]
-    for q, value in zip(at, entropy.quantiles(found, at, CEILING), strict=True):
+    for q, value in zip(at, entropy.quantiles(counts, at, CEILING), strict=True):
         # Between two tokens far apart the rank decides: numpy's own bracket bounds the error.
         low, high = (numpy.quantile(drawn.double().numpy(), q, method=m) for m in ("lower", "higher"))
         assert low - width_at(low) <= value <= high + width_at(high)
@@ -50,13 +50,15 @@ def test_quantiles_are_those_of_numpy_to_the_width_of_a_bin(case: str) -> None:
     for threshold in (0.0, 0.004, 0.5, 2.0, CEILING):
         inside = (drawn.flatten().double() - threshold).abs() < width_at(threshold)
         exact = float((drawn > threshold).double().mean())
-        assert entropy.share_above(found, threshold, CEILING) == pytest.approx(exact, abs=float(inside.double().mean()))
+        assert entropy.share_above(counts, threshold, CEILING) == pytest.approx(
+            exact, abs=float(inside.double().mean())
+        )
 
 
 def test_a_quantile_between_two_tokens_is_interpolated_and_one_of_nothing_is_nan() -> None:
     drawn = torch.tensor([[1.0, 3.0]])
-    found = entropy.counts(drawn, drawn > 0, CEILING).tolist()
-    assert entropy.quantiles(found, [0.25], CEILING)[0] == pytest.approx(1.5, abs=0.05)
+    counts = entropy.counts(drawn, drawn > 0, CEILING).tolist()
+    assert entropy.quantiles(counts, [0.25], CEILING)[0] == pytest.approx(1.5, abs=0.05)
     assert all(math.isnan(x) for x in entropy.quantiles([0] * entropy.BINS, [0.1, 0.5], CEILING))
     assert math.isnan(entropy.share_above([0] * entropy.BINS, 1.0, CEILING))
 
@@ -64,14 +66,14 @@ def test_a_quantile_between_two_tokens_is_interpolated_and_one_of_nothing_is_nan
 def test_counts_leave_out_what_is_masked_and_keep_what_is_beyond_the_edges() -> None:
     drawn = torch.tensor([[0.0, CEILING, CEILING + 1, -1e-6, math.nan, 5.0]])
     valid = torch.tensor([[True, True, True, True, False, False]])
-    found = entropy.counts(drawn, valid, CEILING)
-    assert found.sum() == 4 and found[0] == 2 and found[-1] == 2
+    counts = entropy.counts(drawn, valid, CEILING)
+    assert counts.sum() == 4 and counts[0] == 2 and counts[-1] == 2
 
 
 def test_the_drawn_histogram_holds_every_token_between_its_edges() -> None:
     drawn = CEILING * torch.rand(40, 25, generator=torch.Generator().manual_seed(0)).square()
-    found = entropy.counts(drawn, torch.ones_like(drawn, dtype=torch.bool), CEILING).tolist()
-    edges, counts = entropy.coarse(found, CEILING, 32)
+    bins = entropy.counts(drawn, torch.ones_like(drawn, dtype=torch.bool), CEILING).tolist()
+    edges, counts = entropy.coarse(bins, CEILING, 32)
     expected, _ = numpy.histogram(drawn.double().numpy(), bins=edges)
     assert len(edges) == 33 and edges[0] == 0 and edges[-1] == pytest.approx(CEILING)
     assert numpy.abs(expected - counts).max() <= 2  # float32 may put a token on the other side of an edge
@@ -91,9 +93,9 @@ def test_deciles_and_outcomes_are_means_over_the_tokens_they_name() -> None:
     totals, counts = entropy.by_position(batch.entropy, batch.valid).tolist()
     assert totals == pytest.approx([sum(x) for x in sums[0]])
     assert counts == [len(x) for x in sums[0]]
-    for found, rows in zip(entropy.by_outcome(batch.entropy, batch.valid, right).tolist(), sums[1], strict=True):
+    for sums_of, rows in zip(entropy.by_outcome(batch.entropy, batch.valid, right).tolist(), sums[1], strict=True):
         flat = list(itertools.chain(*rows))
-        assert found == pytest.approx([sum(flat), len(flat), len(rows)])
+        assert sums_of == pytest.approx([sum(flat), len(flat), len(rows)])
 
 
 # ---------------------------------------------------------------------------------------------- forces
@@ -127,9 +129,9 @@ def test_the_push_is_the_exact_entropy_change_of_a_small_step(seed: int) -> None
     # an entropy gradient: in the mean over the policy's own tokens
     wide = [x.unsqueeze(1).expand_as(logp) for x in (*sums, up)]
     for sum_pair, move in ((None, -(logp + h)), ((wide[0], wide[1]), -p * (logp + h))):
-        found = (p * push(logp, h.expand_as(logp), None, wide[2], sum_pair)).sum(1)
-        assert torch.allclose(found, change(logits, up.unsqueeze(1) * move), atol=1e-7)
-        assert (found.sign() == up.sign()).all()
+        pushed = (p * push(logp, h.expand_as(logp), None, wide[2], sum_pair)).sum(1)
+        assert torch.allclose(pushed, change(logits, up.unsqueeze(1) * move), atol=1e-7)
+        assert (pushed.sign() == up.sign()).all()
 
 
 PARTS = {
@@ -154,9 +156,9 @@ def test_the_pushes_of_all_parts_add_up_to_the_change_by_the_whole_gradient(name
     pushed = force(pulls(token, at), batch)[1]
     for part in o.penalties:
         if part.term.kind == "scalar":
-            found = force(pulls(o.penalty(part, batch, rollout.stats)[0], at), batch)
-            assert found[1].sign() == part.term.coef / abs(part.term.coef)
-            pushed = pushed + found[1]
+            forces = force(pulls(o.penalty(part, batch, rollout.stats)[0], at), batch)
+            assert forces[1].sign() == part.term.coef / abs(part.term.coef)
+            pushed = pushed + forces[1]
     assert float(pushed) == pytest.approx(float(tabular.slopes(case, **slots).sum()), rel=1e-9)
 
 
@@ -179,7 +181,7 @@ def test_a_force_is_the_sum_of_the_sizes_of_all_gradients_and_a_push_that_is_not
 
 
 def test_touched_tokens_and_ratios_are_counted_by_the_sign_of_their_advantage() -> None:
-    batch = batch_of(9, rows=8)
+    batch = batch_of(9, rows=24)
     valid, a = batch.valid, batch.token_advantages
     masks = [batch.entropy > 0.7, batch.logps < -1]
     expected = [[int((m & valid & (a > 0)).sum()), int((m & valid & (a < 0)).sum())] for m in masks]

@@ -72,7 +72,7 @@ def test_solving_and_pass_at_k_are_those_of_all_draws() -> None:
     right = (torch.rand(40, generator=g) < 0.3).double()
     right[torch.tensor([0, 9, 10, 11, 8, 38])] = math.nan  # one group without any score, others with fewer
     order = torch.randperm(40, generator=g)
-    found = solving(right[order], groups[order])
+    measures = solving(right[order], groups[order])
     members = [[x for x in right[groups == i].tolist() if not math.isnan(x)] for i in range(10)]
     members = [m for m in members if m]
     assert len(members) == 9
@@ -86,8 +86,8 @@ def test_solving_and_pass_at_k_are_those_of_all_draws() -> None:
         "pass@k": sum(k) / 9,
         "gap": sum(k) / 9 - sum(one) / 9,
     }
-    assert found == pytest.approx(expected)
-    assert found["gap"] > 0
+    assert measures == pytest.approx(expected)
+    assert measures["gap"] > 0
     assert all(math.isnan(x) for x in solving(torch.full((4,), math.nan), torch.zeros(4)).values())
     alone = solving(torch.tensor([1.0, 0.0]), torch.arange(2))
     assert alone["pass@1"] == alone["pass@k"] == 0.5 and alone["gap"] == 0

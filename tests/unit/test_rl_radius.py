@@ -71,8 +71,8 @@ def test_ratio_is_the_statistic_over_pi():
 def test_all_ranks_find_the_ratio_of_all_tokens(statistic):
     spread = torch.rand(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     parts = [spread[:2], spread[2:2], spread[2:]]
-    found = on_ranks([lambda r, x=x: step_ratio(x, statistic, 0.8, r) for x in parts])
-    assert {float(x) for x in found} == {float(step_ratio(spread, statistic, 0.8))}
+    ratios = on_ranks([lambda r, x=x: step_ratio(x, statistic, 0.8, r) for x in parts])
+    assert {float(x) for x in ratios} == {float(step_ratio(spread, statistic, 0.8))}
 
 
 @pytest.mark.parametrize("statistic", ["max", "quantile"])

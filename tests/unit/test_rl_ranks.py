@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from unit.rl_support import (
     ACTING,
     ADVANTAGE,
+    SLOTS,
     batch_of,
     gradients,
     label,
@@ -49,8 +50,8 @@ def test_top_mask_over_ranks_is_that_of_one_process(cut, seed, count, ties, idle
     whole = top_mask(score, valid, count)
     assert int(whole.sum()) == min(count, int(valid.sum()))
     parts = zip(share(score, cut), share(valid, cut), strict=True)
-    found = on_ranks([lambda r, s=s, v=v: top_mask(s, v, count, r) for s, v in parts])
-    assert torch.equal(torch.cat(found), whole)
+    masks = on_ranks([lambda r, s=s, v=v: top_mask(s, v, count, r) for s, v in parts])
+    assert torch.equal(torch.cat(masks), whole)
     if whole.any() and (valid & ~whole).any():
         assert score[whole].min() >= score[valid & ~whole].max()
 
@@ -78,10 +79,10 @@ def test_means_quantiles_and_counts_over_ranks_are_those_of_one_process(seed):
         return run
 
     results = on_ranks([work(rows_of(batch, slice(a, b))) for a, b in pairwise(cut)])
-    for found_mean, found_quantile, found_count, _ in results:
-        torch.testing.assert_close(found_mean, mean)
-        assert found_quantile == quantile(pooled, 0.8)
-        assert found_count == count
+    for own_mean, own_quantile, own_count, _ in results:
+        torch.testing.assert_close(own_mean, mean)
+        assert own_quantile == quantile(pooled, 0.8)
+        assert own_count == count
     torch.testing.assert_close(torch.cat([r[3] for r in results]), cov)
 
 
@@ -109,12 +110,13 @@ def test_advantages_do_not_depend_on_the_number_of_ranks(setting, cut):
     o, batch = objective(setting), batch_of(8, groups=torch.tensor([0, 1, 0, 1, 1, 0]))
     whole = o.rollout(batch).advantages
     parts = [rows_of(batch, slice(a, b)) for a, b in pairwise(cut)]
-    found = on_ranks([lambda r, p=p: o.rollout(p.set(reducer=r)).advantages for p in parts])
-    torch.testing.assert_close(torch.cat(found), whole)
+    shares = on_ranks([lambda r, p=p: o.rollout(p.set(reducer=r)).advantages for p in parts])
+    torch.testing.assert_close(torch.cat(shares), whole)
 
 
 PER_MICRO_BATCH = ("penalties", "entropy_bonus", {"coef": 0.7, "reduction": "trl"})
-ROLLOUT = [s for s in ACTING if s[2].get("scope", "rollout") == "rollout" and s != PER_MICRO_BATCH]
+POOLED = ("micro", "ranks")
+ROLLOUT = [s for s in ACTING if SLOTS[s[0]].build(*s[1:]).scope not in POOLED and s != PER_MICRO_BATCH]
 
 
 @pytest.mark.parametrize("setting", ROLLOUT, ids=label)
@@ -134,11 +136,11 @@ def test_with_scope_rollout_neither_ranks_nor_slices_change_the_gradient(setting
         [rows_of_stats(stats, s) for s in slices],
     ):
         loss = torch.zeros((), dtype=torch.float64)
-        for s, found in zip(slices, per_rank, strict=True):
+        for s, own in zip(slices, per_rank, strict=True):
             part = rows_of(batch, s)
-            values, _ = o.token_loss(part, found)
+            values, _ = o.token_loss(part, own)
             loss = loss + values[part.valid].sum()
-            loss = loss + sum(o.penalty(p, part, found)[0] for p in o.penalties if p.term.kind == "scalar")
+            loss = loss + sum(o.penalty(p, part, own)[0] for p in o.penalties if p.term.kind == "scalar")
         have = gradients(loss, batch)
         for name in want:
             torch.testing.assert_close(have[name], want[name], rtol=1e-12, atol=1e-13)
@@ -201,3 +203,18 @@ def test_selection_keys_depend_on_neither_slice_nor_global_rng_and_can_be_inject
     injected = torch.rand(6, 7)
     assert selection_keys(batch.set(keys=injected)) is injected
     assert torch.equal(selection_keys(batch.set(uids=None)), selection_keys(batch.set(uids=torch.arange(6))))
+
+
+def test_the_bounds_of_bapo_are_those_of_the_micro_step_on_all_ranks_and_with_scope_micro_each_rank_has_its_own():
+    def bounds(scope, batch):
+        stats = objective(("loss", "bapo", {"target": 1.08, "scope": scope})).for_loss(batch, {}).stats
+        return float(stats["lower"]), float(stats["upper"])
+
+    apart = 0
+    for seed in range(8):
+        whole = batch_of(seed)
+        parts = [rows_of(whole, slice(0, 2)), rows_of(whole, slice(2, 6))]
+        alone = bounds("ranks", whole)
+        assert on_ranks([lambda r, p=p: bounds("ranks", p.set(reducer=r)) for p in parts]) == [alone, alone]
+        apart += len({alone, *on_ranks([lambda r, p=p: bounds("micro", p.set(reducer=r)) for p in parts])}) > 1
+    assert apart > 0

@@ -61,9 +61,9 @@ def test_entrocraft_switches_at_its_open_ends_and_shapes_like_the_chain():
     batch = batch_of(3, rewards=BINARY, advantages=a)
     batch = batch.set(old_entropy=torch.full_like(batch.mask, 0.5))
     for lower, upper, side in ((0.25, 0.4375, 1), (0.5, 0.75, 0), (0.25, 0.5, 0), (0.625, 0.75, -1)):
-        found, metrics = term("entrocraft", lower=lower, upper=upper, center=0.5, gain=2.0)(batch)
+        shaped, metrics = term("entrocraft", lower=lower, upper=upper, center=0.5, gain=2.0)(batch)
         want = {1: BINARY, 0: a, -1: BINARY - 1}[side]
-        torch.testing.assert_close(found, want)
+        torch.testing.assert_close(shaped, want)
         assert metrics["side"] == side
         torch.testing.assert_close(metrics["entropy"], torch.tensor(0.5, dtype=torch.float64))
         wide = term("entrocraft", lower=lower, upper=upper, center=0.5, gain=2.0)(
@@ -77,8 +77,8 @@ def test_entropic_cuts_alpha_at_its_bound_and_is_the_chain_at_zero():
     a = batch.advantages
     assert torch.equal(term("entropic")(batch)[0], a)
     for alpha, applied in ((0.5, 0.5), (3.0, 0.9), (-3.0, -0.9)):
-        found, metrics = term("entropic", alpha=alpha)(batch)
-        torch.testing.assert_close(found, torch.where(a > 0, 1 + applied, 1 - applied) * a)
+        shaped, metrics = term("entropic", alpha=alpha)(batch)
+        torch.testing.assert_close(shaped, torch.where(a > 0, 1 + applied, 1 - applied) * a)
         assert float(metrics["alpha"]) == pytest.approx(applied)
     torch.testing.assert_close(term("entropic", alpha=3.0, bound=None)(batch)[0][a < 0], -2 * a[a < 0])
 
@@ -110,8 +110,8 @@ def test_edge_scales_by_the_mean_entropy_over_the_completions_own():
     batch = batch_of(3)
     own = torch.stack([batch.old_entropy[i][batch.valid[i]].mean() for i in range(6)])
     factor = own.mean() / own
-    found, metrics = term("edge", cap=None)(batch)
-    torch.testing.assert_close(found, batch.advantages * factor)
+    shaped, metrics = term("edge", cap=None)(batch)
+    torch.testing.assert_close(shaped, batch.advantages * factor)
     torch.testing.assert_close(metrics["factor"], factor.max())
     torch.testing.assert_close(term("edge", cap=1.0)(batch)[0], batch.advantages * factor.clamp(max=1))
     even = batch.set(old_entropy=torch.full_like(batch.mask, 0.7))
@@ -122,19 +122,19 @@ def test_edge_leaves_alone_a_completion_without_tokens_or_entropy_and_counts_onl
     batch = batch_of(3)
     entropy, mask, rewards = batch.old_entropy.clone(), batch.mask.clone(), batch.rewards.clone()
     mask[1], entropy[2], rewards[3] = 0, 0.0, torch.nan
-    found, _ = term("edge", cap=None)(batch.set(old_entropy=entropy, mask=mask, rewards=rewards))
+    shaped, _ = term("edge", cap=None)(batch.set(old_entropy=entropy, mask=mask, rewards=rewards))
     own = torch.stack([batch.old_entropy[i][batch.valid[i]].mean() for i in (0, 4, 5)])
     kept = torch.tensor([0, 4, 5])
-    torch.testing.assert_close(found[kept], batch.advantages[kept] * (own.sum() / 4) / own)
-    assert torch.equal(found[1:4], batch.advantages[1:4])
+    torch.testing.assert_close(shaped[kept], batch.advantages[kept] * (own.sum() / 4) / own)
+    assert torch.equal(shaped[1:4], batch.advantages[1:4])
 
 
 @pytest.mark.parametrize("right", range(11))
 def test_qae_trains_on_the_rarer_outcome_only(right):
-    found, metrics = term("qae", quantile=0.4, scale="none")(outcomes(right))
+    shaped, metrics = term("qae", quantile=0.4, scale="none")(outcomes(right))
     rewards = outcomes(right).rewards
     want = rewards if right <= 6 else rewards - 1
-    assert torch.equal(found, want)
+    assert torch.equal(shaped, want)
     assert float(metrics["zero"]) == pytest.approx(float((want == 0).double().mean()))
     scaled = term("qae", quantile=0.4)(outcomes(right))[0]
     torch.testing.assert_close(scaled, want / (rewards.std() + 1e-4))
@@ -158,8 +158,8 @@ def test_passk_is_the_mean_advantage_over_all_subsets_that_contain_the_completio
         want = [
             (sum(best[s] for s in subsets if i in s) / sum(i in s for s in subsets) - mean) / spread for i in range(n)
         ]
-        found, metrics = term("passk", k=k)(outcomes(right, n))
-        torch.testing.assert_close(found, torch.tensor(want, dtype=torch.float64), rtol=1e-6, atol=1e-8)
+        shaped, metrics = term("passk", k=k)(outcomes(right, n))
+        torch.testing.assert_close(shaped, torch.tensor(want, dtype=torch.float64), rtol=1e-6, atol=1e-8)
         assert float(metrics["pass_at_k"]) == pytest.approx(mean, abs=1e-9)
 
 

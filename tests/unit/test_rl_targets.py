@@ -43,13 +43,13 @@ def test_ter_decides_its_side_on_the_generation_and_the_formula_on_each_micro_ba
     o = objective(("penalties", "ter", {"target": 0.6, "coef": 0.5}))
     stats = o.rollout(rollout_view(batch)).stats
     for part, own in zip(halves(batch), (1, -1), strict=True):
-        value, found, metrics = penalise("ter", part, stats, target=0.6, coef=0.5)
+        value, slopes, metrics = penalise("ter", part, stats, target=0.6, coef=0.5)
         want = 0.5 * part.mask / part.tokens
-        torch.testing.assert_close(found["entropy"], want)
+        torch.testing.assert_close(slopes["entropy"], want)
         assert metrics["ter/side"] == 1
         assert value.sign() == own  # its distance to the target keeps its sign
-        literal, found, metrics = penalise("ter", part, target=0.6, coef=0.5, scope="micro")
-        torch.testing.assert_close(found["entropy"], own * 0.5 * part.mask / part.mask.sum())
+        literal, slopes, metrics = penalise("ter", part, target=0.6, coef=0.5, scope="micro")
+        torch.testing.assert_close(slopes["entropy"], own * 0.5 * part.mask / part.mask.sum())
         torch.testing.assert_close(literal.detach(), torch.tensor(0.5 * abs((1.0 if own > 0 else 0.3) - 0.6)).double())
 
 
@@ -100,8 +100,8 @@ def test_siren_has_the_formulas_gradient_at_the_start_of_a_generation_and_sequen
     stats = objective(("penalties", "siren", options)).rollout(rollout_view(batch)).stats
     for i, part in enumerate(halves(batch.set(tokens=batch.tokens / 2))):
         rows = slice(3 * i, 3 * i + 3)
-        _, found, _ = penalise("siren", part, rows_of_stats(stats, rows), **options)
-        torch.testing.assert_close(found["nucleus_entropy"] / 2, whole["nucleus_entropy"][rows])
+        _, slopes, _ = penalise("siren", part, rows_of_stats(stats, rows), **options)
+        torch.testing.assert_close(slopes["nucleus_entropy"] / 2, whole["nucleus_entropy"][rows])
 
 
 def test_siren_wants_an_anchor_and_says_what_it_reads_from_the_vocabulary():
@@ -147,11 +147,11 @@ def dcpo(batch, **options):
 
 def test_dcpo_blends_the_chain_with_the_virtual_ratio_of_right_completions():
     batch = dcpo_batch()
-    found, metrics = dcpo(batch, target=0.5)
+    blended, metrics = dcpo(batch, target=0.5)
     alpha = (0.05 * 3) / (1 + 0.05 * 3)  # a third is right
     rho = (batch.logit / 1.2 - batch.lse[1.2] - batch.old_logps).exp().clamp(0.2, 5.0)
     want = (1 - alpha) * batch.token_advantages + alpha * RIGHT.unsqueeze(1) * rho
-    torch.testing.assert_close(found, torch.where(batch.valid, want, 0.0))
+    torch.testing.assert_close(blended, torch.where(batch.valid, want, 0.0))
     told = {name: float(metrics[name]) for name in ("alpha", "temperature", "rate", "entropy")}
     assert told == pytest.approx({"alpha": alpha, "temperature": 1.2, "rate": 1 / 3, "entropy": 0.45})
 
@@ -173,8 +173,8 @@ def test_dcpo_stops_growing_at_its_cap_and_at_its_least_rate():
 def test_dcpo_leaves_the_chain_alone_where_nothing_is_right(reference):
     for rewards in (RIGHT * 0.05, RIGHT * torch.nan):
         batch = dcpo_batch(3.0, rewards=rewards)
-        found, metrics = dcpo(batch, reference=reference)
-        assert torch.equal(found, batch.token_advantages * batch.mask) and metrics["alpha"] == 0
+        blended, metrics = dcpo(batch, reference=reference)
+        assert torch.equal(blended, batch.token_advantages * batch.mask) and metrics["alpha"] == 0
 
 
 def test_dcpo_counts_scored_completions_only():
@@ -207,8 +207,8 @@ def test_dcpo_asks_for_its_temperatures_times_that_of_the_sampler_and_says_when_
 
 
 def pay(batch, **options):
-    found, metrics = ADVANTAGES.build("kl_reward", {"coef": 0.5, **options})(batch)
-    return torch.where(batch.valid, batch.token_advantages, 0.0) - found, metrics
+    paid, metrics = ADVANTAGES.build("kl_reward", {"coef": 0.5, **options})(batch)
+    return torch.where(batch.valid, batch.token_advantages, 0.0) - paid, metrics
 
 
 def test_a_token_pays_for_itself_and_for_the_valid_tokens_after_it():
@@ -256,8 +256,8 @@ def test_completions_that_nothing_could_score_do_not_pay_and_log_ratios_are_clam
     assert (cost[2] == 0).all() and (cost[3] != 0).any()
     for far in (torch.inf, -torch.inf, 1e4):
         lost = batch.set(ref_logps=torch.full_like(batch.mask, far))
-        found, metrics = pay(lost, divergence="reverse_kl", clamp=3.0)
-        assert found.isfinite().all() and metrics["clamped"] == 1
+        paid, metrics = pay(lost, divergence="reverse_kl", clamp=3.0)
+        assert paid.isfinite().all() and metrics["clamped"] == 1
 
 
 def test_no_cost_leaves_the_chain_as_it_is():

@@ -69,12 +69,12 @@ def register(base: type[Any], cls: type[Any]) -> type[Any]:
 
 def members(base: type[Any]) -> dict[str, Any]:
     """Public member -> its form in the contract: a method, a property or a value."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for k in (k for k in base.__mro__ if issubclass(k, contracts.Term)):
         for name in [*vars(k), *inspect.get_annotations(k)]:
             if not name.startswith("_"):
-                found.setdefault(name, vars(k).get(name))
-    return found
+                by_name.setdefault(name, vars(k).get(name))
+    return by_name
 
 
 def misspelt(name: str) -> Iterator[str]:
@@ -250,8 +250,8 @@ def test_no_code_outside_of_the_contract_asks_whether_a_term_has_a_member():
     files = {p for room in ("rl", "trainers", "entropostat", "reward") for p in (ROOT / room).rglob("*.py")}
     files -= {ROOT / "rl/term.py", ROOT / "rl/contract.py"}
     slots = {r.package.rpartition(".")[2] for r in REGISTRIES.values()}
-    found = {p: [*questions(p.read_text(encoding="utf-8"), p.parent.name in slots)] for p in files}
-    assert len(files) > 250 and {path: lines for path, lines in found.items() if lines} == {}
+    lines_of = {p: [*questions(p.read_text(encoding="utf-8"), p.parent.name in slots)] for p in files}
+    assert len(files) > 250 and {path: lines for path, lines in lines_of.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def dense(hidden, weight, bias, labels, wanted, head):
     logps = (z / head.temperature).log_softmax(-1)
     p = logps.exp()
     label = labels.unsqueeze(1)
-    found = {
+    values = {
         "logp": logps.gather(1, label)[:, 0],
         "logit": z.gather(1, label)[:, 0],
         "entropy": -(p * logps).sum(1),
@@ -48,22 +48,22 @@ def dense(hidden, weight, bias, labels, wanted, head):
         "sum_p2_logp": (p.square() * logps).sum(1),
         "max_logp": logps.max(1).values,
     }
-    found |= {f"lse {t}": torch.logsumexp(z / t, 1) for t in wanted.temperatures}
+    values |= {f"lse {t}": torch.logsumexp(z / t, 1) for t in wanted.temperatures}
     if wanted.min_p is not None:
-        found["min_p_mass"] = torch.where(p >= wanted.min_p * p.amax(1, keepdim=True), p, 0.0).sum(1)
+        values["min_p_mass"] = torch.where(p >= wanted.min_p * p.amax(1, keepdim=True), p, 0.0).sum(1)
     if wanted.top_p is not None:
         ordered = p.sort(1, descending=True).values
         count = (ordered.cumsum(1) < wanted.top_p).sum(1) + 1
         q = torch.where(torch.arange(p.shape[1]) < count.unsqueeze(1), ordered, 0.0)
-        found["nucleus_entropy"] = torch.distributions.Categorical(probs=q).entropy()
-    return found
+        values["nucleus_entropy"] = torch.distributions.Categorical(probs=q).entropy()
+    return values
 
 
 def ours(hidden, weight, bias, labels, wanted, head, tiles):
-    found = vocab_statistics(hidden, weight, labels, wanted, bias=bias, head=head, tiles=tiles)
-    named = {name: getattr(found, name) for name in (*OUTPUTS, "min_p_mass", "nucleus_entropy")}
-    named |= {f"lse {t}": x for t, x in zip(wanted.temperatures, found.lse, strict=True)}
-    return {name: x for name, x in named.items() if x is not None}, found
+    stats = vocab_statistics(hidden, weight, labels, wanted, bias=bias, head=head, tiles=tiles)
+    named = {name: getattr(stats, name) for name in (*OUTPUTS, "min_p_mass", "nucleus_entropy")}
+    named |= {f"lse {t}": x for t, x in zip(wanted.temperatures, stats.lse, strict=True)}
+    return {name: x for name, x in named.items() if x is not None}, stats
 
 
 @pytest.mark.parametrize("tiles", [Tiles(4, 9), Tiles(7, 71), Tiles(1, 1), Tiles(64, 512)], ids=str)
@@ -71,16 +71,16 @@ def ours(hidden, weight, bias, labels, wanted, head, tiles):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_every_statistic_and_each_of_its_gradients_equals_the_dense_one(dtype, head, tiles):
     leaves = case(dtype=dtype)
-    found, stats = ours(*leaves, EVERYTHING, head, tiles)
+    got, stats = ours(*leaves, EVERYTHING, head, tiles)
     exact_leaves = [x.detach().double().requires_grad_() for x in leaves[:3]]
     want = dense(*exact_leaves, leaves[3], EVERYTHING, head)
     assert stats.min_p_exact.all() and stats.nucleus_exact.all()
-    assert set(found) == set(want)
+    assert set(got) == set(want)
     for name, value in want.items():
-        torch.testing.assert_close(found[name].double(), value, **TOLERANCE[dtype], msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(got[name].double(), value, **TOLERANCE[dtype], msg=lambda m, n=name: f"{n}: {m}")
         slope = torch.linspace(-1, 2, value.numel(), dtype=torch.float64)
         exact = torch.autograd.grad(value, exact_leaves, slope, retain_graph=True)
-        mine = torch.autograd.grad(found[name], leaves[:3], slope.to(dtype), retain_graph=True)
+        mine = torch.autograd.grad(got[name], leaves[:3], slope.to(dtype), retain_graph=True)
         for a, b in zip(mine, exact, strict=True):
             scale = max(1.0, float(b.abs().max()))
             torch.testing.assert_close(
@@ -100,8 +100,8 @@ def test_the_gradients_of_all_statistics_together_agree_with_central_differences
 
 def test_tall_tiles_give_the_gradients_of_small_ones():
     leaves = case(tokens=70)
-    found = [sum(ours(*leaves, EVERYTHING, HEADS[3], t)[0].values()).sin().sum() for t in (Tiles(70, 71), Tiles(9, 8))]
-    tall, small = (torch.autograd.grad(x, leaves[:3]) for x in found)
+    totals = [sum(ours(*leaves, EVERYTHING, HEADS[3], t)[0].values()).sin().sum() for t in (Tiles(70, 71), Tiles(9, 8))]
+    tall, small = (torch.autograd.grad(x, leaves[:3]) for x in totals)
     for a, b in zip(tall, small, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
 
@@ -109,11 +109,11 @@ def test_tall_tiles_give_the_gradients_of_small_ones():
 def test_a_gradient_reaches_only_what_asks_for_one_and_an_output_alone_costs_no_other():
     hidden, weight, bias, labels = case()
     for name in OUTPUTS:
-        found = vocab_statistics(hidden, weight.detach(), labels, Wanted((name,)), bias=bias, tiles=Tiles(4, 9))
-        assert [n for n in OUTPUTS if getattr(found, n) is not None] == [name]
+        stats = vocab_statistics(hidden, weight.detach(), labels, Wanted((name,)), bias=bias, tiles=Tiles(4, 9))
+        assert [n for n in OUTPUTS if getattr(stats, n) is not None] == [name]
         want = dense(hidden, weight.detach(), bias, labels, Wanted(()), Head())[name]
         exact = torch.autograd.grad(want.sum(), (hidden, bias))
-        for a, b in zip(torch.autograd.grad(getattr(found, name).sum(), (hidden, bias)), exact, strict=True):
+        for a, b in zip(torch.autograd.grad(getattr(stats, name).sum(), (hidden, bias)), exact, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
     assert not vocab_statistics(hidden.detach(), weight.detach(), labels, Wanted()).logp.requires_grad
 
@@ -138,51 +138,51 @@ def test_extreme_logits_and_forbidden_tokens_stay_finite_and_right(dtype):
     bias[5:20] = -math.inf
     labels = labels.clamp(max=4)
     bias.requires_grad_()
-    found, _ = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
-    sum(x.sum() for x in found.values()).backward()
-    for x in (*found.values(), hidden.grad, weight.grad, bias.grad):
+    got, _ = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
+    sum(x.sum() for x in got.values()).backward()
+    for x in (*got.values(), hidden.grad, weight.grad, bias.grad):
         assert torch.isfinite(x).all()
     assert (bias.grad[5:20] == 0).all()
     kept = [i for i in range(bias.numel()) if not 5 <= i < 20]
     inputs = [x.detach().double() for x in (hidden, weight[kept], bias[kept])]
     want = dense(*inputs, labels, EVERYTHING, Head())
     for name, value in want.items():
-        torch.testing.assert_close(found[name].double(), value, rtol=1e-5, atol=1e-5 if name != "logp" else 0.05)
+        torch.testing.assert_close(got[name].double(), value, rtol=1e-5, atol=1e-5 if name != "logp" else 0.05)
 
 
 @pytest.mark.parametrize("tokens", [1, 0])
 def test_one_token_and_none_work_in_both_passes(tokens):
     hidden, weight, bias, labels = case(tokens=tokens)
-    found, stats = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
+    got, stats = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
     want = dense(hidden, weight, bias, labels, Wanted(OUTPUTS), Head())
     for name in OUTPUTS:
-        torch.testing.assert_close(found[name], want[name], rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(got[name], want[name], rtol=1e-10, atol=1e-11)
     assert stats.nucleus_exact.shape == (tokens,)
-    sum(x.sum() for x in found.values()).backward()
+    sum(x.sum() for x in got.values()).backward()
     assert weight.grad.shape == weight.shape and bool(weight.grad.abs().sum()) is bool(tokens)
 
 
 def test_uniform_logits_have_the_values_of_the_formula():
     n = 50
-    found = vocab_statistics(
+    stats = vocab_statistics(
         torch.zeros(2, 3), torch.ones(n, 3), torch.tensor([0, 9]), Wanted(OUTPUTS, (2.0,)), tiles=Tiles(2, 7)
     )
     expected = {"logp": -math.log(n), "entropy": math.log(n), "sum_p2": 1 / n, "sum_p2_logp": -math.log(n) / n}
     for name, value in (expected | {"max_logp": -math.log(n), "logit": 0.0}).items():
-        assert getattr(found, name).tolist() == pytest.approx([value] * 2, rel=1e-5, abs=1e-7)
-    assert found.lse[0].tolist() == pytest.approx([math.log(n)] * 2)
+        assert getattr(stats, name).tolist() == pytest.approx([value] * 2, rel=1e-5, abs=1e-7)
+    assert stats.lse[0].tolist() == pytest.approx([math.log(n)] * 2)
 
 
 def test_too_few_largest_entries_are_reported_and_give_the_sampler_with_top_k():
     _, _, _, labels = case(tokens=2)
     logits = torch.stack([torch.linspace(0, 0.5, 71), torch.linspace(0, 60, 71)]).double()
     wanted = Wanted((), min_p=0.2, top_p=0.8, top_k=10)
-    found = vocab_statistics(logits, torch.eye(71).double(), labels, wanted, tiles=Tiles(2, 9))
-    assert found.min_p_exact.tolist() == [False, True]
-    assert found.nucleus_exact.tolist() == [False, True]
+    stats = vocab_statistics(logits, torch.eye(71).double(), labels, wanted, tiles=Tiles(2, 9))
+    assert stats.min_p_exact.tolist() == [False, True]
+    assert stats.nucleus_exact.tolist() == [False, True]
     p = logits[0].softmax(0)[-10:]
-    assert float(found.min_p_mass[0]) == pytest.approx(float(p.sum()), rel=1e-12)
-    assert float(found.nucleus_entropy[0]) == pytest.approx(
+    assert float(stats.min_p_mass[0]) == pytest.approx(float(p.sum()), rel=1e-12)
+    assert float(stats.nucleus_entropy[0]) == pytest.approx(
         float(torch.distributions.Categorical(p).entropy()), rel=1e-12
     )
 
@@ -190,18 +190,18 @@ def test_too_few_largest_entries_are_reported_and_give_the_sampler_with_top_k():
 def test_a_vocabulary_no_larger_than_top_k_is_always_exact():
     hidden, weight, bias, labels = case(vocabulary=9, size=0.01)
     wanted = Wanted((), min_p=1e-6, top_p=0.999999, top_k=64)
-    found, stats = ours(hidden, weight, bias, labels, wanted, Head(), Tiles(4, 4))
+    got, stats = ours(hidden, weight, bias, labels, wanted, Head(), Tiles(4, 4))
     assert stats.min_p_exact.all() and stats.nucleus_exact.all()
-    torch.testing.assert_close(found["min_p_mass"], torch.ones(13, dtype=torch.float64))
+    torch.testing.assert_close(got["min_p_mass"], torch.ones(13, dtype=torch.float64))
 
 
 def test_ties_at_the_edge_of_the_nucleus_all_stay_in():
     logits = torch.tensor([[3.0, 1.0, 1.0, 1.0, -9.0]]).double()
     share = float(logits.softmax(1)[0, 0]) + 0.01  # the first of three equal tokens would do
     wanted = Wanted((), top_p=share, top_k=5)
-    found = vocab_statistics(logits, torch.eye(5).double(), torch.tensor([0]), wanted)
+    stats = vocab_statistics(logits, torch.eye(5).double(), torch.tensor([0]), wanted)
     want = torch.distributions.Categorical(logits=logits[:, :4]).entropy()
-    torch.testing.assert_close(found.nucleus_entropy, want)
+    torch.testing.assert_close(stats.nucleus_entropy, want)
 
 
 class Largest(TorchDispatchMode):
@@ -224,8 +224,8 @@ def test_nothing_of_the_size_of_all_logits_is_ever_made():
     hidden, weight, bias, labels = case(tokens, 4, vocabulary)
     tiles = Tiles(32, 512)
     with Largest() as seen:
-        found, _ = ours(hidden, weight, bias, labels, wanted, HEADS[3], tiles)
-        sum(x.sum() for x in found.values()).backward()
+        got, _ = ours(hidden, weight, bias, labels, wanted, HEADS[3], tiles)
+        sum(x.sum() for x in got.values()).backward()
     tile = tiles.tokens * tiles.vocabulary * 8
     assert 0 < seen.bytes <= 2 * tile < tokens * vocabulary * 8 / 10
 
@@ -233,15 +233,15 @@ def test_nothing_of_the_size_of_all_logits_is_ever_made():
 def test_autocast_projects_in_half_precision_and_sums_in_single():
     hidden, weight, bias, labels = case(dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found, _ = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
+        got, _ = ours(hidden, weight, bias, labels, EVERYTHING, Head(), Tiles(4, 9))
         logits = torch.mm(hidden, weight.t()) + bias.bfloat16()
     assert logits.dtype == torch.bfloat16
     identity = torch.eye(71, dtype=torch.float64)
     want = dense(logits.double(), identity, None, labels, Wanted(OUTPUTS), Head())
     for name in OUTPUTS:
-        assert found[name].dtype == torch.float32
-        torch.testing.assert_close(found[name].double(), want[name], rtol=1e-4, atol=1e-4)
-    (mine,) = torch.autograd.grad(found["entropy"].sum(), hidden)
+        assert got[name].dtype == torch.float32
+        torch.testing.assert_close(got[name].double(), want[name], rtol=1e-4, atol=1e-4)
+    (mine,) = torch.autograd.grad(got["entropy"].sum(), hidden)
     (exact,) = torch.autograd.grad(dense(hidden, weight, bias, labels, Wanted(), Head())["entropy"].sum(), hidden)
     assert mine.dtype == torch.float32
     assert float((mine - exact).norm() / exact.norm()) < 0.02
@@ -253,9 +253,9 @@ def test_padding_is_left_out_before_and_put_back_after():
     spoiled = torch.where(mask.bool().view(12, 1), hidden, torch.nan).view(3, 4, -1)
     valid_hidden, valid_labels = packed(spoiled, labels.view(3, 4), mask)
     assert valid_hidden.shape == (5, hidden.shape[1])
-    found = unpacked(vocab_statistics(valid_hidden, weight, valid_labels, Wanted(), bias=bias).entropy, mask)
+    entropy = unpacked(vocab_statistics(valid_hidden, weight, valid_labels, Wanted(), bias=bias).entropy, mask)
     want = dense(hidden, weight, bias, labels, Wanted(), Head())["entropy"].view(3, 4)
-    torch.testing.assert_close(found, torch.where(mask.bool(), want, 0.0))
+    torch.testing.assert_close(entropy, torch.where(mask.bool(), want, 0.0))
     none = unpacked(vocab_statistics(*_nothing(hidden, weight, labels), Wanted()).entropy, torch.zeros(3, 4))
     none.sum().backward()
     assert (none == 0).all() and (weight.grad == 0).all()
@@ -277,9 +277,9 @@ def test_a_sharded_head_is_gathered_once_in_each_pass():
         yield
         open_now.pop()
 
-    found = vocab_statistics(hidden, weight, labels, Wanted(), bias=bias, tiles=Tiles(4, 9), gather=gather)
+    stats = vocab_statistics(hidden, weight, labels, Wanted(), bias=bias, tiles=Tiles(4, 9), gather=gather)
     assert seen == [0] and not open_now
-    found.entropy.sum().backward()
+    stats.entropy.sum().backward()
     assert seen == [0, 0] and not open_now
 
 

@@ -36,17 +36,17 @@ def labels_for(tokens, vocabulary, dtype=torch.float64):
 def test_the_mean_under_soft_labels_and_its_gradients_equal_the_dense_ones(dtype, head, tiles):
     *leaves, labels = case(dtype=dtype)
     soft = labels_for(13, 71, dtype)
-    found = vocab_statistics(
+    stats = vocab_statistics(
         leaves[0], leaves[1], labels, Wanted(()), bias=leaves[2], head=head, tiles=tiles, soft=soft
     )
-    assert found.logp is None and found.logit is None
+    assert stats.logp is None and stats.logit is None
     exact = [x.detach().double().requires_grad_() for x in leaves]
     want = (logps(*exact, head).gather(1, soft.ids.long()) * soft.probs).sum(1)
-    torch.testing.assert_close(found.soft_logp.double(), want, **TOLERANCE[dtype])
-    assert found.soft_logp[-1] == 0 and want[-1] == 0
+    torch.testing.assert_close(stats.soft_logp.double(), want, **TOLERANCE[dtype])
+    assert stats.soft_logp[-1] == 0 and want[-1] == 0
     slope = torch.linspace(-1, 2, 13, dtype=torch.float64)
     for a, b in zip(
-        torch.autograd.grad(found.soft_logp, leaves, slope.to(dtype)),
+        torch.autograd.grad(stats.soft_logp, leaves, slope.to(dtype)),
         torch.autograd.grad(want, exact, slope),
         strict=True,
     ):
@@ -79,28 +79,28 @@ def test_what_min_p_keeps_is_named_with_its_share_and_has_no_gradient(tiles, abs
     wanted = Wanted(("logp",), min_p=share, absolute=absolute, kept=True, top_k=60)
     p = logps(hidden, weight, bias, Head()).exp()
     labels[::2] = p.argmax(1)[::2]
-    found = vocab_statistics(hidden, weight, labels, wanted, bias=bias, tiles=tiles)
+    stats = vocab_statistics(hidden, weight, labels, wanted, bias=bias, tiles=tiles)
     kept = p >= (share if absolute else share * p.amax(1, keepdim=True))
-    assert found.min_p_exact.all() and kept.any(1).all() and not kept.all(1).any()
+    assert stats.min_p_exact.all() and kept.any(1).all() and not kept.all(1).any()
     q = torch.where(kept, p, 0.0)
-    torch.testing.assert_close(found.min_p_mass, q.sum(1))
+    torch.testing.assert_close(stats.min_p_mass, q.sum(1))
     q = q / q.sum(1, keepdim=True)
-    mine = torch.zeros_like(p).scatter(1, found.min_p_ids.long(), found.min_p_probs)
+    mine = torch.zeros_like(p).scatter(1, stats.min_p_ids.long(), stats.min_p_probs)
     torch.testing.assert_close(mine, q.detach(), rtol=1e-12, atol=1e-14)
     inside = kept.gather(1, labels.unsqueeze(1))[:, 0]
     assert inside.any() and not inside.all()
     want = torch.where(inside, q.gather(1, labels.unsqueeze(1))[:, 0].log(), -1e4)
-    torch.testing.assert_close(found.min_p_logp, want.detach())
-    assert not found.min_p_logp.requires_grad and not found.min_p_probs.requires_grad and found.logp.requires_grad
+    torch.testing.assert_close(stats.min_p_logp, want.detach())
+    assert not stats.min_p_logp.requires_grad and not stats.min_p_probs.requires_grad and stats.logp.requires_grad
 
 
 def test_where_a_fixed_bar_leaves_nothing_the_choice_is_uniform_and_nothing_is_named():
     logits = torch.tensor([[0.0, 0.1, 0.2, 0.3], [5.0, 0.0, 0.0, 0.0]]).double()
     wanted = Wanted((), min_p=0.5, absolute=True, kept=True, top_k=3)
-    found = vocab_statistics(logits, torch.eye(4).double(), torch.tensor([1, 1]), wanted, tiles=Tiles(2, 3))
-    assert found.min_p_mass.tolist() == [0, pytest.approx(float(logits[1].softmax(0)[0]))]
-    assert found.min_p_logp.tolist() == pytest.approx([-math.log(4), -1e4])
-    assert found.min_p_probs.tolist() == [[0, 0, 0], [1, 0, 0]]
+    stats = vocab_statistics(logits, torch.eye(4).double(), torch.tensor([1, 1]), wanted, tiles=Tiles(2, 3))
+    assert stats.min_p_mass.tolist() == [0, pytest.approx(float(logits[1].softmax(0)[0]))]
+    assert stats.min_p_logp.tolist() == pytest.approx([-math.log(4), -1e4])
+    assert stats.min_p_probs.tolist() == [[0, 0, 0], [1, 0, 0]]
 
 
 def test_the_largest_keep_their_names_in_a_vocabulary_of_many_blocks():
@@ -108,11 +108,11 @@ def test_the_largest_keep_their_names_in_a_vocabulary_of_many_blocks():
     logits = torch.randn(6, 5000, generator=draw, dtype=torch.float64)
     wanted = Wanted((), min_p=1e-9, kept=True, top_k=10)
     identity = torch.eye(5000, dtype=torch.float64)
-    found = vocab_statistics(logits, identity, torch.zeros(6, dtype=torch.long), wanted, tiles=Tiles(4, 2111))
+    stats = vocab_statistics(logits, identity, torch.zeros(6, dtype=torch.long), wanted, tiles=Tiles(4, 2111))
     want = logits.topk(10)
-    assert torch.equal(found.min_p_ids.long(), want.indices)
-    assert not found.min_p_exact.any()
-    torch.testing.assert_close(found.min_p_probs, want.values.softmax(1))
+    assert torch.equal(stats.min_p_ids.long(), want.indices)
+    assert not stats.min_p_exact.any()
+    torch.testing.assert_close(stats.min_p_probs, want.values.softmax(1))
 
 
 def test_unpacking_keeps_what_lies_behind_the_tokens():

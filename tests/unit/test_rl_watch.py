@@ -17,12 +17,12 @@ def pid(**options):
 
 def told(controller, plant, steps, spoil=lambda step, x: x):
     """(update, sentence) of a closed loop."""
-    watch, state, found = Watch("entropy"), controller.init(), []
+    watch, state, warnings = Watch("entropy"), controller.init(), []
     for step in range(steps):
         measured = spoil(step, plant.step(state["output"]))
         state, _ = controller.update(state, {"entropy": measured, "step": float(step)})
-        found += [(step, text) for text in watch.look(state)]
-    return found
+        warnings += [(step, text) for text in watch.look(state)]
+    return warnings
 
 
 def reachable(**options):
@@ -46,28 +46,28 @@ def test_an_unreachable_target_is_named_once_and_again_when_it_comes_back():
         plant.rest = 0.0 if 300 <= step < 600 else -5.0
         return x
 
-    found = told(pid(), plant, 1200, world)
-    assert len(found) == 2 and all("does not reach the target" in text for _, text in found)
-    assert PATIENCE <= found[0][0] < 300 and found[1][0] >= 600 + PATIENCE
-    assert "target 1, entropy -" in found[0][1]
+    warnings = told(pid(), plant, 1200, world)
+    assert len(warnings) == 2 and all("does not reach the target" in text for _, text in warnings)
+    assert PATIENCE <= warnings[0][0] < 300 and warnings[1][0] >= 600 + PATIENCE
+    assert "target 1, entropy -" in warnings[0][1]
 
 
 def test_a_signal_that_is_lost_is_named_and_its_return_ends_it():
     lost = lambda step, x: NAN if 100 <= step < 150 or step >= 400 else x
-    found = told(pid(alarm=10), reachable(), 500, lost)
-    assert [step for step, _ in found] == [109, 409]
-    assert all("nothing measured of 'entropy' for 10 updates" in text for _, text in found)
+    warnings = told(pid(alarm=10), reachable(), 500, lost)
+    assert [step for step, _ in warnings] == [109, 409]
+    assert all("nothing measured of 'entropy' for 10 updates" in text for _, text in warnings)
 
 
 def test_gains_that_throw_the_value_from_bound_to_bound_are_named():
-    found = told(pid(kp=20.0, ki=2.0), reachable(delay=5), 600)
-    assert found and all("lower ki and kp" in text for _, text in found)
-    assert len(found) == 1
+    warnings = told(pid(kp=20.0, ki=2.0), reachable(delay=5), 600)
+    assert warnings and all("lower ki and kp" in text for _, text in warnings)
+    assert len(warnings) == 1
 
 
 def test_noise_at_ten_times_the_gain_is_named():
-    found = told(pid(kp=30.0), reachable(noise=0.5), 600)
-    assert len(found) == 1 and "from bound to bound" in found[0][1]
+    warnings = told(pid(kp=30.0), reachable(noise=0.5), 600)
+    assert len(warnings) == 1 and "from bound to bound" in warnings[0][1]
 
 
 def test_a_world_that_turns_now_and_then_is_no_swinging_loop():

@@ -57,12 +57,12 @@ class Room:
 
 def quoted(cell: str) -> tuple[str, ...]:
     """What stands in backticks; ``a/{b,c}.py`` is two of them."""
-    found = []
+    paths = []
     for word in re.findall(r"`([^`]+)`", cell):
         head, brace, rest = word.partition("{")
         inner, _, tail = rest.partition("}")
-        found += [head + one + tail for one in inner.split(",")] if brace else [word]
-    return tuple(found)
+        paths += [head + one + tail for one in inner.split(",")] if brace else [word]
+    return tuple(paths)
 
 
 @cache
@@ -77,9 +77,9 @@ def rooms() -> tuple[Room, ...]:
 
 
 def room_of(file: str) -> Room:
-    found = [room for room in rooms() if room.holds(file)]
-    assert len(found) == 1, f"{file} is in {len(found)} rooms of {PAGE.name}"
-    return found[0]
+    homes = [room for room in rooms() if room.holds(file)]
+    assert len(homes) == 1, f"{file} is in {len(homes)} rooms of {PAGE.name}"
+    return homes[0]
 
 
 @cache
@@ -180,7 +180,7 @@ def test_a_module_imports_the_libraries_that_its_room_may() -> None:
         libraries = room_of(file).libraries
         only = re.match(r"(\w+) only", libraries)
         special = re.search(rf"`{Path(file).name}`: (\w+)", libraries)
-        allowed = {"entropostat", *sys.stdlib_module_names, *(found[1] for found in (only, special) if found)}
+        allowed = {"entropostat", *sys.stdlib_module_names, *(match[1] for match in (only, special) if match)}
         for target, _, line in imported(module):
             top = target.partition(".")[0]
             if top in HEAVY if libraries == "no torch" else only and top not in allowed:

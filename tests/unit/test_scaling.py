@@ -76,16 +76,16 @@ def test_a_local_configuration_comes_before_a_name(tmp_path: Path) -> None:
     folder.mkdir()
     config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 128, "vocab_size": 100}))
-    found, where = source.find(load(PLAIN, [f"model={{path: {folder}}}"]))
-    assert (found.layers, where) == (2, str(folder / "config.json"))
+    shape, where = source.find(load(PLAIN, [f"model={{path: {folder}}}"]))
+    assert (shape.layers, where) == (2, str(folder / "config.json"))
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UnknownShape, match="has no intermediate_size"):
         source.find(load(PLAIN, [f"model={{path: {folder}}}"]))
 
 
 def test_an_unknown_model_is_said_to_be_so_in_one_line_and_plan_goes_on() -> None:
-    found = plan(load(PLAIN, ["model={path: someone/something-new}"]))
-    (line,) = found["scaling"]["text"]
+    planned = plan(load(PLAIN, ["model={path: someone/something-new}"]))
+    (line,) = planned["scaling"]["text"]
     assert "someone/something-new is not on this machine" in line and "--shape" in line and "\n" not in line
     (line,) = plan(load(PLAIN, ["trainer.max_completion_length=null"]))["scaling"]["text"]
     assert "max_completion_length is null" in line
@@ -98,9 +98,9 @@ def test_an_unknown_model_is_said_to_be_so_in_one_line_and_plan_goes_on() -> Non
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16, checkpointing"])
 def test_the_live_bytes_of_a_training_step_are_foreseen(name: str) -> None:
-    found = scaling_cases.training("qwen2", *scaling_cases.TRAINING[name])
-    assert found["computed"] == pytest.approx(found["measured"], rel=0.02)
-    assert found["computed before the backward"] == pytest.approx(found["measured before the backward"], rel=0.011)
+    case = scaling_cases.training("qwen2", *scaling_cases.TRAINING[name])
+    assert case["computed"] == pytest.approx(case["measured"], rel=0.02)
+    assert case["computed before the backward"] == pytest.approx(case["measured before the backward"], rel=0.011)
 
 
 def size(run: Run, *names: str) -> float:
@@ -204,9 +204,9 @@ def test_a_recipe_gives_its_own_numbers() -> None:
 
 def test_every_recipe_gets_an_estimate() -> None:
     for path in sorted((RECIPES / "models").glob("*.yaml")) + sorted((RECIPES / "quickstart").glob("*.yaml")):
-        found = plan(load(path, ()))["scaling"]
-        assert found["memory"]["peak"] == pytest.approx(sum(found["memory"]["items"].values())), path
-        assert found["memory"]["largest"] in found["memory"]["items"], path
+        estimate = plan(load(path, ()))["scaling"]
+        assert estimate["memory"]["peak"] == pytest.approx(sum(estimate["memory"]["items"].values())), path
+        assert estimate["memory"]["largest"] in estimate["memory"]["items"], path
 
 
 def test_too_small_a_gpu_is_a_warning_that_names_item_and_way_out() -> None:

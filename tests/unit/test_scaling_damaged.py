@@ -33,8 +33,8 @@ def test_a_damaged_configuration_is_an_unknown_shape(key: str, value: Any) -> No
 @pytest.mark.parametrize("text", ["{", "[]", "\\ud800", "1" * 5000, "[" * 10**5, "null"])
 def test_a_configuration_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
-    found = plan(load(PLAIN, ["model={path: " + str(tmp_path) + "}"]))
-    assert "config.json" in " ".join(found["scaling"]["text"])
+    planned = plan(load(PLAIN, ["model={path: " + str(tmp_path) + "}"]))
+    assert "config.json" in " ".join(planned["scaling"]["text"])
 
 
 def test_the_largest_model_that_can_be_named_is_planned_at_once() -> None:

@@ -13,7 +13,7 @@ from entropostat.rl.losses.unclipped import Unclipped
 from entropostat.rl.measured import Mean
 from entropostat.rl.reduce import LOCAL
 from entropostat.rl.signal_sums import rollout_signals, velocity
-from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW
+from entropostat.rl.signals import REFERENCE, ROLLOUT, SIGNALS, WINDOW, needs_reference
 from entropostat.rl.window import Window
 
 ALL = frozenset(SIGNALS)
@@ -39,7 +39,7 @@ def test_a_window_measures_all_that_is_declared_for_it():
 
 def test_window_signals_are_means_over_tokens_or_sequences():
     batch = batch_of(3)
-    found, valid = closed([batch]), batch.valid
+    signals, valid = closed([batch]), batch.valid
     x, ratio = batch.logps - batch.ref_logps, (batch.logps - batch.old_logps).exp()[valid]
     a = batch.token_advantages[valid]
     rows = [batch.entropy[i][valid[i]].mean() for i in range(6) if valid[i].any()]
@@ -54,17 +54,17 @@ def test_window_signals_are_means_over_tokens_or_sequences():
         "ratio_max": ratio.max(),
         "ratio_min": ratio.min(),
     }
-    assert found == {name: pytest.approx(float(value), rel=1e-9) for name, value in expected.items()}
-    assert 0 < found["clip_fraction"] < 1
-    assert found["entropy"] != pytest.approx(found["entropy_seq"], rel=1e-3)
+    assert signals == {name: pytest.approx(float(value), rel=1e-9) for name, value in expected.items()}
+    assert 0 < signals["clip_fraction"] < 1
+    assert signals["entropy"] != pytest.approx(signals["entropy_seq"], rel=1e-3)
 
 
 def test_ranks_and_micro_batches_do_not_matter_to_a_window():
     batch = batch_of(4)
     whole = closed([batch])
     parts = [[rows_of(batch, torch.tensor(rows)) for rows in ranks] for ranks in ([[0], [1, 2]], [[3, 4], [5]])]
-    for found in on_ranks([lambda r, part=part: closed(part, r) for part in parts]):
-        assert found == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
+    for signals in on_ranks([lambda r, part=part: closed(part, r) for part in parts]):
+        assert signals == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
 
 
 def test_a_token_without_a_mask_is_never_seen():
@@ -85,24 +85,24 @@ def rollout(batch, reducer=LOCAL):
 def test_rollout_signals():
     rewards = torch.tensor([1.0, 0.0, 0.2, 0.3, torch.nan, 2.0], dtype=torch.float64)
     batch = batch_of(6, rewards=rewards)
-    found, valid = rollout(batch), batch.valid
+    signals, valid = rollout(batch), batch.valid
     scored = rewards[~rewards.isnan()]
     top = batch.old_entropy[valid].sort(descending=True).values[: round(0.2 * int(valid.sum()))]
-    assert set(found) | {"reward_velocity"} == set(ROLLOUT)
-    assert found["reward"] == pytest.approx(float(scored.mean()))
-    assert found["reward_std"] == pytest.approx(float(scored.std()))
-    assert found["solved"] == pytest.approx(2 / 3)
-    assert found["length"] == pytest.approx(float(valid.sum()) / 6)
-    assert found["entropy_top"] == pytest.approx(float(top.mean()))
-    assert found["entropy_ratio"] == pytest.approx(0.5)
-    assert found["entropy_ref"] == pytest.approx(2 * found["entropy_old"])
+    assert set(signals) | {"reward_velocity"} == set(ROLLOUT)
+    assert signals["reward"] == pytest.approx(float(scored.mean()))
+    assert signals["reward_std"] == pytest.approx(float(scored.std()))
+    assert signals["solved"] == pytest.approx(2 / 3)
+    assert signals["length"] == pytest.approx(float(valid.sum()) / 6)
+    assert signals["entropy_top"] == pytest.approx(float(top.mean()))
+    assert signals["entropy_ratio"] == pytest.approx(0.5)
+    assert signals["entropy_ref"] == pytest.approx(2 * signals["entropy_old"])
 
 
 def test_ranks_do_not_matter_to_rollout_signals():
     batch = batch_of(7)
     whole, parts = rollout(batch), [rows_of(batch, torch.tensor(rows)) for rows in ([0, 1, 2], [3, 4, 5])]
-    for found in on_ranks([lambda r, part=part: rollout(part, r) for part in parts]):  # a group straddles them
-        assert found == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
+    for signals in on_ranks([lambda r, part=part: rollout(part, r) for part in parts]):  # a group straddles them
+        assert signals == {name: pytest.approx(value, rel=1e-9) for name, value in whole.items()}
 
 
 def test_velocity_is_the_change_of_the_average():
@@ -116,6 +116,14 @@ def test_velocity_is_the_change_of_the_average():
 
 def test_signals_of_the_reference_are_signals():
     assert set(SIGNALS) >= REFERENCE
+
+
+def test_a_reference_is_needed_by_what_reads_its_log_probs_or_compares_with_it():
+    none = frozenset()
+    assert needs_reference(frozenset({"ref_logps", "entropy"}), none) and not needs_reference(
+        frozenset({"entropy"}), none
+    )
+    assert {signal for signal in SIGNALS if needs_reference(none, frozenset({signal}))} == REFERENCE
 
 
 def test_a_window_without_a_token_measures_nothing():
@@ -133,9 +141,9 @@ def test_a_window_begins_anew_when_it_closes():
         window.add(batch, {"term/size": Mean.of(torch.tensor(size), torch.tensor(1.0))}, Clip())
         window.pool("pooled", torch.tensor([size]))
         window.peak("peaked", torch.tensor([size]))
-        found = window.close()
-    assert found.signals == closed([second])
-    assert (found.metrics, found.pooled, found.peaked) == ({"term/size": 1.0}, {"pooled": [1.0]}, {"peaked": [1.0]})
+        last = window.close()
+    assert last.signals == closed([second])
+    assert (last.metrics, last.pooled, last.peaked) == ({"term/size": 1.0}, {"pooled": [1.0]}, {"peaked": [1.0]})
     nothing = window.close()
     assert not (nothing.signals or nothing.metrics or nothing.pooled or nothing.peaked or nothing.counts)
 
@@ -151,9 +159,9 @@ def test_a_window_counts_the_tokens_of_each_micro_batch_and_hears_a_rank_that_as
 
     tokens = batch.mask.sum(1).tolist()
     ranks = ((torch.tensor([0, 1, 2]), False), (torch.tensor([3, 4, 5]), True))
-    for found in on_ranks([lambda r, part=part, stop=stop: close(part, stop, r) for part, stop in ranks]):
-        assert found.counts == [a + b for a, b in zip(tokens[:3], tokens[3:], strict=True)]
-        assert found.tokens == sum(tokens) and found.stop
+    for last in on_ranks([lambda r, part=part, stop=stop: close(part, stop, r) for part, stop in ranks]):
+        assert last.counts == [a + b for a, b in zip(tokens[:3], tokens[3:], strict=True)]
+        assert last.tokens == sum(tokens) and last.stop
     assert not close(torch.arange(6), False, LOCAL).stop
 
 
@@ -172,5 +180,5 @@ def test_what_a_generation_gives_nothing_to_measure_of_is_nan():
 
 def test_prompts_without_a_score_and_rows_without_a_token_do_not_count():
     batch = batch_of(5, rewards=torch.tensor([1.0, 0.0, torch.nan, torch.nan, 0.0, 0.2], dtype=torch.float64))
-    found = rollout(batch.set(mask=torch.ones_like(batch.mask).index_fill(0, torch.tensor([0, 3]), 0.0)))
-    assert found["solved"] == 0.5 and found["length"] == 7.0
+    signals = rollout(batch.set(mask=torch.ones_like(batch.mask).index_fill(0, torch.tensor([0, 3]), 0.0)))
+    assert signals["solved"] == 0.5 and signals["length"] == 7.0

@@ -9,8 +9,8 @@ import pytest
 
 from entropostat.__main__ import main
 from entropostat.cli import sweep as command
+from entropostat.cli.grid import Axis, expand, parse_seeds, shortened
 from entropostat.recipe.errors import RecipeError
-from entropostat.sweep import Axis, expand, parse_seeds, shortened
 
 COEF = "objective.penalties.kl_ref.coef"
 
@@ -42,9 +42,9 @@ def test_keys_with_the_same_end_are_told_apart() -> None:
     assert shortened(["a.kl.coef", "a.bonus.coef", "seed"]) == ["kl.coef", "bonus.coef", "seed"]
 
 
-@pytest.mark.parametrize("text, found", [("0-3", [0, 1, 2, 3]), ("1,5,7-8,5", [1, 5, 7, 8]), (None, [])])
-def test_seeds_are_lists_and_spans(text: str | None, found: list[int]) -> None:
-    assert parse_seeds(text) == found
+@pytest.mark.parametrize("text, seeds", [("0-3", [0, 1, 2, 3]), ("1,5,7-8,5", [1, 5, 7, 8]), (None, [])])
+def test_seeds_are_lists_and_spans(text: str | None, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
 
 
 @pytest.mark.parametrize(

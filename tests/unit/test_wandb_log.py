@@ -62,14 +62,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wandb.log({"long": LONG})
         callback.on_train_end(ARGS, state(12), None)
         assert wandb.run is None, "the next run in this process would add to it"
-    (found,) = folder.glob(f"wandb/offline-run-*/run-{run.id}.wandb")
-    return found
+    (log,) = folder.glob(f"wandb/offline-run-*/run-{run.id}.wandb")
+    return log
 
 
 def test_the_numbers_are_logged_at_their_step(file: Path) -> None:
-    found = {row["train/global_step"]: row for row in history(file) if "train/entropy" in row}
-    assert found.keys() == {11, 12}
-    assert (found[11]["train/entropy"], found[11]["train/leash/kl"]) == (1.0, 0.1)
+    row_at = {row["train/global_step"]: row for row in history(file) if "train/entropy" in row}
+    assert row_at.keys() == {11, 12}
+    assert (row_at[11]["train/entropy"], row_at[11]["train/leash/kl"]) == (1.0, 0.1)
 
 
 def test_a_histogram_is_logged_once_at_its_step(file: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_key_is_told_before_its_first_row(file: Path) -> None:
 
 
 def test_an_alert_reaches_wandb(file: Path) -> None:
-    (found,) = [content for kind, content in read(file) if kind == "alert"]
-    assert (found["title"], found["text"], found["level"]) == ("collapse", "entropy .01 nats", "ERROR")
+    (alert,) = [content for kind, content in read(file) if kind == "alert"]
+    assert (alert["title"], alert["text"], alert["level"]) == ("collapse", "entropy .01 nats", "ERROR")
 
 
 def test_an_alert_is_a_line_where_no_tracker_is_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +113,8 @@ def test_a_file_that_a_kill_cut_short_is_read_up_to_there(file: Path, tmp_path: 
     content = file.read_bytes()
     for size in (len(content) - 1, len(content) // 2, 100):
         torn.write_bytes(content[:size])
-        found = list(read(torn))
-        assert found == whole[: len(found)] and len(found) < len(whole)
+        records = list(read(torn))
+        assert records == whole[: len(records)] and len(records) < len(whole)
 
 
 def test_a_chunk_that_does_not_fit_its_checksum_ends_the_file(file: Path, tmp_path: Path) -> None:
@@ -148,18 +148,18 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 
 
 def test_without_a_key_wandb_is_offline(nothing_set: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = settings(tmp_path, "tracking.wandb={}")
-    assert (found["mode"], found["project"], found["name"]) == ("offline", "entropostat", tmp_path.name)
-    assert found["group"] == "quickstart-pid-kl" and {"kl_ref", "pid"} <= set(found["tags"])
-    assert "resume" not in found and "entity" not in found
+    given = settings(tmp_path, "tracking.wandb={}")
+    assert (given["mode"], given["project"], given["name"]) == ("offline", "entropostat", tmp_path.name)
+    assert given["group"] == "quickstart-pid-kl" and {"kl_ref", "pid"} <= set(given["tags"])
+    assert "resume" not in given and "entity" not in given
 
 
 def test_with_a_key_it_is_online_and_goes_on_with_its_run(nothing_set: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nothing_set.setenv("WANDB_API_KEY", "0" * 40)
-    found = settings(tmp_path, "tracking.wandb={}")
-    assert (found["mode"], found["resume"]) == ("online", "allow")
+    given = settings(tmp_path, "tracking.wandb={}")
+    assert (given["mode"], given["resume"]) == ("online", "allow")
     assert (
-        found["id"]
+        given["id"]
         == settings(tmp_path, "tracking.wandb={}")["id"]
         != settings(_other(tmp_path), "tracking.wandb={}")["id"]
     )
@@ -170,8 +170,8 @@ def test_the_environment_comes_before_the_recipe(nothing_set: pytest.MonkeyPatch
     nothing_set.setenv("WANDB_MODE", "offline")
     nothing_set.setenv("WANDB_PROJECT", "theirs")
     nothing_set.setenv("WANDB_RUN_ID", "theirs")
-    found = settings(tmp_path, "tracking.wandb={project: ours, mode: online}")
-    assert not {"mode", "project", "id"} & set(found)
+    given = settings(tmp_path, "tracking.wandb={project: ours, mode: online}")
+    assert not {"mode", "project", "id"} & set(given)
 
 
 def _other(folder: Path) -> Path:

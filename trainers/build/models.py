@@ -16,10 +16,10 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from entropostat.recipe.blocks import Build
-from entropostat.trainers.model import adapter
+from entropostat.recipe.foreign_code import on_the_hub
 from entropostat.trainers.build.cache import cached, content_key, save_model
 from entropostat.trainers.build.pretrain import Progress, build_policy
-from entropostat.recipe.foreign_code import on_the_hub
+from entropostat.trainers.model import adapter
 
 
 def model_path(
@@ -49,10 +49,11 @@ def load_model(
     attn_implementation: str | None = None,
     revision: str | None = None,
     upcast: bool = True,
+    key: str = "model.path",
 ) -> Any:
     """Open a causal language model from a folder or the Hub; an adapter on its base. Code from a repository is never run.
 
-    ``upcast`` is of an adapter, see ``open_adapter``.
+    ``upcast`` is of an adapter, see ``open_adapter``; ``key`` is the recipe's, for messages.
     """
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
@@ -67,19 +68,19 @@ def load_model(
                 trust_remote_code=False,
             )
 
-    found = adapter.find(path, revision)
-    if found is None:
-        return whole("model.path", path, revision)
-    key = adapter.base_key(found)
-    return adapter.open_adapter(found, lambda: whole(key, found.base, found.revision), upcast=upcast)
+    saved = adapter.find(path, revision)
+    if saved is None:
+        return whole(key, path, revision)
+    base_key = adapter.base_key(saved, key)
+    return adapter.open_adapter(saved, lambda: whole(base_key, saved.base, saved.revision), upcast=upcast, key=key)
 
 
-def configured(path: str | Path, revision: str | None) -> tuple[str, str, str | None]:
+def configured(path: str | Path, revision: str | None, key: str = "model.path") -> tuple[str, str, str | None]:
     """(recipe's key, name, revision) of the whole model: an adapter's configuration is that of its base."""
-    found = adapter.find(path, revision)
-    if found is None:
-        return "model.path", str(path), revision
-    return adapter.base_key(found), found.base, found.revision
+    saved = adapter.find(path, revision)
+    if saved is None:
+        return key, str(path), revision
+    return adapter.base_key(saved, key), saved.base, saved.revision
 
 
 def check_attention(key: str, config: Any) -> None:
@@ -123,11 +124,13 @@ def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
     return int(config.get_text_config().vocab_size)
 
 
-def load_tokenizer(path: str | Path, *, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    path: str | Path, *, revision: str | None = None, key: str = "model.path"
+) -> PreTrainedTokenizerBase:
     """Open a tokenizer for generation: it pads on the left, with the end token where it has no padding of its own."""
-    found = adapter.find(path, revision)
-    with_its_own = found is not None and (found.folder / "tokenizer_config.json").is_file()
-    key, name, revision = ("model.path", str(path), revision) if with_its_own else configured(path, revision)
+    saved = adapter.find(path, revision)
+    with_its_own = saved is not None and (saved.folder / "tokenizer_config.json").is_file()
+    key, name, revision = (key, str(path), revision) if with_its_own else configured(path, revision, key)
     with opening(key, name):
         tokenizer = AutoTokenizer.from_pretrained(
             name, revision=revision or "main", padding_side="left", trust_remote_code=False
@@ -160,10 +163,10 @@ def find_packaged(name: str, file: str) -> Path:
     files = distribution.files or []
     for entry in files:
         if str(entry) == file or str(entry).endswith(f"/{file}"):
-            found = Path(str(distribution.locate_file(entry)))
-            if not found.is_file():
-                raise FileNotFoundError(f"model.package.file: {found} is gone: {install} --force-reinstall")
-            return found
+            path = Path(str(distribution.locate_file(entry)))
+            if not path.is_file():
+                raise FileNotFoundError(f"model.package.file: {path} is gone: {install} --force-reinstall")
+            return path
     shipped = sorted(entry.name for entry in files if entry.suffix == ".gguf")
     raise FileNotFoundError(
         f"model.package.file: {name} {distribution.version} has no {file!r}; it ships {', '.join(shipped) or 'no .gguf file'}"

@@ -31,11 +31,11 @@ from entropostat.recipe.blocks import BuildReward
 from entropostat.recipe.terms import Term
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
-from entropostat.trainers.evaluation import generation
-from entropostat.trainers.trl import stops
 from entropostat.trainers.build.cache import cached, content_key
-from entropostat.trainers.evaluation.generation import generate, prompt_ids
 from entropostat.trainers.build.models import load_model, load_tokenizer
+from entropostat.trainers.evaluation import generation
+from entropostat.trainers.evaluation.generation import generate, prompt_ids
+from entropostat.trainers.trl import stops
 from entropostat.trainers.trl.stops import stop_tokens
 
 TESTED = 0.1
@@ -122,11 +122,11 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
         )
     trainer = make_trainer(block, job["policy"], tokenizer, noisy(pairs, block.noise, block.seed or 0), test, folder)
     trainer.train()
-    found = trainer.evaluate()
+    measured = trainer.evaluate()
     model: Any = trainer.model
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    report = {"pairs": len(pairs), "tested": len(test), "accuracy": found["eval_accuracy"]}
+    report = {"pairs": len(pairs), "tested": len(test), "accuracy": measured["eval_accuracy"]}
     (folder / REPORT).write_text(json.dumps(report) + "\n")
 
 

@@ -46,5 +46,5 @@ def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, conf
 def _beside(recipe: Recipe, term: Term) -> str:
     """A relative path starts at the recipe, as a data file's does; what is no folder there is left to transformers."""
     path = str(term.options["path"])
-    found = recipe.folder / path
-    return str(found) if found.is_dir() else path
+    folder = recipe.folder / path
+    return str(folder) if folder.is_dir() else path

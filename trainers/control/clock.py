@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.rl.moments import RunningMoments
+from entropostat.trainers.rollout.stream_state import restore_stream
 from entropostat.trainers.state.interrupt import stop_file
 from entropostat.trainers.state.memory import Remembering
 from entropostat.trainers.state.rank_state import restore_rank
@@ -25,6 +26,7 @@ class ControlCallback(Remembering):
         trainer = self.trainer
         kept = {**trainer.thermostat.state_dict(), "generations": trainer.generations}
         kept |= {"moments": trainer.shaper.moments.state_dict(), "monitors": trainer.monitors.memory.state()}
+        kept |= {"rewards": trainer.shaper.memory, "planning": trainer.planning.state_dict()}
         held = {"temperature": trainer.scalars.temperature} if trainer.scalars.temperature is not None else {}
         return kept | {"signals": {**kept["signals"], **held}}
 
@@ -36,11 +38,15 @@ class ControlCallback(Remembering):
                 log.warning(
                     "this checkpoint holds no rollout buffer for this rank: the run goes on with a new generation"
                 )
+            if not restore_stream(trainer.stream, checkpoint, trainer.accelerator.device) and trainer.objective.data:
+                log.warning("this checkpoint remembers no prompts: objective.data begins anew")
             signals = dict(kept["signals"])
             trainer.scalars.temperature = signals.pop("temperature", None)
             trainer.thermostat.load_state_dict({**kept, "signals": signals})
             trainer.generations = kept["generations"]
             trainer.shaper.moments = RunningMoments.from_state(kept.get("moments", {}))
+            trainer.shaper.memory = dict(kept.get("rewards", {}))
+            trainer.planning.load_state_dict(kept.get("planning", {}))
             trainer.monitors.memory.restore(kept.get("monitors", {}))
             trainer.model.train()  # as between two steps: TRL's log goes by it, also where no step is left
         trainer.scalars.scale_learning_rate(trainer.objective)

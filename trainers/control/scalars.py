@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from entropostat.rl.objective import Objective
+from entropostat.trainers.model.teacher import Teacher
 from entropostat.trainers.model.vocabulary import innermost, logit_head
 from entropostat.trainers.trl.sampling import temperature
 
@@ -14,7 +15,7 @@ from entropostat.trainers.trl.sampling import temperature
 class Scalars:
     """Applies the ``scalars`` of an objective to a trainer. A temperature holds for a generation, and scoring goes by it."""
 
-    def __init__(self, trainer: Any, objective: Objective) -> None:
+    def __init__(self, trainer: Any, objective: Objective, teacher: Teacher | None = None) -> None:
         """Raises ValueError for a head whose logits are not proportional to the hidden states."""
         self.trainer = trainer
         self.temperature: float | None = None
@@ -31,6 +32,8 @@ class Scalars:
         models = [policy]
         if trainer.ref_model is not None:
             models.append(trainer.accelerator.unwrap_model(trainer.ref_model))
+        if teacher is not None:
+            models.append(teacher.inner)
         for model in models:
             model.base_model.register_forward_hook(self._cool)
 

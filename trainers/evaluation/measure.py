@@ -121,9 +121,9 @@ def evaluate(
     everything = gather_object(records)
     metrics: dict[str, float] = {}
     for name in sets:
-        found = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
-        if found:
-            summary = summarise(found, settings, with_reference=reference is not None)
+        own = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
+        if own:
+            summary = summarise(own, settings, with_reference=reference is not None)
             metrics |= {f"evaluate/{name}/{key}": value for key, value in summary.items()}
     return metrics
 
@@ -143,6 +143,8 @@ def summarise(records: Sequence[Record], settings: EvaluateSettings, with_refere
     if settings.judged:
         out["pass@1"] = sum(counts) / (n * len(records))
         out |= {f"pass@{k}": sum(pass_at_k(n, c, k) for c in counts) / len(records) for k in settings.k if k > 1}
+        if max(settings.k) > 1:
+            out["gap"] = out[f"pass@{max(settings.k)}"] - out["pass@1"]
     if settings.greedy and settings.judged:
         out["greedy"] = sum(record.greedy_right for record in records) / len(records)
     for name in records[0].learned:
@@ -209,7 +211,7 @@ def _run(
             entropy=float(entropy[rows].sum()),
             reference_entropy=float(reference_entropy[rows].sum()),
             greedy_right=greedy[i].right,
-            learned={name: [x for x in found[rows] if x is not None] for name, found in scores.items()},
+            learned={name: [x for x in column[rows] if x is not None] for name, column in scores.items()},
         )
 
 

@@ -26,12 +26,14 @@ def find(path: str | Path, revision: str | None = None) -> Adapter | None:
     return None if file is None else read(Path(file))
 
 
-def base_key(adapter: Adapter) -> str:
+def base_key(adapter: Adapter, key: str = "model.path") -> str:
     """How a message names the base: by where it is written."""
-    return f"model.path: {NAMED_BASE} in {adapter.file}"
+    return f"{key}: {NAMED_BASE} in {adapter.file}"
 
 
-def open_adapter(adapter: Adapter, open_base: Callable[[], PreTrainedModel], *, upcast: bool = True) -> Any:
+def open_adapter(
+    adapter: Adapter, open_base: Callable[[], PreTrainedModel], *, upcast: bool = True, key: str = "model.path"
+) -> Any:
     """The base with its adapter, which is trainable. ``upcast``: adapter weights below float32 are kept in float32."""
     from peft import PeftModel  # an extra
 
@@ -41,9 +43,7 @@ def open_adapter(adapter: Adapter, open_base: Callable[[], PreTrainedModel], *, 
         model = PeftModel.from_pretrained(base, adapter.folder, is_trainable=True, autocast_adapter_dtype=upcast)
     except RuntimeError as error:
         said = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(
-            f"model.path: the adapter {adapter.folder} does not fit its base {adapter.base}: {said}"
-        ) from error
+        raise ValueError(f"{key}: the adapter {adapter.folder} does not fit its base {adapter.base}: {said}") from error
     model.opened_from = str(adapter.folder)  # type: ignore[assignment]  # no module, but text
     return model
 

@@ -69,5 +69,5 @@ class Critic(nn.Module):
 def _copied(backbone: Any) -> nn.Module:
     """A trainable copy without the hooks, which belong to the policy and would take its trainer along."""
     with gathered(backbone):
-        found: nn.Module = copy.deepcopy(backbone, {id(backbone._forward_hooks): OrderedDict()})
-    return found.requires_grad_(True)
+        copied: nn.Module = copy.deepcopy(backbone, {id(backbone._forward_hooks): OrderedDict()})
+    return copied.requires_grad_(True)

@@ -60,8 +60,8 @@ class CriticTap(ForwardTap):
     def take(self, length: int) -> Tensor | None:
         """(B, length + 1, K): values before each of the last ``length`` tokens and after them, of all calls since the
         last taking; None without a call."""
-        found, self._found = self._found, []
-        return torch.cat([values[:, -length - 1 :] for values in found]) if found else None
+        passes, self._found = self._found, []
+        return torch.cat([values[:, -length - 1 :] for values in passes]) if passes else None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if not self._armed or not kwargs.get("fused_lm_head"):

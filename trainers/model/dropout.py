@@ -25,34 +25,34 @@ RATE = re.compile(r"drop|jitter", re.IGNORECASE)
 
 def turn_off(model: Any) -> list[str]:
     """Set every rate of ``model``, a policy with or without adapters, to 0. Returns the names of those that were not."""
-    found: set[str] = set()
+    names: set[str] = set()
     for module in model.modules():
-        found |= _silence(module)
+        names |= _silence(module)
     root = innermost(model)
     for module in root.modules():
         config = vars(module).get("config")
         if module is not root and isinstance(config, PreTrainedConfig) and (rates := _rates(config)):
             vars(module)["config"] = Still(config, rates)
-            found |= rates
-    return sorted(found)
+            names |= rates
+    return sorted(names)
 
 
 def _silence(module: nn.Module) -> set[str]:
     """The rates that ``module`` itself holds: numbers, and numbers by the name of an adapter."""
     dropout = isinstance(module, _DropoutNd) or RATE.search(type(module).__name__)
-    found = set()
+    names = set()
     for name, value in list(vars(module).items()):
         if not (RATE.search(name) or (dropout and name == "p")):
             continue
         shown = type(module).__name__ if name == "p" else name
         if _on(value):
             setattr(module, name, 0.0)
-            found.add(shown)
+            names.add(shown)
         elif isinstance(value, dict) and not name.startswith("_"):
             for key in [key for key, rate in value.items() if _on(rate)]:
                 value[key] = 0.0
-                found.add(shown)
-    return found
+                names.add(shown)
+    return names
 
 
 def _rates(config: PreTrainedConfig) -> frozenset[str]:

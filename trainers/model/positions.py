@@ -65,5 +65,7 @@ def _rotary(model: nn.Module) -> bool:
 
 def _rope_parameters(config: Any) -> Iterator[dict[str, Any]]:
     """One set, or one for each type of layer."""
-    found = getattr(config, "rope_parameters", None) or {}
-    yield from [found] if "rope_type" in found else [part for part in found.values() if isinstance(part, dict)]
+    parameters = getattr(config, "rope_parameters", None) or {}
+    yield from (
+        [parameters] if "rope_type" in parameters else [part for part in parameters.values() if isinstance(part, dict)]
+    )

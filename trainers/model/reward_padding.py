@@ -26,8 +26,8 @@ def configured_pad(model: Any, revision: str | None = None) -> int | None:
         config = model.config
     else:
         return None
-    found: int | None = config.get_text_config().pad_token_id
-    return found
+    pad: int | None = config.get_text_config().pad_token_id
+    return pad
 
 
 def score_as_alone(model: PreTrainedModel, pad: int | None) -> None:
@@ -67,8 +67,8 @@ class OwnPadding:
 
     def settle(self, trainer: Any) -> None:
         for model, pad in zip(trainer.reward_funcs, self._pads, strict=False):  # environments bring further rewards
-            if isinstance(found := unwrapped(trainer.accelerator, model), PreTrainedModel):
-                score_as_alone(found.train(False), pad)
+            if isinstance(bare := unwrapped(trainer.accelerator, model), PreTrainedModel):
+                score_as_alone(bare.train(False), pad)
 
 
 def unwrapped(accelerator: Any, model: Any) -> Any:

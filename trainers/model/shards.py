@@ -57,5 +57,5 @@ def gathered(model: nn.Module) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
     import deepspeed  # only where it runs already: it is slow to import
 
-    found: contextlib.AbstractContextManager[None] = deepspeed.zero.GatheredParameters(parameters)
-    return found
+    context: contextlib.AbstractContextManager[None] = deepspeed.zero.GatheredParameters(parameters)
+    return context

@@ -33,7 +33,7 @@ from entropostat.trainers.model.critic_heads import Critic
 def hidden_matrices(model: Any) -> list[Tensor]:
     """What Muon updates, in the order of the model's parameters."""
     tables = [module for module in model.modules() if isinstance(module, nn.Embedding | Critic)]
-    tables += [found for found in (model.get_input_embeddings(), model.get_output_embeddings()) if found is not None]
+    tables += [table for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table is not None]
     excluded = {parameter for module in tables for parameter in module.parameters()}
     return [p for p in model.parameters() if p.requires_grad and dimensions(p) == 2 and p not in excluded]
 

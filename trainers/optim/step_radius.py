@@ -167,10 +167,10 @@ class StepGovernor(Remembering):
 
     def readout(self) -> Readout:
         """The chosen tokens of the micro-batch at the weights in place, by the same call as for the loss."""
-        found: list[Tensor] = []
+        states: list[Tensor] = []
 
         def keep(module: Any, args: Any, output: Any) -> None:
-            found.append(output.last_hidden_state)
+            states.append(output.last_hidden_state)
 
         handle, training = self.model.base_model.register_forward_hook(keep), self.trainer.model.training
         try:
@@ -182,7 +182,7 @@ class StepGovernor(Remembering):
         chosen = self._chosen
         assert chosen is not None
         head = self.model.get_output_embeddings()
-        return Readout(torch.cat(found)[:, :-1][:, -chosen.size(1) :][chosen], head.weight, head.bias)
+        return Readout(torch.cat(states)[:, :-1][:, -chosen.size(1) :][chosen], head.weight, head.bias)
 
     def _gathered(self) -> Any:
         head = self.model.get_output_embeddings()

@@ -31,10 +31,10 @@ def run_id(folder: Path) -> str:
     file = folder / IDENTITY
     if not os.path.lexists(file):
         write_whole(file, json.dumps({"id": secrets.token_hex(4)}) + "\n")
-    found = json_object(file, folder).get("id")
-    if not isinstance(found, str) or not re.fullmatch(r"[\w-]{1,64}", found, re.ASCII):
+    identity = json_object(file, folder).get("id")
+    if not isinstance(identity, str) or not re.fullmatch(r"[\w-]{1,64}", identity, re.ASCII):
         raise ValueError(f"{file}: holds no id of a run; remove it, and the trackers begin another one")
-    return found
+    return identity
 
 
 def run_name(folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from transformers.integrations import TrackioCallback
 
 from entropostat.metrics.health import SUMMARY
-from entropostat.metrics.terms import find_in
+from entropostat.metrics.table import find_in
 from entropostat.metrics.trackers import STEP, in_trackio
 
 

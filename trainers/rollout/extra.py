@@ -21,11 +21,11 @@ KEY = "entropostat-extra/"
 FIELDS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
-def buffered(found: Mapping[str, Any], weights: Tensor, rows: int, tokens: Tensor) -> dict[str, Tensor]:
+def buffered(drawn: Mapping[str, Any], weights: Tensor, rows: int, tokens: Tensor) -> dict[str, Tensor]:
     """Keys for TRL's buffer of ``rows`` rows: the completions of non-zero weight on the first places, the others empty."""
     chosen = weights.nonzero()[:, 0]
-    fields = {name: found[name] for name in FIELDS}
-    fields |= {"loss_mask": completion_mask(found), "weights": weights}
+    fields = {name: drawn[name] for name in FIELDS}
+    fields |= {"loss_mask": completion_mask(drawn), "weights": weights}
     places = {}
     for name, value in fields.items():
         places[KEY + name] = value.new_zeros((rows, *value.shape[1:]))
@@ -82,15 +82,15 @@ def _widened(a: Tensor, b: Tensor, width: int, fill: int, left: bool) -> Tensor:
     return torch.cat([pad(a), pad(b).to(a.dtype)])
 
 
-def replaced(output: dict[str, Any], found: Mapping[str, Any], weights: Tensor, pad: int) -> dict[str, Any]:
+def replaced(output: dict[str, Any], drawn: Mapping[str, Any], weights: Tensor, pad: int) -> dict[str, Any]:
     """The generation with its first rows replaced by those of non-zero weight, at advantage 1."""
     chosen = weights.nonzero()[:, 0]
     count, new = len(chosen), dict(output)
     for name, left in (("prompt", True), ("completion", False)):
-        width = max(output[f"{name}_ids"].size(1), found[f"{name}_ids"].size(1))
+        width = max(output[f"{name}_ids"].size(1), drawn[f"{name}_ids"].size(1))
         for part, fill in (("ids", pad), ("mask", 0)):
             key = f"{name}_{part}"
-            new[key] = _widened(found[key][chosen], output[key][count:], width, fill, left)
+            new[key] = _widened(drawn[key][chosen], output[key][count:], width, fill, left)
     advantages = output["advantages"].clone()
     if advantages.dim() == 2:
         advantages = torch.nn.functional.pad(advantages, (0, new["completion_ids"].size(1) - advantages.size(1)))

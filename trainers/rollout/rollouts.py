@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.term import SamplingPenalty
 from entropostat.trainers.rollout import extra
 from entropostat.trainers.trl.aggregation import completion_mask
@@ -36,6 +37,22 @@ def check_rollouts(trainer: Any, template: Objective) -> None:
         )
     if part is not None and trainer._is_vlm and _has_images(trainer.train_dataset):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}; leave it out, or train on text")
+    _check_stream(trainer, template)
+
+
+def _check_stream(trainer: Any, template: Objective) -> None:
+    if not template.data:
+        return
+    key, table = f"objective.data.{template.data[0].name}", trainer.train_dataset
+    if not hasattr(table, "__len__") or not hasattr(table, "__getitem__"):
+        raise ValueError(f"{key}: picks prompts by their place, and train_dataset is a stream; give one with a length")
+    if trainer._is_vlm and _has_images(table):
+        raise ValueError(f"{key}: {AGAIN}; leave it out, or train on text")
+    if template.refill is not None and template.sampler is not None and template.sampler.term.replaces:
+        raise ValueError(
+            f"objective.penalties.{template.sampler.name}.reference: true replaces rows that objective.data."
+            f"{template.refill.name} has put together; set it to false"
+        )
 
 
 def _has_images(dataset: Any) -> bool:
@@ -61,25 +78,23 @@ def extra_rollouts(
         return {}
     if any(key in output for key in VISION):
         raise ValueError(f"objective.penalties.{part.name}: {AGAIN}")
-    rewards = trainer._rewards_per_func
-    found = resample(trainer, generate, inputs, part.term.share, at)
-    again, trainer._rewards_per_func = trainer._rewards_per_func, rewards
-    mask = completion_mask(found)
-    own = _extra_batch(trainer, shape(again, found, again=True), again, found, batch)
+    drawn, again, *_ = resample(trainer, generate, inputs, part.term.share, at, compared=False)
+    mask = completion_mask(drawn)
+    own = _extra_batch(trainer, shape(again, drawn, again=True), again, drawn, batch)
     weights, metrics = part.term.select(own, part.term.entropy(batch))
     note(trainer, {key: value.item() for key, value in metrics.items()}, f"{part.name}/", "train")
     if part.term.replaces:
-        return _replaced(trainer, output, found, weights)
+        return _replaced(trainer, output, drawn, weights)
     if not bool(batch.reducer.sum(weights.sum()) > 0):
         return {}
     tokens = batch.reducer.sum(mask.sum().float()) / trainer.accelerator.num_processes
-    return extra.buffered(found, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
+    return extra.buffered(drawn, weights, batch.mask.size(0), tokens / trainer.args.steps_per_generation)
 
 
 def _extra_batch(
-    trainer: Any, rewards: torch.Tensor, per_func: torch.Tensor, found: dict[str, Any], batch: TokenBatch
+    trainer: Any, rewards: torch.Tensor, per_func: torch.Tensor, drawn: dict[str, Any], batch: TokenBatch
 ) -> TokenBatch:
-    mask = completion_mask(found)
+    mask = completion_mask(drawn)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     uids = torch.arange(per_func.size(0), device=per_func.device)
@@ -101,17 +116,8 @@ def weighted_rewards(trainer: Any, per_func: torch.Tensor) -> torch.Tensor:
     return rewards
 
 
-def truncated(trainer: Any, output: dict[str, Any]) -> torch.Tensor:
-    """(B,) bool: the completion was stopped by its length, and did not end by a token that ends."""
-    ids, mask = output["completion_ids"], output["completion_mask"].bool()
-    ends = torch.tensor([*trainer.eos_token_ids, trainer._tokenizer.pad_token_id], device=ids.device)
-    last = (torch.arange(ids.size(1), device=ids.device) * mask).amax(1, keepdim=True)
-    # Where `mask_truncated_completions` has emptied the mask, this is the first token: what was cut did not end there.
-    return ~torch.isin(ids.gather(1, last).squeeze(1), ends)
-
-
-def _replaced(trainer: Any, output: dict[str, Any], found: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
-    new = extra.replaced(output, found, weights, trainer._tokenizer.pad_token_id)
+def _replaced(trainer: Any, output: dict[str, Any], drawn: dict[str, Any], weights: torch.Tensor) -> dict[str, Any]:
+    new = extra.replaced(output, drawn, weights, trainer._tokenizer.pad_token_id)
     if "old_per_token_logps" in new:
         new["old_per_token_logps"] = score_tokens(trainer, new)
     return new | {"num_items_in_batch": trainer.accelerator.gather(completion_mask(new).sum()).sum()}

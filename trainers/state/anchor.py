@@ -59,9 +59,9 @@ def attach_anchor(trainer: Any, control: Control, reducer: Reducer, distribution
 
 def score(logs: Mapping[str, Any]) -> float | None:
     """What ``patience`` watches: mean held-out pass@1, else the mean reward of TRL's own evaluation."""
-    found = [value for key, value in logs.items() if key.startswith("evaluate/") and key.endswith("/pass@1")]
-    found = found or [value for key, value in logs.items() if key == "eval_reward"]
-    mean = sum(found) / len(found) if found else math.nan
+    values = [value for key, value in logs.items() if key.startswith("evaluate/") and key.endswith("/pass@1")]
+    values = values or [value for key, value in logs.items() if key == "eval_reward"]
+    mean = sum(values) / len(values) if values else math.nan
     return mean if math.isfinite(mean) else None
 
 
@@ -128,10 +128,10 @@ class AnchorCallback(Remembering):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Every evaluation passes here, on all ranks with the same numbers."""
-        if self.term is None or not self.term.patience or (found := score(logs or {})) is None:
+        if self.term is None or not self.term.patience or (reached := score(logs or {})) is None:
             return
-        if self.best is None or found > self.best:
-            self.best, self.stale = found, 0
+        if self.best is None or reached > self.best:
+            self.best, self.stale = reached, 0
             return
         self.stale += 1
         if self.stale >= self.term.patience:

@@ -29,5 +29,5 @@ class Remembering(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}" if state.global_step > 0 else None
-        found = (state.stateful_callbacks or {}).get(type(self).__name__) if checkpoint else None
-        self.restore((found or {}).get("attributes", {}), checkpoint)
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__) if checkpoint else None
+        self.restore((saved or {}).get("attributes", {}), checkpoint)

@@ -16,9 +16,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 
-COMPLETIONS = ("prompt", "completion", "advantages")
-NAMED = ("rewards", "extra")
-"""Tables of TRL's log of completions: those that are one column, and those that hold several by name."""
+from entropostat.trainers.trl.log import COLUMNS, NAMED
 
 
 class Shown(Protocol):
@@ -61,7 +59,7 @@ def save_rank(trainer: Any, folder: Path, shown: Shown) -> None:
 
 def completions(logs: dict[str, Any]) -> dict[str, Any]:
     """TRL's log of the newest completions as plain lists. Images are left out."""
-    kept: dict[str, Any] = {name: list(logs[name]) for name in COMPLETIONS}
+    kept: dict[str, Any] = {name: list(logs[name]) for name in COLUMNS}
     return kept | {name: {key: list(values) for key, values in logs[name].items()} for name in NAMED}
 
 
@@ -81,12 +79,12 @@ def restore_rank(trainer: Any, folder: Path, shown: Shown) -> bool:
     trainer._total_loss_scalar -= saved["loss"]  # the mean that is reported at the end is of the steps of this call
     trainer._globalstep_last_logged = saved["logged"]
     for mode, values in saved["metrics"].items():
-        for key, found in values.items():
-            trainer._metrics[mode][key] = list(found)
+        for key, entries in values.items():
+            trainer._metrics[mode][key] = list(entries)
     shown.show_again(saved.get("shown", []))
     for name, kept in saved.get("completions", {}).items():
-        for key, found in kept.items() if name in NAMED else ():
-            trainer._logs[name][key].extend(found)
-        if name in COMPLETIONS:
+        for key, entries in kept.items() if name in NAMED else ():
+            trainer._logs[name][key].extend(entries)
+        if name in COLUMNS:
             trainer._logs[name].extend(kept)
     return True

@@ -8,37 +8,57 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropostat.faults import RunFault
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
-from entropostat.trainers.trl.buffer import KEY
+from entropostat.trainers.trl.buffer import KEY, SAMPLED
 
 
 def of_generation(
     trainer: Any,
     output: Mapping[str, Any],
-    rewards: Tensor,
+    unshaped: Tensor,
     old_logps: Tensor | None,
     fields: Mapping[str, Any],
 ) -> TokenBatch:
-    """This rank's share of TRL's ``output``. ``rewards`` (B,) are shaped; ``fields`` are those that somebody else knows."""
-    per_func, answers, mask = trainer._rewards_per_func, trainer.answer_keys(), completion_mask(output)
+    """This rank's share of TRL's ``output``. ``unshaped`` (B,): its rewards as the verifiers gave them; ``fields`` are those
+    that somebody else knows."""
+    per_func, mask = trainer._rewards_per_func, completion_mask(output)
     rows = mask.size(0)
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
-    uids = torch.arange(per_func.size(0), device=rewards.device)
+    uids = torch.arange(per_func.size(0), device=unshaped.device)
     return TokenBatch(
         logps=mask.float() * 0 if old_logps is None else old_logps,
         mask=mask,
         old_logps=old_logps,
+        sampler_logps=output.get(SAMPLED, old_logps),
         ref_logps=output.get("ref_per_token_logps"),
-        rewards=rewards,
+        rewards=unshaped,
+        unshaped=unshaped,
         reward_parts=per_func[mine],
         reward_weights=tuple(trainer.reward_weights.tolist()),
         groups=(uids // size)[mine],
         uids=uids[mine],
-        answers=None if answers is None else tuple(answers),
         **fields,
     )
+
+
+def answers_of(trainer: Any, rows: int, needs: frozenset[str]) -> tuple[str | None, ...] | None:
+    """Keys of the ``rows`` completions that this rank has scored last; None where nobody gives any."""
+    if trainer.answer_keys is None:
+        if "answers" in needs:
+            raise RunFault(
+                "the objective clusters answers, and trainer.answer_keys is None: give the trainer a function that returns "
+                "one key (text, or None) for each completion that was scored last"
+            )
+        return None
+    keys = trainer.answer_keys()
+    if len(keys) != rows:
+        raise RunFault(
+            f"trainer.answer_keys gave {len(keys)} keys for the {rows} completions of this rank; give one each"
+        )
+    return tuple(keys)
 
 
 def of_micro_batch(
@@ -50,11 +70,13 @@ def of_micro_batch(
     fields: Mapping[str, Any],
 ) -> TokenBatch:
     """The ordinary rows of TRL's ``inputs``, with the (B, T) of their forward pass; ``extra`` has the others."""
+    old_logps = inputs.get("old_per_token_logps")  # None: this pass is that of the policy which sampled
     return TokenBatch(
         logps=logps,
         mask=completion_mask(inputs),
         advantages=inputs["advantages"],
-        old_logps=inputs.get("old_per_token_logps"),
+        old_logps=old_logps,
+        sampler_logps=inputs.get(SAMPLED, logps.detach() if old_logps is None else old_logps),
         ref_logps=inputs.get("ref_per_token_logps"),
         entropy=entropy,
         uids=inputs.get(f"{KEY}uids"),

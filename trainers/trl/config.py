@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from entropostat.recipe.errors import nearest, show
 from entropostat.recipe.owned import IDLE, OF_TRLS_LOSS, OWNED, REFUSED
 from entropostat.rl.control import Control
-from entropostat.rl.signals import REFERENCE, SIGNALS
+from entropostat.rl.signals import SIGNALS, needs_reference
 from entropostat.trainers.packages import check_packages
 from entropostat.trainers.trl.decoding import check_generation_kwargs
 
@@ -22,10 +22,10 @@ REFERENCE_BETA = 1e-8
 """Any beta above 0 makes TRL load a reference model and score it; the mixin sets beta to 0 inside the loss."""
 
 
-def needs_reference(control: Control) -> bool:
+def reads_reference(control: Control) -> bool:
     """Whether a term or a controller reads the reference policy."""
     objective = control.template
-    return "ref_logps" in objective.needs | objective.rollout_needs or bool(control.signals & REFERENCE)
+    return needs_reference(objective.needs | objective.rollout_needs, control.signals)
 
 
 def owned_fields(control: Control) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def owned_fields(control: Control) -> dict[str, Any]:
     objective = control.template
     loss = objective.loss.term
     fields: dict[str, Any] = {"loss_type": loss.aggregation}
-    if needs_reference(control):
+    if reads_reference(control):
         fields["beta"] = REFERENCE_BETA
     if loss.delegated:
         fields |= {name: objective.loss.options[name] for name in OF_TRLS_LOSS}
@@ -101,11 +101,23 @@ def configure(args: GRPOConfig, control: Control, kind: Kind = GRPO) -> GRPOConf
             f"vllm_importance_sampling_correction: true would undo the temperature of the rows that "
             f"objective.penalties.{sampler.name} puts in. Set it to false, or the term's `reference` to false."
         )
-    for part in control.template.advantages:
+    correctors = control.template.sampler_correctors
+    if correctors and args.use_vllm and args.vllm_importance_sampling_correction:
+        raise ValueError(
+            f"vllm_importance_sampling_correction: true would weight every token by the ratio to the sampler a second time, "
+            f"beside {correctors[0].name} of the objective. Set it to false."
+        )
+    for part in control.template.reading:
         if part.term.assumed_temperature not in (None, args.temperature):
             raise ValueError(
                 f"objective: {part.name}.sampling_temperature {part.term.assumed_temperature:g} is not the trainer's "
                 f"temperature, {args.temperature:g}: write that"
+            )
+    for weight in control.template.weights:
+        if args.num_iterations % (passes := weight.term.passes):
+            raise ValueError(
+                f"objective.weights.{weight.name}: takes turns over {passes} passes of a generation, and "
+                f"num_iterations is {args.num_iterations}: set it to {passes}"
             )
     for name, value in owned_fields(control).items():
         setattr(args, name, value)
@@ -153,7 +165,7 @@ def idle_fields(control: Control) -> Iterator[tuple[str, str]]:
         has["loss"] = f"objective.loss is {objective.loss.term.info.name}, which TRL does not compute"
     if objective.advantages:
         has["advantages"] = f"objective.advantages begins with {objective.advantages[0].term.info.name}"
-    if needs_reference(control):
+    if reads_reference(control):
         has["reference"] = "the objective compares with the reference itself"
     if objective.scalar("temperature") is not None:
         has["temperature"] = "objective.scalars.temperature moves it"
@@ -197,13 +209,19 @@ def check_supported(control: Control) -> None:
         )
     sampler = objective.sampler
     if sampler is not None and sampler.term.replaces:
-        others = [p.name for p in (*objective.weights, *objective.penalties) if p.name != sampler.name]
-        if others or needs_reference(control):
+        readers = [objective.loss] if "sampler_logps" in objective.loss.needs else []
+        others = [p.name for p in (*objective.weights, *objective.penalties, *readers) if p.name != sampler.name]
+        if others or reads_reference(control):
             raise ValueError(
                 f"objective.penalties.{sampler.name}.reference: true replaces rows of the generation after the other "
                 f"terms have measured it, which {others[0] if others else 'the reference policy'} would not notice. "
                 "Set it to false, or keep this term alone."
             )
+    if len(correctors := objective.sampler_correctors) > 1:
+        raise ValueError(
+            f"objective: {correctors[0].name} and {correctors[1].name} both carry the ratio of trainer to sampler, and every "
+            "token would be weighted by it twice; keep one of them"
+        )
     loss = objective.loss.term
     if loss.delegated and loss.by_sequence and objective.weights:
         raise ValueError(

@@ -88,20 +88,20 @@ def _settle_inherited(trainer: Any, own: GenerationConfig) -> None:
 
 def _in_force(ours: GenerationConfig, own: GenerationConfig | None) -> dict[str, Any]:
     """Every field as generate sees it."""
-    found = {name: getattr(ours, name, None) for name in TRANSFORMERS}
-    return {name: getattr(own, name, None) if value is None else value for name, value in found.items()}
+    chosen = {name: getattr(ours, name, None) for name in TRANSFORMERS}
+    return {name: getattr(own, name, None) if value is None else value for name, value in chosen.items()}
 
 
 def _evaluable(bias: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
     """vLLM's keys in transformers' words, where it has them."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if "min_tokens" in bias:
-        found["min_new_tokens"] = bias["min_tokens"]
+        settings["min_new_tokens"] = bias["min_tokens"]
     if "logit_bias" in bias:
-        found["sequence_bias"] = {(int(token),): float(size) for token, size in bias["logit_bias"].items()}
+        settings["sequence_bias"] = {(int(token),): float(size) for token, size in bias["logit_bias"].items()}
     if "allowed_token_ids" in bias:
-        found["suppress_tokens"] = sorted(set(range(vocabulary)) - set(bias["allowed_token_ids"]))
-    return found
+        settings["suppress_tokens"] = sorted(set(range(vocabulary)) - set(bias["allowed_token_ids"]))
+    return settings
 
 
 def _warn(bias: Mapping[str, Any], values: Mapping[str, Any], own: GenerationConfig, by: Backend) -> None:

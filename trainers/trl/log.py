@@ -33,3 +33,29 @@ def log_advantages(
             logged.pop()
         logged.extend(values)
     return rows[:, 1:]
+
+
+COLUMNS = ("prompt", "completion", "advantages")
+NAMED = ("rewards", "extra")
+"""Tables of TRL's log of completions: those that are one column, and those that hold several by name."""
+
+
+def columns(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every column of TRL's log of completions, such as rewards/NAME. Images are left out."""
+    found = {name: logs[name] for name in COLUMNS}
+    return found | {f"{table}/{name}": values for table in NAMED for name, values in logs[table].items()}
+
+
+def newest(logs: Mapping[str, Any], rows: int) -> dict[str, list[Any]]:
+    """The last ``rows`` of each column that has so many."""
+    return {name: list(values)[-rows:] for name, values in columns(logs).items() if len(values) >= rows}
+
+
+def show_instead(logs: Mapping[str, Any], shown: Mapping[str, list[Any]]) -> None:
+    """Put the rows of ``shown`` in the place of the newest ones."""
+    for name, values in shown.items():
+        table, _, column = name.partition("/")
+        logged = logs[table][column] if column else logs[table]
+        for _ in range(min(len(values), len(logged))):
+            logged.pop()
+        logged.extend(values)

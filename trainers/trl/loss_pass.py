@@ -9,6 +9,7 @@ from torch import Tensor
 
 from entropostat.rl.batch import Metrics, Stats, TokenBatch
 from entropostat.rl.objective import Objective
+from entropostat.rl.parts import weighted
 from entropostat.trainers.trl.aggregation import aggregate
 
 
@@ -41,11 +42,13 @@ def additive_terms(trainer: Any, objective: Objective, inputs: dict[str, Any], p
     steps = micro_batches(trainer)
     total = tokens = None
     if not objective.loss.term.delegated:
-        tokens, metrics = objective.surrogate(batch)
+        passed.batch = objective.for_loss(batch, passed.stats)
+        tokens, metrics = objective.surrogate(passed.batch)
         passed.metrics |= metrics
         passed.suspects[f"loss.{name}"] = tokens
         tokens = tokens if passed.weight is None else tokens * passed.weight
         tokens = parts[name] = tokens if rho is None else tokens * rho
+    rho = objective.correction(passed.each, rho)
     for part in objective.penalties:
         value, metrics = objective.penalty(part, batch, passed.stats)
         passed.metrics |= metrics
@@ -54,6 +57,7 @@ def additive_terms(trainer: Any, objective: Objective, inputs: dict[str, Any], p
             parts[part.name] = value = value / steps
             total = value if total is None else total + value
             continue
+        value = value if passed.weight is None or not weighted(part) else value * passed.weight
         parts[part.name] = value = value * rho if rho is not None and part.term.policy_term else value
         tokens = value if tokens is None else tokens + value
     if tokens is None:

@@ -6,9 +6,13 @@ The only door to a second rollout. Every rank must come through it at the same t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from entropostat.trainers.trl.log import newest
 
 
 @contextmanager
@@ -57,18 +61,45 @@ def whole_groups(rows: int, group: int, share: float) -> int:
     return group * max(int(share * (rows // group)), 1)
 
 
-def resample(
-    trainer: Any, generate: Callable[[Any], dict[str, Any]], inputs: list[dict[str, Any]], share: float, at: float
-) -> dict[str, Any]:
-    """TRL's output for the first prompts of ``inputs``, sampled anew at temperature ``at``.
+class Further(NamedTuple):
+    """What a further rollout gave, on its way from TRL."""
 
-    ``generate`` is TRL's own method. The reference policy is not asked: nothing compares these rows with it.
+    output: dict[str, Any]
+    """TRL's."""
+    per_func: Tensor
+    """(N, F) scores of all ranks, as ``_calculate_rewards`` gives them."""
+    answers: Sequence[Any] | None
+    """Answer keys of this rank's completions."""
+    shown: dict[str, list[Any]]
+    """Columns of TRL's log of completions, of all ranks."""
+    tokens: int
+    """Of prompts and completions, on all ranks, as TRL counts them."""
+
+
+def resample(
+    trainer: Any,
+    generate: Callable[[Any], dict[str, Any]],
+    inputs: list[dict[str, Any]],
+    share: float = 1.0,
+    at: float | None = None,
+    compared: bool = True,
+) -> Further:
+    """The first ``share`` of the prompts of ``inputs``, sampled and scored; ``at`` another temperature if one is given.
+
+    ``generate`` is TRL's own method. Without ``compared`` the reference policy is not asked. Whoever wants several rounds
+    calls it several times, and bounds them.
     """
-    size = trainer.num_generations
-    rows = whole_groups(len(inputs), size, share)
-    beta, trainer.beta = trainer.beta, 0.0
+    rows = whole_groups(len(inputs), trainer.num_generations, share)
+    beta, scores = trainer.beta, trainer._rewards_per_func
+    counted = trainer.state.num_input_tokens_seen
+    trainer.beta = beta if compared else 0.0
     try:
-        with temperature(trainer, at), unlogged(trainer):
-            return generate([dict(row) for row in inputs[:rows]])
+        with nullcontext() if at is None else temperature(trainer, at), unlogged(trainer):
+            output = generate([dict(row) for row in inputs[:rows]])
+            per_func = trainer._rewards_per_func
+            shown = newest(trainer._logs, len(per_func))
+            tokens = trainer.state.num_input_tokens_seen - counted
+            answers = None if trainer.answer_keys is None else trainer.answer_keys()
+            return Further(output, per_func, answers, shown, tokens)
     finally:
-        trainer.beta = beta
+        trainer.beta, trainer._rewards_per_func = beta, scores

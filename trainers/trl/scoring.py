@@ -14,6 +14,8 @@ from trl.trainer import add_fused_lm_head
 
 from entropostat.rl.needs import SCORED
 from entropostat.trainers.model.adapter import REFERENCE
+from entropostat.trainers.trl.buffer import SAMPLED
+from entropostat.trainers.trl.described import Described
 
 VISION = (
     "pixel_values",
@@ -35,19 +37,23 @@ class Scoring:
 
     def __init__(self, trainer: Any, reads_reference: bool) -> None:
         """``reads_reference``: the entropies of the reference are asked for."""
-        self.trainer = trainer
+        self.trainer, self.described = trainer, Described(trainer)
         self.ref_entropy: Tensor | None = scoring_entropies(trainer) if reads_reference else None
         """(N, T) of the last generation, nats; stays None where nobody asks."""
         self._forwards: list[dict[str, Tensor]] | None = None
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Around one generation."""
-        self._forwards = []
+        """Around one generation, and inside of it around each further rollout."""
+        outer, self._forwards = self._forwards, []
         try:
             yield
         finally:
-            self._forwards = None
+            self._forwards = outer
+
+    def settle(self, fields: dict[str, Any], ref_entropy: Tensor | None) -> None:
+        """The forwards of this generation gave these batch fields: those of rows that were put together from several."""
+        self._forwards, self.ref_entropy = [fields] if fields else [], ref_entropy
 
     @property
     def on(self) -> bool:
@@ -64,17 +70,18 @@ class Scoring:
             self._forwards.append({"old_entropy": entropy, **statistics})
 
     def complete(self, output: dict[str, Any], needs: frozenset[str]) -> tuple[Tensor | None, dict[str, Any]]:
-        """Old log-probs of TRL's ``output``, and the other batch fields of the forward that they come from. Scores it once
-        more where ``needs`` names a field that no forward has given."""
+        """Old log-probs of TRL's ``output``, and the other batch fields: of the forward that they come from, and of its text.
+        Scores it once more where ``needs`` names a field that no forward has given."""
         forwards = self._forwards
         assert forwards is not None, "outside of collecting()"
         old_logps = output.get("old_per_token_logps")
         fields = forwards[0] if old_logps is not None and forwards else {}
-        have = {*fields, *(() if old_logps is None else ("old_logps",))}
+        have = {*fields, *(() if old_logps is None else ("old_logps", "sampler_logps"))}
+        have |= {"sampler_logps"} if SAMPLED in output else set()
         if (needs & SCORED) - have:
             old_logps = score_tokens(self.trainer, output)
             fields = forwards[-1]
-        return old_logps, fields
+        return old_logps, {**self.described.fields(output, needs), **fields}
 
 
 def scores_reference(trainer: Any, model: Any) -> bool:

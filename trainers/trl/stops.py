@@ -35,8 +35,8 @@ def _text(item: str, tokenizer: PreTrainedTokenizerBase, key: str) -> int:
     for candidate in (named, ids[0] if len(ids) == 1 else None):
         if candidate is not None and tokenizer.decode([candidate], clean_up_tokenization_spaces=False) == item:
             return int(candidate)
-    found = f"{len(ids)} tokens, {ids}" if len(ids) != 1 else f"token {ids[0]}, which reads otherwise"
-    raise ValueError(f"{key}: {item!r} is not one token of this tokenizer, but {found}; give the id of one token")
+    reading = f"{len(ids)} tokens, {ids}" if len(ids) != 1 else f"token {ids[0]}, which reads otherwise"
+    raise ValueError(f"{key}: {item!r} is not one token of this tokenizer, but {reading}; give the id of one token")
 
 
 def ids_of(value: Any) -> list[int]:

@@ -32,30 +32,30 @@ class TokenMeans:
         """Around TRL's loss of one micro-batch: what it appends is taken out again and kept here."""
         known = {key: len(logged[key]) if key in logged else 0 for key in (*self.means, *self.ends)}
         yield
-        found = {}
+        taken = {}
         for key, before in known.items():
             if len(logged.get(key, ())) > before:
-                found[key] = logged[key].pop()
+                taken[key] = logged[key].pop()
             if key in logged and not logged[key]:
                 del logged[key]
-        self._seen.append(found)
+        self._seen.append(taken)
 
     def told(self, tokens: Sequence[float]) -> dict[str, float]:
         """The means since the last call, given the ``tokens`` of each micro-batch over all ranks; NaN where there were none."""
         seen, self._seen = self._seen, []
-        found: dict[str, float] = {}
+        means: dict[str, float] = {}
         for key in dict.fromkeys(name for part in seen for name in part):
             parts = [(part[key], n) for part, n in zip(seen, tokens, strict=True) if key in part and n]
             parts = [(value, n) for value, n in parts if not math.isnan(value)]
             if not parts:
-                found[key] = math.nan
+                means[key] = math.nan
             elif key in ENDS:
-                found[key] = ENDS[key]([value for value, _ in parts])
+                means[key] = ENDS[key]([value for value, _ in parts])
             elif len(parts) == 1:
-                found[key] = parts[0][0]  # to the bit
+                means[key] = parts[0][0]  # to the bit
             else:
-                found[key] = sum(value * n for value, n in parts) / sum(n for _, n in parts)
-        return found
+                means[key] = sum(value * n for value, n in parts) / sum(n for _, n in parts)
+        return means
 
     def so_far(self, logged: dict[str, list[float]], tokens: float) -> None:
         """After one batch of an evaluation: the means of all of it so far, in ``logged``, which TRL empties at its end."""

@@ -3,7 +3,8 @@
 Two clocks. Once per generation: groups, text and the distribution of the entropies, those of the policy that generated where
 the trainer scored it anyway, and else those of the first forward. In each optimizer step of one generation in
 ``tracking.monitor_every``: ratios, and the gradient of each part of the loss at the log-probs and entropies. Sums over ranks
-travel with collectives that are made in any case: the gather of the advantages, and the close of the window.
+travel with collectives that are made in any case: the gather of the advantages, and the close of the window. What is pooled
+under the key of a metric is a total and a count, and logged as their ratio; other pools are told in monitor_report.py.
 """
 
 from __future__ import annotations
@@ -12,26 +13,32 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import TokenBatch
-from entropostat.rl.covariance import token_covariance
+from entropostat.rl.covariance import covariances
 from entropostat.rl.diagnostics import entropy, text
 from entropostat.rl.diagnostics.forces import fields, force, pulls, touched
+from entropostat.rl.diagnostics.generations import measured
 from entropostat.rl.diagnostics.learning import solving
+from entropostat.rl.diagnostics.spikes import spikes
 from entropostat.rl.diagnostics.trust import trust
-from entropostat.rl.objective import Objective, Part
+from entropostat.rl.objective import Objective
+from entropostat.rl.parts import Part
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.signal_sums import SOLVED
 from entropostat.rl.term import Loss
 from entropostat.rl.window import Closed, Window
 from entropostat.trainers.trl.aggregation import aggregate
+from entropostat.trainers.trl.buffer import SAMPLED
 from entropostat.trainers.trl.log import log_advantages, note
 from entropostat.trainers.trl.loss_pass import LossPass
+from entropostat.trainers.watch.columns import Columns, columns
+from entropostat.trainers.watch.diversity import of_answers, pool_texts
 from entropostat.trainers.watch.monitor_report import Memory, Parts, of_generation, of_step
 
 OLD_ENTROPY, RIGHT = "entropostat/old_entropy", "entropostat/right"
@@ -53,8 +60,8 @@ class Shown:
         if self.entropy is None and not self.later:
             return []
         table = torch.zeros(self.ids.shape) if self.entropy is None else self.entropy.float().cpu()
-        for uids, found in self.later:
-            for uid, values in zip(uids.tolist(), found.float().cpu(), strict=True):
+        for uids, entropies in self.later:
+            for uid, values in zip(uids.tolist(), entropies.float().cpu(), strict=True):
                 if uid < len(table):
                     table[uid] = values
         own, kept = self.mask.cpu(), (self.kept | self.mask).cpu()
@@ -62,19 +69,6 @@ class Shown:
             (ids[k].tolist(), [round(h, 4) if m else None for h, m in zip(e[k].tolist(), o[k].tolist(), strict=True)])
             for ids, e, o, k in zip(self.ids.cpu(), table, own, kept, strict=True)
         ]
-
-
-class Columns(NamedTuple):
-    """(B,) float64 each: what all ranks must know of each completion."""
-
-    group: Tensor
-    right: Tensor
-    fingerprint: Tensor
-    tokens: Tensor
-    """Sums over the tokens of the completion of 1, A, log pi and A log pi."""
-    advantage: Tensor
-    logp: Tensor
-    product: Tensor
 
 
 class Monitors:
@@ -107,26 +101,32 @@ class Monitors:
 
     # ------------------------------------------------------------------------------------------ once per generation
 
-    def note_generation(self, output: dict[str, Any], batch: TokenBatch, objective: Objective) -> None:
+    def note_generation(
+        self, output: dict[str, Any], batch: TokenBatch, objective: Objective, drawn: Tensor | None = None
+    ) -> None:
         """Of ``batch``, whose advantages are those that train and whose rewards are unshaped, and of its text in TRL's
-        ``output``, to which keys are added."""
+        ``output``, to which keys are added. ``drawn`` (B,) are the rewards before groups were replaced, if any were: how
+        many prompts are solved is said of them."""
         own = bool(objective.advantages)
         if not self._monitoring:
             log_advantages(self.trainer, output["advantages"], own)
             return
         with self._timed(), torch.no_grad():
             rewards = batch.require("rewards")
-            right = torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))
-            columns = self._columns(output["completion_ids"], batch, right)
-        rows = log_advantages(self.trainer, output["advantages"], own, columns)
+            right = _right(rewards)
+            mine = columns(output["completion_ids"], batch, right, right if drawn is None else _right(drawn))
+        rows = log_advantages(self.trainer, output["advantages"], own, mine)
         assert rows is not None
         with self._timed(), torch.no_grad():
-            self._note_groups(Columns(*rows.cpu().unbind(1)), batch)
-            self.window.pool("text", text.repetition(output["completion_ids"], batch.valid))
-            if "sampling_per_token_logps" in output and batch.old_logps is not None:
-                gap = (batch.old_logps - output["sampling_per_token_logps"]).abs()
+            every = Columns(*rows.cpu().unbind(1))
+            self._note_groups(every, batch)
+            pool_texts(output["completion_ids"], batch, every, self.window, self.reducer)
+            self.window.pool("text/repetition", text.repetition(output["completion_ids"], batch.valid))
+            if SAMPLED in output and batch.old_logps is not None:
+                gap = (batch.old_logps - output[SAMPLED]).abs()
                 known = batch.valid & gap.isfinite()
-                self.window.pool("sampler", torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()]))
+                sums = torch.stack([torch.where(known, gap, 0.0).sum().double(), known.sum()])
+                self.window.pool("trust/sampler_gap", sums)
             if self.settings.completions and self.trainer.accelerator.is_main_process:
                 self._shown = Shown(output, batch, self.settings.completions)
             if batch.old_entropy is not None:
@@ -137,34 +137,28 @@ class Monitors:
                 if batch.old_entropy is not None:
                     output[OLD_ENTROPY] = batch.old_entropy
 
-    def _columns(self, ids: Tensor, batch: TokenBatch, right: Tensor) -> Tensor:
-        """(B, 7) float64, in the order of ``Columns``."""
-        groups = batch.require("uids") if batch.groups is None else batch.groups
-        columns = Columns(groups, right, text.fingerprints(ids, batch.valid), *self._products(batch))
-        return torch.stack([x.double() for x in columns], dim=1)
-
-    def _products(self, batch: TokenBatch) -> Tensor:
-        """(4, B) sums over the tokens of each completion of 1, A, log pi and A log pi."""
-        a, logp = batch.token_advantages, batch.reference_logps.clamp(min=-1e4)
-        values = torch.stack([torch.ones_like(logp), a.to(logp.dtype), logp, a * logp])
-        return torch.where(batch.valid, values, 0.0).sum(2)
-
     def _note_groups(self, every: Columns, batch: TokenBatch) -> None:
         """``every`` (N,) has the completions of all ranks, ``batch`` those of this one."""
-        told = {f"learning/{key}": value for key, value in solving(every.right, every.group).items()}
+        scored = batch.old_logps is not None
+        told = {f"learning/{key}": value for key, value in solving(every.drawn, every.group).items()}
         told["text/distinct"] = text.distinct(every.fingerprint, every.group)
-        sums = torch.stack([every.tokens, every.advantage, every.logp, every.product]).sum(1)
-        count, a, logp, both = sums.tolist()
-        if batch.old_logps is not None and count:
-            told["forces/covariance/mean"] = both / count - a / count * logp / count
-            centred = (batch.token_advantages - a / count) * (batch.old_logps.clamp(min=-1e4) - logp / count)
+        told |= of_answers(every, scored)
+        covariance = weighted = math.nan
+        if batch.old_logps is not None and bool(every.tokens.any()):
+            covariance, weighted, a, logp = every.covariances()
+            told |= {"forces/covariance/mean": covariance, "forces/covariance/weighted": weighted}
+            centred = (batch.token_advantages - a) * (batch.old_logps.clamp(min=-1e4) - logp)
             self.window.peak("covariance", torch.where(batch.valid, centred, -torch.inf).amax().double().reshape(1))
+        self.memory.newest = measured(math.nan, float(every.reward.nanmean()), covariance, weighted)
         self._log(told)
 
     def _note_entropy(self, values: Tensor, valid: Tensor, right: Tensor) -> None:
         self.window.pool("histogram", entropy.counts(values, valid, self.memory.ceiling))
         self.window.pool("position", entropy.by_position(values, valid))
         self.window.pool("outcome", entropy.by_outcome(values, valid, right))
+        self.window.pool("sequences", entropy.by_sequence(values, valid))
+        jumps = spikes(values, valid).sum().double() * 1000
+        self.window.pool("entropy/spikes", torch.stack([jumps, valid.sum().double()]))
 
     def shown_tokens(self) -> list[tuple[list[int], list[float | None]]]:
         """Of the first completions of this rank's newest generation: token ids, and entropies in nats."""
@@ -197,7 +191,7 @@ class Monitors:
                 return
             if batch.old_logps is not None:
                 term = objective.loss.term
-                bounded = None if term.holds == "nothing" else term.bounded(plain)
+                bounded = None if term.holds == "nothing" else term.bounded(passed.batch.detached())
                 sums, ends = trust(plain, bounded, term.by_sequence)
                 self.window.pool("trust", sums)
                 self.window.peak("ratio", ends)
@@ -254,12 +248,17 @@ class Monitors:
         flat = {name: [getattr(b, name)[b.valid] for b in batches] for name in ("logps", "token_advantages")}
         logps, advantages = (torch.cat(values).unsqueeze(0) for values in flat.values())
         whole = TokenBatch(logps, torch.ones_like(logps), advantages, reducer=self.reducer)
-        products = token_covariance(whole)
+        (products, weighted), _ = covariances(whole, advantages, logps.exp() * advantages)
         top = products.amax() if products.numel() else products.new_tensor(-torch.inf)
-        self.window.pool(
-            "covariance", torch.stack([products.sum().double(), products.new_tensor(products.numel()).double()])
-        )
+        count = products.new_tensor(products.numel()).double()
+        self.window.pool("forces/covariance/mean", torch.stack([products.sum().double(), count]))
+        self.window.pool("forces/covariance/weighted", torch.stack([weighted.sum().double(), count]))
         self.window.peak("covariance", top.double().reshape(1))
 
     def _log(self, values: dict[str, float]) -> None:
         note(self.trainer, {key: value for key, value in values.items() if math.isfinite(value)}, mode="train")
+
+
+def _right(rewards: Tensor) -> Tensor:
+    """1, 0, or NaN where nothing could score the completion."""
+    return torch.where(rewards.isnan(), torch.nan, (rewards > SOLVED).to(rewards.dtype))

@@ -77,30 +77,30 @@ class NonFiniteGuard(Remembering):
     def _tell(self, step: int, seen: list[Seen]) -> None:
         """The same on every rank, but that the rank at fault writes its inputs."""
         accelerator, most = self.trainer.accelerator, self.settings.max_nonfinite
-        found = first(seen, accelerator.process_index)
-        found = min(gather_object([found]) if accelerator.num_processes > 1 else [found])
-        if found.term == GRADIENT and accelerator.mixed_precision == "fp16":
+        finding = first(seen, accelerator.process_index)
+        finding = min(gather_object([finding]) if accelerator.num_processes > 1 else [finding])
+        if finding.term == GRADIENT and accelerator.mixed_precision == "fp16":
             return
         self.count += 1
         last = most is not None and self.count >= most
         where = ""
         if self.count <= DUMPS or last:
-            file = Path(self.trainer.args.output_dir) / "nonfinite" / f"step-{step:06d}-rank{found.rank}.safetensors"
-            if found.rank == accelerator.process_index:
-                self._dump(file, step, found, seen)
+            file = Path(self.trainer.args.output_dir) / "nonfinite" / f"step-{step:06d}-rank{finding.rank}.safetensors"
+            if finding.rank == accelerator.process_index:
+                self._dump(file, step, finding, seen)
             where = f"; its inputs: {file}"
-        what = f"step {step}: {found}"
+        what = f"step {step}: {finding}"
         if last:
             often = "1 step was" if self.count == 1 else f"{self.count} steps were"
             self.verdict = f"{what}{where}. {often} not finite, and faults.max_nonfinite is {most}"
         elif accelerator.is_main_process:
             log.warning("%s; the step is skipped (%d of %s)%s", what, self.count, most or "any number", where)
 
-    def _dump(self, file: Path, step: int, found: Finding, seen: list[Seen]) -> None:
-        facts = {"step": step, "rank": found.rank, "micro_batch": found.micro_batch, "term": found.term}
+    def _dump(self, file: Path, step: int, finding: Finding, seen: list[Seen]) -> None:
+        facts = {"step": step, "rank": finding.rank, "micro_batch": finding.micro_batch, "term": finding.term}
         facts |= {"generation": seen[0].generation, "seed": self.trainer.args.seed, "skipped": self.count}
         try:
-            write_dump(file, facts, seen if found.term == GRADIENT else [seen[found.micro_batch]])
+            write_dump(file, facts, seen if finding.term == GRADIENT else [seen[finding.micro_batch]])
         except OSError as error:  # a record of a fault is not worth the run
             log.warning("%s could not be written: %s", file, error)
 

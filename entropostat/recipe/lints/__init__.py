@@ -19,7 +19,10 @@ from entropostat.recipe.lints import (
     optimizer,
     reference,
     rewards,
+    sampler_mismatch,
     sampling,
+    stream,
+    teacher,
 )
 from entropostat.recipe.lints.case import Case, Rule
 from entropostat.recipe.recipe import Recipe
@@ -29,17 +32,20 @@ RULES: tuple[Rule, ...] = (
     *model.RULES,
     *objective.RULES,
     *sampling.RULES,
+    *sampler_mismatch.RULES,
     *controllers.RULES,
     *batch.RULES,
     *reference.RULES,
     *optimizer.RULES,
     *critic.RULES,
     *rewards.RULES,
+    *stream.RULES,
+    *teacher.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
 
 def lints(recipe: Recipe, sizes: Arithmetic, rules: tuple[Rule, ...] = RULES) -> list[Lint]:
     """Errors first."""
-    found = [lint for rule in rules for lint in rule(Case(recipe, sizes))]
-    return sorted(found, key=lambda lint: LEVELS.index(lint.level))
+    raised = [lint for rule in rules for lint in rule(Case(recipe, sizes))]
+    return sorted(raised, key=lambda lint: LEVELS.index(lint.level))

@@ -16,10 +16,10 @@ from entropostat.rl.signals import SIGNALS
 
 
 def controllers(case: Case) -> Iterator[Lint]:
-    found = knobs(case.recipe)
+    all_knobs = knobs(case.recipe)
     inert = {lint.key for rule in (aligned_kl_cov, inert_clip, micro_scope) for lint in rule(case)}
     readers: dict[str, str] = {}
-    for knob in found:
+    for knob in all_knobs:
         dead = [key for key in inert if knob.key == key or knob.key.startswith(f"{key}.")]
         if dead or _clip_knob(case, knob.key):
             reads = f"signal {knob.signal}" if knob.signal else "its schedule"
@@ -68,8 +68,8 @@ def signals(case: Case) -> Iterator[Lint]:
 
 
 def followers(case: Case) -> Iterator[Lint]:
-    found = {knob.key.removeprefix("objective."): knob for knob in knobs(case.recipe)}
-    built = {path: CONTROLLERS.build(knob.controller, knob.options) for path, knob in found.items()}
+    by_path = {knob.key.removeprefix("objective."): knob for knob in knobs(case.recipe)}
+    built = {path: CONTROLLERS.build(knob.controller, knob.options) for path, knob in by_path.items()}
     for path, problem in broken(built):
         yield Lint("error", f"objective.{path}", problem, "a knob is called slot.term.field")
     used = {(c.knob, c.key) for c in built.values() if isinstance(c, Follow)}

@@ -37,11 +37,11 @@ def estimator(case: Case) -> Iterator[Lint]:
     if recipe.kind != "ppo":
         return
     chain = recipe.objective["advantages"]
-    if chain[0].kind != "gae":
+    if not chain or chain[0].kind != "gae":
         yield Lint(
             "error",
-            f"objective.advantages.{chain[0].name}",
-            "comes first, and the critic of trainer.kind: ppo learns from the returns of gae",
+            f"objective.advantages.{chain[0].name}" if chain else "objective.advantages",
+            f"{'comes first' if chain else 'are none'}, and the critic of trainer.kind: ppo learns from the returns of gae",
             "use advantages: [gae: {}], or trainer.kind: grpo",
         )
     for term in chain[1:]:

@@ -65,8 +65,8 @@ def half_weights(case: Case) -> Iterator[Lint]:
 
 
 def code(case: Case) -> Iterator[Lint]:
-    for found in foreign(case.recipe):
-        yield Lint("note", found.key, found.what, "train with --allow-code")
+    for foreign_code in foreign(case.recipe):
+        yield Lint("note", foreign_code.key, foreign_code.what, "train with --allow-code")
 
 
 RULES: tuple[Rule, ...] = (base_of_adapter, dropout, noise, half_weights, code)

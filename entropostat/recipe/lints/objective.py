@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from entropostat.recipe.facts import info, option
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.terms import Term
 from entropostat.rl.loss_types import CLIPPED
 
 
@@ -50,7 +52,7 @@ def inert_clip(case: Case) -> Iterator[Lint]:
 
 def clips(case: Case) -> bool:
     loss = case.recipe.objective["loss"]
-    return loss.kind == "ppo_clip" or (loss.kind == "trl" and option(loss, "loss", "type") in CLIPPED)
+    return loss.kind in ("ppo_clip", "copo") or (loss.kind == "trl" and option(loss, "loss", "type") in CLIPPED)
 
 
 def sequence_level(case: Case) -> Iterator[Lint]:
@@ -83,15 +85,44 @@ def sequence_level(case: Case) -> Iterator[Lint]:
         )
 
 
+ALONE = {
+    "clip_cov": "nothing is ever drawn: the advantage is constant there, so every covariance is 0",
+    "kl_cov": "the tokens are arbitrary: the advantage is constant there, so every covariance is 0",
+    "bapo": "the bounds go to one end or the other: all advantages there have one sign",
+}
+"""What becomes of a term whose statistics run over one completion, of advantages that are equal on its tokens."""
+
+
 def micro_scope(case: Case) -> Iterator[Lint]:
+    tokenwise = any(info("advantages", t).tokenwise for t in case.recipe.objective["advantages"])
     for slot, term in case.recipe.terms:
-        if option(term, slot, "scope") == "micro" and case.sizes.micro == 1:
+        scope = info(slot, term).field("scope")
+        read = scope is not None and all(c.holds(_options(slot, term)) for c in scope.only)
+        if scope is not None and read and option(term, slot, "scope") == "micro" and case.sizes.micro == 1:
+            alone = "its means, quantiles and extremes are those of one completion, not of the batch"
             yield Lint(
                 "warning",
                 f"objective.{slot}.{term.name}.scope",
-                "micro with one sequence per micro-batch: the advantage is constant there, so its covariance is 0",
-                "use scope: rollout, or raise trainer.per_device_train_batch_size",
+                f"micro with one sequence per micro-batch: {alone if tokenwise else ALONE.get(term.kind, alone)}",
+                f"use scope: {scope.default}, or raise trainer.per_device_train_batch_size",
             )
 
 
-RULES: tuple[Rule, ...] = (aligned_kl_cov, reshaper_without_base, inert_clip, sequence_level, micro_scope)
+def _options(slot: str, term: Term) -> dict[str, Any]:
+    """With the defaults."""
+    return {field.name: option(term, slot, field.name) for field in info(slot, term).fields}
+
+
+def half_a_lopti(case: Case) -> Iterator[Lint]:
+    for term in case.recipe.objective["weights"]:
+        alternates = term.kind == "lopti" and str(option(term, "weights", "order")).endswith("_first")
+        if alternates and case.sizes.iterations % 2:
+            yield Lint(
+                "error",
+                f"objective.weights.{term.name}",
+                f"takes turns over 2 passes of a generation, and trainer.num_iterations is {case.sizes.iterations}",
+                "set trainer.num_iterations: 2, or order: low",
+            )
+
+
+RULES: tuple[Rule, ...] = (aligned_kl_cov, half_a_lopti, reshaper_without_base, inert_clip, sequence_level, micro_scope)

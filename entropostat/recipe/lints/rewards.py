@@ -6,21 +6,24 @@ from collections.abc import Iterator
 
 from entropostat.recipe.adapter import of_model
 from entropostat.recipe.arithmetic import trainer_value
-from entropostat.recipe.facts import option
+from entropostat.recipe.facts import info, option, rollout_readers
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.rewards import rewarded
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.verifier import Verifier
 
 
 def weightless(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+    if rewarded(recipe.objective) and all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
         message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
 
 
 def unjudged(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if all(term.kind == "model" for term in recipe.reward):
+    if recipe.reward and all(term.kind == "model" for term in recipe.reward):
         yield Lint(
             "note",
             f"reward.{recipe.reward[0].name}",
@@ -31,9 +34,15 @@ def unjudged(case: Case) -> Iterator[Lint]:
 
 def scaled_away(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    shaping, base = recipe.shaping, recipe.objective["advantages"][0]
+    shaping, base = recipe.shaping, next(iter(recipe.objective["advantages"]), None)
     more = shaping.clip is not None or shaping.missing_eos_penalty is not None
-    if shaping.normalise and not more and base.kind == "grpo" and option(base, "advantages", "scale") != "none":
+    if (
+        base is not None
+        and shaping.normalise
+        and not more
+        and base.kind == "grpo"
+        and option(base, "advantages", "scale") != "none"
+    ):
         yield Lint(
             "warning",
             "shaping.normalise",
@@ -67,16 +76,28 @@ def built_on_an_adapter(case: Case) -> Iterator[Lint]:
 
 def each_by_itself(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    base = recipe.objective["advantages"][0]
-    if base.kind != "gdpo":
+    base = next(iter(recipe.objective["advantages"]), None)
+    if base is None or base.kind != "gdpo":
         return
     key = f"objective.advantages.{base.name}"
-    if recipe.shaping.active:
-        message = "normalises each reward by itself, and shaping changes their sum, which it does not read"
-        yield Lint("error", key, message, "leave shaping out, or use grpo")
+    for what in [*(term.name for term in recipe.objective["rewards"]), *["shaping"] * recipe.shaping.active][:1]:
+        message = f"normalises each reward by itself, and {what} changes their sum, which it does not read"
+        yield Lint("error", key, message, f"leave {what} out, or use grpo")
     if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
         message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
         yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
+
+
+def without_keys(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    if any(VERIFIERS[term.kind].answer_key is not Verifier.answer_key for term in recipe.reward):
+        return
+    readers = rollout_readers(recipe)
+    for slot, term in recipe.terms:
+        if "answers" in readers[term.name]:
+            message = "clusters completions by their answer, and no verifier finds an answer in them"
+            fix = "add one that does to reward, such as exact_match, with weight: 0 if it is not to count"
+            yield Lint("error", f"objective.{slot}.{term.name}", message, fix)
 
 
 def own_code(case: Case) -> Iterator[Lint]:
@@ -91,12 +112,29 @@ def own_code(case: Case) -> Iterator[Lint]:
             )
 
 
+def judged_by_a_model(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    models = [term.name for term in recipe.reward if term.kind == "model"]
+    for slot, term in recipe.terms:
+        stated = "success" in term.options or info(slot, term).field("success") is None
+        if len(models) == len(recipe.reward) and not stated:
+            yield Lint(
+                "warning",
+                f"objective.{slot}.{term.name}.success",
+                f"a completion is right where {models[0]} gives more than {option(term, slot, 'success'):g}, and a reward model "
+                "has a scale of its own",
+                "set it to a score that a right answer has",
+            )
+
+
 RULES: tuple[Rule, ...] = (
+    judged_by_a_model,
     weightless,
     unjudged,
     scaled_away,
     masked_away,
     built_on_an_adapter,
     each_by_itself,
+    without_keys,
     own_code,
 )

@@ -6,18 +6,20 @@ from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import option
-from entropostat.recipe.generation_rules import BIAS, backend, biasing, evaluated, given, key_of
+from entropostat.recipe.generation_rules import BIAS, backend, biasing, evaluated, given, key_of, unsupported
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
 
 
 def truncated_sampling(case: Case) -> Iterator[Lint]:
     sampler = case.recipe.sampler
+    corrected = any(term.kind == "truncated_policy" for term in case.recipe.objective["penalties"])
     cut = {
         "top_p": sampler.top_p < 1,
         "top_k": sampler.top_k > 0,
-        "min_p": bool(sampler.min_p),
+        "min_p": bool(sampler.min_p) and not corrected,
         "repetition_penalty": sampler.repetition_penalty != 1,
+        **dict.fromkeys(sampler.processed, True),
     }
     for key in (name for name, on in cut.items() if on):
         yield Lint(
@@ -41,6 +43,27 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
             f"entropy is measured and controlled at temperature {sampler.temperature:g}; evaluation uses 1",
             "state entropy targets for this temperature",
         )
+
+
+def corrected_truncation(case: Case) -> Iterator[Lint]:
+    mine = case.recipe.sampler.min_p or 0.0
+    for term in case.recipe.objective["penalties"]:
+        if term.kind == "truncated_policy" and (theirs := option(term, "penalties", "min_p")) != mine:
+            yield Lint(
+                "error",
+                f"objective.penalties.{term.name}.min_p",
+                f"{theirs:g} is not what completions are sampled with: sampler.min_p is {mine:g}",
+                f"set both to the same value, or take {term.name} out",
+            )
+
+
+def only_transformers(case: Case) -> Iterator[Lint]:
+    by = backend(case.recipe.trainer)
+    if by == "transformers":
+        return
+    for key in case.recipe.sampler.processed:
+        problem, _, fix = unsupported(by).partition("; ")
+        yield Lint("error", f"sampler.{key}", problem, fix)
 
 
 def given_to_generate(case: Case) -> Iterator[Lint]:
@@ -70,4 +93,4 @@ def structured(case: Case) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Rule, ...] = (truncated_sampling, given_to_generate, structured)
+RULES: tuple[Rule, ...] = (truncated_sampling, corrected_truncation, only_transformers, given_to_generate, structured)

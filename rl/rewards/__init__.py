@@ -1,0 +1,1 @@
+"""Reward terms: generation -> (N,). Chained after the verifiers, before the advantages."""
