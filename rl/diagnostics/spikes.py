@@ -29,7 +29,7 @@ def spikes(
     bar = (mean + k * std.clamp(min=least_std)).clamp(min=least)
     early = torch.arange(packed.size(1), device=packed.device) < window
     jumps = packed > torch.where(early, first, bar)
-    return jumps.gather(1, place) & valid
+    return jumps.gather(1, place)  # what is masked was packed as 0, which is no jump
 
 
 def _before(packed: Tensor, window: int) -> tuple[Tensor, Tensor]:

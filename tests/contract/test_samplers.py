@@ -11,7 +11,7 @@ from support import tiny
 from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl import sampling
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.rollout.processors import processors
+from entropostat.trainers.rollout.processors import attach_processors, processors
 
 TRUNCATIONS: dict[str, dict[str, Any]] = {
     "top_h": {"top_h": 0.1},
@@ -99,3 +99,10 @@ def test_without_such_a_key_nothing_is_attached():
 def test_what_cannot_apply_it_is_refused_by_name(key):
     with pytest.raises(ValueError, match=rf"sampler\.{key}: .*continuous"):
         make(Sampler(**TRUNCATIONS[key]), use_transformers_continuous_batching=True)
+
+
+def test_a_rollout_function_samples_by_itself_and_is_refused():
+    trainer = make()
+    trainer.rollout_func = lambda *_: {}
+    with pytest.raises(ValueError, match=r"sampler\.top_h: a rollout function samples by itself"):
+        attach_processors(trainer, Sampler(top_h=0.4))

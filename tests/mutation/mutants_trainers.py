@@ -39,7 +39,6 @@ TRAINERS = (
     fault("forgets the mask", "rollout/extra", '"loss_mask": completion_mask(drawn)', '"loss_mask": drawn["prompt_mask"]', EXTRA),
     fault("gives TRL the extra rows", "rollout/extra", "return values[: self.rows, : self.keep]", "return values[-self.rows :, : self.keep]", EXTRA),
     fault("scores padding", "rollout/extra", 'mine["prompt_mask"], mine["completion_mask"], 0', 'mine["prompt_mask"], mine["completion_mask"], 1', EXTRA),
-    fault("keeps the rewards of the second rollout", "trl/sampling", "trainer.beta, trainer._rewards_per_func = beta, scores", "trainer.beta = beta", EXTRA),
     fault("forgets the slices", "rollout/rollouts", "tokens / trainer.args.steps_per_generation", "tokens", EXTRA),
     fault("gives TRL the ratio", "trl/own_loss", 'inputs.pop("old', 'inputs.get("old', LOG),
     fault("keeps TRL's clip shares", "trl/own_loss", 'if key.startswith("clip_ratio/")', "if False", LOG),

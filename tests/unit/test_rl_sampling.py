@@ -63,6 +63,17 @@ def test_mirostat_keeps_what_surprises_at_most_mu_and_never_nothing(values, mu):
     assert bool((bits[others] <= mu).all()) and bool((bits[~kept] > mu).all())
 
 
+def test_mirostat_by_hand():
+    # 1, 2, 3 and 3 bits. At 2.5 bits two are kept, with 3/4 of the mass: the second has log2 3 = 1.585 bits among them.
+    bits = sampling.surprise(torch.tensor([[0.5, 0.25, 0.125, 0.125]], dtype=torch.float64).log())
+    torch.testing.assert_close(bits[0], torch.tensor([1.0, 2.0, 3.0, 3.0], dtype=torch.float64))
+    mu, token = torch.tensor([2.5], dtype=torch.float64), torch.tensor([1])
+    kept = sampling.mirostat(bits, mu)
+    assert kept[0].tolist() == [True, True, False, False]
+    after = [float(sampling.mirostat_step(mu, bits, kept, token, 1.5, 0.1, whole)) for whole in (True, False)]
+    assert after == [pytest.approx(2.5 - 0.1 * 0.5), pytest.approx(2.5 - 0.1 * (math.log2(3) - 1.5))]
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_mirostat_holds_the_surprise_of_what_is_drawn(whole):
     generator, tau = torch.Generator().manual_seed(0), 3.5
@@ -99,3 +110,17 @@ def test_what_lies_in_padding_does_not_move_the_bar():
     options = {"window": 5, "k": 1.0, "least_std": 0.1, "least": 0.1, "first": 3.0}
     assert torch.equal(spikes(values, mask, **options), spikes(garbage, mask, **options))
     assert spikes(values, mask, **options).any()
+
+
+def test_tokens_of_tools_are_passed_over_and_a_steady_text_does_not_jump_at_a_little():
+    values = torch.rand(2, 40, generator=torch.Generator().manual_seed(3)) * 2
+    values[:, 30] = 6.0
+    mask = torch.ones(2, 40)
+    mask[:, 12:20] = 0
+    options = {"window": 5, "k": 2.0, "least_std": 0.1, "least": 0.5, "first": 3.0}
+    kept = mask[0].bool()
+    packed = spikes(values[:, kept], torch.ones(2, int(kept.sum())), **options)
+    assert torch.equal(spikes(values, mask, **options)[:, kept], packed) and packed.any()
+    steady = torch.full((1, 12), 1.0)
+    steady[0, 8] = 2.5  # below 1 + 4 x .5, although nothing varied before
+    assert not spikes(steady, torch.ones(1, 12), window=4).any()
