@@ -27,7 +27,6 @@ def truncated(name: str, old: str, new: str) -> Mutant:
 
 SAMPLERS = (
     rule("compares what is not renormalised", "entropy = mass.log() - parts / mass", "entropy = -parts"),
-    rule("keeps nothing", "inside[..., 0] = True\n", ""),
     rule("keeps the impossible", ".cumprod(-1).bool() & (p > 0)", ".cumprod(-1).bool()"),
     rule("turns its bound", "entropy <= -alpha * parts", "entropy >= -alpha * parts"),
     rule("counts in nats", "log_softmax(-1) * BITS", "log_softmax(-1)"),
