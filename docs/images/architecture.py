@@ -33,7 +33,7 @@ class Box(NamedTuple):
 BOXES = {
     "recipe": Box("entropostat", 30, 50, 200, "recipe", ("YAML, parents, key=value;", "checked line by line")),
     "plan": Box("entropostat", 30, 168, 200, "plan", ("what will run, lints,", "memory and traffic")),
-    "objective": Box("rl", 330, 50, 300, "Objective", ("advantages · weights · loss · penalties,", "one term each; what they need")),
+    "objective": Box("rl", 330, 50, 300, "Objective", ("rewards · advantages · weights · loss ·", "penalties · data: what each term needs")),
     "control": Box("rl", 720, 50, 250, "Control", ("which coefficients a controller", "moves, and what it remembers")),
     "rollout": Box("trainers", 330, 190, 300, "rollout", ("completions, rewards, old and reference", "log-probs; advantages and statistics")),
     "reward": Box("reward", 30, 282, 200, "verifiers", ("confined processes judge", "what the policy wrote")),

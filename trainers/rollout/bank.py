@@ -55,8 +55,7 @@ class Bank:
             padded = {k: widened(trainer, k, x, w) for (k, x), w in zip(mine.items(), longest, strict=True)}
             mine = {key: ranks.gather(x.contiguous()) for key, x in padded.items()}
             widths = ranks.gather(widths.contiguous())
-            given = gather_object([None if answers is None else list(answers)])
-            answers = None if any(a is None for a in given) else [a for rank in given for a in rank]
+            answers = gathered_answers(answers)
         columns = {PROMPT: widths[:, 0], COMPLETION: widths[:, 1]}
         return cls({**mine, "per_func": per_func}, columns, answers, shown)
 
@@ -116,3 +115,9 @@ def widened(trainer: Any, key: str, x: Tensor, width: int) -> Tensor:
     fill = trainer._tokenizer.pad_token_id if key in ("prompt_ids", "completion_ids") else FILLED.get(key, 0)
     room = x.new_full((x.size(0), width - x.size(1), *x.shape[2:]), fill)
     return torch.cat([room, x] if key in LEFT else [x, room], dim=1)
+
+
+def gathered_answers(answers: Sequence[Any] | None) -> list[Any] | None:
+    """Keys of the completions of all ranks, in their order; None where a rank has none."""
+    given = gather_object([None if answers is None else list(answers)])
+    return None if any(keys is None for keys in given) else [key for keys in given for key in keys]

@@ -15,9 +15,7 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.phrases import Mined, Phrases, candidates, matches, shannon, words
 from entropostat.trainers.trl.aggregation import completion_mask
 from entropostat.trainers.trl.log import note
-
-METASPACE = "▁"
-"""What a tokenizer of that kind writes for a space before a token, and drops where it decodes the token alone."""
+from entropostat.trainers.trl.pieces import piece
 
 
 class Planning:
@@ -89,15 +87,9 @@ def located(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[int]]:
                 last = last if i in special else next(places)
                 ends.append(last)
             return text, ends
-    pieces = ["" if i in special else _piece(tokenizer, i) for i in ids]
+    pieces = ["" if i in special else piece(tokenizer, i) for i in ids]
     ends, total = [], 0
-    for piece in pieces:
-        total += len(piece)
+    for part in pieces:
+        total += len(part)
         ends.append(total)
     return "".join(pieces), ends
-
-
-def _piece(tokenizer: Any, token: int) -> str:
-    piece: str = tokenizer.decode([token], clean_up_tokenization_spaces=False)
-    spaced = str(tokenizer.convert_ids_to_tokens(token)).startswith(METASPACE) and not piece.startswith(" ")
-    return f" {piece}" if spaced else piece

@@ -20,7 +20,7 @@ from entropostat.rl.batch import TokenBatch
 from entropostat.rl.objective import Objective
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.stream import Group
-from entropostat.trainers.rollout.bank import rows_of
+from entropostat.trainers.rollout.bank import gathered_answers, rows_of
 from entropostat.trainers.rollout.refill import REFERENCE, SCORED, Generate, Rounds, Settled, Waiting, nested
 from entropostat.trainers.rollout.reserve import Reserve, identity
 from entropostat.trainers.rollout.rollouts import Shape, weighted_rewards
@@ -126,8 +126,7 @@ class PromptStream:
         if not self.sieves.terms:
             return
         size, rewards = self.trainer.num_generations, weighted_rewards(self.trainer, found.per_func).tolist()
-        given = gather_object([None if found.answers is None else list(found.answers)])
-        answers = None if any(a is None for a in given) else [a for rank in given for a in rank]
+        answers = gathered_answers(found.answers)
         for at, key in enumerate(keys):
             rows = slice(at * size, (at + 1) * size)
             self.sieves.remember(key, Group(tuple(rewards[rows]), None if answers is None else tuple(answers[rows])))

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SPACE = "▁"
-"""How sentencepiece writes a space; decoding a token by itself drops it."""
+from entropostat.trainers.trl.pieces import piece
 
 
 class Described:
@@ -45,12 +44,7 @@ class Described:
 
     def _piece(self, token: int) -> str:
         if token not in self._pieces:
-            tokenizer = self.trainer._tokenizer
-            text = tokenizer.decode([token], clean_up_tokenization_spaces=False)
-            written = str(tokenizer.convert_ids_to_tokens(token))
-            if written.startswith(SPACE) and not text.startswith(" "):
-                text = f" {text}"
-            self._pieces[token] = text
+            self._pieces[token] = piece(self.trainer._tokenizer, token)
         return self._pieces[token]
 
 
