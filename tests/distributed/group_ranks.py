@@ -41,6 +41,7 @@ UNSCORED = {
     "a whole prompt not": [0, 2, 5, 9, 10],
     "none": list(range(ROWS)),
 }
+SAID = ["a b", "b c"]
 SPEC = tiny.objective(loss={"copo": {"drop": "zero"}}, advantages=["grpo", "seed", {"dco": {"n": 4}}])
 
 
@@ -93,6 +94,17 @@ def texts(accelerator: Accelerator) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+def phrases(accelerator: Accelerator, policy: str) -> dict[str, int]:
+    """How many right completions of all ranks hold each phrase; of two ranks each has one of the two completions."""
+    hicra = {"hicra": {"seed": [], "shortest": 1, "longest": 1, "least": 1, "share": 1.0}}
+    trainer = tiny.ours(policy, tiny.objective(advantages=["grpo", hicra]))
+    trainer.model.train()
+    own = SAID if accelerator.num_processes == 1 else [SAID[accelerator.process_index]]
+    ids = torch.tensor([tiny.tokenizer()(text)["input_ids"] for text in own])
+    trainer.planning.mask({"completion_ids": ids, "completion_mask": torch.ones_like(ids)}, torch.ones(len(own)))
+    return dict(trainer.planning.mined.counts)
+
+
 def run(policy: str) -> dict[str, Any]:
     """A short run: what the rollout phase saw of each generation, and what each micro-batch of the loss did."""
     said: list[str | None] = []
@@ -132,6 +144,7 @@ def main() -> None:
     policy, out = sys.argv[1:]
     accelerator = Accelerator(cpu=True)
     found = {"statistics": statistics(accelerator), "texts": texts(accelerator)}
+    found["phrases"] = phrases(accelerator, policy)
     if accelerator.num_processes > 1:
         found["run"] = run(policy)
     torch.save(found, f"{out}-{accelerator.process_index}.pt")

@@ -58,6 +58,10 @@ def test_texts_of_groups_on_two_processes_are_as_different_as_on_one(found: dict
             }
 
 
+def test_phrases_are_counted_over_the_completions_of_all_processes(found: dict[int, list[dict[str, Any]]]) -> None:
+    assert [rank["phrases"] for world in (1, 2) for rank in found[world]] == [{"a": 1, "b": 2, "c": 1}] * 3
+
+
 def test_a_shuffled_generation_that_serves_two_iterations_trains_by_the_statistics_of_whole_groups(
     found: dict[int, list[dict[str, Any]]],
 ) -> None:
