@@ -32,11 +32,12 @@ RAMP = Range(0.02, 0.2)
 EXPLOSION = Range(0.5, 0.95)
 """Share of the way from the start to ln V, on a log scale."""
 COLLAPSE = Range(0.002, 0.05, log=True)
-KEPT = Range(0.0, 0.3)
+KEPT = Range(0.0, 0.25)
 """Share of the reward above its floor that is left after an explosion or a loss."""
 LIFT = Range(1.0, 3.0)
 """Entropy beside a reward that is lost, over its start."""
-BLIP = Range(0.03, 0.10)
+BLIP = Range(2.0, 6.0)
+"""Rows of a burst."""
 DRIFT = Range(0.4, 2.0)
 LEARNED = Range(0.15, 0.5)
 KL, GRADIENT = Range(1e2, 1e14, log=True), Range(1e3, 1e9, log=True)
@@ -83,7 +84,7 @@ class Log:
 
     def ramp(self) -> Array:
         begin, takes = self.draw(ONSET) * len(self.t), max(self.draw(RAMP) * len(self.t), 1.0)
-        self.well_until, self.ill_from = int(begin), int(math.ceil(begin + takes))
+        self.well_until, self.ill_from = int(begin), math.ceil(begin + takes)
         return self.rise(begin, takes)
 
     def position(self, u: float) -> float:
@@ -151,7 +152,7 @@ def solved(log: Log) -> None:
 def bursting(log: Log) -> None:
     """The entropy shoots up with the reward lost, and both come back within a few rows."""
     n = len(log.t)
-    takes = max(log.draw(BLIP) * n, 2.0)
+    takes = log.draw(BLIP)
     at = log.rng.uniform(0.1, 0.7) * n
     pulse = np.exp(-(((log.t - at) / (takes / 2)) ** 2))
     log.entropy = log.entropy * (log.position(log.rng.uniform(0.3, 0.6)) / log.start) ** pulse
@@ -227,7 +228,9 @@ def kl_blow_up(log: Log) -> None:
 
 def gradient_blow_up(log: Log) -> None:
     up = log.ramp()
-    log.extra["grad_norm"] = np.exp(0.4 * log.rng.standard_normal(len(log.t))) * np.where(up >= 1, log.draw(GRADIENT), 1.0)
+    log.extra["grad_norm"] = np.exp(0.4 * log.rng.standard_normal(len(log.t))) * np.where(
+        up >= 1, log.draw(GRADIENT), 1.0
+    )
 
 
 ILL: dict[str, Callable[[Log], None]] = {

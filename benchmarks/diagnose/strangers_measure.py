@@ -91,7 +91,11 @@ def main() -> None:
             for kind in (kind for kind in kinds if args.only in kind):
                 results = pool.map(partial(judge, kind, args.split, args.trial), range(args.runs), chunksize=5)
                 out[part][kind] = summary(results)
-                print(kind, {by: (one["right"], one["runs"], one["wrong"]) for by, one in out[part][kind].items()}, flush=True)
+                print(
+                    kind,
+                    {by: (one["right"], one["runs"], one["wrong"]) for by, one in out[part][kind].items()},
+                    flush=True,
+                )
     if args.split == "verdict" and not args.only:
         RESULTS.write_text(json.dumps(out, indent=1, sort_keys=True) + "\n")
         write_page(RESULTS)

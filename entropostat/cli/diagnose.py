@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from entropostat.cli import arguments
-from entropostat.diagnose import Finding, Log, examine
+from entropostat.diagnose import Finding, Log, elsewhere, examine
 from entropostat.diagnose.finding import MARK, line
 from entropostat.diagnose.inputs import OURS, looked_for, nothing_to_judge
 from entropostat.diagnose.live import Live
+from entropostat.diagnose.story import stories
 from entropostat.readers import OWN, own, read_all
 from entropostat.readers.following import growing, grown
 from entropostat.readers.run_folder import Run
@@ -63,6 +64,7 @@ def report(name: str, log: Log, findings: list[Finding]) -> dict[str, Any]:
         "rows": log.rows,
         "last_step": int(log.last),
         "findings": [one.as_dict() for one in findings],
+        "stories": [[one.rule for one in (story.cause, *story.after)] for story in stories(findings)],
         "looked_for": judged,
         "not_judged": blind,
     }
@@ -75,14 +77,34 @@ def text(name: str, log: Log, findings: list[Finding]) -> str:
     if not findings:
         return "\n".join([f"{head}; nothing found", f"looked for {', '.join(judged)}", *ends])
     parts = [f"{head}; {len(findings)} finding{'s' if len(findings) > 1 else ''}"]
-    for one in findings:
-        about = f" ({one.subject})" if one.subject else ""
-        parts.append(f"\n{MARK[one.severity]} {one.rule}{about}, steps {one.steps[0]} to {one.steps[1]}")
-        parts.append(f"   evidence  {one.evidence}")
-        parts.append(f"   cause     {one.cause}")
-        lines = one.advice.rstrip().splitlines()
-        parts.append("   change    " + ("\n" + " " * 13).join(lines))
+    for story in stories(findings):
+        parts += ["", *_shown(story.cause, log.trainer)]
+        parts += [
+            f"   then      {_titled(one)}: {one.evidence}" + ("" if one.rule not in MEANT else f"; {one.cause}")
+            for one in story.after
+        ]
     return "\n".join([*parts, "", *ends] if ends else parts)
+
+
+MEANT = frozenset(("dead-groups",))
+"""What the cause of these adds to a story."""
+
+
+def _titled(one: Finding) -> str:
+    about = f" ({one.subject})" if one.subject else ""
+    return f"{one.rule}{about}, steps {one.steps[0]} to {one.steps[1]}"
+
+
+def _shown(one: Finding, trainer: str) -> list[str]:
+    there = elsewhere.advice(one.rule, trainer)
+    lines = one.advice.rstrip().splitlines()
+    return [
+        f"{MARK[one.severity]} {_titled(one)}",
+        f"   evidence  {one.evidence}",
+        f"   cause     {one.cause}",
+        *([f"   in {trainer:<7}{there}"] if there else []),
+        f"   {'here' if there else 'change':<10}" + ("\n" + " " * 13).join(lines),
+    ]
 
 
 def _unjudged(blind: Mapping[str, str]) -> list[str]:

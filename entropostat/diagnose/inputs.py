@@ -16,6 +16,7 @@ GROUPS = ("frac_reward_zero_std", "learning/solve_none")
 INPUTS: Mapping[str, tuple[Wanted, ...]] = {
     "collapse": (("entropy",),),
     "explosion": (("entropy",),),
+    "entropy-blip": (("entropy",),),
     "wrong-tokens": (("entropy/p50",), ("entropy/p90",)),
     "controller-saturated": ((r"control/.+/saturated",),),
     "controller-oscillating": ((r"control/.+/error",),),
@@ -27,6 +28,10 @@ INPUTS: Mapping[str, tuple[Wanted, ...]] = {
     "length-hacking": (REWARD, LENGTH, PASS),
     "reward-gap": (REWARD, PASS),
     "strategy-incompetent": ((r"evaluate/.+/accuracy/.+",),),
+    "reward-lost": (REWARD,),
+    "truncation": (("completions/clipped_ratio",),),
+    "kl-blow-up": (("kl",),),
+    "gradient-blow-up": (("grad_norm",),),
     "sampler-mismatch": (("trust/sampler_gap", "sampling/sampling_logp_difference/mean"),),
     "non-finite": (("loss", "grad_norm", "entropy", "kl", "health/nonfinite"),),
     "nothing-trained": (("health/trained_tokens",),),
