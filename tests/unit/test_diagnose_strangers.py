@@ -120,12 +120,12 @@ def test_dead_groups_of_a_policy_that_lost_its_skill_are_not_told_to_sample_hott
 
 
 def test_a_rise_that_came_back_with_the_reward_is_a_note() -> None:
-    rows = steady(200)
-    for row in rows[60:70]:
+    rows = [{**row, "step": 5 * row["step"]} for row in steady(60)]
+    for row in rows[20:23]:
         row |= {"entropy": 5.0, "reward": 0.05}
     (one,) = examine(SimpleNamespace(rows=rows, vocabulary=1000))
     assert (one.rule, one.severity) == ("entropy-blip", "info")
-    for row in rows[70:90]:
+    for row in rows[23:30]:
         row |= {"entropy": 5.0, "reward": 0.05}
     assert rules(SimpleNamespace(rows=rows, vocabulary=1000))["explosion"] == 1
 
