@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from entropostat.rl.objective import Objective
     from entropostat.trainers.grpo import EntropyGRPOTrainer
     from entropostat.trainers.ppo import EntropyPPOTrainer
+    from entropostat.trainers.watch.doctor import Doctor
 
 __version__ = "0.1.0"
-__all__ = ["EntropyGRPOTrainer", "EntropyPPOTrainer", "Objective"]
+__all__ = ["Doctor", "EntropyGRPOTrainer", "EntropyPPOTrainer", "Objective"]
 
 if not (Path(__file__).parent / "rl" / "__init__.py").is_file():
     raise ImportError(
@@ -19,6 +20,7 @@ if not (Path(__file__).parent / "rl" / "__init__.py").is_file():
     )
 
 _HOMES = {
+    "Doctor": "entropostat.trainers.watch.doctor",
     "EntropyGRPOTrainer": "entropostat.trainers.grpo",
     "EntropyPPOTrainer": "entropostat.trainers.ppo",
     "Objective": "entropostat.rl.objective",
