@@ -35,7 +35,7 @@ class RewardModel(Verifier):
     end: bool = option(True, doc="close plain text with the end token, as TRL's RewardTrainer does")
 
     learned: ClassVar[bool] = True
-    compares: ClassVar[bool] = False
+    compares = False
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.build is None):
