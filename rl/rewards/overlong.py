@@ -7,7 +7,8 @@
 Equation 13 of DAPO, arXiv:2503.14476: its completions of up to 20480 tokens are free up to 16384. TRL's
 ``get_soft_overlong_punishment(max_length, buffer)`` is the same, number by number; a buffer of 0 leaves the step of -1 alone. verl's
 reward manager ``dapo`` has coef as ``overlong_buffer.penalty_factor``, and no step: its line falls on beyond max_length, which is
-the longest response there and is never passed. Where max_length is below the longest completion, ``reference: true`` does the same.
+the longest response there and is never passed. Where max_length is below the longest completion, ``reference: true`` does the
+same; a buffer of 0 has no line, and stays a step.
 
 Right and wrong answers are punished alike. A completion that ``mask_truncated_completions`` leaves out learns nothing of it, and
 still counts in its group.
@@ -48,15 +49,15 @@ class Overlong(Reward):
     buffer: int = option(4096, low=0, doc="tokens before max_length over which it grows (DAPO: 4096)")
     reference: bool = option(False, doc="as verl: the line goes on falling beyond max_length")
 
-    def __post_init__(self) -> None:
-        if self.reference and not self.buffer:
-            raise ValueError("overlong.buffer: 0 has no line that could go on falling; give reference: false")
-
     def __call__(self, batch: TokenBatch) -> Output:
         rewards, scored = batch.require("rewards"), ~batch.require("unshaped").isnan()
         most = batch.require("longest") if self.max_length is None else self.max_length
         over = (batch.require("lengths") - (most - self.buffer)).double()
-        penalty = -(over / max(self.buffer, 1)).clamp(min=0, max=None if self.reference else 1).to(rewards.dtype)
+        penalty = (
+            -(over / max(self.buffer, 1))
+            .clamp(min=0, max=None if self.reference and self.buffer else 1)
+            .to(rewards.dtype)
+        )
         return rewards + self.coef * penalty, {
             "penalty": Mean.over(self.coef * penalty, scored),
             "punished": Mean.over((over > 0).to(rewards.dtype), scored),

@@ -25,6 +25,7 @@ from entropostat.rl.batch import Output, TokenBatch
 from entropostat.rl.measured import Mean
 from entropostat.rl.needs import when
 from entropostat.rl.registry import REWARDS, option
+from entropostat.rl.sequence import texts_of
 from entropostat.rl.term import Reward
 
 
@@ -55,7 +56,7 @@ class Repetition(Reward):
         if self.of == "tokens":
             ids, valid = batch.require("token_ids"), batch.valid
         else:
-            ids, valid = _words(batch.require("texts"), batch.mask.device)
+            ids, valid = _words(texts_of(batch), batch.mask.device)
         share = repeated(ids, valid, self.gram).to(rewards.dtype)
         return rewards - self.coef * share, {
             "repeated": Mean.over(share, scored),

@@ -49,6 +49,7 @@ def score(kind, text, **options):
         ("<think>\n<think>\nso\n</think>\n<answer>\n1\n</answer>", 0, 0),
         ("<answer>\n1\n</answer>\n<think>\nso\n</think>", 0, 0),
         ("<think>\nso\n<answer>\n1\n</answer>\n</think>", 0, 0),
+        ("<think>\nso\n<answer>\n</think>\n1\n</answer>", 0, 0),
         ("<think>\nso\n</think>\nthen\n<answer>\n1\n</answer>", 0, 0),
         ("<think>\nso\n</think>\n<answer>\n1\n", 0, 0),
         ("", 0, 0),
@@ -175,10 +176,11 @@ def test_functions_of_trl_score_as_trl_does_and_in_a_worker():
             completions=[[{"role": "assistant", "content": text}] for text in SAID], solution=["1/2"] * len(SAID)
         )
         assert [o.score for o in scorer.score(name, SAID, [EXAMPLE] * len(SAID))] == wanted
+        assert [verifiers[name].score(text, EXAMPLE) for text in SAID] == wanted
         seen.add(tuple(wanted))
     assert len(seen) == 4 and all(0.0 in row and 1.0 in row for row in seen)
     for name, wanted in (("accuracy_reward", None), ("think_format_reward", 0.0)):
-        assert scorer.score(name, ["x"], [Example(prompt="p", answer=None)])[0].score == wanted
+        assert verifiers[name].score("x", Example(prompt="p", answer=None)) == wanted
     scorer.close()
 
 

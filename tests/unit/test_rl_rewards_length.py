@@ -66,8 +66,8 @@ def test_the_line_of_verl_goes_on_beyond_the_limit():
     options = {"max_length": 100, "buffer": 20, "coef": factor}
     assert added("overlong", given_lengths(lengths), reference=True, **options)[0] == pytest.approx(wanted)
     assert wanted == [0, -0.25, -0.5, -1.5] and added("overlong", given_lengths(lengths), **options)[0][3] == -0.5
-    with pytest.raises(ValueError, match=r"overlong\.buffer: 0"):
-        REWARDS.build("overlong", {"buffer": 0, "reference": True})
+    step = added("overlong", given_lengths(lengths), max_length=100, buffer=0, reference=True)[0]
+    assert step == [0, 0, 0, -1]
 
 
 # -------------------------------------------------------------------------------------------------------- length_cosine
