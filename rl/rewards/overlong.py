@@ -53,11 +53,8 @@ class Overlong(Reward):
         rewards, scored = batch.require("rewards"), ~batch.require("unshaped").isnan()
         most = batch.require("longest") if self.max_length is None else self.max_length
         over = (batch.require("lengths") - (most - self.buffer)).double()
-        penalty = (
-            -(over / max(self.buffer, 1))
-            .clamp(min=0, max=None if self.reference and self.buffer else 1)
-            .to(rewards.dtype)
-        )
+        most_paid = None if self.reference and self.buffer else 1
+        penalty = -(over / max(self.buffer, 1)).clamp(min=0, max=most_paid).to(rewards.dtype)
         return rewards + self.coef * penalty, {
             "penalty": Mean.over(self.coef * penalty, scored),
             "punished": Mean.over((over > 0).to(rewards.dtype), scored),

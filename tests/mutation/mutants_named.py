@@ -18,7 +18,7 @@ OVERLONG, COSINE, REPEAT, GROUP = (
 )
 TERMS = (
     fault("rewards the long", OVERLONG, "penalty = -(over", "penalty = (over"),
-    fault("never stops falling", OVERLONG, "max=None if self.reference and self.buffer else 1", "max=None"),
+    fault("never stops falling", OVERLONG, "max=most_paid", "max=None"),
     fault("forgets its buffer", OVERLONG, "(most - self.buffer)", "most"),
     fault("takes the short for the long", COSINE, "self.right_long + (self.right_short - self.right_long)", "self.right_short + (self.right_long - self.right_short)"),
     fault("does not swap the wrong", COSINE, "self.wrong_long + (self.wrong_short - self.wrong_long)", "self.wrong_short + (self.wrong_long - self.wrong_short)"),

@@ -179,7 +179,7 @@ def test_functions_of_trl_score_as_trl_does_and_in_a_worker():
         assert [verifiers[name].score(text, EXAMPLE) for text in SAID] == wanted
         seen.add(tuple(wanted))
     assert len(seen) == 4 and all(0.0 in row and 1.0 in row for row in seen)
-    for name, wanted in (("accuracy_reward", None), ("think_format_reward", 0.0)):
+    for name, wanted in (("accuracy_reward", None), ("own", None), ("think_format_reward", 0.0)):
         assert verifiers[name].score("x", Example(prompt="p", answer=None)) == wanted
     scorer.close()
 
