@@ -35,7 +35,7 @@ class Model(Protocol):
 
 
 class Scorer:
-    """Runs verifiers on completions. The first one that is no reward model decides what counts as right in evaluation."""
+    """Runs verifiers on completions. One of them, ``judge``, decides what counts as right in evaluation."""
 
     def __init__(
         self, verifiers: Mapping[str, Verifier], *, allow_code: bool = False, workers: int | None = None
@@ -78,8 +78,10 @@ class Scorer:
 
     @property
     def judge(self) -> str | None:
-        """Name of the verifier that decides in evaluation: the first that is no reward model; None without one."""
-        return next((name for name, verifier in self.verifiers.items() if not verifier.learned), None)
+        """Name of the verifier that decides in evaluation: the first that is no reward model and judges more than form, else the
+        first that is no reward model; None without one."""
+        able = [name for name, verifier in self.verifiers.items() if not verifier.learned]
+        return next((name for name in able if not self.verifiers[name].form), next(iter(able), None))
 
     @property
     def strategies(self) -> tuple[str, ...]:

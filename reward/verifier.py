@@ -29,9 +29,6 @@ class Verifier(Term):
     learned: ClassVar[bool] = False
     """True for a model: the trainer holds it and scores whole batches, and nothing is called here."""
 
-    compares: ClassVar[bool] = True
-    """False where it needs no reference answer, and so has a say on every prompt."""
-
     @property
     def user_code(self) -> str | None:
         """The module of the user's that ``score`` runs. Refused without ``--allow-code``."""
@@ -40,6 +37,16 @@ class Verifier(Term):
     @property
     def isolated(self) -> bool:
         """True where scoring may hang or crash: then it runs in a worker process, with ``timeout``."""
+        return False
+
+    @property
+    def compares(self) -> bool:
+        """False where it needs no reference answer, and so has a say on every prompt."""
+        return True
+
+    @property
+    def form(self) -> bool:
+        """True where it judges form alone: it does not decide what is right in evaluation where another verifier can."""
         return False
 
     @classmethod

@@ -76,12 +76,17 @@ class TokenBatch:
     """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
     reward_weights: tuple[float, ...] | None = None
     """F numbers."""
+    judged: Tensor | None = None
+    """(B,) score, without its weight, of the verifier that decides in evaluation: 1 is right. NaN where it has no say; None where
+    no verifier decides."""
     old_values: Tensor | None = None
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None
     """(B,) bool: generation stopped by length, not by EOS."""
     lengths: Tensor | None = None
     """(B,) tokens of the completion, those of tools included; also where the mask of a truncated one is empty."""
+    longest: int | None = None
+    """The most tokens that a completion of this run may have."""
     token_ids: Tensor | None = None
     """(B, T) of the completion; anything beyond its length."""
     pieces: tuple[tuple[str, ...], ...] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from entropostat.data.example import Example
 from entropostat.reward.registry import VERIFIERS
@@ -32,7 +32,7 @@ class Function(Verifier):
     )
     options: dict[str, Any] = option(factory=dict, doc="keyword arguments of the function")  # noqa: RUF009
 
-    compares: ClassVar[bool] = False
+    compares = False
 
     def __post_init__(self) -> None:
         module, _, attribute = self.path.partition(":")

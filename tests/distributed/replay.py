@@ -50,7 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
         "penalties": [{"ter": {"coef": 0.3}}, {"siren": {"coef": 0.2, "anchor": 0.1}}],
     },
     "rewards": {
-        "rewards": [{"pear": {"boundary": "5"}}, {"ares": {"window": 2}}, {"diversity": {"gram": 1, "coef": 0.4}}],
+        "rewards": [{"pear": {"boundary": "5"}}, {"ares": {"window": 2}}, {"diversity": {"gram": 1, "coef": 0.4}}, {"group_length": {}}],
         "penalties": [{"kl_bucket": {"coef": 0.5, "easy": 0.3, "hard": 2.0}}],
     },
     "extra rows": {"penalties": [{"aepo": {"coef": 0.5}}]},
@@ -132,6 +132,7 @@ class Replay(EntropyGRPOTrainer):
                 unshaped=unshaped.masked_fill(part["uids"] == 5, torch.nan),
                 groups=part["uids"] // (2 * GROUP) * 2 + part["uids"] % 2,
                 token_ids=part["completion_ids"],
+                lengths=part["completion_mask"].sum(1),
                 pieces=pieces,
             )
             batch = batch.set(rewards=self.shaper.reward(self.objective, batch))

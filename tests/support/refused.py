@@ -37,6 +37,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.loss={trl: {off_policy_mask_threshold: 1}}",
         "objective.advantages=[otb: {}]",
     ),
+    "no longest completion": ("objective.rewards=[overlong: {}]", "trainer.max_completion_length=null"),
     "lopti with one pass": ("objective.weights=[lopti: {}]",),
     "signal that nothing measures": (controlled("pid: {signal: entrpy, target: 1}"),),
     "clip fraction without a clip": (

@@ -58,6 +58,7 @@ SIGNED = frozenset(
         "velocity",
         "phases",
         "solved",
+        *("right_short", "right_long", "wrong_short", "wrong_long", "exceed"),
         "points",
         "coef",
         "weight",

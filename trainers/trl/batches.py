@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from entropostat.faults import RunFault
+from entropostat.reward.scoring import RewardFunction
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
 from entropostat.trainers.trl.buffer import KEY, SAMPLED
@@ -28,6 +29,7 @@ def of_generation(
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
     uids = torch.arange(per_func.size(0), device=unshaped.device)
+    judge = judge_of(trainer.reward_funcs)
     return TokenBatch(
         logps=mask.float() * 0 if old_logps is None else old_logps,
         mask=mask,
@@ -38,10 +40,18 @@ def of_generation(
         unshaped=unshaped,
         reward_parts=per_func[mine],
         reward_weights=tuple(trainer.reward_weights.tolist()),
+        judged=None if judge is None else per_func[mine, judge],
+        longest=trainer.max_completion_length,
         groups=(uids // size)[mine],
         uids=uids[mine],
         **fields,
     )
+
+
+def judge_of(functions: Sequence[Any]) -> int | None:
+    """Place of the verifier that decides in evaluation; None where no reward function is a verifier that does."""
+    verifiers = [(i, f) for i, f in enumerate(functions) if isinstance(f, RewardFunction)]
+    return next((i for i, f in verifiers if f.scorer.judge == f.__name__), None)
 
 
 def answers_of(trainer: Any, rows: int, needs: frozenset[str]) -> tuple[str | None, ...] | None:

@@ -14,6 +14,7 @@ from entropostat.recipe.lints import (
     batch,
     controllers,
     critic,
+    form,
     model,
     objective,
     optimizer,
@@ -39,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     *optimizer.RULES,
     *critic.RULES,
     *rewards.RULES,
+    *form.RULES,
     *stream.RULES,
     *teacher.RULES,
 )
