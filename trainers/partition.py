@@ -21,15 +21,15 @@ from entropostat.trainers.trl.loss_pass import LossPass
 class Partition:
     """The head of a trainer whose objective may read none, and then has none."""
 
-    def __init__(self, trainer: Any, template: Objective) -> None:
-        """Raises ValueError where it cannot be trained."""
+    def __init__(self, trainer: Any, template: Objective, muon: Any) -> None:
+        """``muon``: the block that asks for this optimizer, or None. Raises ValueError where the head cannot be trained."""
         self.owner: HeadOwner | None = None
         if (form := asked(template)) is None:
             return
         check_trainer(trainer, f"objective.loss.{template.loss.name}")
         self._tap = PartitionTap(innermost(trainer.model), form, trainer.args.seed)
         self.owner = HeadOwner(trainer, self._tap, form.learning_rate)
-        if trainer.muon is not None and trainer.is_deepspeed_enabled:
+        if muon is not None and trainer.is_deepspeed_enabled:
             check_names(trainer.model)
 
     def reading(self, args: Sequence[Any], passed: LossPass | None) -> AbstractContextManager[None]:

@@ -145,7 +145,7 @@ class EntropyMixin(GenerationSeams):
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
-        self.partition = Partition(self, template)
+        self.partition = Partition(self, template, self.muon)
         # Whoever owns the run sets these three.
         self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None

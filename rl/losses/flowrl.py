@@ -61,8 +61,12 @@ class FlowRL(Surrogate):
     type: str = option("grpo", choices=CLIPPED, doc="TRL's loss_type whose normaliser averages the tokens")
     beta: float = option(15.0, above=0.0, doc="nats that an advantage of 1 is worth to each token of a completion")
     cap: float = option(10.0, above=0.0, doc="upper bound of the ratio of a completion to the old policy")
-    layers: int = option(3, low=1, high=64, fixed=True, doc="linear layers of the head, all but the last as wide as the policy")
-    pool: str = option("mean", choices=POOLS, doc="what the head reads: the mean state of the prompt, or its last token's")
+    layers: int = option(
+        3, low=1, high=64, fixed=True, doc="linear layers of the head, all but the last as wide as the policy"
+    )
+    pool: str = option(
+        "mean", choices=POOLS, doc="what the head reads: the mean state of the prompt, or its last token's"
+    )
     detach: bool = option(False, doc="the error of log Z does not train the policy's backbone")
     learning_rate: float | None = option(
         None, above=0.0, high=10.0, fixed=True, doc="of the head; null: trainer.learning_rate"
@@ -78,7 +82,9 @@ class FlowRL(Surrogate):
         """(B, 1) delta and w, constants; 0 for a completion without tokens."""
         there = batch.valid.any(1, keepdim=True)
         away = row_mean(batch.difference(batch.require("ref_logps"), FAR), batch, DIVISOR)
-        delta = batch.require("log_z").unsqueeze(1) + away - self.beta * row_mean(batch.token_advantages, batch, DIVISOR)
+        delta = (
+            batch.require("log_z").unsqueeze(1) + away - self.beta * row_mean(batch.token_advantages, batch, DIVISOR)
+        )
         # Bounded before the exponential: the sum over a long completion leaves float32.
         weight = batch.log_ratio.sum(1, keepdim=True).clamp(max=math.log(self.cap)).exp()
         return torch.where(there, delta, 0.0).detach(), torch.where(there, weight, 0.0).detach()

@@ -43,6 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
     "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
     "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
     **{f"own {kind}": {"loss": {kind: {"type": "grpo"}}} for kind in ("ppo_clip", "gspo", "cispo")},
+    "log Z": {"loss": {"flowrl": {"beta": 2.0, "cap": 1.5}}},
     "vocabulary": {"penalties": [{"renyi_bonus": {"coef": 0.5}}]},
     "targets": {
         "advantages": ["grpo", {"dcpo": {"target": 5.0, "success": 0.3}}, {"kl_reward": {"coef": 0.2}}],

@@ -60,7 +60,9 @@ def test_the_weight_of_a_long_completion_stops_at_its_cap_and_is_finite():
     old = torch.stack([torch.full((400,), -4.0), torch.full((400,), 2.0)])
     loss, told = flowrl(batch(-mask, old, -mask, torch.zeros(2), mask, torch.ones(2)))
     assert loss.tolist() == pytest.approx([10.0, 0.0]) and told["capped"] == 0.5
-    assert float(flowrl(batch(-mask, old, -mask, torch.zeros(2), mask, torch.ones(2)), cap=2.0)[0][0]) == pytest.approx(2)
+    assert float(flowrl(batch(-mask, old, -mask, torch.zeros(2), mask, torch.ones(2)), cap=2.0)[0][0]) == pytest.approx(
+        2
+    )
 
 
 def test_a_token_that_one_policy_finds_impossible_has_no_gradient_and_the_rest_is_finite():

@@ -57,7 +57,9 @@ class HeadTap(ForwardTap):
             if write:
                 folder.mkdir(parents=True, exist_ok=True)
                 state = self.head.state_dict()
-                save_file({name: x.detach().cpu().contiguous().clone() for name, x in state.items()}, folder / self.file)
+                save_file(
+                    {name: x.detach().cpu().contiguous().clone() for name, x in state.items()}, folder / self.file
+                )
 
     def load(self, folder: Path) -> None:
         """Raises FileNotFoundError, or ValueError where the file is that of a head of another form."""

@@ -26,7 +26,9 @@ class PartitionHead(Head):
         width: int = model.config.get_text_config().hidden_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            hidden = [nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)) for _ in range(form.layers - 1)]
+            hidden = [
+                nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)) for _ in range(form.layers - 1)
+            ]
             self.layers = nn.Sequential(*hidden, nn.Linear(width, 1))
         self.to(model.device, torch.promote_types(model.dtype, torch.float32))
 
