@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -167,7 +168,8 @@ class EntropyMixin(GenerationSeams):
         if passed is not None and f"{EXTRA_KEY}weights" in passed.inputs:
             joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
             args = joined.ids, joined.attention, joined.length, *args[3:]
-        with self.scalars.scoring(), self.partition.reading(args, passed):
+        looking = nullcontext() if passed is None else self.monitors.hidden.looking(args[2])
+        with self.scalars.scoring(), self.partition.reading(args, passed), looking:
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))

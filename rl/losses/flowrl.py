@@ -14,6 +14,8 @@ whose mean over a completion has the value and the gradient of w_i delta_i^2.
 Where paper and code differ: the guide beside the paper computes a bounded ratio, and then uses the unbounded one. The code's mean over
 the prompt leaves its last token out, and its head drops a tenth of its units.
 
+Not to be confused with Flow-GRPO (arXiv:2505.05470), which trains models of flow matching.
+
 What we changed: a completion without tokens pulls no log Z, where there it pulls it to 0. Its head drops nothing, as `model.dropout`
 off has it for all else. Its weights do not decay. A distance from the reference beyond 1e4 nats, and an impossible token, has no gradient.
 """

@@ -85,9 +85,7 @@ def test_it_costs_no_forward_and_only_a_loss_reads_it(path: str) -> None:
     trainer = flow(path, max_steps=4, gradient_accumulation_steps=2, steps_per_generation=4)
     head(trainer).register_forward_hook(lambda *_: count.__setitem__(0, count[0] + 1))
     trained = [0]
-    trainer.model.model.register_forward_hook(
-        lambda *_: trained.__setitem__(0, trained[0] + torch.is_grad_enabled())
-    )
+    trainer.model.model.register_forward_hook(lambda *_: trained.__setitem__(0, trained[0] + torch.is_grad_enabled()))
     trainer.train()
     assert count == trained == [8]
 
@@ -114,7 +112,9 @@ def test_it_learns_its_level_from_the_residual(path: str) -> None:
         head(trainer).layers[-1].bias.add_(4.0)
     trainer.train()
     levels = [row["flowrl/log_z"] for row in step_rows(trainer)]
-    assert levels[0] > 2.5 and abs(levels[-1]) < 1  # the mean advantage of a group is 0, and the policy is its own reference
+    assert (
+        levels[0] > 2.5 and abs(levels[-1]) < 1
+    )  # the mean advantage of a group is 0, and the policy is its own reference
 
 
 def test_it_stays_in_float32_under_a_policy_of_bfloat16(path: str) -> None:
@@ -165,7 +165,13 @@ SAVED = {"save_strategy": "steps", "save_steps": 2, "shuffle_dataset": False}
 @pytest.mark.parametrize("lora", [None, tiny.LORA], ids=["", "adapters"])
 def test_a_resumed_run_is_the_run_that_was_never_stopped(path: str, tmp_path: Path, lora: Any) -> None:
     make = lambda: flow(
-        path, {"learning_rate": 0.05}, max_steps=4, peft_config=lora, output_dir=str(tmp_path), num_iterations=2, **SAVED
+        path,
+        {"learning_rate": 0.05},
+        max_steps=4,
+        peft_config=lora,
+        output_dir=str(tmp_path),
+        num_iterations=2,
+        **SAVED,
     )
     torch.manual_seed(0)
     whole = make()
@@ -194,7 +200,9 @@ def test_a_new_trainer_takes_over_the_head_beside_the_policy_and_one_of_another_
     trainer.save_model(str(tmp_path))
     again = flow(str(tmp_path)).partition.owner.head_tap.head.state_dict()
     assert all(torch.equal(x, again[name]) for name, x in head(trainer).state_dict().items())
-    with pytest.raises(ValueError, match=r"log_z\.safetensors: layers\..*; give the loss the layers that it was saved with"):
+    with pytest.raises(
+        ValueError, match=r"log_z\.safetensors: layers\..*; give the loss the layers that it was saved with"
+    ):
         flow(str(tmp_path), {"layers": 2})
 
 
@@ -217,7 +225,9 @@ def test_a_reference_that_moves_and_vllm_know_nothing_of_it(path: str, monkeypat
 
 
 def test_what_cannot_train_it_is_refused_before_training(path: str) -> None:
-    with pytest.raises(ValueError, match=r"^sync_ref_model: true .* has no head for log Z; use .*kl_ref.reference: ema"):
+    with pytest.raises(
+        ValueError, match=r"^sync_ref_model: true .* has no head for log Z; use .*kl_ref.reference: ema"
+    ):
         flow(path, sync_ref_model=True)
     with pytest.raises(ValueError, match=r"^objective\.loss\.flowrl: .*in place of the values of a critic"):
         tiny.ppo(path, spec={**tiny.GAE, "loss": {"flowrl": {}}})
