@@ -45,8 +45,9 @@ class Partition:
         if self.owner is None:
             return {}
         log_z = self._tap.take()
+        log_z = log_z if joined is None else log_z[: joined.rows]
         passed.suspects["log_z"] = log_z
-        return {"log_z": log_z if joined is None else log_z[: joined.rows]}
+        return {"log_z": log_z}
 
 
 def asked(template: Objective) -> Form | None:

@@ -15,7 +15,9 @@ from support.one_loss import recorded
 from torch import nn
 
 from entropostat.recipe.blocks import Muon, Optimizer
+from entropostat.rl.partition import Partition
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.model.partition_tap import PartitionHead
 from entropostat.trainers.trl.loss_pass import LossPass
 
 NAME, FILE = "entropostat_log_z", "log_z.safetensors"
@@ -54,11 +56,12 @@ def passes(trainer: Any) -> list[tuple[dict[str, Any], LossPass]]:
 @pytest.mark.parametrize("pool", ["mean", "last"])
 def test_it_is_of_the_prompt_alone_whatever_stands_before_and_after_it(path: str, pool: str) -> None:
     trainer = flow(path, {"pool": pool}, max_steps=1, learning_rate=0.0)
+    trainer.model.get_input_embeddings().weight.data[0] = 1.0  # that of padding is 0, and so would be its states
     seen = passes(trainer)
     trainer.train()
     (inputs, passed), *_ = seen
     lengths = inputs["prompt_mask"].sum(1)
-    assert len(set(lengths.tolist())) > 1 or inputs["prompt_ids"].size(1) > int(lengths[0])
+    assert len(set(lengths.tolist())) > 1
     for row, count in enumerate(lengths.tolist()):
         ids = inputs["prompt_ids"][row : row + 1, -count:]
         with torch.no_grad():
@@ -104,6 +107,15 @@ def test_the_loss_trains_the_head_and_through_it_the_backbone_unless_detached(
     norms = {n: 0.0 if p.grad is None else float(p.grad.norm()) for n, p in trainer.model.named_parameters()}
     assert all(norm > 0 for n, norm in norms.items() if NAME in n)
     assert any(norm > 0 for n, norm in norms.items() if NAME not in n) is not detach
+
+
+def test_its_first_weights_are_those_of_the_seed_and_take_no_random_number_of_the_run(path: str) -> None:
+    model, form = tiny.model(), Partition(layers=2, pool="mean", detach=False, learning_rate=None)
+    before = torch.get_rng_state()
+    one, same, other = (PartitionHead(model, form, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["layers.1.weight"], other["layers.1.weight"])
 
 
 def test_it_learns_its_level_from_the_residual(path: str) -> None:

@@ -36,7 +36,7 @@ HEAD = (
     fault("rounds with the policy", "trainers/model/partition_tap", "self.to(model.device, torch.promote_types(model.dtype, torch.float32))", "self.to(model.device, model.dtype)", LIVE),
     fault("draws from the run's numbers", "trainers/model/partition_tap", "with torch.random.fork_rng(devices=[]):", "if True:", LIVE),
     fault("reads in every forward", "trainers/partition", "if self.owner is None or passed is None:", "if self.owner is None:", LIVE),
-    fault("keeps extra rows", "trainers/partition", "log_z if joined is None else log_z[: joined.rows]", "log_z", LIVE),
+    fault("keeps extra rows", "trainers/partition", "log_z if joined is None else log_z[: joined.rows]", "log_z + 0", LIVE),
     fault("is above suspicion", "trainers/partition", 'passed.suspects["log_z"] = log_z', "pass", LIVE),
     fault("lets TRL move the reference", "trainers/partition", "if trainer.args.sync_ref_model:", "if False:", LIVE),
     fault("runs under FSDP", "trainers/partition", "if trainer.is_fsdp_enabled:", "if False:", LIVE),
@@ -47,7 +47,6 @@ HEAD = (
 HIDDEN = (
     fault("looks at padding", "trainers/watch/hidden", "[mask.bool()]", "[torch.ones_like(mask).bool()]", RANK),
     fault("looks at rows that joined", "trainers/watch/hidden", "torch.cat(states)[:rows, :length]", "torch.cat(states)[-rows:, :length]", RANK),
-    fault("looks at scaled states", "trainers/watch/hidden", "prepend=True", "prepend=False", RANK),
     fault("takes more than its share", "trainers/watch/hidden", "wanted = min(wanted, self.share - sum(map(len, self._taken)))", "pass", RANK),
     fault("takes the first tokens", "trainers/watch/hidden", "(torch.arange(wanted, device=found.device) * len(found)) // max(wanted, 1)", "torch.arange(wanted, device=found.device)", RANK),
     fault("goes on looking", "trainers/watch/hidden", "self.on, self._taken = False, []", "self._taken = []", RANK),

@@ -55,6 +55,12 @@ def test_a_completion_without_tokens_has_no_loss_no_metric_and_leaves_its_log_z_
     assert float(torch.autograd.grad(both.sum(), log_z)[0][1]) == 0
 
 
+def test_what_lies_in_padding_is_neither_read_nor_given_a_loss():
+    x, log_z = rows([-1.0, math.nan]), rows(0.5)
+    tokens, _ = LOSSES.build("flowrl")(batch(x, x, x, rows([0.3, math.inf]), rows([1, 0]), log_z))
+    assert tokens[0, 0] > 0 and tokens[0, 1] == 0
+
+
 def test_the_weight_of_a_long_completion_stops_at_its_cap_and_is_finite():
     mask = torch.ones(2, 400)
     old = torch.stack([torch.full((400,), -4.0), torch.full((400,), 2.0)])

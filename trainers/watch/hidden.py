@@ -2,7 +2,7 @@
 
 Off unless ``tracking.rankme`` asks for some tokens. In the first optimizer step of a monitored generation each process takes its
 share of them, spread evenly over the completions that it trains on anyway, and the states are gathered once. They are read without
-a graph, and before a moved temperature scales them.
+a graph. A temperature that scales all of them alike changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HiddenRank:
             yield
             return
         keep = lambda *call: self._states.append(call[2].last_hidden_state[:, -completion:].detach())
-        handle = innermost(self.trainer.model).base_model.register_forward_hook(keep, prepend=True)
+        handle = innermost(self.trainer.model).base_model.register_forward_hook(keep)
         try:
             yield
         finally:
