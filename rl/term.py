@@ -97,7 +97,6 @@ class Reward(BatchTerm):
 
     def remember(self, batch: TokenBatch) -> State:
         """``batch.memory`` after one more generation of training, {} before the first; the call that follows finds it there.
-
         Over all ranks, so that all of them remember the same. It is part of every checkpoint."""
         return dict(batch.memory)
 
@@ -245,22 +244,23 @@ class Loss(Scoped):
         return False
 
     @property
+    def head(self) -> Partition | None:
+        """How the head of ``log_z`` is made, where its ``needs`` name that."""
+        return None
+
+    @property
     def clip(self) -> tuple[float, float] | None:
         """(lowest, highest) ratio of a token with a gradient, for weights that leave clipped tokens alone. None where the
         bounds are soft, hold for sequences, or leave the tokens beyond them a gradient."""
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
-        ``holds`` something."""
+        """Tokens, or sequences, at a bound, of a batch that has its statistics. Asked only where it ``holds`` something."""
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 
 class Surrogate(Loss):
     """A loss that TRL does not compute: it runs with zero advantages, and ours is added on the scale of its ``type``."""
-
-    head: Partition | None = None
-    """How the head of ``log_z`` is made, where its ``needs`` name that."""
 
 
 class Delegated(Loss):

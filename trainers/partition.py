@@ -54,8 +54,7 @@ def asked(template: Objective) -> Form | None:
     """How the head is made that the objective reads. Raises ValueError where a term reads one that nobody describes."""
     if "log_z" not in template.needs:
         return None
-    form = getattr(template.loss.term, "head", None)
-    if form is None:
+    if (form := template.loss.term.head) is None:
         name = next(part.name for part in template.parts if "log_z" in part.needs)
         raise ValueError(
             f"objective: {name} reads log_z, and objective.loss.{template.loss.name} says of no head for it; use flowrl"

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from entropostat.rl.batch import Output, TokenBatch
+from entropostat.rl.batch import Metrics, Output, TokenBatch
 from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.measured import Mean
 from entropostat.rl.mismatch import FAR
@@ -100,5 +100,5 @@ class FlowRL(Surrogate):
         step = log_z - log_z.detach() + (moved - moved.detach()) * (count / (count + DIVISOR))
         capped = weight[:, 0] >= self.cap * (1 - 1e-6)
         told = {"log_z": log_z[:, 0], "residual": delta[:, 0].abs(), "capped": capped.to(weight.dtype)}
-        metrics = {name: Mean.over(value, there) for name, value in told.items()}
+        metrics: Metrics = {name: Mean.over(value, there) for name, value in told.items()}
         return torch.where(batch.valid, weight * (delta + step).square(), 0.0), metrics
