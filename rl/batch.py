@@ -101,6 +101,8 @@ class TokenBatch:
     """Answer key of each completion of this rank, equal for the same answer; None without one. answers.py brings groups together."""
     planning: Tensor | None = None
     """(B, T) bool: tokens of a strategic phrase (rl/phrases.py). Rollout phase only."""
+    log_z: Tensor | None = None
+    """(B,) log of the partition function of each completion's prompt, with gradient, nats. Loss phase only."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None
@@ -155,7 +157,7 @@ class TokenBatch:
         """The same batch without a graph: what ``prepare`` of a term may see."""
         changes: dict[str, Any] = {
             name: value.detach()
-            for name in ("logps", "entropy", "advantages", *STATISTICS)
+            for name in ("logps", "entropy", "advantages", "log_z", *STATISTICS)
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
         for name in ("lse", "to_teacher"):

@@ -35,6 +35,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from entropostat.rl.info import Holds, Info, State
+from entropostat.rl.partition import Partition
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,9 +97,7 @@ class Reward(BatchTerm):
 
     def remember(self, batch: TokenBatch) -> State:
         """``batch.memory`` after one more generation of training, {} before the first; the call that follows finds it there.
-
-        Over all ranks, so that all of them remember the same. It is part of every checkpoint.
-        """
+        Over all ranks, so that all of them remember the same. It is part of every checkpoint."""
         return dict(batch.memory)
 
 
@@ -245,16 +244,18 @@ class Loss(Scoped):
         return False
 
     @property
+    def head(self) -> Partition | None:
+        """How the head of ``log_z`` is made, where its ``needs`` name that."""
+        return None
+
+    @property
     def clip(self) -> tuple[float, float] | None:
         """(lowest, highest) ratio of a token with a gradient, for weights that leave clipped tokens alone. None where the
-        bounds are soft, hold for sequences, or leave the tokens beyond them a gradient.
-        """
+        bounds are soft, hold for sequences, or leave the tokens beyond them a gradient."""
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
-        ``holds`` something.
-        """
+        """Tokens, or sequences, at a bound, of a batch that has its statistics. Asked only where it ``holds`` something."""
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

@@ -60,6 +60,11 @@ def check_objective(control: Control) -> None:
         raise ValueError(
             f"objective.advantages: {first} comes first, and trainer.kind: ppo needs gae there; use [gae: {{}}]"
         )
+    if "log_z" in control.template.needs:
+        raise ValueError(
+            f"objective.loss.{control.template.loss.name}: learns log Z of a prompt in place of the values of a critic; use "
+            "EntropyGRPOTrainer"
+        )
     refill = control.template.refill
     if refill is not None:
         raise ValueError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
+from entropostat.trainers.partition import Partition
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.planning import Planning
@@ -82,6 +84,8 @@ class EntropyMixin(GenerationSeams):
     """What TRL's own loss is told, and what its log says of it."""
     critic: CriticOwner | None = None
     """PPO's."""
+    partition: Partition
+    """log Z of each prompt, by a head that learns it."""
     monitors: Monitors
     """Look, and change nothing."""
     guard: NonFiniteGuard
@@ -142,6 +146,7 @@ class EntropyMixin(GenerationSeams):
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
+        self.partition = Partition(self, template, self.muon)
         # Whoever owns the run sets these three.
         self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
@@ -163,7 +168,8 @@ class EntropyMixin(GenerationSeams):
         if passed is not None and f"{EXTRA_KEY}weights" in passed.inputs:
             joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
             args = joined.ids, joined.attention, joined.length, *args[3:]
-        with self.scalars.scoring():
+        looking = nullcontext() if passed is None else self.monitors.hidden.looking(args[2])
+        with self.scalars.scoring(), self.partition.reading(args, passed), looking:
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))
@@ -186,6 +192,7 @@ class EntropyMixin(GenerationSeams):
             passed.values = self.critic.take_values(logps.size(1), joined)
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
         fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
+        fields |= self.partition.take(passed, joined)
         passed.stats |= unpacked(inputs)
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)

@@ -13,6 +13,7 @@ from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
+from entropostat.recipe.head_cost import critic, log_z
 from entropostat.recipe.named_weights import named
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
@@ -58,6 +59,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "steps": steps(recipe, sizes),
         "objective": formula(recipe),
         "critic": critic(recipe),
+        "log_z": log_z(recipe),
         "optimizer": optimizer(recipe),
         "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
         "shaping": shaping(recipe),
@@ -148,19 +150,6 @@ def formula(recipe: Recipe) -> str:
     return f"{weights}{_term(recipe.objective['loss'], 'loss')}{inside}{penalties}"
 
 
-def critic(recipe: Recipe) -> str | None:
-    """What trainer.kind: ppo learns beside the policy."""
-    block = recipe.critic
-    if recipe.kind != "ppo":
-        return None
-    heads = "one head" if block.heads == 1 else f"{block.heads} heads, {block.combine}"
-    shared = "the policy's backbone" + (", detached" if block.detach else "")
-    rate = "" if block.learning_rate is None else f", learning rate {block.learning_rate:g}"
-    clip = "" if block.clip is None else f", values clipped at {block.clip:g}"
-    where = shared if block.trunk == "shared" else "a copy of the policy's backbone"
-    return f"{heads} on {where}; {block.coef:g} * {block.loss}{clip}{rate}"
-
-
 def shaping(recipe: Recipe) -> list[str]:
     """Where reward models come from, and what becomes of the sum of rewards."""
     built = "built here, on preferences between completions of the policy"
@@ -233,7 +222,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
         *(("shaping", what) for what in planned["shaping"]),
         *(("stream", what) for what in planned["stream"]),
         ("objective", planned["objective"]),
-        *(("critic", what) for what in [planned["critic"]] if what),
+        *((key.replace("_", " "), what) for key in ("critic", "log_z") if (what := planned[key])),
         *(("optimizer", what) for what in planned["optimizer"]),
         (
             "generation",

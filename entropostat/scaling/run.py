@@ -10,7 +10,15 @@ from typing import Literal
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.blocks import Critic, Peft
-from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs, teacher_readers
+from entropostat.recipe.facts import (
+    extra_forwards,
+    needs,
+    option,
+    partition_reader,
+    reads_reference,
+    rollout_needs,
+    teacher_readers,
+)
 from entropostat.recipe.machine_blocks import STRATEGIES
 from entropostat.recipe.recipe import Recipe
 from entropostat.rl.needs import STATISTICS
@@ -58,6 +66,8 @@ class Run:
     teacher_dtype: int = 2
     """Bytes of its weights, as the recipe loads them."""
     critic: Critic | None = None
+    log_z_layers: int = 0
+    """Of the head for log Z; 0: there is none."""
     own_pass: bool = False
     """TRL's head does not give all that is read: our own tiled pass over the vocabulary runs beside it."""
     scored: int = 0
@@ -144,6 +154,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         teacher_dtype=4 if recipe.teacher.dtype == "float32" or recipe.teacher.build is not None else 2,
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
+        log_z_layers=(option(recipe.objective["loss"], "loss", "layers") or 0) if partition_reader(recipe) else 0,
         own_pass=not asked.isdisjoint(STATISTICS),
         scored=any(why.startswith("old") for why in forwards),
         buffered=4 + sum(width(recipe, name) for name in rollout_needs(recipe)),

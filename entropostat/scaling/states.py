@@ -17,11 +17,13 @@ LIVE = 1_000_000_000
 use. Its sub-groups have as many."""
 
 
-def critic_weights(run: Run) -> int:
-    """Heads (trainers/model/critic_heads.py): a linear one has H + 1 weights, a hidden layer of H / 4 is added; and a trunk."""
-    block = run.critic
+def head_weights(run: Run) -> int:
+    """Of a critic (trainers/model/critic_heads.py): a linear head has H + 1 weights, a hidden layer of H / 4 is added; and a trunk.
+    Of log Z (trainers/model/partition_tap.py): H + 1, and H^2 + 3 H for each layer before the last."""
+    block, hidden = run.critic, run.shape.hidden
+    of_log_z = (run.log_z_layers - 1) * hidden * (hidden + 3) + hidden + 1 if run.log_z_layers else 0
     if block is None:
-        return 0
+        return of_log_z
     return value_heads(run.shape.hidden, block) + (run.shape.backbone if block.trunk == "separate" else 0)
 
 
@@ -36,8 +38,8 @@ def adapters(run: Run) -> int:
 
 
 def trained(run: Run) -> int:
-    """P_t: the policy, or its adapters, and the critic."""
-    return (adapters(run) if run.peft else run.shape.parameters) + critic_weights(run)
+    """P_t: the policy, or its adapters, and the heads."""
+    return (adapters(run) if run.peft else run.shape.parameters) + head_weights(run)
 
 
 def states(run: Run) -> list[Item]:
@@ -51,7 +53,7 @@ def weights(run: Run) -> list[Item]:
     embedding and a head of its own) whole.
     """
     bytes_, shape, offloaded = precision(run), run.shape, run.strategy == "zero3-offload"
-    count = shape.parameters + adapters(run) + critic_weights(run)
+    count = shape.parameters + adapters(run) + head_weights(run)
     items = [Item("weights", count * bytes_.weight / (run.shards if run.splits_weights else 1), host=offloaded)]
     if run.strategy.startswith("zero3"):
         items.append(Item("gathered weights", min(count, LIVE) * bytes_.weight, (HEAD, LAYERS)))

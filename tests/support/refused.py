@@ -7,6 +7,7 @@ from pathlib import Path
 
 PLAIN = "entropostat:quickstart/plain.yaml"
 PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
+FLOWRL = "objective.loss={flowrl: {}}"
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
 ADAPTER = ("model={path: adapter}",)
@@ -84,6 +85,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "gae without a critic": (PPO[1],),
     "critic without ppo": ("critic={}",),
     "ppo without gae": (PPO[0],),
+    "log Z beside a critic": (*PPO, FLOWRL),
+    "log Z under fsdp": (FLOWRL, strategy("fsdp2")),
+    "reference that TRL moves under log Z": (FLOWRL, "trainer.sync_ref_model=true"),
+    "log Z under DeepSpeed's Muon": (FLOWRL, MUON, strategy("zero2")),
     "ppo without advantages": (PPO[0], UNREWARDED, kl_ref("")),
     "gae behind another": (PPO[0], "objective.advantages=[gae: {}, gae: {name: again}]"),
     "rows that are replaced": (*PPO, "objective.penalties=[aepo: {reference: true}]"),

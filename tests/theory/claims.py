@@ -62,6 +62,7 @@ CLAIMS = {
         "aspo": "test_aspo_slows_rewarded_actions_ahead_and_speeds_those_behind_by_the_square_of_their_ratio_in_the_same_direction",
         "bapo": "test_bapo_raises_entropy_by_a_rewarded_rare_action_above_its_first_bound_only_where_punishment_outweighs_reward",
         "era": "test_era_trains_the_policy_at_the_inverse_temperature_and_its_optimum_leaves_the_sampler_more_entropy",
+        "flowrl": "test_flowrl_raises_the_entropy_of_a_policy_that_is_surer_than_the_tilted_reference_and_lowers_that_of_a_flatter_one",
         "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
     },
     "penalties": {

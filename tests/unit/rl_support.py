@@ -167,7 +167,7 @@ def batch_of(
     sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
     batch = batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0))
     batch = put(batch, to_teacher=torch.where(mask.bool(), normal(rows, width).abs(), 0.0))
-    return batch.set(**changes)
+    return batch.set(log_z=normal(rows)).set(**changes)
 
 
 def leaf(batch: TokenBatch, name: str) -> Tensor:
