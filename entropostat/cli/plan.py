@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.named_weights import named
+from entropostat.recipe.reward_sources import judges, weight
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
@@ -59,7 +61,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "objective": formula(recipe),
         "critic": critic(recipe),
         "optimizer": optimizer(recipe),
-        "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
+        "reward": [part for term in recipe.reward for part in _reward(recipe, term)],
         "shaping": shaping(recipe),
         "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
@@ -200,9 +202,16 @@ def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _weight(term: Term) -> str:
-    weight = term.options.get("weight", 1.0)
-    return "" if weight == 1 else f"{weight:g} * "
+def _reward(recipe: Recipe, term: Term) -> Iterator[str]:
+    """Parts of the sum, one for each weight; where it is another on some sources, with their names."""
+    trained = [source for source in recipe.sources if judges(term, source)]
+    weights = [weight(term, source) for source in trained]
+    for factor in dict.fromkeys(weights):
+        there = [source for source, own in zip(trained, weights, strict=True) if own == factor]
+        where = f" on {', '.join(there)}" if len(there) < len(recipe.sources) else ""
+        yield f"{'' if factor == 1 else f'{factor:g} * '}{term.name}{where}"
+    if not trained:
+        yield f"{term.name} on {', '.join(option(term, 'verifiers', 'sources'))}, measured only"
 
 
 def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from entropostat.data.dataset import to_dataset
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
-from entropostat.reward.scoring import Scorer, content
+from entropostat.reward.calls import content
+from entropostat.reward.scoring import Scorer
 
 EXAMPLES = [
     Example(prompt="2*8+6\n", answer="2", meta={"modulus": 10}, id="a"),
@@ -92,7 +93,7 @@ def test_the_first_verifier_decides_in_evaluation():
     outcomes = scorer().verify(["=2", "2"], EXAMPLES)
     assert [o.right for o in outcomes] == [True, False]
     assert outcomes[0].strategy == "blurting"
-    assert scorer().strategies == ("working", "blurting")
+    assert scorer().strategies() == ("working", "blurting")
 
 
 def test_a_partial_score_is_not_right():
@@ -102,5 +103,5 @@ def test_a_partial_score_is_not_right():
 
 def test_without_a_verifier_nothing_is_right_and_nobody_judges():
     scorer = Scorer({})
-    assert scorer.judge is None and not scorer.functions
+    assert scorer.judge() is None and not scorer.functions
     assert [outcome.right for outcome in scorer.verify(["1"], [Example("?", "1", {}, "a")])] == [False]
