@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +14,7 @@ from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.named_weights import named
-from entropostat.recipe.reward_sources import judges, weight
+from entropostat.recipe.reward_sources import reward_parts
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
@@ -61,7 +60,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "objective": formula(recipe),
         "critic": critic(recipe),
         "optimizer": optimizer(recipe),
-        "reward": [part for term in recipe.reward for part in _reward(recipe, term)],
+        "reward": [part for term in recipe.reward for part in reward_parts(recipe, term)],
         "shaping": shaping(recipe),
         "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
@@ -200,18 +199,6 @@ def _term(term: Term, slot: str) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _reward(recipe: Recipe, term: Term) -> Iterator[str]:
-    """Parts of the sum, one for each weight; where it is another on some sources, with their names."""
-    trained = [source for source in recipe.sources if judges(term, source)]
-    weights = [weight(term, source) for source in trained]
-    for factor in dict.fromkeys(weights):
-        there = [source for source, own in zip(trained, weights, strict=True) if own == factor]
-        where = f" on {', '.join(there)}" if len(there) < len(recipe.sources) else ""
-        yield f"{'' if factor == 1 else f'{factor:g} * '}{term.name}{where}"
-    if not trained:
-        yield f"{term.name} on {', '.join(option(term, 'verifiers', 'sources'))}, measured only"
 
 
 def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from entropostat.recipe.errors import Problem, nearest, show
 from entropostat.recipe.explain import at
 from entropostat.recipe.facts import option
+from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term
 
@@ -25,6 +26,18 @@ def weight(term: Term, source: str) -> float:
 def counts(term: Term, trained: Sequence[str]) -> bool:
     """Whether its score changes any reward of the sources that are trained on."""
     return any(judges(term, source) and weight(term, source) != 0 for source in trained)
+
+
+def reward_parts(recipe: Recipe, term: Term) -> Iterator[str]:
+    """Parts of the sum, one for each weight; where it is another on some sources, with their names."""
+    trained = [source for source in recipe.sources if judges(term, source)]
+    weights = [weight(term, source) for source in trained]
+    for factor in dict.fromkeys(weights):
+        there = [source for source, own in zip(trained, weights, strict=True) if own == factor]
+        where = f" on {', '.join(there)}" if len(there) < len(recipe.sources) else ""
+        yield f"{'' if factor == 1 else f'{factor:g} * '}{term.name}{where}"
+    if not trained:
+        yield f"{term.name} on {', '.join(option(term, 'verifiers', 'sources'))}, measured only"
 
 
 def check_sources(block: Value, terms: Sequence[Term], trained: Value, sets: Value) -> Iterator[Problem]:
