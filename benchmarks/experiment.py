@@ -37,7 +37,7 @@ class Experiment:
 
         self.recipe = load(str(recipe), [*overrides, "name=run", f"output_dir={folder}"])
         verifiers = {t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward}
-        self.scorer = Scorer(verifiers, allow_code=allow_code)
+        self.scorer = Scorer(verifiers, allow_code=allow_code, sources=list(self.recipe.sources))
         config = training_config(self.recipe, Path(folder))
         self.trainer, _ = prepare(self.recipe, config, self.scorer, None, "", Lock())
         self.metrics = Path(folder) / "run" / "metrics.jsonl"

@@ -42,7 +42,7 @@ def judge(verifier: Verifier, completion: str, example: Example, *, interrupts: 
     """
     try:
         score = verifier.score(completion, example)
-        why = unusable(score, verifier.weight)
+        why = unusable(score, verifier.heaviest)
         if why is not None:
             return Outcome(problem="error", message=why)
         answer = verifier.answer_key(completion, example)
@@ -58,6 +58,8 @@ def unusable(score: object, weight: float) -> str | None:
     """Why a score cannot be learned from."""
     if score is None:
         return None
+    if isinstance(score, list | tuple):
+        return f"returned a {type(score).__name__} of {len(score)} instead of a number; form: batch returns a score for each completion"
     if not isinstance(score, Real):
         return f"returned {type(score).__name__} {said(score)!r:.60} instead of a number"
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
-from entropostat.data.example import Example
+from entropostat.data.example import Completion, Example
 from entropostat.rl.registry import option
 from entropostat.rl.term import Term
+
+Form = Literal["single", "batch", "group", "trl"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +19,18 @@ class Verifier(Term):
     """Scores one completion. Its fields are the recipe's keys."""
 
     weight: float = option(1.0, fixed=True, doc="factor of this verifier's score in the reward")
+    sources: list[str] = option(  # noqa: RUF009
+        factory=list, doc="names in data.sources and evaluate.sets whose completions it judges; empty: all"
+    )
+    weights: dict[str, float] = option(  # noqa: RUF009
+        factory=dict, doc="name in data.sources -> the weight there, in place of `weight`"
+    )
     timeout: float = option(
-        10.0, above=0, high=86400, fixed=True, doc="seconds that one completion may take in a worker process"
+        10.0,
+        above=0,
+        high=86400,
+        fixed=True,
+        doc="seconds that one completion may take in a worker process, or one call of several",
     )
 
     libraries: ClassVar[tuple[str, ...]] = ()
@@ -49,6 +62,24 @@ class Verifier(Term):
         """True where it judges form alone: it does not decide what is right in evaluation where another verifier can."""
         return False
 
+    @property
+    def repeats(self) -> bool:
+        """True where equal completions of one example always have the same score: then they are judged once in a call."""
+        return not self.learned
+
+    @property
+    def calls(self) -> Form:
+        """What is judged at once. All but 'single' are ``isolated``, and judge by ``scores``."""
+        return "single"
+
+    @property
+    def heaviest(self) -> float:
+        """The largest of its weights, in size."""
+        return max(map(abs, [self.weight, *self.weights.values()]))
+
+    def judges(self, source: str) -> bool:
+        return not self.sources or source in self.sources
+
     @classmethod
     def _contradiction(cls) -> str | None:
         scores = cls.score is not Verifier.score
@@ -61,6 +92,12 @@ class Verifier(Term):
 
     def score(self, completion: str, example: Example) -> float | None:
         """1 is right, 0 is wrong, None when this verifier has no say on the completion."""
+        raise NotImplementedError
+
+    def scores(
+        self, completions: Sequence[Completion], examples: Sequence[Example], columns: Mapping[str, Any]
+    ) -> object:
+        """Of several completions at once, one score each. ``columns``: what a trainer has beside them."""
         raise NotImplementedError
 
     def answer_key(self, completion: str, example: Example) -> str | None:

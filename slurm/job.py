@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.lint import Lint
+from entropostat.slurm.own_code import Code
 from entropostat.slurm.render import Job
 
 
@@ -93,7 +94,9 @@ def _server(recipe: Recipe) -> Iterator[Lint]:
         )
 
 
-def job(recipe: Recipe, allow_code: bool, dependency: str | None, tasks: list[list[str]]) -> Job:
+def job(
+    recipe: Recipe, allow_code: bool, dependency: str | None, tasks: list[list[str]], code: Mapping[str, Code]
+) -> Job:
     """Of a recipe without problems."""
     block = recipe.slurm
     python = block.python or ("python" if block.container else sys.executable)
@@ -110,6 +113,7 @@ def job(recipe: Recipe, allow_code: bool, dependency: str | None, tasks: list[li
         server_gpus=trainer_value(recipe, "vllm_tensor_parallel_size") if block.vllm_nodes else 0,
         dependency=dependency,
         tasks=tasks,
+        code={name: each.files for name, each in code.items() if each.files},
     )
 
 

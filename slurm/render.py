@@ -14,9 +14,11 @@ What script and training agree on:
 
 from __future__ import annotations
 
+import base64
+import os
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +51,8 @@ class Job:
     dependency: str | None
     tasks: list[list[str]]
     """Overrides of each task of an array; empty where a task is its seed."""
+    code: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Files of the user's own, by their path, of each entry of ``reward:`` that is to import them."""
 
 
 def render(block: Slurm, job: Job) -> str:
@@ -67,6 +71,8 @@ def render(block: Slurm, job: Job) -> str:
         folder=job.folder,
         command=job.command,
         recipe=job.recipe,
+        code=[(name, path, _lines(content)) for name, files in job.code.items() for path, content in files.items()],
+        folders=[(f"reward.{name}.folder='" + job.folder.replace("'", "''"), name) for name in job.code],
         delimiter=_delimiter(job.recipe),
     )
 
@@ -135,6 +141,11 @@ def _step(block: Slurm, job: Job, nodes: int, gpus: int) -> list[str]:
     return words
 
 
+def _lines(content: bytes) -> str:
+    """As ``base64`` writes it: text of any kind stays what it is, and no line ends what holds it."""
+    return base64.encodebytes(content).decode("ascii")
+
+
 def _delimiter(text: str) -> str:
     """A line that ``text`` does not hold."""
     lines = set(text.splitlines())
@@ -146,5 +157,5 @@ def _template() -> jinja2.Template:
     made = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    made.filters |= {"quote": shlex.quote, "join_quoted": shlex.join}
+    made.filters |= {"quote": shlex.quote, "join_quoted": shlex.join, "folder": os.path.dirname}
     return made.from_string(TEMPLATE.read_text(encoding="utf-8"))

@@ -37,13 +37,12 @@ from entropostat.readers.run_folder import Run
 from entropostat.recipe.foreign_code import check_code
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.resume import fingerprint
-from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.reward.unrewarded import unrewarded
 from entropostat.rl.control import Control
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
 from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
-from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
+from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers, reward_weights
 from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
 from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
@@ -55,6 +54,7 @@ from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
 from entropostat.trainers.records.trackers import attach_trackers
+from entropostat.trainers.rollout.group_ranks import GroupRanks
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
 from entropostat.trainers.state.saving import check_engine, save_policy
@@ -149,7 +149,8 @@ def prepare(
         sampler=recipe.sampler,
         tracking=recipe.tracking,
     )
-    trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
+    trainer.answer_keys = (lambda: scorer.answers) if scorer.columns else None
+    scorer.ranks = GroupRanks(trainer)
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -187,7 +188,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "run_name": recipe.name,
         "disable_tqdm": True,
         "shuffle_dataset": False,  # the order of prompts is the curriculum's
-        "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward] or None,
+        "reward_weights": reward_weights(recipe) or None,
         "log_completions": False,
     }
     if tracking.trackio is not None:
@@ -197,10 +198,11 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
 
 def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
     """The training and held-out sides of every source, and the evaluation sets by name."""
-    load = lambda term: SOURCES.build(term.kind, term.options).load(recipe.folder)
-    extra = {name: load(term) for name, term in recipe.sets.items()}
+    of = lambda term: SOURCES.build(term.kind, term.options).load(recipe.folder)
+    load = lambda name, term: [replace(example, source=name) for example in of(term)]
+    extra = {name: load(name, term) for name, term in recipe.sets.items()}
     tested = [example for examples in extra.values() for example in examples]
-    pools = split({name: load(term) for name, term in recipe.sources.items()}, recipe.data.held_out, tested)
+    pools = split({name: load(name, term) for name, term in recipe.sources.items()}, recipe.data.held_out, tested)
     shaped = {**{name: held for name, held in pools.held_out.items() if held}, **extra}
     return pools, {name: [with_system(e, recipe.data.system) for e in held] for name, held in shaped.items()}
 
@@ -234,8 +236,7 @@ def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, l
         k=tuple(block.k),
         greedy=block.greedy,
         seed=block.seed,
-        strategies=scorer.strategies,
-        judged=scorer.judge is not None,
+        by_set={name: {"strategies": scorer.strategies(name), "judged": bool(scorer.judge(name))} for name in tests},
         stop=tuple(trainer.eos_token_ids),
         decoding=trainer.decoding,
     )

@@ -15,6 +15,7 @@ from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, 
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.head_cost import critic, log_z
 from entropostat.recipe.named_weights import named
+from entropostat.recipe.reward_sources import reward_parts
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
@@ -61,7 +62,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "critic": critic(recipe),
         "log_z": log_z(recipe),
         "optimizer": optimizer(recipe),
-        "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
+        "reward": [part for term in recipe.reward for part in reward_parts(recipe, term)],
         "shaping": shaping(recipe),
         "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
@@ -187,11 +188,6 @@ def _term(term: Term, slot: str) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _weight(term: Term) -> str:
-    weight = term.options.get("weight", 1.0)
-    return "" if weight == 1 else f"{weight:g} * "
 
 
 def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:

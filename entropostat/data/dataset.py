@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def to_dataset(examples: Sequence[Example], system: str | None = None, sources: Sequence[str] = ()) -> datasets.Dataset:
     """Columns prompt, answer, meta (JSON), source, id. The reward functions turn the columns into examples again.
 
-    An example that occurs again and again, as in a long order of training, is stored once.
+    ``sources`` where the examples do not say theirs. An example that occurs again and again, as in a long order of training, is stored once.
     """
     import datasets
 
     places: dict[tuple[int, str], int] = {}
     unique: list[Example] = []
     order: list[int] = []
-    for example, source in zip(examples, sources or [""] * len(examples), strict=True):
+    for example, source in zip(examples, sources or [example.source for example in examples], strict=True):
         key = (id(example), source)
         if key not in places:
             places[key] = len(unique)

@@ -11,6 +11,7 @@ from entropostat.rl.spelling import unknown
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
+Completion = str | Sequence[Message]
 
 
 class DataError(ValueError):
@@ -28,6 +29,8 @@ class Example:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """JSON only: it travels through the trainer's dataset as a string."""
     id: str = ""
+    source: str = ""
+    """Its name in ``data.sources`` or ``evaluate.sets``: which verifiers judge it."""
 
     @property
     def text(self) -> str:

@@ -19,6 +19,7 @@ from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.held_secrets import held_secrets
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.reward_sources import check_sources
 from entropostat.recipe.rewards import check_reward, rewarded
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
@@ -69,6 +70,9 @@ def check(root: Value, path: FilePath) -> Recipe:
     if parts["teacher"] is not None and _child(root, "teacher").content:
         _weights(root, "teacher", parts["teacher"], problems)
     _data(root, parts, problems)
+    if parts["reward"]:
+        named = [at(_child(root, block), (key,)) for block, key in (("data", "sources"), ("evaluate", "sets"))]
+        problems += check_sources(_child(root, "reward"), parts["reward"], *named)
     parts["evaluate"] = _evaluate(root, parts["evaluate"], problems)
     if problems:
         raise RecipeError(problems)

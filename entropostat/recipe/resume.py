@@ -48,6 +48,8 @@ FREE_TRAINER = frozenset(
 )  # fmt: skip
 LATER = ("rewards", "data")
 """Slots that the first checkpoints do not know: empty, they are no other recipe."""
+PLACES = frozenset({("verifiers", "function", "folder")})
+"""Slot, kind and key of what only says where something lies: a batch job has a copy of its own."""
 ABSENT = object()
 ORDER, KIND = "<order>", "<kind>"
 """Keys of ``meaning`` that no recipe can have."""
@@ -140,7 +142,7 @@ def _term(slot: str, term: Term, filled: bool) -> dict[str, Any]:
     stated: dict[str, Any] = {KIND: term.kind}
     for field in load().terms[slot][term.kind].fields:
         value = term.options.get(field.name, field.default)
-        if not filled and value == field.default:
+        if (slot, term.kind, field.name) in PLACES or (not filled and value == field.default):
             continue
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in load().terms["controllers"]:
             (kind, options), *_ = value.items()

@@ -43,39 +43,52 @@ class MathVerify(Verifier):
     def score(self, completion: str, example: Example) -> float | None:
         if example.answer is None:
             return None
-        from math_verify import verify  # type: ignore[import-untyped]
-
-        gold = _reference(example.answer)
-        if not gold:
+        if not _parsed(*_found(example.answer, False)):
             raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
-        equal = verify(gold, answer, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
-        return float(equal)
+        found = _found(spoken(completion, self.thinking), self.boxed)
+        return float(_equal(example.answer, *found, self.precision))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
-        return str(answer[0]) if answer else None
+        return _key(*_found(spoken(completion, self.thinking), self.boxed))
 
 
-@lru_cache(maxsize=4096)
-def _reference(answer: str) -> list[Any]:
-    return _parse(answer, False)
+# The completions of a group have few different answers. Each is parsed, compared and spelled once, in whatever text it stands.
 
 
 @lru_cache(maxsize=64)
-def _parse(text: str, boxed: bool) -> list[Any]:
-    """What math-verify reads in ``text``. Cached, because the score and the answer key need the same parse."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-
+def _found(text: str, boxed: bool) -> tuple[bool, str]:
+    """Whether the answer in ``text`` has been found, and it; otherwise the part of the text in which math-verify may look for one."""
     answer = expression(text, boxed)
-    if not computable(without_box(text)[-LAST:] if answer is None else answer):
-        return []
     if answer is not None:
-        # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
-        return list(parse(f"\\boxed{{{answer}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
-    if boxed:
+        return True, answer
+    return False, "" if boxed else without_box(text)[-LAST:]
+
+
+@lru_cache(maxsize=1024)
+def _parsed(whole: bool, text: str) -> list[Any]:
+    """What math-verify reads in ``text``, which is nothing but an answer where it is ``whole``."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse  # type: ignore[import-untyped]
+
+    if not computable(text):
         return []
-    return list(parse(without_box(text)[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))
+    if whole:
+        # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
+        return list(parse(f"\\boxed{{{text}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
+    return list(parse(text, [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED)) if text else []
+
+
+@lru_cache(maxsize=4096)
+def _equal(reference: str, whole: bool, text: str, precision: int) -> bool:
+    from math_verify import verify
+
+    gold, answer = _parsed(*_found(reference, False)), _parsed(whole, text)
+    return bool(verify(gold, answer, float_rounding=precision, timeout_seconds=None, raise_on_error=True))
+
+
+@lru_cache(maxsize=4096)
+def _key(whole: bool, text: str) -> str | None:
+    answer = _parsed(whole, text)
+    return str(answer[0]) if answer else None
 
 
 UNGUARDED = {"parsing_timeout": None, "raise_on_error": True}

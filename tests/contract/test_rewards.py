@@ -17,7 +17,7 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.trl.batches import judge_of
+from entropostat.trainers.trl.batches import by_judge
 from entropostat.trainers.trl.described import Described
 
 ARES = {"ares": {"window": 2, "triggers": list("0123456789abcdefghij"), "tail": 0.5}}
@@ -178,7 +178,9 @@ def test_terms_know_the_judges_verdict_the_lengths_and_the_longest(path: str) ->
         assert torch.equal(batch.judged[said], odd[said].float())
         assert torch.allclose(batch.unshaped, 0.25 * batch.judged.nan_to_num() + batch.reward_parts[:, [0, 2]].sum(1))
     assert any(batch.judged.isnan().any() for batch in given) and any((batch.judged == 1).any() for batch in given)
-    assert judge_of([right]) is None and judge_of([right, *scorer.functions]) == 2
+    scores = torch.tensor([[0.1, 0.2, torch.nan], [0.3, 0.4, 1.0]])
+    assert by_judge([right], scores) is None
+    assert torch.equal(by_judge([right, *scorer.functions], scores).nan_to_num(7.0), torch.tensor([7.0, 1.0]))
     assert logged(subject, "length_cosine/right") and logged(subject, "group_length/spread")
 
 

@@ -39,7 +39,7 @@ REWARDS: tuple[Mutant, ...] = (
     fault("looks at every generation", "trainers/rollout/first_scores", "function.begun = True", "pass", FIRST),
     fault("looks at evaluations", "trainers/rollout/first_scores", "if not trainer.model.training:", "if False:", FIRST),
     fault("keeps what fails", "trainers/rollout/first_scores", "silence.failed or not learns", "not learns", FIRST),
-    fault("waits for no source", "trainers/rollout/first_scores", "or not _several(trainer.train_dataset)", "or True", FIRST),
+    fault("waits for no source", "trainers/rollout/first_scores", "or not _several(function, trainer)", "or True", FIRST),
     fault("learns from what weighs nothing", "trainers/rollout/first_scores", " & (weights != 0)", "", FIRST),
     fault("forgets what the other ranks know", "reward/silence", "self.errors + other.errors", "self.errors", FIRST),
     fault("takes one lost generation for all", "entropostat/diagnose/reward_rules", "lasting(np.isnan(total.values), GONE)", "np.isnan(total.values)", SAID),

@@ -35,7 +35,7 @@ TERMS = (
     fault("divides by nothing", GROUP, "torch.where(differ, 0.5 - place, 0.0)", "0.5 - place"),
     fault("takes a partial score for right", "rl/difficulty", "batch.judged >= 1", "batch.judged > 0"),
     fault("never asks the sum", "rl/difficulty", "torch.where(batch.judged.isnan(), summed, batch.judged >= 1)", "(batch.judged >= 1)"),
-    fault("takes any verifier for the judge", "trainers/trl/batches", "f.scorer.judge == f.__name__", "True", ("tests/contract/test_rewards.py",)),
+    fault("takes any verifier for the judge", "reward/scoring", "return [c.name for c in self.columns if c.name in able and not self.verifiers[c.verifier].form] or able", "return able", ("tests/contract/test_rewards.py",)),
 )  # fmt: skip
 
 JUDGED = (

@@ -108,6 +108,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "no rate in the band": ("objective.data=[difficulty: {low: .5, high: .5}]",),
     # rewards
     "no weight": ("reward=[chain: {weight: 0}]",),
+    "no weight on one source": ("reward=[chain: {weights: {hard: 0}}]",),
     "reward model built on an adapter": (*ADAPTER, "reward=[chain: {}, model: {build: {}}]"),
     "clusters of no answers": ("objective.advantages=[grpo: {}, seed: {}]", "reward=[function: {path: a:b}]"),
     "gdpo and shaping": ("objective.advantages=[gdpo: {}]", "shaping.clip=1", "reward=[chain: {}]"),

@@ -99,7 +99,7 @@ def test_a_model_is_built_once_for_what_it_depends_on(policy, tmp_path, monkeypa
     examples = [Example(example.prompt, "+", {}, example.id) for example in EXAMPLES * 12]
     build = lambda **options: preferences.build_reward(
         {"draws": 16, "noise": 0.0, "learning_rate": 1e-2, "batch": 16, "epochs": 4.0, **options},
-        str(folder), examples, judge, 4, 0,
+        str(folder), examples, [judge], 4, 0,
     )  # fmt: skip
     path = build()
     report = json.loads((path / "preferences.json").read_text())

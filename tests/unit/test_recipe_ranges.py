@@ -102,7 +102,7 @@ def test_a_number_out_of_range_is_refused_with_the_range(leaf: Leaf) -> None:
     allowed = leaf.range
     assert allowed is not None
     annotation = str(leaf.form.model_fields[str(leaf.place[-1])].annotation)
-    if "list" in annotation:
+    if "list" in annotation or annotation.startswith("dict["):
         return
     whole = "float" not in annotation
     for value in (-(10**12) * 2, 10**13, *(() if whole else (math.inf, -math.inf, 1e300, 10**400))):

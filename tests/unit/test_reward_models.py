@@ -148,7 +148,11 @@ def scorer(path, judged=True):
 
 def test_the_first_verifier_that_is_no_model_judges(path):
     judged_by = scorer(path)
-    assert (judged_by.judge, judged_by.weights, judged_by.strategies) == ("chain", [1.0, 0.0], ("working", "blurting"))
+    assert (judged_by.judge(), judged_by.weights, judged_by.strategies()) == (
+        "chain",
+        [1.0, 0.0],
+        ("working", "blurting"),
+    )
     assert [outcome.right for outcome in judged_by.verify(["=2", "=3"], EXAMPLES[:2])] == [True, False]
     assert list(judged_by.learned(["=2"], EXAMPLES[:1])) == ["model"]
     with pytest.raises(RuntimeError, match=r"reward.model: no model is loaded"):

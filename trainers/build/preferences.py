@@ -54,15 +54,15 @@ def build_reward(
     options: Mapping[str, Any],
     policy: str,
     examples: Sequence[Example],
-    judge: Term,
+    judges: Sequence[Term],
     tokens: int,
     seed: int,
     stop: Sequence[int | str] = (),
 ) -> Path:
     """Folder of the reward model that ``options``, a BuildReward block, describes, from the cache where it was built before.
 
-    ``policy`` is the folder of the initial policy, ``examples`` what it is asked, ``judge`` the verifier that prefers one
-    completion to another, and ``tokens`` the longest completion. ``seed`` is the recipe's and applies where the block
+    ``policy`` is the folder of the initial policy, ``examples`` what it is asked, ``judges`` the verifiers, of which the first
+    of an example's source prefers one completion to another, and ``tokens`` the longest completion. ``seed`` is the recipe's and applies where the block
     sets none, and so is ``stop``, its sampler.stop.
     """
     block = BuildReward(**options)
@@ -70,12 +70,12 @@ def build_reward(
         "block": block.model_copy(update={"seed": seed if block.seed is None else block.seed}).model_dump(),
         "policy": policy,
         "examples": [asdict(example) for example in examples],
-        "judge": {"kind": judge.kind, "options": judge.options},
+        "judges": [judge._asdict() for judge in judges],
         "tokens": tokens,
         "stop": list(stop),
     }
-    judging = inspect.getmodule(VERIFIERS[judge.kind])
-    code = [inspect.getsource(module) for module in (sys.modules[__name__], generation, stops, judging) if module]
+    judging = [inspect.getmodule(VERIFIERS[kind]) for kind in dict.fromkeys(judge.kind for judge in judges)]
+    code = [inspect.getsource(module) for module in (sys.modules[__name__], generation, stops, *judging) if module]
     versions = [torch.__version__, transformers.__version__, trl.__version__]
     return cached("rewards", content_key([job, code, versions]), lambda folder: _run(job, folder))
 
@@ -108,7 +108,8 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
     rng = random.Random(f"preferences-{block.seed}")
     rng.shuffle(examples)
     tested = max(1, round(TESTED * len(examples)))
-    scorer = Scorer({"judge": VERIFIERS.build(job["judge"]["kind"], job["judge"]["options"])}, allow_code=True)
+    judges = {judge["name"]: VERIFIERS.build(judge["kind"], judge["options"]) for judge in job["judges"]}
+    scorer = Scorer(judges, allow_code=True)
     stop = stop_tokens(job["stop"], tokenizer)
     torch.manual_seed(block.seed or 0)
     try:
@@ -151,7 +152,7 @@ def collect(
                 policy, tokenizer, prompt, attention, tokens, stop, do_sample=True, num_return_sequences=block.draws
             )
         texts = tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-        outcomes = scorer.score("judge", texts, [example for example in part for _ in range(block.draws)])
+        outcomes = scorer.verify(texts, [example for example in part for _ in range(block.draws)])
         for index, example in enumerate(part):
             rows = range(index * block.draws, (index + 1) * block.draws)
             scored = [(score, texts[i]) for i in rows if (score := outcomes[i].score) is not None]

@@ -6,7 +6,7 @@ import functools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,12 @@ class EvaluateSettings:
     """Tokens that end a completion besides the tokenizer's and the model's."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a GenerationConfig that are in force in training."""
+    by_set: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Set -> fields of these settings that are others there: who judges it may differ."""
+
+    def of(self, name: str) -> EvaluateSettings:
+        """For the summary of one set."""
+        return replace(self, **self.by_set.get(name, {}))
 
     def __post_init__(self) -> None:
         for k in self.k:
@@ -123,7 +129,7 @@ def evaluate(
     for name in sets:
         own = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
         if own:
-            summary = summarise(own, settings, with_reference=reference is not None)
+            summary = summarise(own, settings.of(name), with_reference=reference is not None)
             metrics |= {f"evaluate/{name}/{key}": value for key, value in summary.items()}
     return metrics
 

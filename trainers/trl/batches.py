@@ -29,7 +29,6 @@ def of_generation(
     mine = slice(trainer.accelerator.process_index * rows, (trainer.accelerator.process_index + 1) * rows)
     size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
     uids = torch.arange(per_func.size(0), device=unshaped.device)
-    judge = judge_of(trainer.reward_funcs)
     return TokenBatch(
         logps=mask.float() * 0 if old_logps is None else old_logps,
         mask=mask,
@@ -40,7 +39,7 @@ def of_generation(
         unshaped=unshaped,
         reward_parts=per_func[mine],
         reward_weights=tuple(trainer.reward_weights.tolist()),
-        judged=None if judge is None else per_func[mine, judge],
+        judged=by_judge(trainer.reward_funcs, per_func[mine]),
         longest=trainer.max_completion_length,
         groups=(uids // size)[mine],
         uids=uids[mine],
@@ -48,10 +47,17 @@ def of_generation(
     )
 
 
-def judge_of(functions: Sequence[Any]) -> int | None:
-    """Place of the verifier that decides in evaluation; None where no reward function is a verifier that does."""
-    verifiers = [(i, f) for i, f in enumerate(functions) if isinstance(f, RewardFunction)]
-    return next((i for i, f in verifiers if f.scorer.judge == f.__name__), None)
+def by_judge(functions: Sequence[Any], scores: Tensor) -> Tensor | None:
+    """(B,) of ``scores`` (B, functions) the first that has a say of those that decide in evaluation: on a source that one verifier
+    decides on, its judge. NaN where none has, None where no reward function is a verifier that decides."""
+    verifiers = {f.__name__: place for place, f in enumerate(functions) if isinstance(f, RewardFunction)}
+    scorer = next((f.scorer for f in functions if isinstance(f, RewardFunction)), None)
+    if scorer is None or not scorer.deciders:
+        return None
+    judged = scores.new_full((len(scores),), torch.nan)
+    for name in scorer.deciders:
+        judged = torch.where(judged.isnan(), scores[:, verifiers[name]], judged)
+    return judged
 
 
 def answers_of(trainer: Any, rows: int, needs: frozenset[str]) -> tuple[str | None, ...] | None:
