@@ -169,7 +169,7 @@ def test_functions_of_trl_score_as_trl_does_and_in_a_worker():
     verifiers = {name: VERIFIERS.build("trl", {"function": functions[name], **cases[name][0]}) for name in cases}
     scorer = Scorer(verifiers, workers=1)
     scorer.check()
-    assert all(verifier.isolated for verifier in verifiers.values()) and scorer.judge == "accuracy_reward"
+    assert all(verifier.isolated for verifier in verifiers.values()) and scorer.judge() == "accuracy_reward"
     seen = set()
     for name, (_, call) in cases.items():
         wanted = call(
@@ -201,7 +201,7 @@ TASK = {"exact": ("exact_match", {}), "model": ("model", {"path": "m"}), "own": 
 )
 def test_what_judges_form_decides_what_is_right_only_where_nothing_else_can(names, wanted):
     verifiers = {name: VERIFIERS.build(*{**FORM, **TASK}[name]) for name in names}
-    assert Scorer(verifiers, allow_code=True).judge == wanted
+    assert Scorer(verifiers, allow_code=True).judge() == wanted
     assert [v.compares for v in verifiers.values()] == [name == "exact" for name in names]
 
 
