@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from entropostat.data.example import Example
+from entropostat.data.example import DataError, Example
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]
@@ -29,6 +29,7 @@ def to_dataset(examples: Sequence[Example], system: str | None = None, sources: 
             places[key] = len(unique)
             unique.append(with_system(example, system))
         order.append(places[key])
+    _check_one_kind(unique, [source for _, source in places])
     columns = {
         "prompt": [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in unique],
         "answer": [e.answer for e in unique],
@@ -40,13 +41,23 @@ def to_dataset(examples: Sequence[Example], system: str | None = None, sources: 
     return table if len(unique) == len(order) else table.select(order)
 
 
+def _check_one_kind(examples: Sequence[Example], sources: Sequence[str]) -> None:
+    """The trainer takes the first prompt of a batch for the kind of all of them."""
+    kinds = {isinstance(example.prompt, str): source for example, source in zip(examples, sources, strict=True)}
+    if len(kinds) > 1:
+        raise DataError(
+            f"data.sources: prompts are texts in {kinds[True] or 'one'} and conversations in {kinds[False] or 'another'}, and a run "
+            'has one kind; set data.system (also to "") to make all conversations, or give every source a chat_template'
+        )
+
+
 def with_system(example: Example, system: str | None) -> Example:
     """The prompt as a conversation that begins with ``system``.
 
     None leaves prompts as the source has them; the empty text makes them conversations without a system message,
-    which is what an instruction-tuned model wants that has none.
+    which is what an instruction-tuned model wants that has none. A source that has its own keeps it.
     """
-    if system is None:
+    if system is None or example.settled:
         return example
     messages = [{"role": "user", "content": example.prompt}] if isinstance(example.prompt, str) else example.prompt
     rest = [dict(message) for message in messages if message["role"] != "system" or not system]

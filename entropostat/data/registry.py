@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.data.example import Example
@@ -21,6 +22,12 @@ class Source(Term):
         """All examples, in a fixed order. Relative paths are tried in ``base``, the recipe's folder, then in the
         working directory. Raises ``DataError``.
         """
+
+    def check(self, base: Path | None = None) -> Iterator[str]:
+        """What is wrong as far as it can be seen at once, without a network and without loading all rows: a line each, with
+        the fix behind the first semicolon. ``plan`` calls it.
+        """
+        yield from ()
 
 
 SOURCES: Registry[Source] = Registry("sources", "entropostat.data.sources", Source)

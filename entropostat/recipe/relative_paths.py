@@ -5,6 +5,7 @@ They are made absolute while that file is still known, so that the resolved reci
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from entropostat.recipe.source import Value
 FILES = (
     ("model", "path"),
     ("teacher", "path"),
-    ("data", "sources", "*", "jsonl", "path"),
-    ("data", "sources", "*", "hub", "path"),
-    ("evaluate", "sets", "*", "jsonl", "path"),
-    ("evaluate", "sets", "*", "hub", "path"),
+    *(
+        (*place, "*", kind, key)
+        for place in (("data", "sources"), ("evaluate", "sets"))
+        for kind in ("file", "hub")
+        for key in ("path", "chat_template")
+    ),
 )
-"""Keys that may name a local file or folder. A name that does not exist there stays as it is: a hub id, or a file that
-lies in the working directory."""
+"""Keys that may name a local file or folder, a pattern of files, or a list of these. A name that does not exist there stays as it
+is: a hub id, or a file that lies in the working directory."""
 
 
 def anchored(root: Value, folder: Path) -> Value:
@@ -69,7 +72,19 @@ def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
 
 
 def _absolute(value: Value) -> Value:
+    if isinstance(value.content, list):
+        return Value([_absolute(item) for item in value.content], value.origin)
     if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
         return value
-    path = real(Path(value.origin.file)).parent / value.content
-    return Value(str(path), value.origin) if value.content and os.path.exists(path) else value
+    return Value(in_folder(value.content, real(Path(value.origin.file)).parent), value.origin)
+
+
+def in_folder(name: str, folder: Path) -> str:
+    """``name`` as a path in ``folder``, if there is such a file or folder, or one that fits a pattern; else as it is."""
+    path = folder / name
+    return str(path) if name and (os.path.exists(path) or _fits(path)) else name
+
+
+def _fits(pattern: Path) -> bool:
+    name = str(pattern)
+    return glob.has_magic(name) and "\0" not in name and next(glob.iglob(name, recursive=True), None) is not None

@@ -21,6 +21,7 @@ from entropostat.recipe.lints import (
     rewards,
     sampler_mismatch,
     sampling,
+    sources,
     stream,
     teacher,
 )
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     *rewards.RULES,
     *stream.RULES,
     *teacher.RULES,
+    *sources.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
