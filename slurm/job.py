@@ -30,7 +30,8 @@ def settled(recipe: Recipe) -> list[str]:
                 given = term.options.get(key)
                 found = _in_folder(given, recipe.folder)
                 if found != given:
-                    overrides.append(f"{place}.{name}.{term.kind}.{key}={json.dumps(found)}")
+                    # The name of a source may have a dot, so that it cannot be a part of the address.
+                    overrides.append(f"{place}={json.dumps({name: {term.kind: {key: found}}})}")
     return overrides
 
 

@@ -20,8 +20,11 @@ from entropostat.visible import shorten, visible
 MISSING = object()
 SHOWN, COMPARED, NAME = 24, 1000, 64
 """Columns that a message lists, and that it looks for a spelling in; characters of a name that is compared."""
-USUAL = ("prompt", "question", "problem", "instruction", "input", "query", "messages", "conversations", "chosen")
-"""What sets call the column of their prompts."""
+USUAL = (
+    ("prompt", "question", "problem", "instruction", "query", "input", "messages", "conversations", "chosen"),
+    ("answer", "ground_truth", "reward_model.ground_truth", "final_answer", "solution", "target", "output", "label"),
+)
+"""What sets call the column of their prompts, and that of their answers."""
 
 
 def cell(row: Mapping[str, Any], name: str, where: str) -> Any:
@@ -60,8 +63,9 @@ def _missing(row: Mapping[str, Any], name: str) -> str:
         return f"{visible(empty)} is null, so that it has no {visible(name)!r}; leave such rows out"
     there = list(islice(named(row), COMPARED))
     close = difflib.get_close_matches(name[:NAME], [one for one in there if len(one) <= NAME], 1)
-    usual = next((usual for usual in USUAL if usual in row), None) if name in USUAL else None
-    hint = close[0] if close else usual
+    alike = [other for others in USUAL if name in others for other in others]
+    ending = [other for other in there if other.endswith(f".{name}")]
+    hint = next((other for other in (*close, *alike, *ending) if other in there), None)
     hinted = f", did you mean {visible(hint)!r}?" if hint else ""
     return f"unknown column {visible(name)!r}{hinted}; there are: {listed(there)}"
 

@@ -52,7 +52,7 @@ def text_of(prompt: Prompt) -> str:
         return prompt
     asked = [message["content"] for message in prompt if message["role"] == "user"]
     if not asked:
-        raise DataError("a conversational prompt has no message with the role 'user': add one")
+        raise DataError("a conversational prompt has no message with the role 'user'; add one")
     return asked[-1]
 
 

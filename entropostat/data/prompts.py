@@ -92,7 +92,7 @@ def _conversation(turns: list[Any], name: str, where: str, notes: Notes, whole: 
         turns, roles = turns[:-1], roles[:-1]
         notes.add(LOST)
     if "user" not in roles:
-        raise DataError(f"{where}: a conversational prompt has no message with the role 'user': add one")
+        raise DataError(f"{where}: a conversational prompt has no message with the role 'user'; add one")
     if roles[-1] not in ("user", "tool"):
         raise DataError(
             f"{where}: {name} ends with {roles[-1]}, and the policy answers a user; leave the last turn out, or name the whole "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def _checked(file: Path, form: str) -> int:
     return size
 
 
-def _parquet(source: Any, size: int, file: Path) -> Iterator[Any]:
+def _parquet(source: Any, size: int, file: Path) -> Generator[Any, None, None]:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     table = pq.ParquetFile(source)
@@ -75,7 +75,7 @@ def _parquet(source: Any, size: int, file: Path) -> Iterator[Any]:
     yield from table.iter_batches(batch_size=BATCH)
 
 
-def _arrow(source: Any) -> Iterator[Any]:
+def _arrow(source: Any) -> Generator[Any, None, None]:
     """A file, or the stream that the datasets library writes."""
     import pyarrow as pa
 

@@ -20,6 +20,9 @@ from entropostat.data.json_text import DECODER, DEEP, NoJson, loads, told
 from entropostat.data.prompts import is_message
 
 CHUNK = 1 << 16
+FIRST = 1 << 22
+"""Bytes of a first line that is tried as a row."""
+BOM_AND_BLANKS = codecs.BOM_UTF8 + b" \t\r\n"
 BLANKS = re.compile(r"[ \t\r\n]*")
 SAVE = "save a list of objects, or an object a line: df.to_json(file, orient='records', lines=True)"
 
@@ -46,8 +49,10 @@ def rows(file: Path) -> Rows:
 def _by_line(file: Path) -> bool:
     """Whether its first line is an object, and another line follows."""
     with unpacked(file) as stream:
-        begun = stream.readline(LONGEST)
-        if begun.lstrip(codecs.BOM_UTF8).lstrip()[:1] != b"{" or not begun.endswith(b"\n"):
+        if stream.peek(1)[:64].lstrip(BOM_AND_BLANKS)[:1] == b"[":
+            return False
+        begun = stream.readline(FIRST)
+        if begun.lstrip(BOM_AND_BLANKS)[:1] != b"{" or not begun.endswith(b"\n"):
             return False
         try:
             whole = isinstance(loads(begun.decode("utf-8-sig")), dict)

@@ -50,7 +50,7 @@ def magic(start: bytes) -> str | None:
     return next((name for begin, name in MAGIC.items() if start.startswith(begin)), None)
 
 
-def unpacked(file: Path) -> BinaryIO:
+def unpacked(file: Path) -> io.BufferedReader:
     """Raises DataError, also while it is read."""
     try:
         stream = opened(file)
@@ -114,7 +114,7 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def lines(stream: BinaryIO, file: Path) -> Iterator[tuple[int, str]]:
+def lines(stream: io.BufferedReader, file: Path) -> Iterator[tuple[int, str]]:
     """(number from 1, text with its end) of each. The mark of byte order at the start is left out."""
     number = 0
     while line := stream.readline(LONGEST + 1):
