@@ -25,11 +25,15 @@ ROLES = {
 }
 """What sets call who speaks, and what chat templates call them."""
 SPEAKER, SAID = ("role", "from"), ("content", "value")
+TEXT = ("text", "input_text")
+"""Types of a part that is read."""
 CALLS = ("tool_calls", "function_call")
 WHOLE = ("messages", "conversation", "dialog", "chat", "chosen", "rejected", "turns")
 """Part of the name of a column that holds a dialogue to its end, and not what is asked in it."""
 
 TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
+PRINTED = re.compile(r"\s*\[\s*(?:array\(\[)?\{\s*'(?:role|from|content|value)'\s*:")
+"""How a list of messages looks where a table of them was written as text."""
 LOST = "lost the assistant's last turn, which is what is trained: the prompt is what comes before it"
 SPLIT = "are one text of 'Human:' and 'Assistant:' turns, and were read as conversations"
 WANTED = "a prompt is a text or a list of messages with role and content, both text"
@@ -37,6 +41,11 @@ WANTED = "a prompt is a text or a list of messages with role and content, both t
 
 def is_message(given: object) -> bool:
     return isinstance(given, Mapping) and any(key in given for key in SPEAKER) and any(key in given for key in SAID)
+
+
+def _first(turn: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """In a table a row may have the keys of all rows, most of them null."""
+    return next((turn[key] for key in keys if turn.get(key) is not None), None)
 
 
 def is_conversation(given: object) -> bool:
@@ -59,13 +68,17 @@ def prompt(value: Any, name: str, where: str, notes: Notes) -> Prompt:
     """``name`` is the column's. Raises DataError."""
     value = unfolded(value)
     if isinstance(value, str):
+        if PRINTED.match(value):
+            raise DataError(
+                f"{where}: {name} is {shown(value)}, messages as Python prints them; save the rows as jsonl or parquet"
+            )
         turns = _hh(value)
         if turns is None:
             return asked(value, name, where)
         notes.add(SPLIT)
         return _conversation(turns, name, where, notes, whole=True)
     if is_conversation(value):
-        whole = "from" in value[0] or any(part in name.lower() for part in WHOLE)
+        whole = value[0].get("from") is not None or any(part in name.lower() for part in WHOLE)
         return _conversation(value, name, where, notes, whole)
     raise DataError(f"{where}: {name} is {shown(value)}; {_instead(value, name)}")
 
@@ -108,7 +121,7 @@ def _conversation(turns: list[Any], name: str, where: str, notes: Notes, whole: 
 
 
 def _role(turn: Mapping[str, Any], at: str, where: str) -> str:
-    given = next(turn[key] for key in SPEAKER if key in turn)
+    given = _first(turn, SPEAKER)
     role = ROLES.get(given.lower()) if isinstance(given, str) else None
     if role is None:
         known = unknown("role", given[:60], ROLES) if isinstance(given, str) else f"the role is {shown(given)}, no text"
@@ -119,7 +132,7 @@ def _role(turn: Mapping[str, Any], at: str, where: str) -> str:
 def _content(turn: Mapping[str, Any], at: str, where: str) -> str:
     if any(turn.get(key) for key in CALLS):
         raise DataError(f"{where}: {at} calls a tool, which prompts cannot carry; write the call into its content")
-    content = next(turn[key] for key in SAID if key in turn)
+    content = _first(turn, SAID)
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) and content else [content]
@@ -130,9 +143,9 @@ def _part(part: Any, at: str, where: str) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type", "text") if isinstance(part, Mapping) else None
-    if kind == "text" and isinstance(part.get("text"), str):
+    if kind in TEXT and isinstance(part.get("text"), str):
         return str(part["text"])
-    if kind is None or kind == "text":
+    if kind is None or kind in TEXT:
         raise DataError(f"{where}: {at} is {shown(part)}; {WANTED}")
     raise DataError(f"{where}: {at} has a part of type {shown(kind)}; prompts are text: leave such rows out")
 

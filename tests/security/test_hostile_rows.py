@@ -118,6 +118,26 @@ def test_a_table_of_one_value_a_thousand_times_is_no_bomb_and_many_times_is(tmp_
         load("file", tmp_path, path="100000.parquet")
 
 
+OTHERWISE = {
+    b'{"prompt": ["a", "b"], "answer": ["1", "2"]}': "its columns stand one after the other, prompt, answer; save a list",
+    b'{"prompt": {"0": "a", "1": "b"}, "answer": {"0": "1", "1": "2"}}': "its columns stand one after the other",
+    b'{"train": [{"prompt": "a", "answer": "b"}], "test": [{"prompt": "a"}]}': "two lists of objects, train, test",
+    b'{"prompt": "a", "answer": "b"}{"b": 2}': "something follows",
+    b'[{"prompt": "a", "answer": "b"},]': "a comma after the last row",
+    b'[{"prompt": "a", "answer": "b"} {}]': r"row 1: bad JSON \('{' instead of ','",
+    b'[{"prompt": "a", "answer": "b"}': "the end of the file instead of ','",
+    b'{"rows": [{"prompt": "a", "answer": "b"}], "rows": 1}': "the key 'rows' twice",
+}
+
+
+@pytest.mark.parametrize("text", OTHERWISE, ids=range(len(OTHERWISE)))
+def test_json_that_is_no_list_of_rows_is_one_line(text, tmp_path):
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(DataError, match=OTHERWISE[text]) as caught:
+        load("file", tmp_path, path="a.json")
+    assert "\n" not in str(caught.value) and "; " in str(caught.value)
+
+
 @pytest.mark.parametrize("limit", [1 << 10])
 def test_a_line_without_an_end_is_not_read_to_it(limit, tmp_path, monkeypatch):
     monkeypatch.setattr(packed, "LONGEST", limit)
