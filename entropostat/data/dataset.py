@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from entropostat.data.example import DataError, Example
+from entropostat.data.example import Example
+from entropostat.data.one_kind import check_one_kind
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]
@@ -29,7 +30,7 @@ def to_dataset(examples: Sequence[Example], system: str | None = None, sources: 
             places[key] = len(unique)
             unique.append(with_system(example, system))
         order.append(places[key])
-    _check_one_kind(unique, [source for _, source in places])
+    check_one_kind(zip((source for _, source in places), unique, strict=True))
     columns = {
         "prompt": [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in unique],
         "answer": [e.answer for e in unique],
@@ -39,16 +40,6 @@ def to_dataset(examples: Sequence[Example], system: str | None = None, sources: 
     }
     table = datasets.Dataset.from_dict(columns)
     return table if len(unique) == len(order) else table.select(order)
-
-
-def _check_one_kind(examples: Sequence[Example], sources: Sequence[str]) -> None:
-    """The trainer takes the first prompt of a batch for the kind of all of them."""
-    kinds = {isinstance(example.prompt, str): source for example, source in zip(examples, sources, strict=True)}
-    if len(kinds) > 1:
-        raise DataError(
-            f"data.sources: prompts are texts in {kinds[True] or 'one'} and conversations in {kinds[False] or 'another'}, and a run "
-            'has one kind; set data.system (also to "") to make all conversations, or give every source a chat_template'
-        )
 
 
 def with_system(example: Example, system: str | None) -> Example:

@@ -67,19 +67,21 @@ class Table(Source):
             self.strip_prefix, self.strip_suffix, self.system, given, tuple(self.meta),
         )  # fmt: skip
 
-    def _examples(self, rows: Iterable[Row], base: Path | None, where: str) -> list[Example]:
+    def load(self, base: Path | None = None) -> list[Example]:
+        return list(self.rows(base))
+
+    def _examples(self, rows: Iterable[Row], columns: Columns, where: str) -> Iterator[Example]:
         """Of the first ``size`` rows, all being there. Says what was done to them."""
-        columns, notes = self._columns(base), Notes()
-        made: list[Example] = []
+        notes, count = Notes(), 0
         for place, row in rows:
-            if self.size is not None and len(made) >= self.size:
+            yield to_example(row, columns, place, count, notes)
+            count += 1
+            if count == self.size:
                 break
-            made.append(to_example(row, columns, place, len(made), notes))
-        if not made:
+        if not count:
             raise DataError(f"{where} holds no rows: a source needs at least one; name another, or a larger slice")
         columns.check_stripped(notes, where)
-        notes.say(where, len(made))
-        return made
+        notes.say(where, count)
 
     def _first(self, rows: Iterator[Row], base: Path | None, where: str) -> None:
         """Raises DataError for what is wrong with the first rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,8 @@ from pathlib import Path
 from entropostat.data.cells import listed
 from entropostat.data.example import DataError, Example
 from entropostat.data.files.found import found
-from entropostat.data.files.reading import FORMATS, Format, rows
+from entropostat.data.files.reading import FORMATS, Format
+from entropostat.data.files.reading import rows as rows_of
 from entropostat.data.registry import SOURCES
 from entropostat.data.table import Row, Table
 from entropostat.rl.registry import option
@@ -33,12 +35,11 @@ class File(Table):
     )
     format: Format = option("auto", choices=FORMATS, doc="of the rows; auto: by the ending of the name")  # noqa: RUF009
 
-    def load(self, base: Path | None = None) -> list[Example]:
-        self._columns(base)  # before a long search for files
+    def rows(self, base: Path | None = None, dropped: Counter[str] | None = None) -> Iterator[Example]:
+        columns = self._columns(base)  # before a long search for files
         files = found(self.path, base)
-        return self._examples(
-            self._rows(files), base, listed(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
-        )
+        where = listed(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
+        return self._examples(self._read(files), columns, where)
 
     def check(self, base: Path | None = None) -> Iterator[str]:
         try:
@@ -49,10 +50,10 @@ class File(Table):
             return
         for file in islice(files, LOOKED_AT):
             try:
-                self._first(rows(file, self.format), base, str(file))
+                self._first(rows_of(file, self.format), base, str(file))
             except DataError as error:
                 yield str(error)
 
-    def _rows(self, files: list[Path]) -> Iterator[Row]:
+    def _read(self, files: list[Path]) -> Iterator[Row]:
         for file in files:
-            yield from rows(file, self.format)
+            yield from rows_of(file, self.format)

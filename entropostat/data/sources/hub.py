@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,10 @@ class Hub(Table):
     split: str = option("train", doc="split, slices allowed: train[:100]")
     revision: str | None = option(None, doc="commit or tag on the Hub")
 
-    def load(self, base: Path | None = None) -> list[Example]:
+    def rows(self, base: Path | None = None, dropped: Counter[str] | None = None) -> Iterator[Example]:
         import datasets  # type: ignore[import-untyped]
 
-        self._columns(base)
-        local = self._local(base)
+        columns, local = self._columns(base), self._local(base)
         try:
             if local is not None and saved.is_saved(local):
                 table = datasets.load_from_disk(str(local))
@@ -51,7 +51,7 @@ class Hub(Table):
             ) from error
         where = self._where
         rows: Iterator[Row] = ((f"{where}, row {i}", row) for i, row in enumerate(table))
-        return self._examples(rows, base, where)
+        return self._examples(rows, columns, where)
 
     def check(self, base: Path | None = None) -> Iterator[str]:
         """Of a folder from ``save_to_disk`` the first rows; of a name on the Hub nothing."""
