@@ -9,6 +9,8 @@ import glob
 import os
 from pathlib import Path
 
+from entropostat.data.example import DataError
+from entropostat.data.files.found import matching
 from entropostat.recipe.errors import COMMAND_LINE, real
 from entropostat.recipe.source import Value
 
@@ -81,10 +83,17 @@ def _absolute(value: Value) -> Value:
 
 def in_folder(name: str, folder: Path) -> str:
     """``name`` as a path in ``folder``, if there is such a file or folder, or one that fits a pattern; else as it is."""
-    path = folder / name
-    return str(path) if name and (os.path.exists(path) or _fits(path)) else name
+    if not name or os.path.isabs(name) or name.startswith("~"):
+        return name
+    if os.path.exists(folder / name):
+        return str(folder / name)
+    return os.path.join(glob.escape(str(folder)), name) if _fits(name, folder) else name
 
 
-def _fits(pattern: Path) -> bool:
-    name = str(pattern)
-    return glob.has_magic(name) and "\0" not in name and next(glob.iglob(name, recursive=True), None) is not None
+def _fits(pattern: str, folder: Path) -> bool:
+    if not glob.has_magic(pattern) or "{" in pattern or "\0" in pattern:  # a brace: a chat template itself
+        return False
+    try:
+        return bool(matching(pattern, folder, most=1))
+    except DataError:  # still looked for, which the lints say
+        return False

@@ -64,6 +64,10 @@ FOUND = "file: {path: rows.jsonl, prompt: question}"
         ("hub: {path: rows.jsonl}", "is a file; use file: {path: ...}"),
         ("hub: {path: ./gone}", "no folder .*gone"),
         ("hub: {path: saved}", "unknown column 'prompt', did you mean 'question'"),
+        (
+            "hub: {path: parts, split: 'train[:9]'}",
+            "train-00000.jsonl, line 1: unknown column 'prompt', did you mean 'question'",
+        ),
         ("hub: {path: dict, split: tset}", "unknown split 'tset', did you mean 'test'"),
     ],
 )
@@ -72,6 +76,8 @@ def test_rows_that_would_stop_a_run_are_told_by_plan(source, said, here, planned
 
     (here / "empty.jsonl").write_text("\n")
     (here / "rows.bin").write_text("x")
+    (here / "parts" / "data").mkdir(parents=True)
+    (here / "parts" / "data" / "train-00000.jsonl").write_text((here / "rows.jsonl").read_text())
     if "saved" in source or "dict" in source:
         table = datasets.Dataset.from_list(GOOD)
         table.save_to_disk(str(here / "saved"))
@@ -121,6 +127,7 @@ def test_rows_beside_the_recipe_are_found_from_any_folder(given, here, monkeypat
     """Named in the file, or on the command line, of a run or of the job that runs its resolved recipe elsewhere."""
     (here / "plain.yaml").write_text(RECIPE.format(source=FOUND))
     (here / "x.yaml").write_text(RECIPE.format(source=f"file: {{path: {json.dumps(given)}, prompt: question}}"))
+    here = here.rename(tmp_path_factory.mktemp("moved") / "[own] rows")
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     override = f"data.sources={json.dumps({'own': {'file': {'path': given}}})}"
     for words in ([str(here / "x.yaml")], [str(here / "plain.yaml"), override]):

@@ -55,6 +55,7 @@ FAULTS = (
     fault("ends where a piece ends", JSON, "                if self.more():\n                    continue\n", "", FILES),
     fault("takes the first of two lists", JSON, "if place is not None and value and isinstance(value[0], dict):", "if False:", HOSTILE),
     fault("keeps the order of the disk", FOUND, "return sorted({file for entry in entries for file in _named(entry, base)})", "return [file for entry in entries for file in _named(entry, base)][::-1]", FILES),
+    fault("reads the folder as a pattern", FOUND, "glob.escape(str(folder))", "str(folder)", PLAN),
     fault("believes text", ARROW, "batch.validate(full=True)", "pass", HOSTILE),
     fault("counts no rows", ARROW, "facts.num_rows > max(ROWS, RATIO * size) or", "", HOSTILE),
     fault("fills rows up", CSV, "elif len(cells) != len(names):", "elif False:", HOSTILE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import tracemalloc
 
 import pytest
@@ -11,7 +12,7 @@ from support.row_files import PACKERS, separated, tables, written
 from support.sources import load
 
 from entropostat.data.example import DataError
-from entropostat.data.files import json_list
+from entropostat.data.files import found, json_list
 from entropostat.data.files.reading import ENDINGS, FORMATS
 
 ROWS = [
@@ -117,6 +118,15 @@ def test_a_path_without_a_file_is_one_line(path, said, tmp_path):
     with pytest.raises(DataError, match=said) as caught:
         load("file", tmp_path, path=path)
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
+
+
+def test_a_pattern_that_walks_for_ever_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(found, "SECONDS", 0.05)
+    monkeypatch.setattr(found.os.path, "isfile", lambda name: time.sleep(0.02))
+    for i in range(50):
+        (tmp_path / f"{i}.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"'\*\*/\*.jsonl' is still looked for after 0.05 s; narrow the pattern"):
+        load("file", tmp_path, path="**/*.jsonl")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])

@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from entropostat.data.cells import shown
+from entropostat.data.deadline import deadline
 from entropostat.data.example import DataError
 
 MOST = 10_000
 """Files of a pattern."""
+SECONDS = 10.0
+"""For one pattern: ``**`` walks through all that lies below."""
 REMOTE = ("http:", "https:", "s3:", "gs:", "hf:", "ftp:")
 FIX = "set path to an existing file"
 
@@ -43,23 +45,26 @@ def _named(entry: str, base: Path | None) -> list[Path]:
         if os.path.exists(file):
             return [Path(os.path.normpath(file))]
     if glob.has_magic(entry):
-        for file in tried:
-            if matches := list(islice(_matches(file), MOST + 1)):
-                if len(matches) > MOST:
+        for folder in [base, Path.cwd()] if base else [Path.cwd()]:
+            if files := matching(os.path.expanduser(entry), folder):
+                if len(files) > MOST:
                     raise DataError(
                         f"data source file: {shown(entry)} names more than {MOST} files; narrow the pattern"
                     )
-                return matches
+                return files
         places = " or ".join(dict.fromkeys(map(str, tried)))
         raise DataError(f"data source file: no file matches {places}; correct the pattern")
     places = " or ".join(dict.fromkeys(map(str, tried)))
     raise DataError(f"data source file: no file {places}{_nearest(tried)}; {FIX}")
 
 
-def _matches(pattern: Path) -> Iterator[Path]:
-    for name in glob.iglob(str(pattern), recursive=True):
-        if os.path.isfile(name):
-            yield Path(os.path.normpath(name))
+def matching(pattern: str, folder: Path, most: int = MOST + 1) -> list[Path]:
+    """At most so many files. What stands in the name of ``folder`` is no pattern. Raises DataError where it takes too long."""
+    with deadline(
+        SECONDS, f"data source file: {shown(pattern)} is still looked for after {SECONDS:g} s; narrow the pattern"
+    ):
+        names = glob.iglob(os.path.join(glob.escape(str(folder)), pattern), recursive=True)
+        return [Path(os.path.normpath(name)) for name in islice(filter(os.path.isfile, names), most)]
 
 
 def _nearest(tried: list[Path]) -> str:

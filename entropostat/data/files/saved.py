@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 from entropostat.data.example import DataError
 from entropostat.data.files import arrow
+from entropostat.data.files.reading import ENDINGS
 from entropostat.regular import content
 from entropostat.rl.spelling import unknown
 
@@ -41,6 +43,15 @@ def rows(folder: Path, split: str) -> Iterator[dict[str, Any]]:
             raise DataError(f"{folder / STATE}: a file of the folder has no name; {FIX}")
         for _, row in arrow.rows(folder / name, "arrow"):
             yield row
+
+
+def data_file(folder: Path, split: str) -> Path | None:
+    """A file of rows of a folder that the datasets library reads file by file, if its name says that it is of that split."""
+    if os.path.exists(folder / "README.md"):  # which may say otherwise
+        return None
+    names = (f"{place}{glob.escape(split)}{rest}" for place in ("", "data/") for rest in (".*", "-*.*"))
+    files = (file for name in names for file in sorted(folder.glob(name)))
+    return next((file for file in files if file.suffix[1:].lower() in ENDINGS), None)
 
 
 def _described(file: Path) -> dict[str, Any]:

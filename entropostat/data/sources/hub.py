@@ -10,6 +10,7 @@ from pathlib import Path
 
 from entropostat.data.example import DataError, Example
 from entropostat.data.files import saved
+from entropostat.data.files.reading import rows as rows_of
 from entropostat.data.registry import SOURCES
 from entropostat.data.table import Row, Table
 from entropostat.rl.registry import option
@@ -54,13 +55,19 @@ class Hub(Table):
         return self._examples(rows, columns, where)
 
     def check(self, base: Path | None = None) -> Iterator[str]:
-        """Of a folder from ``save_to_disk`` the first rows; of a name on the Hub nothing."""
+        """The first rows of a local folder; of a name on the Hub nothing."""
         try:
             self._columns(base)
             local = self._local(base)
             if local is not None and saved.is_saved(local):
                 rows = saved.rows(local, self.split)
                 self._first(((f"{self._where}, row {i}", row) for i, row in enumerate(rows)), base, self._where)
+            elif (
+                local is not None
+                and self.name is None
+                and (file := saved.data_file(local, self.split.partition("[")[0]))
+            ):
+                self._first(rows_of(file), base, str(file))
         except DataError as error:
             yield str(error)
 
