@@ -41,10 +41,13 @@ def judge(verifier: Verifier, completion: str, example: Example, *, interrupts: 
     ``interrupts``: a KeyboardInterrupt is the user's, as it is in the trainer. In a worker it is the verifier's.
     """
     try:
-        score = verifier.score(completion, example)
-        why = unusable(score, verifier.heaviest)
-        if why is not None:
-            return Outcome(problem="error", message=why)
+        score: float | None = None
+        for one in example.accepted:
+            given = verifier.score(completion, one)
+            why = unusable(given, verifier.heaviest)
+            if why is not None:
+                return Outcome(problem="error", message=why)
+            score = given if score is None else score if given is None else max(score, given)
         answer = verifier.answer_key(completion, example)
         strategy = verifier.strategy(completion, example)
         return Outcome(None if score is None else float(score), _text(answer), _text(strategy))

@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from entropostat.recipe import Recipe
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.relative_paths import in_folder
 from entropostat.slurm.own_code import Code
 from entropostat.slurm.render import Job
 
@@ -23,7 +25,22 @@ def settled(recipe: Recipe) -> list[str]:
         path = term.options.get("path")
         if term.kind == "model" and path is not None and (recipe.folder / str(path)).is_dir():
             overrides.append(f"reward.{term.name}.path={json.dumps(str(recipe.folder / str(path)))}")
+    for place, terms in (("data.sources", recipe.sources), ("evaluate.sets", recipe.sets)):
+        for name, term in terms.items():
+            for key in ("path", "chat_template"):
+                given = term.options.get(key)
+                found = _in_folder(given, recipe.folder)
+                if found != given:
+                    # The name of a source may have a dot, so that it cannot be a part of the address.
+                    overrides.append(f"{place}={json.dumps({name: {term.kind: {key: found}}})}")
     return overrides
+
+
+def _in_folder(given: Any, folder: Path) -> Any:
+    """The file names of a source that begin at the recipe's folder, which is another one for the job."""
+    if isinstance(given, list):
+        return [_in_folder(one, folder) for one in given]
+    return in_folder(given, folder) if isinstance(given, str) else given
 
 
 def problems(recipe: Recipe) -> Iterator[Lint]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from entropostat.data.example import Example
+from entropostat.data.one_kind import check_one_kind
 
 if TYPE_CHECKING:
     import datasets  # type: ignore[import-untyped]
@@ -29,6 +30,7 @@ def to_dataset(examples: Sequence[Example], system: str | None = None, sources: 
             places[key] = len(unique)
             unique.append(with_system(example, system))
         order.append(places[key])
+    check_one_kind(zip((source for _, source in places), unique, strict=True))
     columns = {
         "prompt": [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in unique],
         "answer": [e.answer for e in unique],
@@ -44,9 +46,9 @@ def with_system(example: Example, system: str | None) -> Example:
     """The prompt as a conversation that begins with ``system``.
 
     None leaves prompts as the source has them; the empty text makes them conversations without a system message,
-    which is what an instruction-tuned model wants that has none.
+    which is what an instruction-tuned model wants that has none. A source that has its own keeps it.
     """
-    if system is None:
+    if system is None or example.settled:
         return example
     messages = [{"role": "user", "content": example.prompt}] if isinstance(example.prompt, str) else example.prompt
     rest = [dict(message) for message in messages if message["role"] != "system" or not system]

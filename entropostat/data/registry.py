@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.data.example import Example
@@ -21,6 +23,18 @@ class Source(Term):
         """All examples, in a fixed order. Relative paths are tried in ``base``, the recipe's folder, then in the
         working directory. Raises ``DataError``.
         """
+
+    def rows(self, base: Path | None = None, dropped: Counter[str] | None = None) -> Iterator[Example]:
+        """The same one by one, from a source that need not hold all at once. ``dropped`` counts what its options leave out, by
+        reason.
+        """
+        yield from self.load(base)
+
+    def check(self, base: Path | None = None) -> Iterator[str]:
+        """What is wrong as far as it can be seen at once, without a network and without loading all rows: a line each, with
+        the fix behind the first semicolon. ``plan`` calls it.
+        """
+        yield from ()
 
 
 SOURCES: Registry[Source] = Registry("sources", "entropostat.data.sources", Source)

@@ -127,7 +127,7 @@ def stages(recipe: Recipe, sizes: Arithmetic) -> list[Stage]:
 
 
 def pool(recipe: Recipe, source: str) -> int | None:
-    """Prompts that a source has for training, as far as its options tell: hub and JSONL files are not opened."""
+    """Prompts that a source has for training, as far as its options tell: datasets and files are not counted."""
     term = recipe.sources[source]
     stated = {field.name: field.default for field in load().terms["sources"][term.kind].fields} | term.options
     size = stated.get("size")

@@ -27,6 +27,10 @@ def controlled(loop: str) -> str:
     return f"objective.penalties=[entropy_bonus: {{coef: {{{loop}}}}}]"
 
 
+def own(options: str) -> str:
+    return f"data.sources={{own: {{file: {{{options}}}}}}}"
+
+
 REFUSED: dict[str, tuple[str, ...]] = {
     # objective
     "reshaper first": ("objective.advantages=[edge: {}]",),
@@ -117,6 +121,15 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.rewards=[diversity: {}]",
         "reward=[chain: {}]",
     ),
+    # sources
+    "rows that are not there": (own("path: gone.jsonl"), "data.curriculum=null"),
+    "an unknown column": (own("path: rows.jsonl, prompt: questoin"), "data.curriculum=null"),
+    "a benchmark that is not there": ("evaluate.sets={own: {hub: {path: ./gone}}}",),
+    "a system prompt that comes too late": (
+        own('path: rows.jsonl, chat_template: "{{ messages[0].content }}"'),
+        "data.system=Be brief.",
+        "data.curriculum=null",
+    ),
     # teacher
     "nobody teaches": (DISTILL,),
     "teacher of another tokenizer": ("model={path: policy}", "teacher={path: foreign}", DISTILL),
@@ -145,6 +158,7 @@ OF_A_JOB: dict[str, tuple[str, ...]] = {
 
 def lay(folder: Path) -> None:
     """What the recipes name by a relative path."""
+    (folder / "rows.jsonl").write_text('{"prompt": "1 + 1?", "answer": "2"}\n')
     (folder / "adapter").mkdir()
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "../gone", "r": 4, "target_modules": ["q_proj"]}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))

@@ -23,6 +23,7 @@ from entropostat.recipe.lints import (
     rewards,
     sampler_mismatch,
     sampling,
+    sources,
     stream,
     teacher,
 )
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     *form.RULES,
     *stream.RULES,
     *teacher.RULES,
+    *sources.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
