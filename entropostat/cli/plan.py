@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,7 @@ from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, shares, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.named_weights import named
 from entropostat.recipe.stream_cost import stream
@@ -104,8 +105,15 @@ def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
     """The stages, or all sources together."""
     planned = stages(recipe, sizes)
     if planned:
-        return [{**asdict(stage), "pool": pool(recipe, stage.source)} for stage in planned]
-    return [{"source": name, "pool": pool(recipe, name)} for name in recipe.sources]
+        return [{**asdict(stage), "pool": _pool(recipe, stage.shares)} for stage in planned]
+    drawn = shares(recipe.data.weights) if recipe.data.weights else {}
+    return [{"source": name, "pool": pool(recipe, name), "share": drawn.get(name)} for name in recipe.sources]
+
+
+def _pool(recipe: Recipe, sources: Iterable[str]) -> int | None:
+    """Prompts of several sources; None where the size of one is unknown here."""
+    known = [pool(recipe, name) for name in sources]
+    return None if None in known else sum(size or 0 for size in known)
 
 
 def batch(sizes: Arithmetic) -> dict[str, Any]:
@@ -267,7 +275,9 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
 def _stage(stage: dict[str, Any]) -> str:
     pool_ = "" if stage["pool"] is None else f" of at most {stage['pool']}"
     if "begin" not in stage:
-        return f"{stage['source']}{': at most ' + str(stage['pool']) + ' prompts' if stage['pool'] is not None else ''}"
+        said = [f"at most {stage['pool']} prompts"] if stage["pool"] is not None else []
+        said += [f"{stage['share']:.0%} of what is drawn"] if stage["share"] is not None else []
+        return f"{stage['source']}{': ' if said else ''}{', '.join(said)}"
     rounded = "" if stage["end"] - stage["begin"] == stage["asked"] else f" (asked for {stage['asked']})"
     return f"{stage['source']}: steps {stage['begin']} to {stage['end']}{rounded}, {stage['prompts']} prompts{pool_}"
 

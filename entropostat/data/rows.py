@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from entropostat.data.example import DataError, Example, column, identifier, text_of
+from entropostat.data.where import Where
 from entropostat.visible import shorten
 
 
@@ -22,6 +24,25 @@ class Columns(Protocol):
     def answer_regex(self) -> str | None: ...
     @property
     def meta(self) -> list[str]: ...
+    @property
+    def where(self) -> dict[str, Any]: ...
+
+
+WHERE = "only rows whose columns are as given: {level: [4, 5], split: train, score: {min: 0.2, max: 0.8}, answer: {missing: false}}"
+"""What the option says of itself."""
+
+
+def chosen(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns, place: str, kind: str, dropped: Counter[str] | None
+) -> Iterator[Example]:
+    """The examples of (place, row) that ``columns.where`` takes. ``place`` is that of all, for what is wrong with the whole."""
+    where = Where(columns.where)
+    for index, (here, row) in enumerate(rows):
+        if where.takes(row):
+            yield to_example(row, columns, here, index, kind)
+    where.check(place)
+    if dropped is not None:
+        dropped["where"] += where.dropped
 
 
 def to_example(row: Mapping[str, Any], columns: Columns, where: str, index: int, kind: str) -> Example:

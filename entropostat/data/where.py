@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from entropostat.data.example import DataError
 from entropostat.rl.spelling import unknown
@@ -71,8 +71,9 @@ def _list_faults(wanted: list[Any] | tuple[Any, ...]) -> Iterator[tuple[tuple[st
             yield (str(index),), f"must be text, a finite number, true, false or null, not {shorten(value)}"
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> TypeGuard[int | float]:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (isinstance(value, float) and math.isfinite(value))
 
 
 def _plain(value: object) -> bool:
@@ -146,5 +147,7 @@ def _holds(given: Any, wanted: Any) -> bool:
         return any(_holds(given, one) for one in wanted)
     if wanted is None:
         return missing(given)
+    if not isinstance(given, str | bool | int | float):
+        return False
     same = isinstance(given, bool) == isinstance(wanted, bool) and isinstance(given, str) == isinstance(wanted, str)
-    return same and not missing(given) and bool(given == wanted)
+    return same and given == wanted and not missing(given)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trl import GRPOConfig
 
-from entropostat.data.dataset import with_system
-from entropostat.data.split import Split
+from entropostat.data.dataset import Rows
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.reward.registry import VERIFIERS
@@ -27,14 +27,14 @@ def load_verifiers(recipe: Recipe, allow_code: bool) -> Scorer:
     return scorer
 
 
-def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, config: GRPOConfig) -> None:
+def load_rewards(recipe: Recipe, scorer: Scorer, pools: Mapping[str, Rows], policy: str, config: GRPOConfig) -> None:
     """Every rank loads its own copy. A model that the recipe has built learns from prompts of the training side alone."""
-    asked = [with_system(example, recipe.data.system) for pool in pools.train.values() for example in pool]
     judge = next((term for term in recipe.reward if term.name == scorer.judge), None)
     paths: dict[str, str | Path] = {}
     for term in recipe.reward:
         if term.options.get("build") is not None:
             assert judge is not None
+            asked = [example for pool in pools.values() for example in pool]
             tokens = config.max_completion_length or 0
             options, stop = term.options["build"], recipe.sampler.stop
             paths[term.name] = build_reward(options, policy, asked, judge, tokens, recipe.seed, stop)

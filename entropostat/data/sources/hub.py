@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from entropostat.data.example import DataError, Example
 from entropostat.data.registry import SOURCES, Source
-from entropostat.data.rows import to_example
+from entropostat.data.rows import WHERE, chosen
 from entropostat.rl.registry import option
 
 
@@ -28,9 +31,13 @@ class Hub(Source):
     answer: str | None = option("answer", doc="column of the reference answer; null where there is none")
     answer_regex: str | None = option(None, doc="the answer is the first group of this pattern in the answer column")
     meta: list[str] = option(factory=list, doc="further columns that the verifier reads")  # noqa: RUF009
-    size: int | None = option(None, low=1, doc="only the first so many rows")
+    size: int | None = option(None, low=1, doc="only the first so many rows, before `where`")
+    where: dict[str, Any] = option(factory=dict, doc=WHERE)  # noqa: RUF009
 
     def load(self, base: Path | None = None) -> list[Example]:
+        return list(self.rows(base))
+
+    def rows(self, base: Path | None = None, dropped: Counter[str] | None = None) -> Iterator[Example]:
         import datasets  # type: ignore[import-untyped]
 
         local = next((f for f in [(base or Path.cwd()) / self.path, Path(self.path)] if os.path.exists(f)), None)
@@ -53,7 +60,6 @@ class Hub(Source):
             ) from error
         where = f"dataset {self.path!r}, split {self.split!r}"
         rows = table if self.size is None else table.select(range(min(self.size, len(table))))
-        examples = [to_example(row, self, f"{where}, row {i}", i, "hub") for i, row in enumerate(rows)]
-        if not examples:
+        if not len(rows):
             raise DataError(f"{where} is empty: choose another split or a larger slice")
-        return examples
+        yield from chosen(((f"{where}, row {i}", row) for i, row in enumerate(rows)), self, where, "hub", dropped)

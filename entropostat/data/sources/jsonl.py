@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from entropostat.data.example import DataError, Example
 from entropostat.data.registry import SOURCES, Source
-from entropostat.data.rows import to_example
+from entropostat.data.rows import WHERE, chosen
 from entropostat.rl.registry import option
 
 
@@ -24,22 +26,28 @@ class Jsonl(Source):
     answer: str | None = option("answer", doc="column of the reference answer; null where there is none")
     answer_regex: str | None = option(None, doc="the answer is the first group of this pattern in the answer column")
     meta: list[str] = option(factory=list, doc="further columns that the verifier reads")  # noqa: RUF009
-    size: int | None = option(None, low=1, doc="only the first so many rows")
+    size: int | None = option(None, low=1, doc="only the first so many rows, before `where`")
+    where: dict[str, Any] = option(factory=dict, doc=WHERE)  # noqa: RUF009
 
     def load(self, base: Path | None = None) -> list[Example]:
+        return list(self.rows(base))
+
+    def rows(self, base: Path | None = None, dropped: Counter[str] | None = None) -> Iterator[Example]:
         file = self._find(base)
-        examples: list[Example] = []
+        return chosen(self._parsed(file), self, str(file), "jsonl", dropped)
+
+    def _parsed(self, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+        count = 0
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if self.size is not None and len(examples) >= self.size:
+                if self.size is not None and count >= self.size:
                     break
                 if line.strip():
                     where = f"{file}, line {number}"
-                    row = _parse(line, where)
-                    examples.append(to_example(row, self, where, len(examples), "jsonl"))
-        if not examples:
+                    count += 1
+                    yield where, _parse(line, where)
+        if not count:
             raise DataError(f"{file} holds no rows: data source jsonl needs at least one JSON object")
-        return examples
 
     def _find(self, base: Path | None) -> Path:
         tried = [folder / self.path for folder in ([base] if base else []) + [Path.cwd()]]

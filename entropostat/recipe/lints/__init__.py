@@ -17,6 +17,7 @@ from entropostat.recipe.lints import (
     model,
     objective,
     optimizer,
+    prompts,
     reference,
     rewards,
     sampler_mismatch,
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     *critic.RULES,
     *rewards.RULES,
     *stream.RULES,
+    *prompts.RULES,
     *teacher.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
