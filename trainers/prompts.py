@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -31,6 +32,8 @@ from entropostat.trainers.trl.config import prompts_per_generation
 
 OWNER = "owner.lock"
 """Held while the process lives that wrote the table, and those it forked."""
+KEPT = (Timeout, OSError, NotImplementedError)
+"""Somebody holds the lock, or the file system has none."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ def load_data(recipe: Recipe) -> Table:
     made: list[Table] = []
 
     def make() -> tuple[str, str]:
-        folder = _folder()
-        table = prepare_prompts(recipe, folder, _lengths(recipe))
-        made.append(table)
-        lock = FileLock(folder / OWNER)
-        lock.acquire(timeout=0)
+        folder, lock = _folder()
+        try:
+            table = prepare_prompts(recipe, folder, _lengths(recipe))
+        except BaseException:
+            _remove(folder, lock, os.getpid())
+            raise
         weakref.finalize(table, _remove, folder, lock, os.getpid())
+        made.append(table)
         return str(folder), table.facts["digest"]
 
     (folder, digest), *others = on_each_machine(make)
@@ -134,20 +139,19 @@ def _lengths(recipe: Recipe) -> Lengths:
     return lengths
 
 
-def _folder() -> Path:
-    """A new one in the cache, whose own file system is a disk's. What a killed run has left beside it goes."""
+def _folder() -> tuple[Path, FileLock]:
+    """A new one in the cache, which lies on a disk, and the lock that keeps it. What a killed run has left beside it goes."""
     home = cache_root() / "prompts"
     home.mkdir(parents=True, exist_ok=True)
     for left in home.iterdir():
-        lock = FileLock(left / OWNER)
-        try:
-            if (left / OWNER).is_file():
-                lock.acquire(timeout=0)
+        if (left / OWNER).is_file():
+            with contextlib.suppress(*KEPT), FileLock(left / OWNER, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
-                lock.release()
-        except (Timeout, OSError, NotImplementedError):
-            continue
-    return Path(tempfile.mkdtemp(dir=home))
+    folder = Path(tempfile.mkdtemp(dir=home))
+    lock = FileLock(folder / OWNER)
+    with contextlib.suppress(*KEPT):
+        lock.acquire(timeout=0)
+    return folder, lock
 
 
 def _remove(folder: Path, lock: FileLock, owner: int) -> None:

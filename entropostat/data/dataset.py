@@ -99,7 +99,7 @@ class Table:
         """The rows in the order of training, a row again and again where the order has it so."""
         import datasets
 
-        return datasets.Dataset.from_file(str(self.folder / ROWS), indices_cache_file_name=str(self.folder / ORDER))
+        return datasets.Dataset.from_file(str(self.folder / ROWS), indices_filename=str(self.folder / ORDER))
 
 
 class Rows(Sequence[Example]):

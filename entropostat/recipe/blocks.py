@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from entropostat.recipe.block import Block
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
@@ -119,16 +119,21 @@ class Teacher(Weights):
     dtype: Dtype = Field("auto", description="of its weights; auto: as saved")
 
 
-Share = Annotated[float, Field(gt=0, le=10**6)]
-"""Of one source, in proportion to those of the others."""
+LARGEST_SHARE = 10**6
+Share = Annotated[float, Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": LARGEST_SHARE})]
+"""Of one source, in proportion to those of the others. Its range is checked with the name of its source (mixing.py)."""
+
+
+def _several(source: object) -> str:
+    return "<shares>" if isinstance(source, dict) else "<name>"
 
 
 class Stage(Block):
     """A stretch of training on one source, or on several in given proportions."""
 
-    source: str | dict[str, Share] = Field(
-        description="name of a source in data.sources, or several with their shares: {gsm8k: 2, math: 1}"
-    )
+    source: Annotated[
+        Annotated[str, Tag("<name>")] | Annotated[dict[str, Share], Tag("<shares>")], Discriminator(_several)
+    ] = Field(description="name of a source in data.sources, or several with their shares: {gsm8k: 2, math: 1}")
     steps: int = Field(ge=1, description="optimizer steps; edges are rounded to the nearest generation")
 
 

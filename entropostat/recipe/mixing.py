@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from entropostat.data.curriculum import named
 from entropostat.data.where import faults
-from entropostat.recipe.blocks import Data
+from entropostat.recipe.blocks import LARGEST_SHARE, Data
 from entropostat.recipe.errors import Problem, nearest, show
 from entropostat.recipe.explain import Path, at
 from entropostat.recipe.source import Value
@@ -23,11 +23,13 @@ def mixture_problems(block: Value, data: Data) -> Iterator[Problem]:
             if name not in data.sources:
                 below = path if isinstance(stage.source, str) else (*path, name)
                 yield _unknown(block, below, name, data)
-    for name in data.weights or {}:
-        if name not in data.sources:
-            yield _unknown(block, ("weights", name), name, data)
+        if not isinstance(stage.source, str):
+            yield from _out_of_range(block, path, stage.source)
     if data.weights is None:
         return
+    unknown = [name for name in data.weights if name not in data.sources]
+    yield from (_unknown(block, ("weights", name), name, data) for name in unknown)
+    yield from _out_of_range(block, ("weights",), data.weights)
     left = [name for name in data.sources if name not in data.weights]
     origin = at(block, ("weights",)).origin
     if data.curriculum is not None:
@@ -35,8 +37,16 @@ def mixture_problems(block: Value, data: Data) -> Iterator[Problem]:
             "is not read, because data.curriculum says what is trained on; give a stage such as source: {a: 2, b: 1}"
         )
         yield Problem(origin, "data.weights", message)
-    elif left:
+    elif left and not unknown:
         yield Problem(origin, "data.weights", f"says nothing of {', '.join(left)}; give each source a share above 0")
+
+
+def _out_of_range(block: Value, path: Path, shares: Mapping[str, float]) -> Iterator[Problem]:
+    for name, share in shares.items():
+        if not 0 < share <= LARGEST_SHARE:
+            below = (*path, name)
+            message = f"must be above 0 and at most {LARGEST_SHARE}, not {show(share)}; a source that is not to be drawn is left out"
+            yield Problem(at(block, below).origin, ".".join(("data", *below)), message)
 
 
 def _unknown(block: Value, path: Path, name: str, data: Data) -> Problem:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from entropostat.data.dataset import to_dataset
+from support.tables import table
+
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
@@ -15,7 +16,7 @@ EXAMPLES = [
 
 
 def columns(examples, system=None):
-    rows = to_dataset(examples, system).to_list()
+    rows = table({"": examples}, system=system).rows().to_list()
     return {("prompts" if key == "prompt" else key): [row[key] for row in rows] for key in rows[0]}
 
 
