@@ -147,7 +147,7 @@ def prepare(
         tracking=recipe.tracking,
     )
     trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
-    trainer.prompts = prompts  # whose files stay for the processes that read ahead
+    trainer.prompts = prompts  # its files stay for the processes that read ahead
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)

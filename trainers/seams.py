@@ -142,9 +142,10 @@ class EntropyMixin(GenerationSeams):
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
-        # Whoever owns the run sets these three.
+        # Whoever owns the run sets these four.
         self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
+        self.prompts: object = None  # what holds the files of train_dataset, if somebody must
         self.stop_requested = False
         self.generations = 0
         self._grad_norm = math.nan

@@ -80,7 +80,8 @@ class Kept:
     @property
     def alive(self) -> NDArray[Any]:
         """(rows,) bool."""
-        return self.reason == 0
+        alive: NDArray[Any] = self.reason == 0
+        return alive
 
     def drop(self, rows: NDArray[Any], reason: str) -> None:
         """``rows`` is a mask, or places."""

@@ -177,8 +177,9 @@ def _told(name: str, draft: Draft, kept: Kept, rules: Rules) -> Dropped:
         name, len(kept.held) + draft.where.total(), train, held, {reason: n for reason, n in reasons.items() if n}
     )
     lost = "; dropped: " + ", ".join(f"{n} {WORDS[r]}" for r, n in told.reasons.items()) if told.reasons else ""
+    fix = "ease what drops them" if told.reasons else "lower data.held_out or add prompts"
     if not train:
-        raise DataError(f"data.sources.{name}: no prompt is left to train on{lost}; lower data.held_out or add prompts")
+        raise DataError(f"data.sources.{name}: no prompt is left to train on{lost}; {fix}")
     if rules.held_out > 0 and not held:
         raise DataError(
             f"data.sources.{name}: none of its {train} prompts is held out{lost}; raise data.held_out ({rules.held_out:g}) "
