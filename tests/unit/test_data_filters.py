@@ -93,10 +93,12 @@ def test_prompts_are_measured_as_they_are_asked_and_only_where_that_is_asked_for
 def test_a_row_counts_under_the_first_reason_that_holds() -> None:
     examples = rows(("p", "1"), ("p", "1"), ("long", None), ("long", "2"), ("test", "3"), ("q", "4"))
     rules = Rules(missing_answer="drop", max_prompt_tokens=3)
-    measure = lambda prompts: [3 if p != "long" else 4 for p in prompts]
+    seen: list[Any] = []
+    measure = lambda prompts: seen.extend(prompts) or [3 if p != "long" else 4 for p in prompts]  # type: ignore[func-returns-value]
     made = table({"a": Given(examples, where=7)}, rules, sets={"t": rows(("test", None))}, lengths=measure)
     assert ids(made) == ["0", "5"]
     assert told(made) == {"where": 7, "no_answer": 1, "duplicate": 1, "too_long": 1, "tested": 1}
+    assert seen == ["p", "long", "test", "q"], "what is dropped already is not measured"
     line = str(made.dropped[0])
     assert line.startswith("data.sources.a: 2 prompts to train on and 0 held out, of 13 rows; dropped: 7 by where, 1 ")
 
