@@ -55,7 +55,9 @@ def load_data(recipe: Recipe) -> Table:
         folder, lock = _folder()
         try:
             table = prepare_prompts(recipe, folder, _lengths(recipe))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(folder)  # where there was no room
             _remove(folder, lock, os.getpid())
             raise
         weakref.finalize(table, _remove, folder, lock, os.getpid())
@@ -140,14 +142,19 @@ def _lengths(recipe: Recipe) -> Lengths:
 
 
 def _folder() -> tuple[Path, FileLock]:
-    """A new one in the cache, which lies on a disk, and the lock that keeps it. What a killed run has left beside it goes."""
+    """A new one in the cache, which lies on a disk, and the lock that keeps it; among temporary files where nobody may write there.
+    What a killed run has left in the cache goes.
+    """
     home = cache_root() / "prompts"
-    home.mkdir(parents=True, exist_ok=True)
-    for left in home.iterdir():
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=home))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="entropostat-prompts-"))
+    for left in home.iterdir() if home.is_dir() else ():
         if (left / OWNER).is_file():
             with contextlib.suppress(*KEPT), FileLock(left / OWNER, timeout=0):
                 shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(dir=home))
     lock = FileLock(folder / OWNER)
     with contextlib.suppress(*KEPT):
         lock.acquire(timeout=0)

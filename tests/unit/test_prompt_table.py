@@ -89,6 +89,14 @@ def test_what_a_killed_run_left_goes_and_what_another_reads_stays(home: Path) ->
     assert {path.name for path in home.iterdir()} == {"begun", other.folder.name, mine.folder.name}
 
 
+def test_a_cache_that_nobody_may_write_is_no_end_of_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.parent.mkdir(exist_ok=True)
+    home.touch()  # a file where the folder would be: the superuser may write into any folder
+    monkeypatch.setattr(prompts.tempfile, "tempdir", str(home.parent))
+    table = load_data(recipe("data.sources.easy.chain.size=60"))
+    assert table.folder.parent == home.parent and len(table.train["easy"]) > 20
+
+
 def test_data_that_cannot_be_read_leaves_nothing(home: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         load_data(recipe("data.sources.easy={jsonl: {path: gone.jsonl}}"))

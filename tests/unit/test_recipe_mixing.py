@@ -136,6 +136,12 @@ def test_a_conversation_without_a_template_is_an_error(tmp_path: Path) -> None:
     assert said("model={path: org/unknown}", 'data.system=""') == set()
 
 
+def test_a_prompt_and_its_completion_have_to_fit_the_context() -> None:
+    vllm = "trainer={use_vllm: true, vllm_max_model_length: 100, max_completion_length: 60}"
+    assert said(vllm, "data.max_prompt_tokens=41") == {("warning", "data.max_prompt_tokens")}
+    assert said(vllm, "data.max_prompt_tokens=40") == said("data.max_prompt_tokens=9999") == set()
+
+
 def test_an_adapter_speaks_as_its_base(tmp_path: Path) -> None:
     model(tmp_path / "base", "x")
     (tmp_path / "adapter").mkdir()

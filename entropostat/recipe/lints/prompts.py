@@ -1,9 +1,10 @@
-"""Lints of the form in which the policy is asked."""
+"""Lints of the prompts: the form in which the policy is asked, and how long they are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.chat_template import has_template, instructed
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
@@ -34,4 +35,13 @@ def no_template(case: Case) -> Iterator[Lint]:
         yield Lint("error", "data.system", message, "set it to null, or give the tokenizer a template")
 
 
-RULES: tuple[Rule, ...] = (without_template, no_template)
+def beyond_the_context(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    longest, completion = recipe.data.max_prompt_tokens, trainer_value(recipe, "max_completion_length")
+    context = recipe.trainer.get("vllm_max_model_length") if trainer_value(recipe, "use_vllm") else None
+    if longest is not None and context is not None and longest + (completion or 0) > context:
+        message = f"{longest} and a completion of {completion} are more than trainer.vllm_max_model_length ({context})"
+        yield Lint("warning", "data.max_prompt_tokens", message, "lower one of the two, or raise the third")
+
+
+RULES: tuple[Rule, ...] = (without_template, no_template, beyond_the_context)
