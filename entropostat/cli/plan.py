@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,7 @@ from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, shares, stages, total_steps, trainer_value
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.named_weights import named
 from entropostat.recipe.stream_cost import stream
@@ -105,15 +104,9 @@ def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
     """The stages, or all sources together."""
     planned = stages(recipe, sizes)
     if planned:
-        return [{**asdict(stage), "pool": _pool(recipe, stage.shares)} for stage in planned]
+        return [{**asdict(stage), "pool": pool_of(recipe, stage.shares)} for stage in planned]
     drawn = shares(recipe.data.weights) if recipe.data.weights else {}
-    return [{"source": name, "pool": pool(recipe, name), "share": drawn.get(name)} for name in recipe.sources]
-
-
-def _pool(recipe: Recipe, sources: Iterable[str]) -> int | None:
-    """Prompts of several sources; None where the size of one is unknown here."""
-    known = [pool(recipe, name) for name in sources]
-    return None if None in known else sum(size or 0 for size in known)
+    return [{"source": name, "pool": pool_of(recipe, [name]), "share": drawn.get(name)} for name in recipe.sources]
 
 
 def batch(sizes: Arithmetic) -> dict[str, Any]:
@@ -139,11 +132,10 @@ def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
         return given
     if planned:
         return planned[-1].end
-    pools = [pool(recipe, name) for name in recipe.sources]
-    known = [size for size in pools if size is not None]
-    if len(known) != len(pools) or not sizes.prompts:
+    known = pool_of(recipe, recipe.sources)
+    if known is None or not sizes.prompts:
         return None
-    return int(sum(known) // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
+    return int(known // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
 
 
 def formula(recipe: Recipe) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -146,3 +146,9 @@ def pool(recipe: Recipe, source: str) -> int | None:
     if term.kind == "chain":
         size = min(stated["size"], chain.count(stated["length"]))
     return None if size is None else round(size * (1 - recipe.data.held_out))
+
+
+def pool_of(recipe: Recipe, sources: Iterable[str]) -> int | None:
+    """Of several sources together; None where the size of one is unknown here."""
+    known = [pool(recipe, name) for name in sources]
+    return None if None in known else sum(size or 0 for size in known)
