@@ -51,14 +51,15 @@ class Experiment:
         """The policy as it is on the recipe's held-out prompts, with samples of another seed, or made to begin with ``prefix``."""
         from entropostat.trainers.build.policy import find_model
         from entropostat.trainers.evaluation.measure import choose
-        from entropostat.trainers.run import load_data, measurement
+        from entropostat.trainers.prompts import load_data
+        from entropostat.trainers.run import measurement
 
         block, verify = self.recipe.evaluate, self.scorer.verify
         chosen = {
             name: [
                 replace(e, prompt=e.prompt + prefix) for e in choose(examples, block.prompts, f"{block.seed}-{name}")
             ]
-            for name, examples in load_data(self.recipe)[1].items()
+            for name, examples in load_data(self.recipe).tests.items()
         }
 
         def judged(completions: Any, examples: Any) -> Any:

@@ -50,10 +50,10 @@ class Look:
     def __init__(self, run: Any) -> None:
         from entropostat.trainers.build.policy import find_model, load_policy
         from entropostat.trainers.evaluation.measure import choose
-        from entropostat.trainers.run import load_data
+        from entropostat.trainers.prompts import load_data
 
         self.trainer, self.scorer = run.trainer, run.scorer
-        (examples,) = load_data(run.recipe)[1].values()
+        (examples,) = load_data(run.recipe).tests.values()
         self.examples = choose(examples, PROMPTS, f"{run.recipe.evaluate.seed}-frontier")
         # From its files: a copy of the trainer's would still run the forward of the model that it was copied from.
         self.first = load_policy(run.recipe, find_model(run.recipe)).eval()

@@ -75,7 +75,7 @@ def content(completion: Completion) -> str:
 
 
 def examples_of(prompts: Sequence[Any], columns: Mapping[str, Any]) -> list[Example]:
-    """Undo ``to_dataset``. Rows that are equal become one example."""
+    """Undo the table that a run trains on. Rows that are equal become one example."""
     sources = columns.get("source") or [""] * len(prompts)
     known: dict[tuple[Any, ...], list[Example]] = {}
     examples = []

@@ -35,7 +35,7 @@ class RewardFunction:
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """``columns`` are those of ``to_dataset``; ``None`` means that the verifier has no say on the completion."""
+        """``columns`` are those of the table that a run trains on; ``None`` means that the verifier has no say on the completion."""
         name = self.column.verifier
         examples = examples_of(prompts, columns)
         rows = [row for row, example in enumerate(examples) if self.column.judges(example.source)]

@@ -9,8 +9,7 @@ import os
 import shlex
 import sys
 import warnings
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,7 @@ from trl.models import unwrap_model_for_generation
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
 from entropostat.compare.table import table
-from entropostat.data.curriculum import Order, plan_order
-from entropostat.data.dataset import to_dataset, with_system
 from entropostat.data.example import Example
-from entropostat.data.registry import SOURCES
-from entropostat.data.split import Split, split
 from entropostat.environment import FOLDER_NOTE
 from entropostat.faults import in_one_line
 from entropostat.gate import check
@@ -50,6 +45,7 @@ from entropostat.trainers.faults import check_devices, check_vllm_server, check_
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.model.shards import engine, gathered
 from entropostat.trainers.packages import check_hub, check_packages
+from entropostat.trainers.prompts import check_template, lay_out, load_data, tell
 from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
@@ -58,7 +54,6 @@ from entropostat.trainers.rollout.group_ranks import GroupRanks
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
 from entropostat.trainers.state.saving import check_engine, save_policy
-from entropostat.trainers.trl.config import prompts_per_generation
 from entropostat.trainers.trl.stops import stop_tokens
 from entropostat.trainers.watch.alerts import notify
 from entropostat.trainers.watch.diagnosis import Diagnosis
@@ -113,13 +108,14 @@ def prepare(
     check_hub(config)
     check_vllm_server(config)
     set_seed(recipe.seed)
-    pools, tests = load_data(recipe)
-    order = plan_prompts(recipe, config, pools)
+    prompts = load_data(recipe)
+    order = lay_out(recipe, config, prompts)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)
     tokenizer = load_tokenizer(path, revision=recipe.model.revision)
     stop = stop_tokens(recipe.sampler.stop, tokenizer)
-    load_rewards(recipe, scorer, pools, path, config)
+    check_template(tokenizer, order.dataset)
+    load_rewards(recipe, scorer, prompts.train, path, config)
     folder = checkpoint.parent if checkpoint else on_all_ranks(new_run_folder, recipe.run_dir, lock)
     config.output_dir = str(folder)
     if config.process_index == 0:
@@ -129,6 +125,7 @@ def prepare(
         facts = {"name": recipe.name, "seed": recipe.seed, "world_size": config.world_size, "steps": config.max_steps}
         facts |= {"vocabulary": vocabulary_size(path, revision=recipe.model.revision), "k": config.num_generations}
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
+        tell(prompts)
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
     trainer = make_trainer(
@@ -137,7 +134,7 @@ def prepare(
         teacher=load_teacher(recipe, tokenizer),
         reward_funcs=scorer.functions or [unrewarded],
         args=config,
-        train_dataset=to_dataset(order.examples, recipe.data.system, order.sources),
+        train_dataset=order.dataset,
         processing_class=tokenizer,
         peft_config=peft_config(recipe),
         objective=control,
@@ -151,10 +148,11 @@ def prepare(
     )
     trainer.answer_keys = (lambda: scorer.answers) if scorer.columns else None
     scorer.ranks = GroupRanks(trainer)
+    trainer.prompts = prompts  # its files stay for the processes that read ahead
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
-    evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
+    evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, prompts.tests, path), recipe.evaluate.every)
     # The files come first: that of metrics must be open for the rows of an evaluation at the start.
     for callback in (
         *record_files(folder, trainer, trainer.monitors, recipe.tracking.completions),
@@ -196,37 +194,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
 
 
-def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
-    """The training and held-out sides of every source, and the evaluation sets by name."""
-    of = lambda term: SOURCES.build(term.kind, term.options).load(recipe.folder)
-    load = lambda name, term: [replace(example, source=name) for example in of(term)]
-    extra = {name: load(name, term) for name, term in recipe.sets.items()}
-    tested = [example for examples in extra.values() for example in examples]
-    pools = split({name: load(name, term) for name, term in recipe.sources.items()}, recipe.data.held_out, tested)
-    shaped = {**{name: held for name, held in pools.held_out.items() if held}, **extra}
-    return pools, {name: [with_system(e, recipe.data.system) for e in held] for name, held in shaped.items()}
-
-
-def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
-    """The prompts in the order of training: of max_steps, of the curriculum's stages, or of num_train_epochs passes."""
-    slices = config.steps_per_generation or config.gradient_accumulation_steps
-    cycle = Fraction(slices * config.num_iterations, config.gradient_accumulation_steps)
-    stages = [(stage.source, stage.steps) for stage in recipe.data.curriculum or []]
-    how: dict[str, Any] = {
-        "prompts": prompts_per_generation(config),
-        "steps_per_generation": cycle,
-        "seed": recipe.seed,
-    }
-    if config.max_steps > 0:
-        return plan_order(pools.train, stages, total_steps=config.max_steps, **how)
-    order = plan_order(pools.train, stages, **how)
-    if stages or config.num_train_epochs == 1:
-        return order
-    total = max(int(order.steps * config.num_train_epochs), 1)
-    return replace(plan_order(pools.train, stages, total_steps=total, **how), steps=total)
-
-
-def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
+def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: Mapping[str, Sequence[Example]], path: str) -> Any:
     """A function that evaluates the policy as it is, on all ranks together."""
     block = recipe.evaluate
     settings = EvaluateSettings(

@@ -147,9 +147,10 @@ class EntropyMixin(GenerationSeams):
         if self.muon is not None:
             set_up_muon(self, self.muon)
         self.partition = Partition(self, template, self.muon)
-        # Whoever owns the run sets these three.
+        # Whoever owns the run sets these four.
         self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
+        self.prompts: object = None  # what holds the files of train_dataset, if somebody must
         self.stop_requested = False
         self.generations = 0
         self._grad_norm = math.nan

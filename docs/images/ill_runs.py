@@ -9,7 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("ill-runs.svg")
 WIDTH, HEIGHT, HEAD, GAP, LEFT = 330, 92, 24, 34, 14
-CURVES = (("entropy", "#2f6fde", "entropy"), ("reward", "#d9822b", "reward"), ("completions/mean_length", "#8b8f96", "length"))
+CURVES = (
+    ("entropy", "#2f6fde", "entropy"),
+    ("reward", "#d9822b", "reward"),
+    ("completions/mean_length", "#8b8f96", "length"),
+)
 FROM_ZERO = ("entropy", "completions/mean_length")
 """Drawn from 0 to their largest, three times their first at least; the others from their lowest."""
 RUNS = (
@@ -36,7 +40,9 @@ def drawing() -> str:
         x, y = (place % columns) * (WIDTH + 2 * LEFT) + LEFT, (place // columns) * (HEAD + HEIGHT + GAP)
         run = made(kind, "tuning", number)
         parts.append(f'<text x="{x}" y="{y + 17}" fill="#1d2126">{title}</text>')
-        parts.append(f'<rect x="{x}" y="{y + HEAD}" width="{WIDTH}" height="{HEIGHT}" fill="#f7f7f5" stroke="#e2e2de"/>')
+        parts.append(
+            f'<rect x="{x}" y="{y + HEAD}" width="{WIDTH}" height="{HEIGHT}" fill="#f7f7f5" stroke="#e2e2de"/>'
+        )
         curves = CURVES if kind != "kl-blow-up" else (*CURVES[:2], ("kl", "#c0392b", "kl"))
         for key, colour, name in curves:
             steps, values = run.series(key)

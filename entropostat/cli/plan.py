@@ -11,7 +11,7 @@ from entropostat import gate
 from entropostat.cli import arguments
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, total_steps, trainer_value
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.head_cost import critic, log_z
 from entropostat.recipe.named_weights import named
@@ -107,8 +107,9 @@ def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
     """The stages, or all sources together."""
     planned = stages(recipe, sizes)
     if planned:
-        return [{**asdict(stage), "pool": pool(recipe, stage.source)} for stage in planned]
-    return [{"source": name, "pool": pool(recipe, name)} for name in recipe.sources]
+        return [{**asdict(stage), "pool": pool_of(recipe, stage.shares)} for stage in planned]
+    drawn = shares(recipe.data.weights) if recipe.data.weights else {}
+    return [{"source": name, "pool": pool_of(recipe, [name]), "share": drawn.get(name)} for name in recipe.sources]
 
 
 def batch(sizes: Arithmetic) -> dict[str, Any]:
@@ -134,11 +135,10 @@ def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
         return given
     if planned:
         return planned[-1].end
-    pools = [pool(recipe, name) for name in recipe.sources]
-    known = [size for size in pools if size is not None]
-    if len(known) != len(pools) or not sizes.prompts:
+    known = pool_of(recipe, recipe.sources)
+    if known is None or not sizes.prompts:
         return None
-    return int(sum(known) // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
+    return int(known // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
 
 
 def formula(recipe: Recipe) -> str:
@@ -252,7 +252,9 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
 def _stage(stage: dict[str, Any]) -> str:
     pool_ = "" if stage["pool"] is None else f" of at most {stage['pool']}"
     if "begin" not in stage:
-        return f"{stage['source']}{': at most ' + str(stage['pool']) + ' prompts' if stage['pool'] is not None else ''}"
+        said = [f"at most {stage['pool']} prompts"] if stage["pool"] is not None else []
+        said += [f"{stage['share']:.0%} of what is drawn"] if stage["share"] is not None else []
+        return f"{stage['source']}{': ' if said else ''}{', '.join(said)}"
     rounded = "" if stage["end"] - stage["begin"] == stage["asked"] else f" (asked for {stage['asked']})"
     return f"{stage['source']}: steps {stage['begin']} to {stage['end']}{rounded}, {stage['prompts']} prompts{pool_}"
 

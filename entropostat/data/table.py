@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from entropostat.data.example import DataError, Example
 from entropostat.data.notes import Notes
 from entropostat.data.registry import Source
 from entropostat.data.rows import Columns, to_example
+from entropostat.data.where import WHERE, Where
 from entropostat.rl.registry import option
 
 Row = tuple[str, Mapping[str, Any]]
@@ -51,7 +53,8 @@ class Table(Source):
         None, doc="Jinja chat template of this source, or its file: prompts are rendered to text; null: the model's own"
     )
     meta: list[str] = option(factory=list, doc="further columns that the verifier reads")  # noqa: RUF009
-    size: int | None = option(None, low=1, doc="only the first so many rows")
+    size: int | None = option(None, low=1, doc="only the first so many rows, before `where`")
+    where: dict[str, Any] = option(factory=dict, doc=WHERE)  # noqa: RUF009
 
     def _columns(self, base: Path | None) -> Columns:
         """The same with what is read once. Raises DataError for an option that no row could follow."""
@@ -70,24 +73,31 @@ class Table(Source):
     def load(self, base: Path | None = None) -> list[Example]:
         return list(self.rows(base))
 
-    def _examples(self, rows: Iterable[Row], columns: Columns, where: str) -> Iterator[Example]:
-        """Of the first ``size`` rows, all being there. Says what was done to them."""
-        notes, count = Notes(), 0
-        for place, row in rows:
-            yield to_example(row, columns, place, count, notes)
+    def _examples(
+        self, rows: Iterable[Row], columns: Columns, place: str, dropped: Counter[str] | None = None
+    ) -> Iterator[Example]:
+        """Of the first ``size`` rows those that ``where`` takes, all being there. Says what was done to them."""
+        notes, count, where = Notes(), 0, Where(self.where)
+        for here, row in rows:
+            if where.takes(row):
+                yield to_example(row, columns, here, count, notes)
             count += 1
             if count == self.size:
                 break
         if not count:
-            raise DataError(f"{where} holds no rows: a source needs at least one; name another, or a larger slice")
-        columns.check_stripped(notes, where)
-        notes.say(where, count)
+            raise DataError(f"{place} holds no rows: a source needs at least one; name another, or a larger slice")
+        where.check(place)
+        columns.check_stripped(notes, place)
+        notes.say(place, count)
+        if dropped is not None:
+            dropped["where"] += where.dropped
 
     def _first(self, rows: Iterator[Row], base: Path | None, where: str) -> None:
         """Raises DataError for what is wrong with the first rows."""
-        columns, notes, seen = self._columns(base), Notes(), 0
+        columns, notes, seen, chosen = self._columns(base), Notes(), 0, Where(self.where)
         for place, row in rows:
-            to_example(row, columns, place, seen, notes)
+            if chosen.takes(row):
+                to_example(row, columns, place, seen, notes)
             seen += 1
             if seen >= min(FIRST, self.size or FIRST):
                 break

@@ -17,6 +17,7 @@ from entropostat.recipe.foreign_code import unknown_attention
 from entropostat.recipe.forms import trainer_form
 from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.held_secrets import held_secrets
+from entropostat.recipe.mixing import mixture_problems, where_problems
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.reward_sources import check_sources
@@ -253,11 +254,7 @@ def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
     if not data.sources:
         problems.append(Problem(sources.origin, "data.sources", "is empty; name at least one source"))
     parts["data"] = data.model_copy(update={"sources": _sources(sources, ("data", "sources"), problems)})
-    for index, stage in enumerate(data.curriculum or []):
-        if stage.source not in data.sources:
-            place = at(block, ("curriculum", str(index), "source"))
-            message = f"there is no source {show(stage.source)} in data.sources; {nearest(stage.source, data.sources)}"
-            problems.append(Problem(place.origin, f"data.curriculum.{index}.source", message))
+    problems += mixture_problems(block, data)
 
 
 def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
@@ -266,6 +263,7 @@ def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dic
         term = one_term(item, "sources", (*path, name), problems)
         if term is not None:
             named[name] = {term.kind: term.options}
+            problems += where_problems(item, term, (*path, name))
     return named
 
 

@@ -120,11 +120,11 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     return facts
 
 
-def reached(recipe: Recipe, step: int) -> list[tuple[str, int]] | None:
+def reached(recipe: Recipe, step: int) -> list[tuple[str | dict[str, float], int]] | None:
     """The stages of the curriculum up to ``step``: those to come may change."""
     if recipe.data.curriculum is None:
         return None
-    stages = []
+    stages: list[tuple[str | dict[str, float], int]] = []
     for stage in recipe.data.curriculum:
         if step > 0:
             stages.append((stage.source, min(stage.steps, step)))

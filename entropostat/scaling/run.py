@@ -185,6 +185,8 @@ def width(recipe: Recipe, field: str) -> int:
 
 def prompt_tokens(recipe: Recipe) -> tuple[int, str]:
     """Tokens of the longest prompt, and why: the bound of vLLM's context, the chain's own length, or an assumption."""
+    if recipe.data.max_prompt_tokens is not None:
+        return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
     context = recipe.trainer.get("vllm_max_model_length")
     if recipe.trainer.get("use_vllm") and context is not None:
         return max(1, context - trainer_value(recipe, "max_completion_length")), "trainer.vllm_max_model_length"

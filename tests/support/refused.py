@@ -135,6 +135,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "teacher of another tokenizer": ("model={path: policy}", "teacher={path: foreign}", DISTILL),
     "nothing to learn from": (UNREWARDED,),
     "shaping of what nothing reads": (UNREWARDED, kl_ref(""), "shaping.clip=1"),
+    # prompts
+    "a conversation that cannot be said": ("data.system=Be brief.",),
     # optimizer
     "radius under fsdp": ("optimizer.step_radius={}", strategy("fsdp2")),
     "two optimizers": ("optimizer.muon={}", "trainer.optim=adamw_torch"),

@@ -6,8 +6,9 @@ import json
 
 import pytest
 from support.sources import load
+from support.tables import table
 
-from entropostat.data.dataset import to_dataset, with_system
+from entropostat.data.dataset import with_system
 from entropostat.data.example import DataError
 from entropostat.data.split import split
 
@@ -143,13 +144,14 @@ def test_a_chat_template_that_is_none_is_one_line(template, said, read):
 
 
 def test_a_run_has_one_kind_of_prompt(read):
-    mixed = [*read(prompt="question"), *read(prompt="question", system="Be brief.")]
-    with pytest.raises(
-        DataError, match=r"texts in one and conversations in two, and a run has one kind; set data.system"
-    ):
-        to_dataset(mixed, None, ["one", "two"])
-    table = to_dataset(mixed, "", ["one", "two"])
-    assert [len(prompt) for prompt in table["prompt"]] == [1, 2]
+    mixed = {"one": read(prompt="question"), "two": read(prompt="question", system="Be brief.")}
+    with pytest.raises(DataError, match=r"one \(.*\) asks text and .*two \(.*\) asks messages; set data.system"):
+        table(mixed)
+    assert [len(row["prompt"]) for row in table(mixed, system="").rows()] == [1, 2]
+    with pytest.raises(DataError, match="or give every source a chat_template"):
+        table(
+            {"one": read(prompt="question"), "two": read(prompt="question", chat_template="{{ messages }}")}, system=""
+        )
 
 
 def test_settings_of_a_row_that_no_row_could_follow_are_said_before_files_are_looked_for(tmp_path):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trl import GRPOConfig
 
-from entropostat.data.dataset import with_system
-from entropostat.data.split import Split
+from entropostat.data.dataset import Rows
 from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 from entropostat.reward.columns import columns
@@ -38,13 +38,13 @@ def _built(recipe: Recipe) -> dict[str, Verifier]:
     return {term.name: VERIFIERS.build(term.kind, term.options) for term in recipe.reward}
 
 
-def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, config: GRPOConfig) -> None:
+def load_rewards(recipe: Recipe, scorer: Scorer, pools: Mapping[str, Rows], policy: str, config: GRPOConfig) -> None:
     """Every rank loads its own copy. A model that the recipe has built learns from prompts of the training side alone."""
-    asked = [with_system(example, recipe.data.system) for pool in pools.train.values() for example in pool]
     judges = [term for term in recipe.reward if not scorer.verifiers[term.name].learned]
     paths: dict[str, str | Path] = {}
     for term in recipe.reward:
         if term.options.get("build") is not None:
+            asked = [example for pool in pools.values() for example in pool]
             tokens = config.max_completion_length or 0
             options, stop = term.options["build"], recipe.sampler.stop
             mine = [e for e in asked if scorer.verifiers[term.name].judges(e.source) and scorer.judge(e.source)]

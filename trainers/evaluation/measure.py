@@ -136,7 +136,9 @@ def evaluate(
 
 def choose(examples: Sequence[Example], count: int, seed: str) -> list[Example]:
     """The same ``count`` of them each time, or all."""
-    return list(examples) if len(examples) <= count else random.Random(seed).sample(list(examples), count)
+    if len(examples) <= count:
+        return list(examples)
+    return [examples[place] for place in random.Random(seed).sample(range(len(examples)), count)]
 
 
 def summarise(records: Sequence[Record], settings: EvaluateSettings, with_reference: bool) -> dict[str, float]:

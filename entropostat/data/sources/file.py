@@ -39,7 +39,7 @@ class File(Table):
         columns = self._columns(base)  # before a long search for files
         files = found(self.path, base)
         where = listed(map(str, files[:3])) + (", ..." if len(files) > 3 else "")
-        return self._examples(self._read(files), columns, where)
+        return self._examples(self._read(files), columns, where, dropped)
 
     def check(self, base: Path | None = None) -> Iterator[str]:
         try:

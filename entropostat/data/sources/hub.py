@@ -52,7 +52,7 @@ class Hub(Table):
             ) from error
         where = self._where
         rows: Iterator[Row] = ((f"{where}, row {i}", row) for i, row in enumerate(table))
-        return self._examples(rows, columns, where)
+        return self._examples(rows, columns, where, dropped)
 
     def check(self, base: Path | None = None) -> Iterator[str]:
         """The first rows of a local folder; of a name on the Hub nothing."""

@@ -19,6 +19,7 @@ from entropostat.recipe.lints import (
     objective,
     optimizer,
     partition,
+    prompts,
     reference,
     rewards,
     sampler_mismatch,
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     *rewards.RULES,
     *form.RULES,
     *stream.RULES,
+    *prompts.RULES,
     *teacher.RULES,
     *sources.RULES,
 )
