@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -16,10 +15,9 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import set_seed
 from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
-from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
@@ -46,10 +44,10 @@ from entropostat.trainers.build.policy import find_model, is_zero3, load_policy,
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
 from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.model.shards import engine, gathered
+from entropostat.trainers.measurement import measurement
+from entropostat.trainers.model.shards import engine
 from entropostat.trainers.packages import check_hub, check_packages
 from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
@@ -202,7 +200,8 @@ def load_data(recipe: Recipe) -> tuple[Split, dict[str, list[Example]]]:
     tested = [example for examples in extra.values() for example in examples]
     pools = split({name: load(term) for name, term in recipe.sources.items()}, recipe.data.held_out, tested)
     shaped = {**{name: held for name, held in pools.held_out.items() if held}, **extra}
-    return pools, {name: [with_system(e, recipe.data.system) for e in held] for name, held in shaped.items()}
+    asked = lambda name, e: with_system(replace(e, source=name), recipe.data.system)
+    return pools, {name: [asked(name, e) for e in held] for name, held in shaped.items()}
 
 
 def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
@@ -222,53 +221,6 @@ def plan_prompts(recipe: Recipe, config: GRPOConfig, pools: Split) -> Order:
         return order
     total = max(int(order.steps * config.num_train_epochs), 1)
     return replace(plan_order(pools.train, stages, total_steps=total, **how), steps=total)
-
-
-def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: dict[str, list[Example]], path: str) -> Any:
-    """A function that evaluates the policy as it is, on all ranks together."""
-    block = recipe.evaluate
-    settings = EvaluateSettings(
-        max_new_tokens=block.max_new_tokens or trainer.max_completion_length,
-        prompts=block.prompts,
-        samples=block.samples,
-        k=tuple(block.k),
-        greedy=block.greedy,
-        seed=block.seed,
-        strategies=scorer.strategies,
-        judged=scorer.judge is not None,
-        stop=tuple(trainer.eos_token_ids),
-        decoding=trainer.decoding,
-    )
-    reference: Any = None if trainer.anchor.moves else trainer.ref_model
-    if block.reference and reference is None:
-        reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
-
-    def measure() -> dict[str, float]:
-        if not block.prompts or not tests:
-            return {}
-        accelerator = trainer.accelerator
-        # Under ZeRO-3 both models are gathered here: ranks evaluate different prompts, so nothing may be sharded.
-        with contextlib.ExitStack() as stack:
-            model = stack.enter_context(unwrap_model_for_generation(trainer.model_wrapped, accelerator))
-            frozen = reference
-            if block.reference and reference is trainer.ref_model:
-                frozen = stack.enter_context(unwrap_model_for_generation(reference, accelerator))
-            elif block.reference:
-                stack.enter_context(gathered(reference))
-            return evaluate(
-                model,
-                trainer.processing_class,
-                tests,
-                scorer.verify,
-                settings,
-                learned=scorer.learned,
-                reference=frozen if block.reference else None,
-                rank=accelerator.process_index,
-                world=accelerator.num_processes,
-                gather_object=gather_object if accelerator.num_processes > 1 else lambda records: records,
-            )
-
-    return measure
 
 
 def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -> int:

@@ -28,6 +28,8 @@ class Example:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """JSON only: it travels through the trainer's dataset as a string."""
     id: str = ""
+    source: str = ""
+    """Name of the source or evaluation set that it comes from."""
 
     @property
     def text(self) -> str:

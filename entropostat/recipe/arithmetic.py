@@ -134,3 +134,18 @@ def pool(recipe: Recipe, source: str) -> int | None:
     if term.kind == "chain":
         size = min(stated["size"], chain.count(stated["length"]))
     return None if size is None else round(size * (1 - recipe.data.held_out))
+
+
+def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
+    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
+    planned = stages(recipe, sizes)
+    given = total_steps(recipe)
+    if given is not None:
+        return given
+    if planned:
+        return planned[-1].end
+    pools = [pool(recipe, name) for name in recipe.sources]
+    known = [size for size in pools if size is not None]
+    if len(known) != len(pools) or not sizes.prompts:
+        return None
+    return int(sum(known) // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))

@@ -36,8 +36,8 @@ def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, conf
         if term.options.get("build") is not None:
             assert judge is not None
             tokens = config.max_completion_length or 0
-            options, stop = term.options["build"], recipe.sampler.stop
-            paths[term.name] = build_reward(options, policy, asked, judge, tokens, recipe.seed, stop)
+            options, stop, chat = term.options["build"], recipe.sampler.stop, config.chat_template_kwargs
+            paths[term.name] = build_reward(options, policy, asked, judge, tokens, recipe.seed, stop, chat)
         elif term.kind == "model":
             paths[term.name] = _beside(recipe, term)
     attach(scorer, paths, config.device, config.deepspeed_plugin)

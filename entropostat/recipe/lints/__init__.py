@@ -14,6 +14,7 @@ from entropostat.recipe.lints import (
     batch,
     controllers,
     critic,
+    evaluation,
     model,
     objective,
     optimizer,
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     *rewards.RULES,
     *stream.RULES,
     *teacher.RULES,
+    *evaluation.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
