@@ -37,6 +37,7 @@ from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.measurement import measurement
 from entropostat.trainers.packages import check_packages
 from entropostat.trainers.run import load_data, training_config
+from entropostat.trainers.trl.config import prompts_per_generation
 from entropostat.visible import visible
 
 KEPT = (
@@ -75,10 +76,14 @@ def evaluate_models(recipe: Recipe, models: Mapping[str, Recipe], allow_code: bo
         try:
             pools, tests = load_data(recipe)
             if not recipe.evaluate.prompts or not tests:
-                raise ValueError("there is nothing to evaluate: set evaluate.prompts, and data.held_out or evaluate.sets")
+                raise ValueError(
+                    "there is nothing to evaluate: set evaluate.prompts, and data.held_out or evaluate.sets"
+                )
             initial = _initial(recipe, scorer, pools, config)
             for name, opened in models.items():
-                metrics, world = _measured(recipe, opened, name, scorer, tests, initial, asking_config(recipe, Path(scratch)))
+                metrics, world = _measured(
+                    recipe, opened, name, scorer, tests, initial, asking_config(recipe, Path(scratch))
+                )
                 if not config.process_index:
                     tell(_result(recipe, name, tests, metrics, world))
         finally:
@@ -173,12 +178,11 @@ def asking(recipe: Recipe, opened: Recipe, tests: Mapping[str, Sequence[Example]
     """A trainer that will not train: it asks, samples and stops as the recipe's does."""
     path = find_model(opened)
     example = next(example for examples in tests.values() for example in examples)
-    prompts = config.generation_batch_size // config.num_generations
     trainer = EntropyGRPOTrainer(
         model=load_policy(opened, path),
         reward_funcs=[unrewarded],
         args=config,
-        train_dataset=to_dataset([example] * prompts),
+        train_dataset=to_dataset([example] * prompts_per_generation(config)),
         processing_class=load_tokenizer(path, revision=opened.model.revision),
         objective={"loss": {"trl": {}}},
         dropout=recipe.model.dropout,

@@ -76,8 +76,8 @@ def opened(path: str, overrides: Sequence[str], name: str) -> Recipe:
     """The recipe with the model that ``name`` says, and nothing else changed. Raises RecipeError."""
     if not os.path.exists(name) and not HUB_ID.fullmatch(name):
         parent = Path(name).parent
-        others = [str(parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
-        near = nearest(name, others) if others else "give the folder of a model, or an id of the Hub"
+        others = [other.name for other in parent.iterdir() if other.is_dir()] if parent.is_dir() else []
+        near = nearest(Path(name).name, others) if others else "give the folder of a model, or an id of the Hub"
         raise fail(Origin(COMMAND_LINE), "--model", f"there is no folder {name}; {near}")
     mine = [f"model.path={json.dumps(name)}", *(f"model.{key}=null" for key in ("build", "package", "peft"))]
     return load(path, ["model.revision=null", *overrides, *mine])

@@ -160,8 +160,8 @@ def _longest(recipe: Recipe) -> int | None:
 def _most(term: Term, asked: int, share: float | None = None) -> int:
     """Prompts of a set at most. ``share``: of the source, what is held out of it."""
     fields = {field.name: field.default for field in load().terms["sources"][term.kind].fields} | term.options
-    size = fields.get("size")
-    if term.kind == "chain":
+    size: int | None = fields.get("size")
+    if size is not None and term.kind == "chain":
         size = min(size, chain.count(fields["length"]))
     if size is None:
         return asked

@@ -21,7 +21,15 @@ from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.measurement import measurement
 
 EOS, LENGTH = 1, 5
-SAMPLING = ("temperature", "top_p", "top_k", "min_p", "max_completion_length", "generation_kwargs", "repetition_penalty")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_completion_length",
+    "generation_kwargs",
+    "repetition_penalty",
+)
 
 
 class Engine:
@@ -42,7 +50,9 @@ class Engine:
 
     def generate(self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> Any:
         assert all(prompts[i] == prompts[i - i % num_generations] for i in range(len(prompts))), "groups lie together"
-        self.calls.append({"prompts": prompts, "n": num_generations, **{name: getattr(self, name) for name in SAMPLING}})
+        self.calls.append(
+            {"prompts": prompts, "n": num_generations, **{name: getattr(self, name) for name in SAMPLING}}
+        )
         rows = [[prompt[-1], 3 + i % num_generations, *([EOS] if i % 2 else [])] for i, prompt in enumerate(prompts)]
         return prompts, rows, [[[-3.3] for _ in row] for row in rows], None
 
@@ -111,7 +121,10 @@ def test_it_samples_as_the_block_says_then_greedily_and_leaves_the_engine_as_it_
 
 def test_a_recipe_is_measured_by_the_engine_with_the_weights_of_the_moment(trainer: Any) -> None:
     engine = trainer.vllm_generation
-    recipe = load("entropostat:quickstart/plain.yaml", ["evaluate={samples: 2, k: [1], reference: false, top_k: 4}", "sampler.top_p=.9"])
+    recipe = load(
+        "entropostat:quickstart/plain.yaml",
+        ["evaluate={samples: 2, k: [1], reference: false, top_k: 4}", "sampler.top_p=.9"],
+    )
 
     seen: list[tuple[str, Any]] = []
 

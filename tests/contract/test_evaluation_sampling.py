@@ -95,6 +95,8 @@ def test_the_entropy_is_that_of_the_temperature_it_samples_at() -> None:
         recipe = load("entropostat:quickstart/plain.yaml", [SAMPLES, f"evaluate.temperature={heat}"])
         trainer = tiny.ours(tiny.saved())
         trainer.model.get_output_embeddings().weight.data.mul_(20)
-        judging: Any = SimpleNamespace(judge=None, strategies=(), verify=lambda s, a: [Outcome()] * len(s), learned=lambda *_: {})
+        judging: Any = SimpleNamespace(
+            judge=None, strategies=(), verify=lambda s, a: [Outcome()] * len(s), learned=lambda *_: {}
+        )
         told.append(measurement(recipe, trainer, judging, SETS, "")()["evaluate/set/entropy"])
     assert told[0] < told[1] - 0.05 < told[2] - 0.1

@@ -15,8 +15,8 @@ from entropostat.data.example import Example
 from entropostat.recipe.blocks import Shaping
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
-from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.evaluation.draws import EvaluateSettings
+from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
 from entropostat.trainers.trl.described import truncated

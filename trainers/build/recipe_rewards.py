@@ -37,6 +37,7 @@ def load_rewards(recipe: Recipe, scorer: Scorer, pools: Split, policy: str, conf
             assert judge is not None
             tokens = config.max_completion_length or 0
             options, stop, chat = term.options["build"], recipe.sampler.stop, config.chat_template_kwargs
+            assert not isinstance(chat, str)  # the config has read it
             paths[term.name] = build_reward(options, policy, asked, judge, tokens, recipe.seed, stop, chat)
         elif term.kind == "model":
             paths[term.name] = _beside(recipe, term)

@@ -98,19 +98,20 @@ def drawn_here(model: Any, tokenizer: PreTrainedTokenizerBase, settings: Evaluat
     """By transformers. Seeded by what a chunk holds and not by what ran before, so that ranks can share the work."""
     both = {**settings.decoding, "repetition_penalty": settings.repetition_penalty}
     sampled = {name: getattr(settings, name) for name in ("temperature", "top_p", "top_k", "min_p")}
-    complete = functools.partial(generate, model, tokenizer, tokens=settings.max_new_tokens, stop=settings.stop)
+    limits: dict[str, Any] = {"tokens": settings.max_new_tokens, "stop": settings.stop}
+    complete: Any = functools.partial(generate, model, tokenizer, **limits)
 
     def draw(chunk: Chunk) -> Drawn:
         prompt, attention = prompt_ids(chunk.prompts, tokenizer, next(model.parameters()).device)
         n, width, ends = settings.samples, prompt.shape[1], end_tokens(model, tokenizer, settings.stop)
         torch.manual_seed(random.Random(f"{settings.seed}-{chunk.set}-{chunk.start}").getrandbits(63))
         # Repeated here and not by generate, which would draw the samples of a prompt from the same beams.
-        repeated = prompt.repeat_interleave(n, 0), attention.repeat_interleave(n, 0)
-        ids = complete(*repeated, processors=settings.processors(), do_sample=True, **sampled, **both)
+        repeated = {"prompt": prompt.repeat_interleave(n, 0), "attention": attention.repeat_interleave(n, 0)}
+        ids = complete(**repeated, processors=settings.processors(), do_sample=True, **sampled, **both)
         samples = ended(ids[:, width:], ends)
         if not settings.greedy:
             return Drawn(samples, [])
-        best = complete(prompt, attention, do_sample=False, **both)
+        best = complete(prompt=prompt, attention=attention, do_sample=False, **both)
         return Drawn(samples, ended(best[:, width:], ends))
 
     return draw
