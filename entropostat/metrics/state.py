@@ -32,7 +32,12 @@ METRICS: tuple[Metric, ...] = (
         "Deciding tokens",
     ),
     _state("entropy/spikes", "1", "Tokens per thousand whose entropy jumps above what came before.", "Entropy spikes"),
-    _state("evaluate/<set>/entropy", "nats", "Mean token entropy on held-out prompts.", "Held-out entropy"),
+    _state(
+        "evaluate/<set>/entropy",
+        "nats",
+        "Mean token entropy on held-out prompts, at the temperature of the evaluation.",
+        "Held-out entropy",
+    ),
     _state(
         "evaluate/<set>/entropy_ratio",
         "1",

@@ -223,6 +223,14 @@ def test_conversations_go_through_the_chat_template():
     assert spoken == plain
 
 
+def test_a_set_may_be_judged_by_another_or_by_nobody():
+    model, tokenizer = policy()
+    own = {"easy": {"judged": False}, "hard": {"strategies": ("guessing",)}}
+    metrics = run(model, tokenizer, EvaluateSettings(**(vars(SETTINGS) | {"by_set": own})))
+    assert "evaluate/easy/pass@1" not in metrics and "evaluate/easy/entropy" in metrics
+    assert "evaluate/hard/pass@1" in metrics and metrics["evaluate/hard/share/guessing"] == 0
+
+
 def test_progress_counts_batches():
     model, tokenizer = policy()
     seen = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +47,12 @@ class EvaluateSettings:
     """Samplers that a GenerationConfig has no word for, made anew for each draw."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of a GenerationConfig that are in force in training, greedy or not."""
+    by_set: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Set -> fields of these settings that are others there: who judges it may differ."""
+
+    def of(self, name: str) -> EvaluateSettings:
+        """For the summary of one set."""
+        return replace(self, **self.by_set.get(name, {}))
 
     def __post_init__(self) -> None:
         for k in self.k:

@@ -64,7 +64,7 @@ def evaluate(
     for name in dict.fromkeys(chunk.set for chunk in chunks):
         own = sorted((record for origin, record in everything if origin == name), key=lambda record: record.index)
         if own:
-            summary = summarise(own, settings, with_reference=reference is not None)
+            summary = summarise(own, settings.of(name), with_reference=reference is not None)
             metrics |= {f"evaluate/{name}/{key}": value for key, value in summary.items()}
     return metrics
 

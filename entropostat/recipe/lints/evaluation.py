@@ -35,4 +35,16 @@ def temperature_that_moves(case: Case) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Rule, ...] = (more_than_training, temperature_that_moves)
+def two_of_one_name(case: Case) -> Iterator[Lint]:
+    recipe = case.recipe
+    for name in recipe.sets if recipe.data.held_out else ():
+        if name in recipe.sources:
+            yield Lint(
+                "error",
+                f"evaluate.sets.{name}",
+                "is the name of a source too, whose held-out prompts would not be evaluated",
+                "give the set another name",
+            )
+
+
+RULES: tuple[Rule, ...] = (more_than_training, temperature_that_moves, two_of_one_name)
