@@ -18,7 +18,6 @@ TOLD = "entropostat/recipe/evaluated"
 
 EVALUATED = (
     fault("forgets the template's words", READ, "= dict(chat_template_kwargs or {})", "= {}", RENDERING),
-    fault("passes by the table", READ, 'iter(to_dataset(chats)["prompt"]) if chats else iter(())', "iter([c.prompt for c in chats])", RENDERING),
     fault("takes thoughts for answers", READ, "elif parsed:", "elif False:", RENDERING),
     fault("samples at 1", DRAWS, '("temperature", "top_p", "top_k", "min_p")', '("top_p", "top_k", "min_p")', SAMPLING),
     fault("samples without ours", DRAWS, "processors=settings.processors(), ", "", SAMPLING),

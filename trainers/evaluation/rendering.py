@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerBase
 from trl import GRPOTrainer
 from trl.chat_template_utils import parse_response
 
-from entropostat.data.dataset import to_dataset
 from entropostat.data.example import Example
 from entropostat.reward.scoring import Completion
 
@@ -33,13 +32,10 @@ class Asking:
 def rendered(asking: Any, examples: Sequence[Example]) -> list[list[int]]:
     """Token ids of each prompt, as the policy is asked in training. ``asking`` is a trainer of TRL's, or an ``Asking``.
 
-    One by one: the template may see nothing of the other prompts. Through a table, as in training: a key that one message of
-    a conversation has, all have there.
+    One by one: texts and conversations may stand side by side in a set.
     """
-    chats = [example for example in examples if not isinstance(example.prompt, str)]
-    tabled = iter(to_dataset(chats)["prompt"]) if chats else iter(())
-    prompts = [example.prompt if isinstance(example.prompt, str) else next(tabled) for example in examples]
-    return [list(asking._tokenize_prompts([prompt])[0][0]) for prompt in prompts]
+    asked = [e.prompt if isinstance(e.prompt, str) else [dict(message) for message in e.prompt] for e in examples]
+    return [list(asking._tokenize_prompts([prompt])[0][0]) for prompt in asked]
 
 
 def completed(
