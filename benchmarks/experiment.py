@@ -50,9 +50,9 @@ class Experiment:
     def probe(self, seed: int | None = None, prefix: str = "") -> dict[str, float]:
         """The policy as it is on the recipe's held-out prompts, with samples of another seed, or made to begin with ``prefix``."""
         from entropostat.trainers.build.policy import find_model
-        from entropostat.trainers.evaluation.measure import choose
+        from entropostat.trainers.evaluation.draws import choose
+        from entropostat.trainers.measurement import measurement
         from entropostat.trainers.prompts import load_data
-        from entropostat.trainers.run import measurement
 
         block, verify = self.recipe.evaluate, self.scorer.verify
         chosen = {

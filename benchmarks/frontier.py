@@ -49,7 +49,7 @@ class Look:
 
     def __init__(self, run: Any) -> None:
         from entropostat.trainers.build.policy import find_model, load_policy
-        from entropostat.trainers.evaluation.measure import choose
+        from entropostat.trainers.evaluation.draws import choose
         from entropostat.trainers.prompts import load_data
 
         self.trainer, self.scorer = run.trainer, run.scorer
@@ -63,6 +63,7 @@ class Look:
         import torch
 
         from entropostat.trainers.evaluation.generation import completion_mask, end_tokens, generate, prompt_ids
+        from entropostat.trainers.evaluation.rendering import rendered
 
         model, tokenizer = self.trainer.model, self.trainer.processing_class
         was, stop = model.training, tuple(self.trainer.eos_token_ids)
@@ -70,7 +71,7 @@ class Look:
         try:
             with torch.no_grad(), torch.random.fork_rng():
                 torch.manual_seed(samples)
-                prompt, attention = prompt_ids(self.examples, tokenizer, model.device)
+                prompt, attention = prompt_ids(rendered(self.trainer, self.examples), tokenizer, model.device)
                 prompt, attention = (x.repeat_interleave(samples, 0) for x in (prompt, attention))
                 length, width = self.trainer.max_completion_length, prompt.size(1)
                 ids = generate(model, tokenizer, prompt, attention, length, stop, do_sample=True)

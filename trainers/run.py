@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import set_seed
 from transformers import PrinterCallback, ProgressCallback
 from trl import GRPOConfig
-from trl.models import unwrap_model_for_generation
 
 from entropostat import checkpoints
 from entropostat.atomic import write_whole
 from entropostat.compare.table import table
-from entropostat.data.example import Example
 from entropostat.environment import FOLDER_NOTE
 from entropostat.faults import in_one_line
 from entropostat.gate import check
@@ -40,10 +36,10 @@ from entropostat.trainers.build.policy import find_model, is_zero3, load_policy,
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers, reward_weights
 from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.faults import check_devices, check_vllm_server, check_world, faults_in_one_line, way_on
 from entropostat.trainers.kinds import CONFIGS, make_trainer
-from entropostat.trainers.model.shards import engine, gathered
+from entropostat.trainers.measurement import measurement
+from entropostat.trainers.model.shards import engine
 from entropostat.trainers.packages import check_hub, check_packages
 from entropostat.trainers.prompts import check_template, lay_out, load_data, tell
 from entropostat.trainers.ranks import on_all_ranks
@@ -192,52 +188,6 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
     return CONFIGS[recipe.kind](**{**fields, **recipe.trainer_fields})
-
-
-def measurement(recipe: Recipe, trainer: Any, scorer: Scorer, tests: Mapping[str, Sequence[Example]], path: str) -> Any:
-    """A function that evaluates the policy as it is, on all ranks together."""
-    block = recipe.evaluate
-    settings = EvaluateSettings(
-        max_new_tokens=block.max_new_tokens or trainer.max_completion_length,
-        prompts=block.prompts,
-        samples=block.samples,
-        k=tuple(block.k),
-        greedy=block.greedy,
-        seed=block.seed,
-        by_set={name: {"strategies": scorer.strategies(name), "judged": bool(scorer.judge(name))} for name in tests},
-        stop=tuple(trainer.eos_token_ids),
-        decoding=trainer.decoding,
-    )
-    reference: Any = None if trainer.anchor.moves else trainer.ref_model
-    if block.reference and reference is None:
-        reference = load_policy(recipe, path).to(trainer.accelerator.device).eval()
-
-    def measure() -> dict[str, float]:
-        if not block.prompts or not tests:
-            return {}
-        accelerator = trainer.accelerator
-        # Under ZeRO-3 both models are gathered here: ranks evaluate different prompts, so nothing may be sharded.
-        with contextlib.ExitStack() as stack:
-            model = stack.enter_context(unwrap_model_for_generation(trainer.model_wrapped, accelerator))
-            frozen = reference
-            if block.reference and reference is trainer.ref_model:
-                frozen = stack.enter_context(unwrap_model_for_generation(reference, accelerator))
-            elif block.reference:
-                stack.enter_context(gathered(reference))
-            return evaluate(
-                model,
-                trainer.processing_class,
-                tests,
-                scorer.verify,
-                settings,
-                learned=scorer.learned,
-                reference=frozen if block.reference else None,
-                rank=accelerator.process_index,
-                world=accelerator.num_processes,
-                gather_object=gather_object if accelerator.num_processes > 1 else lambda records: records,
-            )
-
-    return measure
 
 
 def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 from entropostat import gate
 from entropostat.cli import arguments
-from entropostat.recipe import Recipe, load
+from entropostat.recipe import Recipe, evaluated, load
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, total_steps, trainer_value
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, steps
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
 from entropostat.recipe.head_cost import critic, log_z
 from entropostat.recipe.named_weights import named
@@ -76,7 +76,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
             }
             for knob in knobs(recipe)
         ],
-        "evaluate": evaluation(recipe, steps(recipe, sizes)),
+        "evaluate": evaluated.described(recipe, sizes),
         "launch": {
             "strategy": recipe.launch.strategy,
             "processes": sizes.world,
@@ -125,20 +125,6 @@ def batch(sizes: Arithmetic) -> dict[str, Any]:
         "updates_per_generation": updates.numerator if updates.denominator == 1 else str(updates),
         "on_policy": sizes.aligned,
     }
-
-
-def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
-    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
-    planned = stages(recipe, sizes)
-    given = total_steps(recipe)
-    if given is not None:
-        return given
-    if planned:
-        return planned[-1].end
-    known = pool_of(recipe, recipe.sources)
-    if known is None or not sizes.prompts:
-        return None
-    return int(known // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
 
 
 def formula(recipe: Recipe) -> str:
@@ -190,23 +176,9 @@ def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:
-    block = recipe.evaluate
-    times = None if total is None else 2 + ((total - 1) // block.every if block.every else 0)
-    return {
-        "every": block.every,
-        "times": times if block.prompts else 0,
-        "prompts": block.prompts,
-        "samples": block.samples,
-        "k": list(block.k),
-        "greedy": block.greedy,
-        "sets": [*recipe.sources, *recipe.sets],
-    }
-
-
 def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    sizes, check = planned["batch"], planned["evaluate"]
+    sizes = planned["batch"]
     rows: list[tuple[str, str]] = [
         ("run", f"{planned['run_dir']}  (seed {planned['seed']}, trainer {planned['trainer']})"),
         ("model", planned["model"]),
@@ -237,7 +209,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     ]
     rows += [("forward", f"one more per generation for {why}") for why in planned["extra_forwards"]]
     rows += [("control", _control(entry)) for entry in planned["controllers"]]
-    rows.append(("evaluate", _evaluation(check)))
+    rows += [("evaluate", line) for line in evaluated.lines(planned["evaluate"])]
     launch = planned["launch"]
     rows.append(
         ("launch", f"{launch['strategy']}, {launch['processes']} process(es) on {launch['machines']} machine(s)")
@@ -270,14 +242,3 @@ def _control(entry: dict[str, Any]) -> str:
 
 def _clock(clock: str) -> str:
     return "generation" if clock == "rollout" else "optimizer step"
-
-
-def _evaluation(check: dict[str, Any]) -> str:
-    if not check["prompts"]:
-        return "never"
-    when = f"every {check['every']} steps, at the start and the end" if check["every"] else "at the start and the end"
-    times = f" ({check['times']} times)" if check["times"] else ""
-    ks = ", ".join(f"pass@{k}" for k in check["k"])
-    greedy = ", greedy" if check["greedy"] else ""
-    sets = ", ".join(check["sets"])
-    return f"{when}{times}: {ks}{greedy} on {check['prompts']} prompts x {check['samples']} of {sets}"

@@ -38,7 +38,12 @@ METRICS: tuple[Metric, ...] = (
         "RankMe: how many directions the last hidden states of `tracking.rankme` tokens take, at most their number or the width.",
         "Effective rank of hidden states",
     ),
-    _state("evaluate/<set>/entropy", "nats", "Mean token entropy on held-out prompts.", "Held-out entropy"),
+    _state(
+        "evaluate/<set>/entropy",
+        "nats",
+        "Mean token entropy on held-out prompts, at the temperature of the evaluation.",
+        "Held-out entropy",
+    ),
     _state(
         "evaluate/<set>/entropy_ratio",
         "1",

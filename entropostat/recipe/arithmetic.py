@@ -152,3 +152,17 @@ def pool_of(recipe: Recipe, sources: Iterable[str]) -> int | None:
     """Of several sources together; None where the size of one is unknown here."""
     known = [pool(recipe, name) for name in sources]
     return None if None in known else sum(size or 0 for size in known)
+
+
+def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
+    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
+    planned = stages(recipe, sizes)
+    given = total_steps(recipe)
+    if given is not None:
+        return given
+    if planned:
+        return planned[-1].end
+    known = pool_of(recipe, recipe.sources)
+    if known is None or not sizes.prompts:
+        return None
+    return int(known // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))

@@ -177,8 +177,21 @@ class Evaluate(Block):
     reference: bool = Field(
         False, description="load the initial policy beside the trained one, to report entropy_ratio = H / H_ref"
     )
-    seed: int = Field(7, ge=0, le=SEED, description="of the sampled completions; independent of the run's seed")
+    seed: int = Field(
+        7,
+        ge=0,
+        le=SEED,
+        description="of the sampled completions, which vLLM does not repeat; independent of the run's seed",
+    )
     max_new_tokens: int | None = Field(None, ge=1, description="null: trainer.max_completion_length")
+    temperature: float | None = Field(
+        None,
+        ge=1e-3,
+        le=1e3,
+        description="of samples, and of the entropy; null: training's, and sampler.temperature where a controller moves that",
+    )
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; null: sampler.top_p")
+    top_k: int | None = Field(None, ge=0, description="0: off; null: sampler.top_k")
     sets: dict[str, dict[str, Any]] = Field({}, description="further benchmark sets, name -> {kind: options}")
 
 

@@ -27,6 +27,7 @@ from entropostat.slurm.job import problems
 RUNS = {
     "train": (["train"], ["train", "--resume", "auto"]),
     "launch": (["launch"], ["launch", "--dry-run"]),
+    "evaluate": (["evaluate"], ["evaluate", "--model", "adapter", "--out", "results.json"]),
     "submit": (["submit"], ["submit", "--dry-run"], ["submit", "--array", "0-3"]),
     "sweep": (["sweep", "--seeds", "0-1"], ["sweep", "--dry-run"], ["sweep", "--slurm", "--seeds", "0"]),
 }
@@ -54,7 +55,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(packages, "find_spec", lambda name: name)  # as if all were installed
     monkeypatch.setattr(subprocess, "Popen", started)
-    monkeypatch.setitem(sys.modules, "entropostat.trainers.run", None)  # whose import would bring torch
+    for heavy in ("run", "alone"):
+        monkeypatch.setitem(sys.modules, f"entropostat.trainers.{heavy}", None)  # whose import would bring torch
     lay(tmp_path)
     # The recipe lies where its paths begin.
     (tmp_path / "recipe.yaml").write_text(f"extends: {PLAIN}\nname: mine\noutput_dir: runs\n")

@@ -50,6 +50,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.loss={sapo: {}}",
     ),
     "follower of nothing": (controlled("follow: {knob: penalties.none.coef}"),),
+    # evaluation
+    "a set named as a source": ("evaluate.sets={easy: {chain: {length: 3, size: 10}}}",),
     # the sampler's log-probs
     "two ratios to the sampler": ("objective.weights=[icepop: {}, truncated_is: {}]",),
     "corrected twice for the sampler": (

@@ -25,7 +25,7 @@ from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.numeric import Numeric
 from entropostat.trainers.build.recipe_rewards import load_verifiers, reward_weights
 from entropostat.trainers.rollout.first_scores import check_first_scores
-from entropostat.trainers.run import load_data
+from entropostat.trainers.prompts import load_data
 
 NAMES = ("a", "b", "c")
 
@@ -233,8 +233,8 @@ def test_the_plan_and_the_trainer_have_the_same_weights(make):
 
 
 def test_data_says_its_source(make):
-    pools, tests = load_data(make("[{chain: {}}]"))
-    for name, rows in {**pools.train, **pools.held_out, **tests}.items():
+    table = load_data(make("[{chain: {}}]"))
+    for name, rows in [*table.train.items(), *table.held_out.items(), *table.tests.items()]:
         assert {row.source for row in rows} == {name}
 
 

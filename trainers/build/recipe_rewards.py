@@ -46,9 +46,10 @@ def load_rewards(recipe: Recipe, scorer: Scorer, pools: Mapping[str, Rows], poli
         if term.options.get("build") is not None:
             asked = [example for pool in pools.values() for example in pool]
             tokens = config.max_completion_length or 0
-            options, stop = term.options["build"], recipe.sampler.stop
+            options, stop, chat = term.options["build"], recipe.sampler.stop, config.chat_template_kwargs
+            assert not isinstance(chat, str)  # the config has read it
             mine = [e for e in asked if scorer.verifiers[term.name].judges(e.source) and scorer.judge(e.source)]
-            paths[term.name] = build_reward(options, policy, mine, judges, tokens, recipe.seed, stop)
+            paths[term.name] = build_reward(options, policy, mine, judges, tokens, recipe.seed, stop, chat)
         elif term.kind == "model":
             paths[term.name] = _beside(recipe, term)
     attach(scorer, paths, config.device, config.deepspeed_plugin)

@@ -14,6 +14,7 @@ from entropostat.recipe.lints import (
     batch,
     controllers,
     critic,
+    evaluation,
     form,
     model,
     objective,
@@ -49,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     *prompts.RULES,
     *teacher.RULES,
     *sources.RULES,
+    *evaluation.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 
