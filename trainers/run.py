@@ -42,7 +42,7 @@ from entropostat.reward.scoring import Scorer
 from entropostat.reward.unrewarded import unrewarded
 from entropostat.rl.control import Control
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
-from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
+from entropostat.trainers.build.policy import check_modules, find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
 from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
@@ -131,9 +131,11 @@ def prepare(
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
+    model = load_policy(recipe, path, sharded=is_zero3(config))
+    check_modules(recipe, model)
     trainer = make_trainer(
         recipe,
-        model=load_policy(recipe, path, sharded=is_zero3(config)),
+        model=model,
         teacher=load_teacher(recipe, tokenizer),
         reward_funcs=scorer.functions or [unrewarded],
         args=config,
@@ -183,7 +185,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "min_p": sampler.min_p,
         "repetition_penalty": sampler.repetition_penalty,
         "logging_steps": tracking.log_every,
-        "report_to": [name for name in ("wandb", "trackio") if getattr(tracking, name) is not None],
+        "report_to": tracking.trackers,
         "run_name": recipe.name,
         "disable_tqdm": True,
         "shuffle_dataset": False,  # the order of prompts is the curriculum's

@@ -69,11 +69,16 @@ class Trackio(Block):
     project: str = Field("entropostat", description="project")
 
 
+class Tensorboard(Block):
+    """TensorBoard's files, in tensorboard/ of the run folder: the same metrics, under wandb's names."""
+
+
 class Tracking(Block):
     """What is recorded besides metrics.jsonl in the run folder."""
 
     wandb: Wandb | None = Field(None, description="null: off")
     trackio: Trackio | None = Field(None, description="null: off")
+    tensorboard: Tensorboard | None = Field(None, description="null: off")
     completions: int = Field(8, ge=0, description="completions recorded at every log")
     log_every: int = Field(1, ge=1, description="optimizer steps between logs")
     diagnose: bool = Field(True, description="tell in the terminal, once, what goes wrong; never stops a run")
@@ -82,3 +87,8 @@ class Tracking(Block):
         ge=0,
         description="one generation in so many has the forces and ratios of its steps monitored; 0: no monitors",
     )
+
+    @property
+    def trackers(self) -> list[str]:
+        """Names of those that are on."""
+        return [name for name in ("wandb", "trackio", "tensorboard") if getattr(self, name) is not None]

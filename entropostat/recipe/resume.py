@@ -24,7 +24,10 @@ from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
 FREE = frozenset(
-    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+    {
+        *("evaluate", "launch", "slurm", "tracking", "model.peft.merge"),
+        *("model.attn_implementation", "teacher.attn_implementation"),
+    }
 )
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
@@ -102,6 +105,7 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     facts |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
     for name in ("model", "teacher"):
         facts.get(name, {}).pop("attn_implementation", None)
+    (facts["model"].get("peft") or {}).pop("merge", None)
     facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":

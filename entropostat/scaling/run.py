@@ -47,6 +47,8 @@ class Run:
     muon: bool = False
     peft: Peft | None = None
     """The adapter that is trained."""
+    in_4_bits: bool = False
+    """The matrices of the base below it."""
     started: bool = False
     """It is one that the recipe starts from: the reference is a copy of it, and not the model without it."""
     reference: bool = False
@@ -136,6 +138,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         checkpointing=value("gradient_checkpointing"),
         muon=recipe.optimizer.muon is not None,
         peft=lora(model),
+        in_4_bits=model.load_in_4bit,
         started=of_model(model) is not None,
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",

@@ -9,6 +9,7 @@ PLAIN = "entropostat:quickstart/plain.yaml"
 PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
+QLORA = ("model={load_in_4bit: true, peft: {}}",)
 ADAPTER = ("model={path: adapter}",)
 DISTILL = "objective.penalties=[distill: {}]"
 UNREWARDED = "objective={loss: {none: {}}, advantages: []}"
@@ -27,6 +28,14 @@ def controlled(loop: str) -> str:
 
 
 REFUSED: dict[str, tuple[str, ...]] = {
+    # model
+    "adapter on the head": ("model.peft={target_modules: [q_proj, lm_head]}",),
+    "module trained in two ways": ("model.peft={target_modules: [q_proj], modules_to_save: [q_proj]}",),
+    "4 bits without an adapter": ("model.load_in_4bit=true",),
+    "4 bits cut by ZeRO-3": (*QLORA, strategy("zero3")),
+    "4 bits cut by FSDP": (*QLORA, strategy("fsdp2")),
+    "4 bits to vLLM": (*QLORA, "trainer.use_vllm=true"),
+    "4 bits trained whole": ("model={load_in_4bit: true, peft: {target_modules: [q_proj], modules_to_save: [v_proj]}}",),
     # objective
     "reshaper first": ("objective.advantages=[edge: {}]",),
     "sequence level and token weights": (
