@@ -24,7 +24,7 @@ from entropostat.rl.critic import combine, value_loss
 from entropostat.rl.objective import Objective
 from entropostat.rl.term import CriticAdvantage
 from entropostat.trainers.model.adapter import opened_from
-from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
+from entropostat.trainers.model.critic_tap import APART, FILE, CriticTap, join_schedule, set_apart, without_critic
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.trl.buffer import KEY
@@ -44,8 +44,10 @@ class CriticOwner:
         policy = innermost(trainer.model)
         self.tap = CriticTap(policy, block, trainer.args.seed)
         start = opened_from(trainer.model, policy)
-        if (start / FILE).is_file():
-            self.tap.load(start)
+        for folder in (start, start / APART):
+            if (folder / FILE).is_file():
+                self.tap.load(folder)
+                break
         if trainer.optimizer is not None:  # the caller's, who could not know of the critic
             set_apart(trainer.optimizer, self.tap.critic, self._rate)
             join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate)

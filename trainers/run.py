@@ -42,7 +42,7 @@ from entropostat.reward.scoring import Scorer
 from entropostat.reward.unrewarded import unrewarded
 from entropostat.rl.control import Control
 from entropostat.trainers.build.models import load_tokenizer, vocabulary_size
-from entropostat.trainers.build.policy import check_modules, find_model, is_zero3, load_policy, peft_config
+from entropostat.trainers.build.policy import find_model, is_zero3, load_policy, peft_config
 from entropostat.trainers.build.recipe_rewards import load_rewards, load_verifiers
 from entropostat.trainers.build.teacher import load_teacher
 from entropostat.trainers.evaluation.callback import Evaluation
@@ -57,7 +57,8 @@ from entropostat.trainers.records.progress import Progress
 from entropostat.trainers.records.trackers import attach_trackers
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
-from entropostat.trainers.state.saving import check_engine, save_policy
+from entropostat.trainers.publish import publish
+from entropostat.trainers.state.saving import check_engine
 from entropostat.trainers.trl.config import prompts_per_generation
 from entropostat.trainers.trl.stops import stop_tokens
 from entropostat.trainers.watch.alerts import notify
@@ -131,11 +132,9 @@ def prepare(
         write_run_file(folder, {**facts, "command": command, "stages": order.edges, "device": str(config.device)})
         print(f"{recipe.name}: {config.max_steps} steps -> {folder}", file=sys.stderr, flush=True)
 
-    model = load_policy(recipe, path, sharded=is_zero3(config))
-    check_modules(recipe, model)
     trainer = make_trainer(
         recipe,
-        model=model,
+        model=load_policy(recipe, path, sharded=is_zero3(config)),
         teacher=load_teacher(recipe, tokenizer),
         reward_funcs=scorer.functions or [unrewarded],
         args=config,
@@ -153,6 +152,7 @@ def prepare(
     )
     trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
+    trainer.create_model_card = lambda **_: None  # TRL's, with every checkpoint: final/ has one of its own
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)
@@ -191,6 +191,7 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "shuffle_dataset": False,  # the order of prompts is the curriculum's
         "reward_weights": [VERIFIERS.build(t.kind, t.options).weight for t in recipe.reward] or None,
         "log_completions": False,
+        "hub_strategy": "end",  # the final policy goes up alone, and what lies beside it stays here
     }
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
@@ -277,12 +278,12 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -
     """Save the policy, write the summary, and print it."""
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
+    rows = [row for row in state.log_history if "loss" in row]
     if not stopped:
-        save_policy(trainer, folder / "final")
+        publish(recipe, trainer, folder, evaluation.latest, rows[-1] if rows else {})
     if trainer.accelerator.is_main_process:
         if not stopped and FOLDER_NOTE not in os.environ:
             print(table([Run.read(folder)]))
-        rows = [row for row in state.log_history if "loss" in row]
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
         summary |= {"engine": engine(trainer.model_wrapped)}

@@ -112,7 +112,7 @@ VERL: dict[str, Place] = {
     "norm_adv_by_std_in_grpo": ("objective.advantages.grpo.scale", ""),
     "lambd": ("objective.advantages.gae.lam", ""),
     "filter_groups": ("objective.data.dynamic_sampling", "written objective: {data: [dynamic_sampling: {}]}"),
-    "train_files": (f"{_SOURCE}.<name>.jsonl.path", "or hub for Parquet, in a folder or on the Hub"),
+    "train_files": (_SOURCE, "one name for each file or data set"),
     "val_files": ("evaluate.sets", "a source for each"),
     "prompt_key": (f"{_HUB}.prompt", ""),
     "input_key": (f"{_HUB}.prompt", ""),

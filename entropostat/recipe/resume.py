@@ -35,7 +35,7 @@ FREE_TRAINER = frozenset(
         # how long, and what is kept
         "max_steps", "num_train_epochs", "save_steps", "save_strategy", "save_total_limit", "save_on_each_node",
         # where results go
-        "push_to_hub", "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token",
+        "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token",
         "log_completions", "log_completions_hub_repo", "log_level", "log_level_replica", "log_multimodal",
         "log_on_each_node", "log_unique_prompts", "logging_first_step", "disable_tqdm", "skip_memory_metrics", "debug",
         "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id", "include_num_input_tokens_seen",

@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from transformers import BitsAndBytesConfig
 from trl import GRPOConfig
 
@@ -38,7 +39,9 @@ def load_policy(recipe: Recipe, path: str, sharded: bool = False) -> Any:
         "revision": block.revision,
         "quantization": quantization(recipe),
     }
-    return load_model(path, **how, upcast=not sharded)
+    model = load_model(path, **how, upcast=not sharded)
+    check_modules(recipe, model)
+    return model
 
 
 def quantization(recipe: Recipe) -> Any:
@@ -48,6 +51,8 @@ def quantization(recipe: Recipe) -> Any:
         return None
     if find_spec("bitsandbytes") is None:
         raise ImportError("model.load_in_4bit: true needs the package bitsandbytes: pip install 'entropostat[bitsandbytes]'")
+    if not torch.cuda.is_available():
+        raise RuntimeError("model.load_in_4bit: true needs a GPU: bitsandbytes does not train on a CPU; leave it out here")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_compute_dtype=None if block.dtype == "auto" else block.dtype,

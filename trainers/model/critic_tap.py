@@ -29,6 +29,8 @@ NAME = "entropostat_critic"
 """Of the submodule."""
 FILE = "critic.safetensors"
 """Beside the policy's own files."""
+APART = "critic"
+"""The folder of that file where others open the policy: vLLM takes every safetensors file beside it for a part of it."""
 
 
 @dataclass

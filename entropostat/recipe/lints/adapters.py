@@ -66,4 +66,15 @@ def packing(case: Case) -> Iterator[Lint]:
         yield Lint("warning", f"model.{stated[0]}", "is read with model.load_in_4bit: true alone", "set that, or leave it out")
 
 
-RULES: tuple[Rule, ...] = (head, two_ways, four_bits, packing)
+def dora(case: Case) -> Iterator[Lint]:
+    peft = case.recipe.model.peft
+    if peft is not None and peft.use_dora and not peft.merge:
+        yield Lint(
+            "warning",
+            "model.peft.use_dora",
+            "transformers opens final/ without the sizes that DoRA has trained, and says so in a table only",
+            "set model.peft.merge: true, or open final/ by PEFT's AutoPeftModelForCausalLM",
+        )
+
+
+RULES: tuple[Rule, ...] = (head, two_ways, four_bits, packing, dora)
