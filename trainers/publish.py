@@ -24,8 +24,8 @@ def publish(recipe: Recipe, trainer: Any, folder: Path, measured: Mapping[str, f
     save_policy(trainer, folder / FINAL, card)
     if not trainer.accelerator.is_main_process:
         return
-    if recipe.model.peft is not None and recipe.model.peft.merge:
-        if (said := merge_apart(folder, recipe.model.dtype)) is not None:
-            print(visible(redacted(said)), file=sys.stderr, flush=True)
+    merges = recipe.model.peft is not None and recipe.model.peft.merge
+    if merges and (said := merge_apart(folder, recipe.model.dtype)) is not None:
+        print(visible(redacted(said)), file=sys.stderr, flush=True)
     if uploads:
         push(folder / FINAL, trainer.args)

@@ -51,13 +51,13 @@ from entropostat.trainers.faults import check_devices, check_vllm_server, check_
 from entropostat.trainers.kinds import CONFIGS, make_trainer
 from entropostat.trainers.model.shards import engine, gathered
 from entropostat.trainers.packages import check_hub, check_packages
+from entropostat.trainers.publish import publish
 from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
 from entropostat.trainers.records.trackers import attach_trackers
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
-from entropostat.trainers.publish import publish
 from entropostat.trainers.state.saving import check_engine
 from entropostat.trainers.trl.config import prompts_per_generation
 from entropostat.trainers.trl.stops import stop_tokens
@@ -152,7 +152,7 @@ def prepare(
     )
     trainer.answer_keys = (lambda: scorer.answers) if scorer.verifiers else None
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
-    trainer.create_model_card = lambda **_: None  # TRL's, with every checkpoint: final/ has one of its own
+    trainer.create_model_card = lambda **_: None  # type: ignore[method-assign]  # TRL's: final/ has one of its own
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, tests, path), recipe.evaluate.every)

@@ -13,7 +13,9 @@ from entropostat.visible import visible
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a finished run with model.peft")
-    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the weights; auto: as the base has them")
+    parser.add_argument(
+        "--dtype", choices=get_args(Dtype), default="auto", help="of the weights; auto: as the base has them"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -103,7 +103,9 @@ class Model(Weights):
     load_in_4bit: bool = Field(
         False, description="QLoRA: the frozen base in 4 bits, by bitsandbytes, under an adapter that is trained"
     )
-    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field("nf4", description="of load_in_4bit: the 16 values that there are")
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
+        "nf4", description="of load_in_4bit: the 16 values that there are"
+    )
     use_bnb_nested_quant: bool = Field(False, description="of load_in_4bit: quantise the scales as well")
 
 

@@ -39,7 +39,10 @@ TRLS: dict[str, Place] = {
     "dataset_mixture": (_SOURCE, "one name for each; data.curriculum can order them"),
     "dataset_config": (f"{_HUB}.name", ""),
     "dataset_train_split": (f"{_HUB}.split", ""),
-    "dataset_test_split": ("evaluate.sets", "a source for each benchmark; data.held_out keeps a share of the training data"),
+    "dataset_test_split": (
+        "evaluate.sets",
+        "a source for each benchmark; data.held_out keeps a share of the training data",
+    ),
     "test_split_size": ("data.held_out", "a share from 0 to 1"),
     "reward_funcs": ("reward", "a list of verifiers, such as [math_verify: {}, function: {path: 'my_rewards:score'}]"),
     "reward_model_name_or_path": ("reward.model.path", "written reward: [model: {path: org/name}]"),
@@ -79,22 +82,34 @@ OPEN_R1: dict[str, Place] = {
     "benchmarks": ("evaluate.sets", "a source for each"),
     **dict.fromkeys(
         ("cosine_min_value_wrong", "cosine_max_value_wrong", "cosine_min_value_correct", "cosine_max_value_correct"),
-        ("reward.function.options", "of a function of yours: reward: [function: {path: 'my_rewards:score', options: {...}}]"),
+        (
+            "reward.function.options",
+            "of a function of yours: reward: [function: {path: 'my_rewards:score', options: {...}}]",
+        ),
     ),
     **dict.fromkeys(
         ("cosine_max_len", "repetition_n_grams", "repetition_max_penalty", "soft_punish_cache", "max_completion_len"),
-        ("reward.function.options", "of a function of yours: reward: [function: {path: 'my_rewards:score', options: {...}}]"),
+        (
+            "reward.function.options",
+            "of a function of yours: reward: [function: {path: 'my_rewards:score', options: {...}}]",
+        ),
     ),
 }
 
 VERL: dict[str, Place] = {
     "actor_rollout_ref": ("model", "the policy; its loss is objective.loss, its sampling sampler, its batches trainer"),
-    "algorithm": ("objective", "adv_estimator is objective.advantages, a KL in the reward objective.advantages.kl_reward"),
+    "algorithm": (
+        "objective",
+        "adv_estimator is objective.advantages, a KL in the reward objective.advantages.kl_reward",
+    ),
     "adv_estimator": ("objective.advantages", "such as [grpo: {}]; `entropostat methods` lists them"),
     "advantage_estimator": ("objective.advantages", "such as [grpo: {}]; `entropostat methods` lists them"),
     "kl_ctrl": ("objective.penalties.kl_ref.coef", "a number, or a controller such as {pid: {...}}"),
     "init_kl_coef": ("objective.penalties.kl_ref.coef", ""),
-    "kl_coef": ("objective.penalties.kl_ref.coef", "in the loss; objective.advantages.kl_reward.coef is one in the reward"),
+    "kl_coef": (
+        "objective.penalties.kl_ref.coef",
+        "in the loss; objective.advantages.kl_reward.coef is one in the reward",
+    ),
     "kl_loss_coef": ("objective.penalties.kl_ref.coef", ""),
     "use_kl_loss": ("objective.penalties.kl_ref.coef", ""),
     "kl_loss_type": ("objective.penalties.kl_ref.divergence", ""),
@@ -120,8 +135,14 @@ VERL: dict[str, Place] = {
     "prompt_data": (_SOURCE, ""),
     "max_response_length": ("trainer.max_completion_length", ""),
     "generate_max_len": ("trainer.max_completion_length", ""),
-    "train_batch_size": ("trainer.generation_batch_size", "completions of a generation: verl counts prompts, here times num_generations"),
-    "rollout_batch_size": ("trainer.generation_batch_size", "completions of a generation: prompts times num_generations"),
+    "train_batch_size": (
+        "trainer.generation_batch_size",
+        "completions of a generation: verl counts prompts, here times num_generations",
+    ),
+    "rollout_batch_size": (
+        "trainer.generation_batch_size",
+        "completions of a generation: prompts times num_generations",
+    ),
     "n_samples_per_prompt": ("trainer.num_generations", ""),
     "ppo_mini_batch_size": ("trainer.gradient_accumulation_steps", "micro-batches of one optimizer step"),
     "ppo_micro_batch_size": ("trainer.per_device_train_batch_size", _STEPS),

@@ -60,9 +60,7 @@ class Slurm(Block):
         le=64,
         description="further nodes, for the server of trainer.vllm_mode: server; of several each has copies of the model",
     )
-    array: str | None = Field(
-        None, pattern=ARRAY, description="seeds, such as 0-4, 0-8:2 or 1,5,7%2; one run each"
-    )
+    array: str | None = Field(None, pattern=ARRAY, description="seeds, such as 0-4, 0-8:2 or 1,5,7%2; one run each")
     signal_lead: int = Field(300, ge=30, le=65535, description="seconds before the time limit to save and go on later")
     max_restarts: int = Field(10, ge=0, description="restarts after which the job queues itself no more")
     setup: list[str] = Field([], description="shell lines run before training, such as module load")

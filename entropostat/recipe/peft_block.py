@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from entropostat.recipe.block import Block
-from entropostat.recipe.errors import show
 
 INITS = ("gaussian", "orthogonal")
 """Beside PEFT's default: the adapter does nothing before its first step, and the base keeps its weights."""
@@ -18,8 +17,7 @@ def _init(value: Any) -> Any:
     if value is True or value in INITS:
         return value
     raise ValueError(
-        f"must be true, {' or '.join(INITS)}, not {show(value)}: the reference, checkpoints and merging take the adapter for "
-        "nothing at the start, on a base that keeps its weights"
+        f"must be true, {' or '.join(INITS)}, by which the adapter does nothing at the start and the base keeps its weights"
     )
 
 
@@ -36,7 +34,8 @@ class Peft(Block):
         description="layers that get an adapter: the ends of their names, or as text a pattern (regex) of whole names",
     )
     modules_to_save: list[Annotated[str, Field(min_length=1)]] | None = Field(
-        None, description="ends of names of modules that are trained whole and saved beside the adapter, such as lm_head"
+        None,
+        description="ends of names of modules that are trained whole and saved beside the adapter, such as lm_head",
     )
     use_rslora: bool = Field(False, description="scale: alpha / sqrt(r)")
     use_dora: bool = Field(False, description="the size of each output apart from its direction (DoRA)")
@@ -54,7 +53,7 @@ class Peft(Block):
             try:
                 re.compile(value)
             except (re.error, RecursionError, OverflowError) as error:
-                raise ValueError(f"is no pattern ({error}); give a list of names, all-linear, or a regex") from None
+                raise ValueError(f"must be all-linear, a list of names or a regex ({error})") from None
         elif not value:
-            raise ValueError("names no layer; leave it out for all linear ones")
+            raise ValueError("must name a layer, or be left out for all linear ones")
         return value

@@ -9,9 +9,10 @@ from typing import Literal
 
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
-from entropostat.recipe.blocks import Critic, Peft
+from entropostat.recipe.blocks import Critic
 from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs, teacher_readers
 from entropostat.recipe.machine_blocks import STRATEGIES
+from entropostat.recipe.peft_block import Peft
 from entropostat.recipe.recipe import Recipe
 from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape

@@ -35,7 +35,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "4 bits cut by ZeRO-3": (*QLORA, strategy("zero3")),
     "4 bits cut by FSDP": (*QLORA, strategy("fsdp2")),
     "4 bits to vLLM": (*QLORA, "trainer.use_vllm=true"),
-    "4 bits trained whole": ("model={load_in_4bit: true, peft: {target_modules: [q_proj], modules_to_save: [v_proj]}}",),
+    "4 bits trained whole": (
+        "model={load_in_4bit: true, peft: {target_modules: [q_proj], modules_to_save: [v_proj]}}",
+    ),
     # objective
     "reshaper first": ("objective.advantages=[edge: {}]",),
     "sequence level and token weights": (

@@ -55,8 +55,10 @@ def exists(place: str) -> bool:
         return not below or below[0] in TRAINER
     if block == "objective":
         slot, *term = below or ["loss"]
-        return slot in catalog().terms and (not term or term[0] in catalog().terms[slot]) and (
-            len(term) < 2 or term[1] in keys_of(slot, term[0])
+        return (
+            slot in catalog().terms
+            and (not term or term[0] in catalog().terms[slot])
+            and (len(term) < 2 or term[1] in keys_of(slot, term[0]))
         )
     if block == "reward":
         return not below or (len(below) < 2 or below[1] in keys_of("verifiers", below[0]))
@@ -72,7 +74,9 @@ def exists(place: str) -> bool:
 @pytest.mark.parametrize("key", PLACES)
 def test_every_place_can_be_written(key: str) -> None:
     assert exists(PLACES[key][0]), PLACES[key]
-    for named in re.findall(r"\b(?:model|slurm|launch|tracking|trainer|evaluate|critic|data)\.[\w.]*\w", PLACES[key][1]):
+    for named in re.findall(
+        r"\b(?:model|slurm|launch|tracking|trainer|evaluate|critic|data)\.[\w.]*\w", PLACES[key][1]
+    ):
         assert exists(named) or "*" in PLACES[key][1], named
     for block in (BLOCKS["slurm"], BLOCKS["model"]):
         assert key in TRAINER or key not in block.model_fields or PLACES[key][0].endswith(key)

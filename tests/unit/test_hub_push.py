@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -20,8 +20,8 @@ TOKEN = "hf_" + "aB3" * 12
 class Api:
     """A stand-in for HfApi that remembers what it was asked."""
 
-    calls: list[tuple[str, dict[str, Any]]] = []
-    fails: dict[str, Exception] = {}
+    calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    fails: ClassVar[dict[str, Exception]] = {}
 
     def __init__(self, token: str | None) -> None:
         self.token = token

@@ -69,7 +69,17 @@ def test_the_recipe_in_it_is_the_method_and_loads_again(recipe: Recipe, folder: 
 
 def test_nothing_of_the_machine_is_in_it(recipe: Recipe) -> None:
     text = card(recipe)
-    for word in ("/data/people", "ada/runs", "secret-project", "a-team", "ada/mine", "private", str(HOME), "output_dir", "slurm"):
+    for word in (
+        "/data/people",
+        "ada/runs",
+        "secret-project",
+        "a-team",
+        "ada/mine",
+        "private",
+        str(HOME),
+        "output_dir",
+        "slurm",
+    ):
         assert word not in text, word
     assert "<local>/code" in text and "<local>/t.csv" in text and "mine:score" in text
 
@@ -106,7 +116,9 @@ def test_a_local_base_is_no_tag_and_its_own_card_gives_the_license(folder: Path)
     assert data["license"] == "apache-2.0" and str(folder) not in card(recipe)
 
 
-@pytest.mark.parametrize("text", ["", "---\n[\n---\n", "---\nlicense: [a]\n---\n", "---\nlicense: '<x> y'\n---\n", "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "---\n[\n---\n", "---\nlicense: [a]\n---\n", "---\nlicense: '<x> y'\n---\n", "\xff"]
+)
 def test_a_damaged_card_of_the_base_costs_the_tag_alone(folder: Path, text: str) -> None:
     (folder / "base").mkdir()
     (folder / "base" / "README.md").write_bytes(text.encode("latin-1"))

@@ -46,7 +46,12 @@ def merge_apart(run: Path, dtype: str) -> str | None:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(OF_THE_RANKS)}
     words = [sys.executable, "-m", "entropostat", "merge", str(run), "--dtype", dtype]
     done = subprocess.run(
-        words, env={**inherited, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, errors="replace", check=False
+        words,
+        env={**inherited, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode == 0:
         return None

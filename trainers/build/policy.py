@@ -50,9 +50,13 @@ def quantization(recipe: Recipe) -> Any:
     if not block.load_in_4bit:
         return None
     if find_spec("bitsandbytes") is None:
-        raise ImportError("model.load_in_4bit: true needs the package bitsandbytes: pip install 'entropostat[bitsandbytes]'")
+        raise ImportError(
+            "model.load_in_4bit: true needs the package bitsandbytes: pip install 'entropostat[bitsandbytes]'"
+        )
     if not torch.cuda.is_available():
-        raise RuntimeError("model.load_in_4bit: true needs a GPU: bitsandbytes does not train on a CPU; leave it out here")
+        raise RuntimeError(
+            "model.load_in_4bit: true needs a GPU: bitsandbytes does not train on a CPU; leave it out here"
+        )
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_compute_dtype=None if block.dtype == "auto" else block.dtype,
@@ -79,4 +83,6 @@ def check_modules(recipe: Recipe, model: Any) -> None:
     for wanted in (recipe.model.peft and recipe.model.peft.modules_to_save) or ():
         if not any(name == wanted or name.endswith(f".{wanted}") for name in names):
             ends = sorted({name.rpartition(".")[2] for name in names if not name.rpartition(".")[2].isdigit()})
-            raise ValueError(f"model.peft.modules_to_save: no module's name ends in {wanted!r}; {nearest(wanted, ends)}")
+            raise ValueError(
+                f"model.peft.modules_to_save: no module's name ends in {wanted!r}; {nearest(wanted, ends)}"
+            )

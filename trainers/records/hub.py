@@ -24,7 +24,7 @@ def push(final: Path, args: Any) -> str | None:
         api.upload_folder(
             repo_id=repo, folder_path=str(final), commit_message="The final policy", revision=args.hub_revision
         )
-    except Exception as error:  # of a network, a server, or a right that is missing
+    except Exception as error:  # noqa: BLE001  (of a network, a server, or a right that is missing)
         said = " ".join(str(error).split()) or type(error).__name__
         line = f"final/ was not uploaded: {said}. It is whole in {final}; by hand: {by_hand(final, name, args)}"
         print(visible(redacted(line)), file=sys.stderr, flush=True)

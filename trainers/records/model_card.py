@@ -31,7 +31,11 @@ PATH = re.compile(r"(?<![\w.:/<])(?:~[\w-]*|\.{1,2})?(?:/[\w.@+ -]*[\w@+-]){2,}/
 
 
 def model_card(
-    recipe: Recipe, measured: Mapping[str, float], last: Mapping[str, Any], versions: Mapping[str, str | None], asks: bool
+    recipe: Recipe,
+    measured: Mapping[str, float],
+    last: Mapping[str, Any],
+    versions: Mapping[str, str | None],
+    asks: bool,
 ) -> str:
     """Markdown with its front matter. ``measured``: of the evaluation at the end; ``last``: the last logged row; ``asks``: the Hub
     may be asked for what this machine does not know.
@@ -71,23 +75,31 @@ def datasets(recipe: Recipe) -> Iterator[str]:
 
 def tags(recipe: Recipe) -> list[str]:
     peft = ["lora"] if lora(recipe.model) else []
-    return list(dict.fromkeys(["entropostat", "trl", "generated_from_trainer", recipe.kind, *peft, *sorted(methods(recipe))]))
+    return list(
+        dict.fromkeys(["entropostat", "trl", "generated_from_trainer", recipe.kind, *peft, *sorted(methods(recipe))])
+    )
 
 
 def license_of(recipe: Recipe, base: str | None, asks: bool) -> dict[str, str]:
     """As the card of the base says; nothing where that is not known."""
     said: Mapping[str, Any] | None = None
     try:
-        file = None if recipe.model.path is None else local_file(base or recipe.model.path, "README.md", recipe.model.revision)
+        file = (
+            None
+            if recipe.model.path is None
+            else local_file(base or recipe.model.path, "README.md", recipe.model.revision)
+        )
         if file is not None:
             said = ModelCard(content(file, LARGEST).decode("utf-8"), ignore_metadata_errors=True).data.to_dict()
         elif base is not None and asks:
             found = HfApi().model_info(base, timeout=10).card_data
             said = None if found is None else found.to_dict()
-    except Exception:  # of a file or a server of others; a card without the tag is still a card
+    except Exception:  # noqa: BLE001  (of a file or a server of others: a card without the tag is still a card)
         said = None
     return {
-        key: str(said[key]) for key in ("license", "license_name") if said and LICENSE.fullmatch(str(said.get(key) or ""))
+        key: str(said[key])
+        for key in ("license", "license_name")
+        if said and LICENSE.fullmatch(str(said.get(key) or ""))
     }
 
 

@@ -27,7 +27,7 @@ class TensorboardLog(TrainerCallback):
             from torch.utils.tensorboard import SummaryWriter  # an extra, and slow to import
 
             again = {"purge_step": state.global_step + 1} if state.global_step > 0 else {}
-            self._writer = SummaryWriter(str(self.folder), **again)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self.folder), **again)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs:

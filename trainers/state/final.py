@@ -55,7 +55,7 @@ def tidy(folder: Path) -> None:
 
 def write_generation_config(model: PreTrainedModel, ends: list[int], folder: Path) -> None:
     """Of the model, with every token that ended a completion in training: vLLM reads the list here, beside the tokenizer's one."""
-    content: dict[str, Any] = json.loads(model.generation_config.to_json_string())  # type: ignore[union-attr,operator]
+    content: dict[str, Any] = json.loads(model.generation_config.to_json_string())
     content.pop("_from_model_config", None)
     content["eos_token_id"] = ends if len(ends) > 1 else ends[0]
     (folder / GENERATION).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

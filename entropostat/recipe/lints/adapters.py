@@ -49,7 +49,9 @@ def four_bits(case: Case) -> Iterator[Lint]:
             "error", key, f"launch.strategy {strategy} cuts weights, and packed ones cannot be cut", "use ddp or zero2"
         )
     if trainer_value(recipe, "use_vllm"):
-        yield Lint("error", key, "packed weights cannot be sent to vLLM", "use trainer.use_vllm: false, or whole weights")
+        yield Lint(
+            "error", key, "packed weights cannot be sent to vLLM", "use trainer.use_vllm: false, or whole weights"
+        )
     if packed := sorted(QUANTISED & set(model.peft.modules_to_save or ()) if model.peft else ()):
         yield Lint(
             "error",
@@ -63,7 +65,9 @@ def packing(case: Case) -> Iterator[Lint]:
     model = case.recipe.model
     stated = [key for key in ("bnb_4bit_quant_type", "use_bnb_nested_quant") if key in model.model_fields_set]
     if stated and not model.load_in_4bit:
-        yield Lint("warning", f"model.{stated[0]}", "is read with model.load_in_4bit: true alone", "set that, or leave it out")
+        yield Lint(
+            "warning", f"model.{stated[0]}", "is read with model.load_in_4bit: true alone", "set that, or leave it out"
+        )
 
 
 def dora(case: Case) -> Iterator[Lint]:
