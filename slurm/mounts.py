@@ -55,7 +55,7 @@ def cache() -> Path:
 
 def needed(recipe: Recipe) -> Iterator[Needed]:
     """All that is on this machine. A name that is no file here is a hub id, or a path that only the image has."""
-    yield Needed("output_dir", Path(recipe.output_dir).absolute())
+    yield Needed("output_dir", Path(os.path.abspath(recipe.output_dir)))
     for block in READERS:
         yield from _named(recipe.resolved.get(block), block, recipe.folder)
     for key, weights in (("model.path", recipe.model), ("teacher.path", recipe.teacher)):
@@ -71,8 +71,10 @@ def needed(recipe: Recipe) -> Iterator[Needed]:
 
 
 def mounts(recipe: Recipe, cwd: Path) -> list[str]:
-    """``source:target`` of each folder that the working directory and ``slurm.mounts`` do not bring, outermost first."""
-    folders = {each.folder for each in needed(recipe)}
+    """``source:target`` of each folder that the working directory and ``slurm.mounts`` do not bring, outermost first; of a link
+    also where it leads.
+    """
+    folders = {way for each in needed(recipe) for way in (each.folder, real(each.folder))}
     missing = {folder for folder in folders if not _inside(folder, [cwd, *_targets(recipe.slurm)])}
     outer = sorted(folder for folder in missing if not _inside(folder, [other for other in missing if other != folder]))
     return [f"{folder}:{folder}" for folder in outer]
@@ -88,7 +90,7 @@ def unmountable(recipe: Recipe, cwd: Path) -> Iterator[Lint]:
         brought = _targets(block) if key == "working directory" else [cwd, *_targets(block)]
         if _inside(folder, brought):
             continue
-        if automatic and (":" in str(folder) or "," in str(folder)):
+        if automatic and {":", ","} & set(f"{folder}{real(folder)}"):
             fix = "move it to a path without both, or mount it under another name by slurm.mounts and use that one"
             yield Lint("error", key, f"{folder} cannot be mounted: a comma or colon ends a mount", fix)
     if not automatic and block.mounts:
@@ -133,5 +135,4 @@ def _targets(block: Slurm) -> list[Path]:
 
 
 def _inside(path: Path, folders: list[Path]) -> bool:
-    ways = {path, real(path)}
-    return any(way == folder or folder in way.parents for folder in folders for way in ways)
+    return any(path == folder or folder in path.parents for folder in folders)

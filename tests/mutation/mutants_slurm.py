@@ -23,7 +23,7 @@ JOBS = (
     fault("waits for ever", "render", 'yield "--dependency", "--kill-on-invalid-dep=yes"', "pass"),
     fault("signals every process", "render", "--signal=B:USR1", "--signal=USR1"),
     fault("keeps its CPUs from the step", "render", 'words.append(f"--cpus-per-task={block.cpus_per_task}")', "pass"),
-    fault("counts the GPUs of the one that submits", "job", "max(1, block.gpus_per_node) * launch.num_machines", "1"),
+    fault("counts the GPUs of the one that submits", "job", "max(1, block.gpus) * launch.num_machines", "1"),
     fault("starts on too few GPUs", "job", "if gpus and world > gpus:", "if False:"),
     fault("leaves GPUs idle", "job", "if gpus > world:", "if False:"),
     fault("starts a server for nobody", "job", "if block.vllm_nodes and not asked:", "if False:"),

@@ -142,6 +142,9 @@ OF_A_JOB: dict[str, tuple[str, ...]] = {
     "two servers": (*SERVER, "trainer.vllm_server_host=node1"),
     "no server": (SERVER[0], "slurm.gpus_per_node=1"),
     "server without a path": SERVER,
+    "two counts of GPUs": ("slurm={gres: 'gpu:2', gpus_per_node: 4}",),
+    "a path that no mount can name": ("slurm={container: image, gpus_per_node: 1}", "output_dir='../a,b'"),
+    "mounts that a launcher is not told of": ("slurm={launcher: [podman, run], mounts: ['/a:/a'], gpus_per_node: 1}",),
     "server larger than its node": (*SERVER, "trainer.vllm_tensor_parallel_size=2"),
 }
 """What only a batch job has wrong: `submit` refuses it, and so does `sweep --slurm`."""
