@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from mutation.mutants import Mutant
+from mutation.mutants import fault
 
 FINAL = ("tests/contract/test_final.py",)
 CARD = ("tests/unit/test_model_card.py",)
 PUSH = ("tests/unit/test_hub_push.py",)
+KEYS = ("tests/unit/test_foreign_keys.py",)
+BITS = ("tests/unit/test_four_bits.py",)
 MOUNTS = ("tests/slurm/test_containers.py",)
-
-
-def fault(name: str, file: str, old: str, new: str, tests: tuple[str, ...], root: str = "") -> Mutant:
-    return Mutant(f"after {file} {name}", f"{file}.py", old, new, tests, root)
 
 
 AFTER = (
@@ -23,7 +21,7 @@ AFTER = (
     fault("merges nothing", "trainers/build/merge", ".merge_and_unload(safe_merge=True)", ".unload()", FINAL),
     fault("publishes paths", "trainers/records/model_card", "return PATH.sub(", "return re.compile('^$').sub(", CARD),
     fault("publishes the machine", "trainers/records/model_card", "if key not in OF_THE_MACHINE", "if True", CARD),
-    fault("publishes who it was", "trainers/records/model_card", "last in names or ", "", CARD),
+    fault("publishes who it was", "trainers/records/model_card", "or last in names", "", CARD),
     fault("calls a local base public", "trainers/records/model_card", "and not os.path.exists(named) else None", "or True else None", CARD),
     fault("shows its token", "trainers/records/hub", "print(visible(redacted(line))", "print(visible(line)", PUSH),
     fault("fails with the Hub", "trainers/records/hub", "except Exception as error:", "except KeyError as error:", PUSH),
@@ -32,4 +30,10 @@ AFTER = (
     fault("mounts twice", "slurm/mounts", "outer = sorted(folder for folder in missing if", "outer = sorted(folder for folder in folders if", MOUNTS),
     fault("mounts the link alone", "slurm/mounts", "for way in (each.folder, real(each.folder))", "for way in (each.folder,)", MOUNTS),
     fault("mounts what no line can name", "slurm/mounts", "if automatic and {", "if False and {", MOUNTS),
+    fault("answers no stranger", "entropostat/recipe/explain", "hint = foreign(key) or (", "hint = (", KEYS),
+    fault("tells all names", "entropostat/recipe/errors", "if len(options) <= NAMED:", "if True:", KEYS),
+    fault("packs the wrong values", "trainers/build/policy", "bnb_4bit_quant_type=block.bnb_4bit_quant_type,", "", BITS),
+    fault("passes over a module", "trainers/build/policy", "if not any(name == wanted or", "if False and not any(name == wanted or", BITS),
+    fault("counts packed weights whole", "entropostat/scaling/states", "quantised * IN_4_BITS", "quantised * bytes_.weight", BITS),
+    fault("starts all copies at one rank", "slurm/job", "recipe.slurm.gpus // int(", "1 // int(", MOUNTS),
 )  # fmt: skip

@@ -41,7 +41,7 @@ PPO = (
     fault("judges the padding", "critic", "torch.where(batch.valid, torch.stack(list(series.values())), 0.0)", "torch.stack(list(series.values()))", OWN),
     fault("forgets the mean error", "critic", 'mean["error_square"] - mean["error"] ** 2', 'mean["error_square"]', OWN),
     fault("divides by nothing", "critic", "0.0 if spread <= 1e-12 else 1", "1", OWN),
-    fault("starts a new critic each time", "critic", "if (start / FILE).is_file():", "if False:", FILES),
+    fault("starts a new critic each time", "critic", "if (folder / FILE).is_file():", "if False:", FILES),
     fault("sends the critic to vLLM", "critic", "if trainer.use_vllm:", "if False:", FILES),
     fault("has one learning rate", "critic", "self.block.learning_rate or self", "self", FILES),
     fault("leaves the critic where it was", "run_seams", "if self.muon is None and self", "if False and self", FILES),

@@ -32,7 +32,7 @@ JOBS = (
     fault("forgets --allow-code", "job", '["--allow-code"] if allow_code else []', "[]"),
     fault("counts lines from 1", "tasks", "enumerate(lines, 1)", "enumerate(lines, 2)", TASKS),
     fault("lets a task leave its job", "tasks", "in OF_THE_JOB:", "in ():", TASKS),
-    fault("takes a task without a line", "tasks", ">= lines:", "> lines:", TASKS),
+    fault("takes a task without a line", "tasks", ">= lines for part", "> lines for part", TASKS),
     fault("forgets the last line", "tasks", 'f"0-{lines - 1}"', 'f"0-{lines - 2}"', TASKS),
     fault("forgets what tasks override", "render", "tasks=job.tasks", "tasks=[]", TASKS),
     fault("takes a half line for a step", "queue", "for line in reversed(lines):", "for line in lines[-1:]:", STATUS),

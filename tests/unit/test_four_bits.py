@@ -27,13 +27,14 @@ PLAIN = RECIPES / "quickstart" / "plain.yaml"
 QLORA = "model={load_in_4bit: true, peft: {r: 8}}"
 
 
-def test_it_asks_for_what_trl_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+def test_it_asks_for_what_trl_asks_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "find_spec", lambda name: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    words = [QLORA, "model.dtype=bfloat16", "model.bnb_4bit_quant_type=fp4", "model.use_bnb_nested_quant=true"]
+    words = [QLORA, "model.dtype=bfloat16", f"model.bnb_4bit_quant_type={kind}", "model.use_bnb_nested_quant=true"]
     ours = policy.quantization(load(PLAIN, words))
     theirs = get_quantization_config(
-        ModelConfig(load_in_4bit=True, dtype="bfloat16", bnb_4bit_quant_type="fp4", use_bnb_nested_quant=True)
+        ModelConfig(load_in_4bit=True, dtype="bfloat16", bnb_4bit_quant_type=kind, use_bnb_nested_quant=True)
     )
     assert ours.to_dict() == theirs.to_dict() and ours.load_in_4bit
     assert policy.quantization(load(PLAIN, [])) is None

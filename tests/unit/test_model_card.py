@@ -88,7 +88,11 @@ def test_nothing_of_the_machine_is_in_it(recipe: Recipe) -> None:
     ("said", "told"),
     [
         ("/data/models/Qwen", "<local>/Qwen"),
-        (str(HOME), str(HOME) if len(HOME.parts) < 3 else "<local>"),
+        (str(HOME), "<local>"),
+        ("/home/ada", "<local>"),
+        ("/home/ada/", "<local>"),
+        ("/home/ada/rows", "<local>/rows"),
+        ("/", "<local>"),
         (f"{HOME}/models/Qwen", "<local>/Qwen"),
         ("~/models/Qwen", "<local>/Qwen"),
         ("~ada/models/Qwen", "<local>/Qwen"),
@@ -103,7 +107,8 @@ def test_nothing_of_the_machine_is_in_it(recipe: Recipe) -> None:
     ],
 )
 def test_of_a_path_its_last_name_is_left(said: Any, told: Any) -> None:
-    assert published(said) == told
+    assert published(said, frozenset({"home", "ada", *HOME.parts})) == told
+    assert cards._private() == set(HOME.parts) - {"/"}
 
 
 def test_a_local_base_is_no_tag_and_its_own_card_gives_the_license(folder: Path) -> None:

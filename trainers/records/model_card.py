@@ -112,6 +112,8 @@ def published(value: Any, names: frozenset[str] = frozenset()) -> Any:
         return [published(inner, names) for inner in value]
     if not isinstance(value, str):
         return value
+    if value.startswith("/") and os.path.exists(value):  # however short
+        return _last(value, names)
     return PATH.sub(lambda match: _last(match[0], names), value)
 
 
@@ -122,7 +124,7 @@ def _private() -> frozenset[str]:
 
 def _last(path: str, names: frozenset[str]) -> str:
     last = path.rstrip("/").rpartition("/")[2]
-    return "<local>" if last in names or last.startswith("~") else f"<local>/{last}"
+    return "<local>" if not last or last in names or last.startswith("~") else f"<local>/{last}"
 
 
 def _body(
