@@ -10,7 +10,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 
 from entropostat.trainers.model.adapter import opened_from
-from entropostat.trainers.model.head_tap import HeadTap, join_schedule, set_apart, without
+from entropostat.trainers.model.head_tap import APART, HeadTap, join_schedule, set_apart, without
 
 
 class HeadOwner:
@@ -20,8 +20,10 @@ class HeadOwner:
         """After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too."""
         self.trainer, self.head_tap, self._stated = trainer, tap, learning_rate
         start = opened_from(trainer.model, tap.model)
-        if (start / tap.file).is_file():
-            tap.load(start)
+        for folder in (start, start / APART):
+            if (folder / tap.file).is_file():
+                tap.load(folder)
+                break
         if trainer.optimizer is not None:  # the caller's, who could not know of the head
             set_apart(trainer.optimizer, tap.head, self._rate)
             join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate, tap.what)

@@ -42,6 +42,7 @@ from entropostat.trainers.measurement import measurement
 from entropostat.trainers.model.shards import engine
 from entropostat.trainers.packages import check_hub, check_packages
 from entropostat.trainers.prompts import check_template, lay_out, load_data, tell
+from entropostat.trainers.publish import publish
 from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
@@ -49,7 +50,7 @@ from entropostat.trainers.records.trackers import attach_trackers
 from entropostat.trainers.rollout.group_ranks import GroupRanks
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
-from entropostat.trainers.state.saving import check_engine, save_policy
+from entropostat.trainers.state.saving import check_engine
 from entropostat.trainers.trl.stops import stop_tokens
 from entropostat.trainers.watch.alerts import notify
 from entropostat.trainers.watch.diagnosis import Diagnosis
@@ -146,6 +147,7 @@ def prepare(
     scorer.ranks = GroupRanks(trainer)
     trainer.prompts = prompts  # its files stay for the processes that read ahead
     trainer.fingerprint = lambda step: fingerprint(recipe, step)
+    trainer.create_model_card = lambda **_: None  # type: ignore[method-assign]  # TRL's: final/ has one of its own
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     evaluation = Evaluation(trainer, measurement(recipe, trainer, scorer, prompts.tests, path), recipe.evaluate.every)
@@ -178,12 +180,13 @@ def training_config(recipe: Recipe, folder: Path) -> GRPOConfig:
         "min_p": sampler.min_p,
         "repetition_penalty": sampler.repetition_penalty,
         "logging_steps": tracking.log_every,
-        "report_to": [name for name in ("wandb", "trackio") if getattr(tracking, name) is not None],
+        "report_to": tracking.trackers,
         "run_name": recipe.name,
         "disable_tqdm": True,
         "shuffle_dataset": False,  # the order of prompts is the curriculum's
         "reward_weights": reward_weights(recipe) or None,
         "log_completions": False,
+        "hub_strategy": "end",  # the final policy goes up alone, and what lies beside it stays here
     }
     if tracking.trackio is not None:
         fields["project"] = tracking.trackio.project
@@ -194,12 +197,12 @@ def finish(recipe: Recipe, trainer: Any, evaluation: Evaluation, command: str) -
     """Save the policy, write the summary, and print it."""
     state, folder = trainer.state, Path(trainer.args.output_dir)
     stopped = state.global_step < state.max_steps
+    rows = [row for row in state.log_history if "loss" in row]
     if not stopped:
-        save_policy(trainer, folder / "final")
+        publish(recipe, trainer, folder, evaluation.latest, rows[-1] if rows else {})
     if trainer.accelerator.is_main_process:
         if not stopped and FOLDER_NOTE not in os.environ:
             print(table([Run.read(folder)]))
-        rows = [row for row in state.log_history if "loss" in row]
         last = {key: rows[-1][key] for key in ("entropy", "kl", "grad_norm") if rows and key in rows[-1]}
         summary = {"name": recipe.name, "seed": recipe.seed, "steps": state.global_step, "finished": not stopped}
         summary |= {"engine": engine(trainer.model_wrapped)}

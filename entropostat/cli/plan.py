@@ -82,7 +82,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
             "processes": sizes.world,
             "machines": recipe.launch.num_machines,
         },
-        "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
+        "tracking": recipe.tracking.trackers or ["metrics.jsonl"],
         "scaling": report.report(recipe, asked),
         "lints": [asdict(lint) for lint in gate.findings(recipe, asked)],
     }
@@ -90,7 +90,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 def model(recipe: Recipe) -> str:
     trained = lora(recipe.model)
-    peft = f", LoRA rank {trained.r}" if trained else ""
+    peft = (", 4 bits" if recipe.model.load_in_4bit else "") + (f", LoRA rank {trained.r}" if trained else "")
     return f"{named(recipe.model)}, {recipe.model.dtype}{peft}"
 
 

@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     arguments.allow_code(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the script and stop")
     parser.add_argument("--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123")
-    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4, 0-8:2 or 1,5,7%%2")
     parser.add_argument(
         "--tasks",
         metavar="FILE",

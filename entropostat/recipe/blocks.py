@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from entropostat.recipe.block import Block
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.recipe.peft_block import Peft
 from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl.critic_choices import ClipRule, Combination, ValueLoss
 
@@ -68,17 +69,6 @@ class Package(Block):
     file: str = Field(description="name of the weights file inside the package")
 
 
-class Peft(Block):
-    """New LoRA adapters; the frozen base model is then the reference."""
-
-    r: int = Field(16, ge=1, le=2**16, description="rank")
-    lora_alpha: int = Field(32, ge=1, le=2**20, description="scale: alpha / r")
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout on the adapter's input; read where model.dropout is keep"
-    )
-    target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
-
-
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
@@ -110,6 +100,13 @@ class Model(Weights):
         "policy that is trained is then not the one that sampled",
     )
     peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
+    load_in_4bit: bool = Field(
+        False, description="QLoRA: the frozen base in 4 bits, by bitsandbytes, under an adapter that is trained"
+    )
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
+        "nf4", description="of load_in_4bit: the 16 values that there are"
+    )
+    use_bnb_nested_quant: bool = Field(False, description="of load_in_4bit: quantise the scales as well")
 
 
 class Teacher(Weights):

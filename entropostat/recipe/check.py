@@ -12,8 +12,9 @@ from entropostat.recipe.adapter import Adapter, AdapterError, of_model
 from entropostat.recipe.block import Block
 from entropostat.recipe.blocks import BLOCKS, Weights
 from entropostat.recipe.errors import Origin, Problem, RecipeError, nearest, show
-from entropostat.recipe.explain import Path, at, unknown_key, validate
+from entropostat.recipe.explain import Path, at, elsewhere, unknown_key, validate
 from entropostat.recipe.foreign_code import unknown_attention
+from entropostat.recipe.foreign_keys import foreign
 from entropostat.recipe.forms import trainer_form
 from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.held_secrets import held_secrets
@@ -90,14 +91,12 @@ def _child(root: Value, key: str) -> Value:
 
 
 def _unknown_root(key: str, value: Value) -> str:
-    fields = {f.name for kind in load().trainer.values() for f in kind}
-    if key in OWNED and key not in ROOT:
-        return f"unknown key {key!r} (value {show(value.plain, key)}); use {OWNED[key]}"
-    if key in fields:
-        return f"unknown key {key!r} (value {show(value.plain, key)}); use trainer.{key}"
-    slots = [slot for slot in SLOTS if slot == key]
-    hint = f"use objective.{slots[0]}" if slots else nearest(key, (*ROOT, "extends"))
-    return f"unknown key {key!r} (value {show(value.plain, key)}); {hint}"
+    if key in REFUSED:
+        return f"cannot be set (value {show(value.plain, key)}): {REFUSED[key]}"
+    slot = f"use objective.{key}" if key in SLOTS else None
+    former = f"use {FORMER[key]}" if key in FORMER else None
+    hint = elsewhere(key) or slot or foreign(key) or former or nearest(key, (*ROOT, "extends"))
+    return f"unknown key {show(key)} (value {show(value.plain, key)}); {hint}"
 
 
 def _block(root: Value, name: str, form: type[Block], problems: list[Problem]) -> Any:

@@ -24,7 +24,10 @@ from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
 FREE = frozenset(
-    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+    {
+        *("evaluate", "launch", "slurm", "tracking", "model.peft.merge"),
+        *("model.attn_implementation", "teacher.attn_implementation"),
+    }
 )
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
@@ -32,7 +35,7 @@ FREE_TRAINER = frozenset(
         # how long, and what is kept
         "max_steps", "num_train_epochs", "save_steps", "save_strategy", "save_total_limit", "save_on_each_node",
         # where results go
-        "push_to_hub", "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token",
+        "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token",
         "log_completions", "log_completions_hub_repo", "log_level", "log_level_replica", "log_multimodal",
         "log_on_each_node", "log_unique_prompts", "logging_first_step", "disable_tqdm", "skip_memory_metrics", "debug",
         "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id", "include_num_input_tokens_seen",
@@ -104,6 +107,7 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     facts |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
     for name in ("model", "teacher"):
         facts.get(name, {}).pop("attn_implementation", None)
+    (facts["model"].get("peft") or {}).pop("merge", None)
     facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":

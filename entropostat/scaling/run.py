@@ -9,7 +9,7 @@ from typing import Literal
 
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
-from entropostat.recipe.blocks import Critic, Peft
+from entropostat.recipe.blocks import Critic
 from entropostat.recipe.facts import (
     extra_forwards,
     needs,
@@ -20,6 +20,7 @@ from entropostat.recipe.facts import (
     teacher_readers,
 )
 from entropostat.recipe.machine_blocks import STRATEGIES
+from entropostat.recipe.peft_block import Peft
 from entropostat.recipe.recipe import Recipe
 from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape
@@ -55,6 +56,8 @@ class Run:
     muon: bool = False
     peft: Peft | None = None
     """The adapter that is trained."""
+    in_4_bits: bool = False
+    """The matrices of the base below it."""
     started: bool = False
     """It is one that the recipe starts from: the reference is a copy of it, and not the model without it."""
     reference: bool = False
@@ -146,6 +149,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         checkpointing=value("gradient_checkpointing"),
         muon=recipe.optimizer.muon is not None,
         peft=lora(model),
+        in_4_bits=model.load_in_4bit,
         started=of_model(model) is not None,
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",

@@ -12,6 +12,9 @@ from entropostat.scaling.run import Run
 
 BUCKET = 500_000_000
 """Numbers in DeepSpeed's reduce bucket, its default; it is allocated whole, however small the model."""
+TABLES = ("embed_tokens", "lm_head")
+IN_4_BITS = 0.5 + 4 / 64
+"""Bytes of a weight that bitsandbytes has quantised: with a float32 scale for each 64."""
 LIVE = 1_000_000_000
 """DeepSpeed's stage3_max_live_parameters and stage3_max_reuse_distance: gathered weights that may stay until their next
 use. Its sub-groups have as many."""
@@ -34,7 +37,11 @@ def value_heads(hidden: int, block: Critic) -> int:
 
 
 def adapters(run: Run) -> int:
-    return 0 if run.peft is None else run.shape.adapter(run.peft.r, run.peft.target_modules)
+    """Weights of LoRA, and those of embedding and head where they are trained whole beside it."""
+    if run.peft is None:
+        return 0
+    tables = sum(name in TABLES for name in run.peft.modules_to_save or ())
+    return run.shape.adapter(run.peft.r, run.peft.target_modules) + tables * run.shape.table
 
 
 def trained(run: Run) -> int:
@@ -54,14 +61,17 @@ def weights(run: Run) -> list[Item]:
     """
     bytes_, shape, offloaded = precision(run), run.shape, run.strategy == "zero3-offload"
     count = shape.parameters + adapters(run) + head_weights(run)
-    items = [Item("weights", count * bytes_.weight / (run.shards if run.splits_weights else 1), host=offloaded)]
+    quantised = shape.layers * shape.matrices if run.in_4_bits else 0
+    size = (count - quantised) * bytes_.weight + quantised * IN_4_BITS
+    items = [Item("weights", size / (run.shards if run.splits_weights else 1), host=offloaded)]
     if run.strategy.startswith("zero3"):
         items.append(Item("gathered weights", min(count, LIVE) * bytes_.weight, (HEAD, LAYERS)))
     elif run.strategy == "fsdp2":
         root = shape.table * (1 if shape.tied else 2)
         items.append(Item("gathered weights", (root + 2 * shape.layer) * bytes_.compute, (GENERATE, HEAD, LAYERS)))
     elif bytes_.autocast:
-        items.append(Item("autocast's copies of weights", shape.linear * bytes_.compute, (HEAD,)))
+        cast = shape.table if run.in_4_bits else shape.linear
+        items.append(Item("autocast's copies of weights", cast * bytes_.compute, (HEAD,)))
     return items
 
 

@@ -22,6 +22,7 @@ from entropostat.cli import command, commands
 from entropostat.cli.arguments import Parser
 from entropostat.recipe import RecipeError, load, packages
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.lints import machine
 from entropostat.slurm.job import problems
 
 RUNS = {
@@ -135,8 +136,11 @@ def test_what_plan_calls_no_error_is_not_refused_where_it_can_run(
     assert trained == ["mine"] * 2
 
 
-def test_plan_fails_exactly_where_the_gate_refuses(here: Path, call: Callable[..., Any]):
+def test_plan_fails_exactly_where_the_gate_refuses(
+    here: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
     """Over pairs of settings that are wrong, doubtful or right by themselves."""
+    monkeypatch.setattr(machine, "visible_gpus", lambda: 1)  # without one, weights of 4 bits are right and cannot run
     draw, seen = random.Random(0), set()
     pool = [*REFUSED.values(), *SOUND.values(), *OF_A_JOB.values()]
     for _ in range(120):

@@ -41,7 +41,7 @@ PPO = (
     fault("judges the padding", "critic", "torch.where(batch.valid, torch.stack(list(series.values())), 0.0)", "torch.stack(list(series.values()))", OWN),
     fault("forgets the mean error", "critic", 'mean["error_square"] - mean["error"] ** 2', 'mean["error_square"]', OWN),
     fault("divides by nothing", "critic", "0.0 if spread <= 1e-12 else 1", "1", OWN),
-    fault("starts anew each time", "head", "if (start / tap.file).is_file():", "if False:", FILES),
+    fault("starts anew each time", "head", "if (folder / tap.file).is_file():", "if False:", FILES),
     fault("goes to vLLM", "head", "if trainer.use_vllm:", "if False:", FILES),
     fault("has one learning rate", "head", "self._stated or self", "self", FILES),
     fault("leaves the heads where they were", "run_seams", "if self.muon is None:", "if False:", FILES),

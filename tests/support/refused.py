@@ -10,6 +10,7 @@ PPO = ("trainer.kind=ppo", "objective.advantages=[gae: {}]")
 FLOWRL = "objective.loss={flowrl: {}}"
 MUON = "optimizer.muon.adjust=original"
 SERVER = ("trainer={use_vllm: true, vllm_mode: server}", "slurm={vllm_nodes: 1, gpus_per_node: 1}")
+QLORA = ("model={load_in_4bit: true, peft: {}}",)
 ADAPTER = ("model={path: adapter}",)
 DISTILL = "objective.penalties=[distill: {}]"
 UNREWARDED = "objective={loss: {none: {}}, advantages: []}"
@@ -32,6 +33,16 @@ def own(options: str) -> str:
 
 
 REFUSED: dict[str, tuple[str, ...]] = {
+    # model
+    "adapter on the head": ("model.peft={target_modules: [q_proj, lm_head]}",),
+    "module trained in two ways": ("model.peft={target_modules: [q_proj], modules_to_save: [q_proj]}",),
+    "4 bits without an adapter": ("model.load_in_4bit=true",),
+    "4 bits cut by ZeRO-3": (*QLORA, strategy("zero3")),
+    "4 bits cut by FSDP": (*QLORA, strategy("fsdp2")),
+    "4 bits to vLLM": (*QLORA, "trainer.use_vllm=true"),
+    "4 bits trained whole": (
+        "model={load_in_4bit: true, peft: {target_modules: [q_proj], modules_to_save: [v_proj]}}",
+    ),
     # objective
     "reshaper first": ("objective.advantages=[edge: {}]",),
     "sequence level and token weights": (
@@ -155,6 +166,9 @@ OF_A_JOB: dict[str, tuple[str, ...]] = {
     "two servers": (*SERVER, "trainer.vllm_server_host=node1"),
     "no server": (SERVER[0], "slurm.gpus_per_node=1"),
     "server without a path": SERVER,
+    "two counts of GPUs": ("slurm={gres: 'gpu:2', gpus_per_node: 4}",),
+    "a path that no mount can name": ("slurm={container: image, gpus_per_node: 1}", "output_dir='../a,b'"),
+    "mounts that a launcher is not told of": ("slurm={launcher: [podman, run], mounts: ['/a:/a'], gpus_per_node: 1}",),
     "server larger than its node": (*SERVER, "trainer.vllm_tensor_parallel_size=2"),
 }
 """What only a batch job has wrong: `submit` refuses it, and so does `sweep --slurm`."""

@@ -99,7 +99,7 @@ def test_a_cache_that_nobody_may_write_is_no_end_of_a_run(home: Path, monkeypatc
 
 def test_data_that_cannot_be_read_leaves_nothing(home: Path) -> None:
     with pytest.raises(DataError, match="no file"):
-        load_data(recipe("data.sources.easy={jsonl: {path: gone.jsonl}}"))
+        load_data(recipe("data.sources.easy={file: {path: gone.jsonl}}"))
     gc.collect()
     assert list(home.iterdir()) == []
 

@@ -85,7 +85,7 @@ def test_more_than_training_is_a_warning_by_tokens_and_exactly_from_there():
     assert ("warning", "evaluate") not in linted(evaluation.RULES, f"evaluate.max_new_tokens={math.floor(room)}")
     assert ("warning", "evaluate") in linted(evaluation.RULES, f"evaluate.max_new_tokens={math.floor(room) + 1}")
     assert ("warning", "evaluate") in linted(evaluation.RULES, "evaluate.every=20")
-    unknown = "data={sources: {a: {jsonl: {path: a.jsonl}}}, curriculum: null}"
+    unknown = "data={sources: {a: {file: {path: a.jsonl}}}, curriculum: null}"
     given = recipe(unknown, "trainer.max_steps=-1")
     assert cost(given, arithmetic(given)).times is None and not linted(
         evaluation.RULES, unknown, "trainer.max_steps=-1"

@@ -18,7 +18,7 @@ from entropostat.recipe.resume import changes, fingerprint
 from entropostat.recipe.schema import schema
 
 SOURCES = (
-    "data.sources.math={jsonl: {path: math.jsonl, where: {level: [4, 5], 'extra.split': train, score: {min: 0.5}}}}"
+    "data.sources.math={file: {path: math.jsonl, where: {level: [4, 5], 'extra.split': train, score: {min: 0.5}}}}"
 )
 ALL = "data.curriculum=null"
 STAGE = "data.curriculum=[{source: {easy: 1, hard: 3}, steps: 40}]"
@@ -40,7 +40,7 @@ STAGE = "data.curriculum=[{source: {easy: 1, hard: 3}, steps: 40}]"
         ("data.curriculum=[{source: {easy: a}, steps: 4}]", "data.curriculum.0.source.easy", "must be a number"),
         ("data.curriculum=[{source: [easy], steps: 4}]", "data.curriculum.0.source", "must be"),
         ("data.curriculum=[{source: {}, steps: 4}]", "data.curriculum.0.source", "is empty"),
-        ("data.sources.easy={jsonl: {path: a, where: {l: {mni: 1}}}}", "data.sources.easy.jsonl.where.l.mni", "'min'"),
+        ("data.sources.easy={file: {path: a, where: {l: {mni: 1}}}}", "data.sources.easy.file.where.l.mni", "'min'"),
         ("data.sources.easy={hub: {path: a, where: {l: []}}}", "data.sources.easy.hub.where.l", "empty list"),
         ("evaluate.sets={t: {hub: {path: a, where: {l: {}}}}}", "evaluate.sets.t.hub.where.l", "says nothing"),
         ("data.sources.easy={hub: {path: a, where: l > 3}}", "data.sources.easy.hub.where", "must be a mapping"),
@@ -168,5 +168,5 @@ def instructs(text: str) -> Recipe:
 
 
 def test_a_recipe_that_extends_the_base_asks_in_the_template() -> None:
-    loaded = instructs("data.sources={a: {jsonl: {path: a.jsonl}}}")
+    loaded = instructs("data.sources={a: {file: {path: a.jsonl}}}")
     assert loaded.data.system == "" and not [x for x in lints(loaded, arithmetic(loaded)) if x.key == "data.system"]

@@ -24,8 +24,8 @@ from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.verifiers.numeric import Numeric
 from entropostat.trainers.build.recipe_rewards import load_verifiers, reward_weights
-from entropostat.trainers.rollout.first_scores import check_first_scores
 from entropostat.trainers.prompts import load_data
+from entropostat.trainers.rollout.first_scores import check_first_scores
 
 NAMES = ("a", "b", "c")
 

@@ -48,12 +48,14 @@ def load_model(
     dtype: str = "auto",
     attn_implementation: str | None = None,
     revision: str | None = None,
+    quantization: Any = None,
     upcast: bool = True,
     key: str = "model.path",
 ) -> Any:
     """Open a causal language model from a folder or the Hub; an adapter on its base. Code from a repository is never run.
 
-    ``upcast`` is of an adapter, see ``open_adapter``; ``key`` is the recipe's, for messages.
+    ``quantization`` is a config of transformers', for whole weights; ``upcast`` is of an adapter, see ``open_adapter``; ``key`` is
+    the recipe's, for messages.
     """
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
@@ -66,6 +68,7 @@ def load_model(
                 attn_implementation=attn_implementation,
                 revision=revision or "main",
                 trust_remote_code=False,
+                **({} if quantization is None else {"quantization_config": quantization}),
             )
 
     saved = adapter.find(path, revision)

@@ -20,6 +20,9 @@ from transformers import PreTrainedModel
 from entropostat.trainers.model.shards import gathered
 from entropostat.trainers.model.tap import ForwardTap
 
+APART = "heads"
+"""The folder of their files where others open the policy: vLLM takes every safetensors file beside it for a part of it."""
+
 
 class Head(nn.Module):
     """What learns beside the policy: no optimizer of the policy's matrices takes it for one of them."""

@@ -11,6 +11,7 @@ from typing import Literal
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints import (
+    adapters,
     batch,
     controllers,
     critic,
@@ -35,6 +36,7 @@ from entropostat.recipe.recipe import Recipe
 LEVELS: tuple[Literal["error", "warning", "note"], ...] = ("error", "warning", "note")
 RULES: tuple[Rule, ...] = (
     *model.RULES,
+    *adapters.RULES,
     *objective.RULES,
     *sampling.RULES,
     *sampler_mismatch.RULES,
