@@ -31,6 +31,13 @@ def spoken(text: str, thinking: Thinking) -> str:
     return after.partition("<think>")[0]
 
 
+def tagged(text: str) -> str:
+    """What the last ``<answer>`` block holds, where one is closed; else all of the text."""
+    before, end, _ = text.rpartition("</answer>")
+    _, tag, inside = before.rpartition("<answer>")
+    return inside if end and tag and inside.strip() else text
+
+
 def boxed(text: str) -> str | None:
     """What the last box holds. Boxes with nothing but a comma, 'and' or 'or' between them are one list.
 

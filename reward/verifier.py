@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from entropostat.data.example import Example
+from entropostat.reward import forms
 from entropostat.rl.registry import option
 from entropostat.rl.term import Term
 
@@ -55,6 +56,12 @@ class Verifier(Term):
     def score(self, completion: str, example: Example) -> float | None:
         """1 is right, 0 is wrong, None when this verifier has no say on the completion."""
         raise NotImplementedError
+
+    def worked(self, example: Example) -> list[str]:
+        """Right answers to the example, in forms of which at least one must score 1: before a run begins every reference is
+        tried on its verifier. Empty where nobody can say how one looks.
+        """
+        return [] if example.answer is None else forms.worked(example, forms.alone(example.answer))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
         """The canonical answer in the completion, equal for completions that mean the same; None without one."""

@@ -55,6 +55,7 @@ from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
 from entropostat.trainers.records.trackers import attach_trackers
+from entropostat.trainers.references import check_references
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
 from entropostat.trainers.state.saving import check_engine, save_policy
@@ -114,6 +115,7 @@ def prepare(
     check_vllm_server(config)
     set_seed(recipe.seed)
     pools, tests = load_data(recipe)
+    on_all_ranks(check_references, recipe, scorer, pools, tests)
     order = plan_prompts(recipe, config, pools)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)

@@ -133,6 +133,13 @@ class Data(Block):
     held_out: float = Field(0.2, ge=0, lt=1, description="share of prompts kept for evaluation, by a hash of the text")
     system: str | None = Field(None, description="system prompt; makes prompts conversational")
     curriculum: list[Stage] | None = Field(None, description="stages in order; null: all sources shuffled")
+    unread: float | None = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="share of a source's reference answers that a verifier may fail to take for right before the run is refused; "
+        "1: it is only told, null: not looked at",
+    )
 
 
 class Evaluate(Block):

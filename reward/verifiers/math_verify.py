@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
-from entropostat.reward.expressions import LAST, expression
+from entropostat.reward import forms
+from entropostat.reward.answers import THINKING, Thinking, spoken, tagged, without_box
+from entropostat.reward.expressions import CUE, LAST, expression
 from entropostat.reward.magnitude import computable
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -24,9 +25,9 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 class MathVerify(Verifier):
     """1 if the completion's answer is mathematically equal to the reference (LaTeX or plain).
 
-    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end of the text; a reference is read alike, and
-    whole: ``3\\sqrt{13}`` is never its first number. What stands inside ``<think>`` is no answer, unless ``thinking: counts``: a
-    policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
+    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end: of the last ``<answer>`` block, or of the text
+    where there is none. A reference is read alike, and whole: ``3\\sqrt{13}`` is never its first number. What stands inside
+    ``<think>`` is no answer, unless ``thinking: counts``: a policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
     answer and would hide it. The worker's time-out applies instead. A number too large to write out, such as 10^{999999999}, is no answer.
     """
 
@@ -48,18 +49,27 @@ class MathVerify(Verifier):
         gold = _reference(example.answer)
         if not gold:
             raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
+        answer = _parse(tagged(spoken(completion, self.thinking)), self.boxed)
         equal = verify(gold, answer, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
         return float(equal)
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
+        answer = _parse(tagged(spoken(completion, self.thinking)), self.boxed)
         return str(answer[0]) if answer else None
+
+    def worked(self, example: Example) -> list[str]:
+        """Of a sentence its expression; never of an answer by itself, of which no part may be taken for the whole."""
+        if example.answer is None:
+            return []
+        answer = forms.alone(example.answer)
+        if "\n" in answer or CUE.search(answer):
+            answer = expression(answer) or answer
+        return forms.worked(example, answer, self.thinking)
 
 
 @lru_cache(maxsize=4096)
 def _reference(answer: str) -> list[Any]:
-    return _parse(answer, False)
+    return _parse(tagged(answer), False)
 
 
 @lru_cache(maxsize=64)
