@@ -15,7 +15,7 @@ ASKS = {
     BOX: re.compile(r"\\(?:boxed|fbox)"),
     # A line of Markdown may begin with the mark, and then is a heading.
     MARK: re.compile(
-        r"####\s*(?:[<\[{(\"'`$]|-?\d|\.\.\.|$|x\b|(?:your |the )?(?:final )?(?:answer|number|result)\b)", re.I
+        r"####\s*(?:[<\[{(\"'`$]|-?\d|\.\.\.|$|x\b|(?:your |the )?(?:final )?(?:answer|number|result)\b)", re.IGNORECASE
     ),
     TAG: re.compile(r"<answer>", re.IGNORECASE),
 }
