@@ -176,6 +176,13 @@ def _left(reading: Reading, readings: Sequence[Reading]) -> bool:
     return reading.share >= HALF and at_home and any(r.tried and r.share < HALF for r in others)
 
 
+def missing(scorer: Scorer) -> list[tuple[str, str]]:
+    """(name, why) of each verifier whose code or library cannot be imported."""
+    isolated = [(name, verifier) for name, verifier in scorer.verifiers.items() if verifier.isolated]
+    found = [(name, scorer._pool(verifier).prepare(verifier)) for name, verifier in isolated]
+    return [(name, why) for name, why in found if why is not None]
+
+
 def judged(scorer: Scorer, verifier: Verifier, jobs: Sequence[tuple[str, Example]]) -> list[Outcome]:
     """Verdicts on texts that no policy wrote: by the workers of the run, and counted nowhere."""
     given = [(verifier, *job) for job in jobs]
