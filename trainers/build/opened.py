@@ -7,14 +7,14 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def open_tokenizer(
-    name: str | Path, revision: str | None, key: str = "model.path", **how: str
+    name: str | Path, revision: str | None, key: str = "model.path", **how: Any
 ) -> PreTrainedTokenizerBase:
     """For generation: it pads on the left, with the end token where it has no padding of its own. Code from a repository is never run."""
     from transformers import AutoTokenizer

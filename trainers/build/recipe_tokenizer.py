@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 from entropostat.recipe.adapter import local_file, of_model
 from entropostat.recipe.recipe import Recipe
 from entropostat.trainers.build.characters import make_tokenizer
 from entropostat.trainers.build.opened import open_tokenizer
+
+PATIENCE = 5.0
+"""Seconds."""
 
 
 def find_tokenizer(recipe: Recipe) -> Any:
@@ -24,7 +31,21 @@ def find_tokenizer(recipe: Recipe) -> Any:
     adapter, name, revision = of_model(block), str(block.path), block.revision
     if adapter is not None and not (adapter.folder / "tokenizer_config.json").is_file():
         name, revision = adapter.base, adapter.revision
-    return open_tokenizer(name, revision)
+    known = Path(name).exists() or os.environ.get("HF_HUB_OFFLINE", "0") != "0" or hub_answers()
+    return open_tokenizer(name, revision, **({} if known else {"local_files_only": True}))
+
+
+def hub_answers() -> bool:
+    """Asked once: the Hub's own library would try again and again, for each of the files."""
+    from huggingface_hub import constants
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def positions(recipe: Recipe) -> int | None:
