@@ -55,7 +55,8 @@ class _Speller:
             least, _, part = given
             if least > MOST:
                 raise _Beyond
-            return self._all(part) * (max(least, 1) if _holds_answer(part) else least)
+            times: int = max(least, 1) if _holds_answer(part) else least
+            return self._all(part) * times
         if kind == "BRANCH":
             return self._all(next((part for part in given[1] if _holds_answer(part)), given[1][0]))
         if kind == "ATOMIC_GROUP":

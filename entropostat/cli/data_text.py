@@ -33,7 +33,10 @@ def _sources(found: dict[str, Any]) -> Iterator[str]:
     yield f"data of {found['name']}"
     yield ""
     rows = [(source["source"], *(f"{source[key]:,}" for key in SOURCES)) for source in found["sources"]]
-    tests = [(s["set"], *(f"{s[key]:,}" if key in s and key not in OF_TRAINING else "-" for key in SOURCES)) for s in found["sets"]]
+    tests = [
+        (s["set"], *(f"{s[key]:,}" if key in s and key not in OF_TRAINING else "-" for key in SOURCES))
+        for s in found["sets"]
+    ]
     yield from table([("source", *SOURCES.values()), *rows, *tests])
     for source in found["sources"]:
         lost = ", ".join(f"{part['rows']:,} {part['why']}" for part in source["dropped"])

@@ -32,7 +32,8 @@ def find_tokenizer(recipe: Recipe) -> Any:
     if adapter is not None and not (adapter.folder / "tokenizer_config.json").is_file():
         name, revision = adapter.base, adapter.revision
     known = Path(name).exists() or os.environ.get("HF_HUB_OFFLINE", "0") != "0" or hub_answers()
-    return open_tokenizer(name, revision, **({} if known else {"local_files_only": True}))
+    cached: dict[str, Any] = {} if known else {"local_files_only": True}
+    return open_tokenizer(name, revision, **cached)
 
 
 def hub_answers() -> bool:
