@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
-from pathlib import Path
 
 import pytest
+from support import shared_rows
 
 from entropostat.data.dataset import with_system
 from entropostat.data.example import Example
@@ -17,7 +16,6 @@ from entropostat.reward.references import MOST, problem, read, unanswered
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BOX, MARK, TAG = "Put it in \\boxed{}.", "End with '#### <number>'.", "Answer inside <answer> tags."
 ASKED = (None, BOX, MARK, TAG, f"{BOX} {TAG}")
 
@@ -33,13 +31,6 @@ def readings(pools: dict[str, list[Example]], sets: dict[str, list[Example]] | N
         return read(scorer, pools, sets)
     finally:
         scorer.close()
-
-
-def shared(name: str) -> list[dict[str, str]]:
-    file = DATA / name
-    if not file.exists():
-        pytest.skip(f"{file.name} is not beside this checkout, in ../shared/data: its rows are not tried")
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def test_every_verifier_that_compares_reads_a_plain_number_in_every_form_that_a_prompt_may_ask_for():
@@ -69,8 +60,8 @@ def test_a_source_with_a_verifier_of_its_own_is_read(kind):
 
 
 def test_every_reference_of_public_sets_is_read_whatever_form_is_asked_for():
-    maths = [row["answer"] for row in shared("math_references.jsonl")]
-    solved = [row["answer"] for row in shared("gsm8k_test_400.jsonl")]
+    maths = [row["answer"] for row in shared_rows.rows("math_references.jsonl")]
+    solved = [row["answer"] for row in shared_rows.rows("gsm8k_test_400.jsonl")]
     final = [answer.split("####")[1].strip() for answer in solved]
     pools = {
         f"{name} {system}": rows(answers, name, system)
