@@ -21,10 +21,11 @@ ROWS = 20_000
 """Of a source, evenly over it, whose references are looked at."""
 MOST = 1000
 """Distinct references that a verifier is asked about, over all sources."""
-PORTION = 64
+PORTION = 16
+"""References between two looks at the clock."""
 SECONDS = 20.0
 """For all of them. What is left then stays untried."""
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds for one reference, where the verifier's own time-out is longer."""
 SHOWN = 3
 HALF = 0.5
@@ -142,7 +143,8 @@ def _reading(scorer: Scorer, name: str, examples: Sequence[Example], most: int, 
         if begin and time.monotonic() > until:
             break
         portion = chosen[begin : begin + PORTION]
-        for group, (text, outcome) in zip(portion, _tried(scorer, verifier, [g[0] for g in portion]), strict=True):
+        verdicts = _tried(scorer, verifier, [group[0] for group in portion], until)
+        for group, (text, outcome) in zip(portion, verdicts, strict=True):
             if outcome.score is None and outcome.problem is None:
                 silent += len(group)
                 continue
@@ -153,13 +155,13 @@ def _reading(scorer: Scorer, name: str, examples: Sequence[Example], most: int, 
     return Reading(name, "", 0, tried, unread, silent, tuple(misread[:SHOWN]))
 
 
-def _tried(scorer: Scorer, verifier: Verifier, examples: Sequence[Example]) -> list[tuple[str, Outcome]]:
+def _tried(scorer: Scorer, verifier: Verifier, examples: Sequence[Example], until: float) -> list[tuple[str, Outcome]]:
     """Of each example the first of its forms that is right, or the first on which there is a say, with the verdict."""
     forms = [verifier.worked(example) for example in examples]
     found: list[tuple[str, Outcome]] = [("", Outcome())] * len(examples)
     waiting = [place for place, texts in enumerate(forms) if texts]
     depth = 0
-    while waiting:
+    while waiting and not (depth and time.monotonic() > until):
         outcomes = judged(scorer, verifier, [(forms[place][depth], examples[place]) for place in waiting])
         for place, outcome in zip(waiting, outcomes, strict=True):
             said = found[place][1]

@@ -175,6 +175,8 @@ def test_the_time_for_all_of_them_is_bounded_and_what_was_tried_is_told(monkeypa
     monkeypatch.setattr(references, "SECONDS", 0.0)
     found = readings({"a": rows([str(i) for i in range(300)]), "b": rows(["1"])}, numeric={})
     assert [r.tried for r in found] == [references.PORTION, 1]
+    (late,) = readings({"a": rows(["12"])}, exact_match={})
+    assert late.unread == 1, "the first form alone"
 
 
 def test_a_reference_on_which_the_verifier_hangs_is_not_read_and_costs_no_more_than_patience(monkeypatch):
