@@ -23,3 +23,10 @@ def spoken(text: str, thinking: Thinking) -> str:
     if thinking == "required" and not tag:
         return ""
     return after.partition("<think>")[0]
+
+
+def tagged(text: str) -> str:
+    """What the last ``<answer>`` block holds, where one is closed; else all of the text."""
+    before, end, _ = text.rpartition("</answer>")
+    _, tag, inside = before.rpartition("<answer>")
+    return inside if end and tag and inside.strip() else text

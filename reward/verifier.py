@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from entropostat.data.example import Completion, Example
+from entropostat.reward import forms
 from entropostat.rl.registry import option
 from entropostat.rl.term import Term
 
@@ -99,6 +100,12 @@ class Verifier(Term):
     ) -> object:
         """Of several completions at once, one score each. ``columns``: what a trainer has beside them."""
         raise NotImplementedError
+
+    def worked(self, example: Example) -> list[str]:
+        """Right answers to the example, in forms of which at least one must score 1: before a run begins every reference is
+        tried on its verifier. Empty where nobody can say how one looks.
+        """
+        return [] if example.answer is None else forms.worked(example, forms.alone(example.answer))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
         """The canonical answer in the completion, equal for completions that mean the same; None without one."""

@@ -47,6 +47,7 @@ from entropostat.trainers.ranks import on_all_ranks
 from entropostat.trainers.records.files import record_files, write_run_file
 from entropostat.trainers.records.progress import Progress
 from entropostat.trainers.records.trackers import attach_trackers
+from entropostat.trainers.references import check_references
 from entropostat.trainers.rollout.group_ranks import GroupRanks
 from entropostat.trainers.state.interrupt import stop_file, stop_on_signal
 from entropostat.trainers.state.run_folder import go_on_in, new_run_folder
@@ -106,6 +107,7 @@ def prepare(
     check_vllm_server(config)
     set_seed(recipe.seed)
     prompts = load_data(recipe)
+    on_all_ranks(check_references, recipe, scorer, prompts)
     order = lay_out(recipe, config, prompts)
     config.max_steps = config.max_steps if config.max_steps > 0 else order.steps
     path = find_model(recipe)

@@ -159,6 +159,13 @@ class Data(Block):
         description="source -> its share of the prompts: {gsm8k: 2, math: 1}; null: all shuffled. A curriculum has its own",
     )
     curriculum: list[Stage] | None = Field(None, description="stages in order; null: all sources together")
+    unread: float | None = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="share of a source's reference answers that a verifier may fail to take for right before the run is refused; "
+        "1: it is only told, null: not looked at",
+    )
 
 
 class Evaluate(Block):

@@ -108,6 +108,7 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     for name in ("model", "teacher"):
         facts.get(name, {}).pop("attn_implementation", None)
     (facts["model"].get("peft") or {}).pop("merge", None)
+    facts["data"].pop("unread", None)  # what is looked at before the run begins
     facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
-from entropostat.reward.expressions import LAST, expression
+from entropostat.reward import forms
+from entropostat.reward.answers import THINKING, Thinking, spoken, tagged, without_box
+from entropostat.reward.expressions import CUE, LAST, expression
 from entropostat.reward.magnitude import computable
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -24,9 +25,9 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 class MathVerify(Verifier):
     """1 if the completion's answer is mathematically equal to the reference (LaTeX or plain).
 
-    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end of the text; a reference is read alike, and
-    whole: ``3\\sqrt{13}`` is never its first number. What stands inside ``<think>`` is no answer, unless ``thinking: counts``: a
-    policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
+    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end: of the last ``<answer>`` block, or of the text
+    where there is none. A reference is read alike, and whole: ``3\\sqrt{13}`` is never its first number. What stands inside
+    ``<think>`` is no answer, unless ``thinking: counts``: a policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
     answer and would hide it. The worker's time-out applies instead. A number too large to write out, such as 10^{999999999}, is no answer.
     """
 
@@ -43,13 +44,22 @@ class MathVerify(Verifier):
     def score(self, completion: str, example: Example) -> float | None:
         if example.answer is None:
             return None
-        if not _parsed(*_found(example.answer, False)):
+        if not _parsed(*_found(tagged(example.answer), False)):
             raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
-        found = _found(spoken(completion, self.thinking), self.boxed)
-        return float(_equal(example.answer, *found, self.precision))
+        found = _found(tagged(spoken(completion, self.thinking)), self.boxed)
+        return float(_equal(tagged(example.answer), *found, self.precision))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        return _key(*_found(spoken(completion, self.thinking), self.boxed))
+        return _key(*_found(tagged(spoken(completion, self.thinking)), self.boxed))
+
+    def worked(self, example: Example) -> list[str]:
+        """Of a sentence its expression; never of an answer by itself, of which no part may be taken for the whole."""
+        if example.answer is None:
+            return []
+        answer = forms.alone(example.answer)
+        if "\n" in answer or CUE.search(answer):
+            answer = expression(answer) or answer
+        return forms.worked(example, answer, self.thinking)
 
 
 # The completions of a group have few different answers. Each is parsed, compared and spelled once, in whatever text it stands.

@@ -94,7 +94,7 @@ def test_every_command_that_takes_a_recipe_is_tried():
         command(name).add(parser)
         if parser.get_default("overrides") is not None:
             taking.add(name)
-    assert {*RUNS, "plan"} == taking
+    assert {*RUNS, "plan", "data"} == taking
 
 
 @pytest.mark.parametrize("case", REFUSED)
