@@ -94,14 +94,14 @@ class Scorer:
         """Name of the verifier that decides on ``source`` in evaluation: the first that is no reward model and judges more than
         form, else the first that is no reward model; None without one."""
         able = [name for name, v in self.verifiers.items() if not v.learned and v.judges(source)]
-        return next((name for name in able if not self.verifiers[name].form), next(iter(able), None))
+        return next((name for name in able if not self.verifiers[name].formal), next(iter(able), None))
 
     @property
     def deciders(self) -> list[str]:
         """The reward functions that decide in evaluation, on one source or another: those of no reward model that judge more than
         form, else those of no reward model."""
         able = [column.name for column in self.columns if not self.verifiers[column.verifier].learned]
-        return [c.name for c in self.columns if c.name in able and not self.verifiers[c.verifier].form] or able
+        return [c.name for c in self.columns if c.name in able and not self.verifiers[c.verifier].formal] or able
 
     def strategies(self, source: str = "") -> tuple[str, ...]:
         """The known strategies, by the verifier that decides on ``source``."""

@@ -59,7 +59,7 @@ class Verifier(Term):
         return True
 
     @property
-    def form(self) -> bool:
+    def formal(self) -> bool:
         """True where it judges form alone: it does not decide what is right in evaluation where another verifier can."""
         return False
 

@@ -98,11 +98,11 @@ def collapse(log: Log) -> Iterator[Finding]:
         elif len(reward):
             known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
             rows = lambda steps, least: size_in_rows(reward, steps, least)
-            then = _level(reward, int(reward.count(before)), rows(8, 3))
-            after = np.concatenate([[np.nan], recent(reward.values[begun:], rows(24, FEW))])
+            then = _level(reward, int(reward.count(before)), size_in_rows(reward, 8, 3))
+            after = np.concatenate([[np.nan], recent(reward.values[begun:], size_in_rows(reward, 24, FEW))])
             now_ = after[np.maximum(known - begun, 0)]
             low_, high_ = (np.concatenate([edge[:1], edge])[known] for edge in bounds(reward.values))
-            still = (known - begun >= rows(6, 3)) & (now_ - then < GAIN * (high_ - low_))
+            still = (known - begun >= size_in_rows(reward, 6, 3)) & (now_ - then < GAIN * (high_ - low_))
             # On an unknown scale the largest reward so far is no ceiling: one that never moved lies at it.
             still &= (now_ < SOLVED) | (high_ != 1) | (low_ != 0)
             ill[first:end] |= lasting(still, size_in_rows(series, LASTS, AT_ONCE))

@@ -129,8 +129,8 @@ def foolery(log: Log) -> Iterator[Finding]:
 def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], str] | None]:
     rewards, lengths, right = _paired(log, one)
     reward = log.first("reward")
-    low, high = (at(reward, edge, one.right.steps) for edge in bounds(reward.values))
-    ranges = np.where(np.isfinite(high - low), high - low, 1.0)
+    least, most = (at(reward, edge, one.right.steps) for edge in bounds(reward.values))
+    ranges = np.where(np.isfinite(most - least), most - least, 1.0)
     out: dict[str, tuple[tuple[float, float], str] | None] = {"length-hacking": None, "reward-gap": None}
     padded = apart = 0
     for i in range(NOW, len(right)):

@@ -53,7 +53,7 @@ class Format(Verifier):
             )
 
     @property
-    def form(self) -> bool:
+    def formal(self) -> bool:
         return True
 
     @property

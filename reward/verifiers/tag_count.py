@@ -30,7 +30,7 @@ class TagCount(Verifier):
         check_tags("tag_count", self.tags)
 
     @property
-    def form(self) -> bool:
+    def formal(self) -> bool:
         return True
 
     def score(self, completion: str, example: Example) -> float | None:

@@ -73,7 +73,7 @@ class TRLReward(Verifier):
         return not self.form
 
     @property
-    def form(self) -> bool:
+    def formal(self) -> bool:
         return self.function == "think_format_reward"
 
     @property

@@ -12,7 +12,7 @@ RECIPE = """
 name: unread
 output_dir: {folder}/runs
 model: {{path: {folder}/no-such-model}}
-data: {{sources: {{own: {{jsonl: {{path: rows.jsonl}}}}}}, held_out: 0.5}}
+data: {{sources: {{own: {{file: {{path: rows.jsonl}}}}}}, held_out: 0.5}}
 reward: [numeric: {{}}]
 trainer: {{max_steps: 1, bf16: false, per_device_train_batch_size: 8, num_generations: 8}}
 """

@@ -35,11 +35,11 @@ TERMS = (
     fault("divides by nothing", GROUP, "torch.where(differ, 0.5 - place, 0.0)", "0.5 - place"),
     fault("takes a partial score for right", "rl/difficulty", "batch.judged >= 1", "batch.judged > 0"),
     fault("never asks the sum", "rl/difficulty", "torch.where(batch.judged.isnan(), summed, batch.judged >= 1)", "(batch.judged >= 1)"),
-    fault("takes any verifier for the judge", "reward/scoring", "return [c.name for c in self.columns if c.name in able and not self.verifiers[c.verifier].form] or able", "return able", ("tests/contract/test_rewards.py",)),
+    fault("takes any verifier for the judge", "reward/scoring", "return [c.name for c in self.columns if c.name in able and not self.verifiers[c.verifier].formal] or able", "return able", ("tests/contract/test_rewards.py",)),
 )  # fmt: skip
 
 JUDGED = (
-    fault("lets form judge", "reward/scoring", "if not self.verifiers[name].form)", ")", FORM),
+    fault("lets form judge", "reward/scoring", "if not self.verifiers[name].formal)", ")", FORM),
     fault("runs a pattern in the trainer", "reward/verifiers/format", "return self.regex is not None", "return False", FORM),
     fault("takes any order", "reward/tags", "if begins != sorted(begins):", "if False:", FORM),
     fault("takes a tag twice", "reward/tags", "!= [1] * len(bare)", "== [0] * len(bare)", FORM),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from entropostat.faults import RunFault
-from entropostat.reward.scoring import RewardFunction
+from entropostat.reward.reward_function import RewardFunction
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
 from entropostat.trainers.trl.buffer import KEY, SAMPLED

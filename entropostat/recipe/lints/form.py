@@ -13,7 +13,7 @@ from entropostat.reward.registry import VERIFIERS
 
 
 def _form(term: Term) -> bool:
-    return VERIFIERS.build(term.kind, term.options).form
+    return VERIFIERS.build(term.kind, term.options).formal
 
 
 def right_by_form(case: Case) -> Iterator[Lint]:
