@@ -97,7 +97,6 @@ def collapse(log: Log) -> Iterator[Finding]:
                     told = f"{worse[2]}: pass@k {worse[0]:+.3f}, pass@1 {worse[1]:+.3f} since the fall began"
         elif len(reward):
             known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
-            rows = lambda steps, least: size_in_rows(reward, steps, least)
             then = _level(reward, int(reward.count(before)), size_in_rows(reward, 8, 3))
             after = np.concatenate([[np.nan], recent(reward.values[begun:], size_in_rows(reward, 24, FEW))])
             now_ = after[np.maximum(known - begun, 0)]

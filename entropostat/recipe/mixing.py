@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from entropostat.data.curriculum import named
 from entropostat.data.where import faults
-from entropostat.recipe.blocks import LARGEST_SHARE, Data
+from entropostat.recipe.data_block import LARGEST_SHARE, Data
 from entropostat.recipe.errors import Problem, nearest, show
 from entropostat.recipe.explain import Path, at
 from entropostat.recipe.source import Value

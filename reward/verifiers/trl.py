@@ -70,7 +70,7 @@ class TRLReward(Verifier):
 
     @property
     def compares(self) -> bool:
-        return not self.form
+        return not self.formal
 
     @property
     def formal(self) -> bool:

@@ -128,7 +128,7 @@ def test_texts_and_messages_are_not_mixed_but_a_set_may_ask_in_its_own_form() ->
 def test_an_example_comes_back_as_it_was() -> None:
     tool = [{"role": "user", "content": "q"}, {"role": "tool", "content": "4", "name": "sum"}]
     meta = {"deep": {"list": [1, None, 2.5]}, "text": "ü"}
-    examples = [Example(tool, "4", meta, "x"), Example(tool[:1], None, {}, "y")] * 700
+    examples = [Example(tool, "4", meta, "x", "a"), Example(tool[:1], None, {}, "y", "a")] * 700
     made = table({"a": examples})
     assert list(made.train["a"]) == examples and made.train["a"][1399] == examples[1]
     assert list(made.train["a"][5:9]) == examples[5:9] and len(made.train["a"][1390:]) == 10

@@ -80,7 +80,7 @@ def sources(folder: Path, rows: list[dict[str, Any]], **options: Any) -> list[An
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Dataset.from_list(rows).save_to_disk(str(folder / "saved"))
     return [
-        SOURCES.build(kind, {"path": path, **options}) for kind, path in (("jsonl", "rows.jsonl"), ("hub", "saved"))
+        SOURCES.build(kind, {"path": path, **options}) for kind, path in (("file", "rows.jsonl"), ("hub", "saved"))
     ]
 
 

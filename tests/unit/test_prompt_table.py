@@ -38,7 +38,7 @@ role, folder = sys.argv[1], Path(sys.argv[2])
 pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 before = private()
 if role == "writer":
-    source = SOURCES.build("jsonl", {"path": str(folder / "rows.jsonl")})
+    source = SOURCES.build("file", {"path": str(folder / "rows.jsonl")})
     table = prepare(folder / "table", {"a": source}, {}, Rules(0.1))
     pools = {name: rows.places for name, rows in table.train.items()}
     table.write_order(plan_order(pools, [], prompts=8, steps_per_generation=1, total_steps=4000).rows)

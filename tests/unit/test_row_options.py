@@ -10,7 +10,6 @@ from support.tables import table
 
 from entropostat.data.dataset import with_system
 from entropostat.data.example import DataError
-from entropostat.data.split import split
 
 ROW = {"question": "1 + 1?", "n": 3, "answer": "2", "prompt": "Solve: 1 + 1?"}
 QWEN = (
@@ -121,7 +120,7 @@ def test_it_renders_as_transformers_does(read):
 def test_a_rendered_prompt_is_still_known_for_what_it_asks(read):
     plain, rendered = read(prompt="question"), read(prompt="question", chat_template=QWEN)
     with pytest.raises(DataError, match="no prompt is left to train on"):
-        split({"a": rendered}, 0.0, exclude=plain)
+        table({"a": rendered}, sets={"tested": plain})
 
 
 @pytest.mark.parametrize(
