@@ -180,6 +180,11 @@ class Penalty(Scoped):
     kind: ClassVar[Literal["token", "scalar"]]
     policy_term: ClassVar[bool] = False
 
+    @property
+    def moves_reference(self) -> bool:
+        """The policy behind ``ref_logps`` is to follow the one that trains: whoever holds the weights moves it."""
+        return False
+
 
 class TokenPenalty(Penalty):
     """(B, T), aggregated as the policy loss is."""

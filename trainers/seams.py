@@ -30,7 +30,7 @@ from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
 from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
-from entropostat.trainers.objective import as_control
+from entropostat.recipe.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY

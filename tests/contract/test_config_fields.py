@@ -39,7 +39,7 @@ from entropostat.recipe.errors import show
 from entropostat.recipe.owned import IDLE, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.trainers import packages
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.objective import as_control
+from entropostat.recipe.objective import as_control
 from entropostat.trainers.trl.config import configure, owned_fields, without_effect
 from entropostat.trainers.trl.ppo_config import PPOConfig
 
