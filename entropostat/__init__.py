@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from entropostat.client.loss import ClientLoss
     from entropostat.rl.objective import Objective
     from entropostat.trainers.grpo import EntropyGRPOTrainer
     from entropostat.trainers.ppo import EntropyPPOTrainer
 
 __version__ = "0.1.0"
-__all__ = ["EntropyGRPOTrainer", "EntropyPPOTrainer", "Objective"]
+__all__ = ["ClientLoss", "EntropyGRPOTrainer", "EntropyPPOTrainer", "Objective"]
 
 if not (Path(__file__).parent / "rl" / "__init__.py").is_file():
     raise ImportError(
@@ -19,6 +20,7 @@ if not (Path(__file__).parent / "rl" / "__init__.py").is_file():
     )
 
 _HOMES = {
+    "ClientLoss": "entropostat.client.loss",
     "EntropyGRPOTrainer": "entropostat.trainers.grpo",
     "EntropyPPOTrainer": "entropostat.trainers.ppo",
     "Objective": "entropostat.rl.objective",

@@ -61,7 +61,12 @@ class ClientLoss:
         steps       optimizer steps of the whole training, for schedules by progress
         seed        of random selections of tokens
         """
-        for name, value in (("max_length", max_length), ("passes", passes), ("accumulate", accumulate), ("steps", steps)):
+        for name, value in (
+            ("max_length", max_length),
+            ("passes", passes),
+            ("accumulate", accumulate),
+            ("steps", steps),
+        ):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name}: must be a whole number, at least 1, not {value!r}")
         control = as_control(objective)
@@ -115,7 +120,9 @@ class ClientLoss:
         for i, sample in enumerate(samples if self.estimates else ()):
             if sample.advantages is not None:
                 name = self.objective.advantages[0].name
-                raise ValueError(f"samples[{i}].advantages: {name} estimates them from rewards; leave one of the two out")
+                raise ValueError(
+                    f"samples[{i}].advantages: {name} estimates them from rewards; leave one of the two out"
+                )
         samples = policies(samples, "sampler_logps" in self.gives)
         starts = tuple(start_of(sample, f"samples[{i}]") for i, sample in enumerate(samples))
         batch = padded(samples, starts, self._fields, dtype_of(samples))
@@ -195,9 +202,13 @@ class ClientLoss:
         """
         signals = self.thermostat.control.signals
         if signals and not self._pending:
-            raise ValueError("step(): no loss since the last one, and so nothing was measured; call it once per optimizer step")
+            raise ValueError(
+                "step(): no loss since the last one, and so nothing was measured; call it once per optimizer step"
+            )
         if applied and "grad_norm" in signals and math.isnan(grad_norm):
-            raise ValueError("step(): a controller reads the norm of the gradient; give grad_norm=, that before clipping")
+            raise ValueError(
+                "step(): a controller reads the norm of the gradient; give grad_norm=, that before clipping"
+            )
         closed, self._pending = self.thermostat.window.close(), 0
         if applied:
             self.done += 1

@@ -62,7 +62,9 @@ def _field(samples: Sequence[Sample], starts: Sequence[int], field: str, width: 
         places = {group: i for i, group in reversed([*enumerate(column)])}
         return torch.tensor([places[group] for group in column])
     if field in ("rewards", "unshaped"):
-        return torch.tensor([_number(one, f"samples[{i}].reward", nan=True) for i, one in enumerate(column)], dtype=dtype)
+        return torch.tensor(
+            [_number(one, f"samples[{i}].reward", nan=True) for i, one in enumerate(column)], dtype=dtype
+        )
     if field == "truncated":
         return torch.tensor([bool(one) for one in column])
     if field == "advantages" and all(isinstance(one, int | float) for one in column):

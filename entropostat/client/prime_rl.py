@@ -54,7 +54,9 @@ def loss(inputs: Inputs, *, objective: Any, gives: Iterable[str] = ()) -> Output
     """``objective``: a recipe's path, or the block as a mapping. ``gives``: ["ref_logps"] where the algorithm scores a reference."""
     made, promised = _made(json.dumps(objective, default=str), tuple(gives))
     if "ref_logps" in promised and inputs.ref_logprobs is None:
-        raise ValueError("gives: ref_logps is promised, and inputs.ref_logprobs is None; take an algorithm with a reference")
+        raise ValueError(
+            "gives: ref_logps is promised, and inputs.ref_logprobs is None; take an algorithm with a reference"
+        )
     mask = inputs.loss_mask.unsqueeze(0)
     logps = _row(inputs.trainer_logprobs, mask)
     old = _row(inputs.inference_logprobs.detach(), mask)

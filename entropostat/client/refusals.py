@@ -26,7 +26,9 @@ DERIVED = frozenset({"uids", "lengths", "tokens", "clip"})
 """Batch fields that follow from those."""
 LIVE = ("entropy", "sum_p2", "sum_p2_logp")
 """Batch fields that may be promised and come with each call, (T,) a sample, with gradient: they depend on the weights alone."""
-IN_LOSS = frozenset({"logps", "mask", "advantages", "old_logps", "sampler_logps", "ref_logps", "uids", "tokens", "clip"})
+IN_LOSS = frozenset(
+    {"logps", "mask", "advantages", "old_logps", "sampler_logps", "ref_logps", "uids", "tokens", "clip"}
+)
 """Batch fields that the loss phase has, beside those with gradient."""
 PROMISED = tuple(sorted({*CARRIED, *LIVE} - EVERY_LOOP))
 """Batch fields that ``gives`` may name."""

@@ -33,6 +33,7 @@ CARRIED = {
 }
 """Batch field -> where it lies in a ``Sample``."""
 
+
 @dataclass(frozen=True)
 class Sample:
     """One sequence of T positions; what is (T,) is a 1-D tensor or a list. Log-probabilities and entropies are in nats, at the

@@ -93,7 +93,9 @@ class TinkerLoss:
             if key not in datum.loss_fn_inputs:
                 if name == "uid":
                     continue
-                raise ValueError(f"{where}.loss_fn_inputs: has no {key!r}, which the objective reads; add it to every datum")
+                raise ValueError(
+                    f"{where}.loss_fn_inputs: has no {key!r}, which the objective reads; add it to every datum"
+                )
             values = datum.loss_fn_inputs[key].to_torch()
             if key in SINGLE:
                 if values.numel() != 1:

@@ -72,8 +72,8 @@ def handed(batch: TokenBatch, gives: Sequence[str] = (), front: int = 2, advanta
         mask = torch.cat([torch.zeros(ahead, dtype=torch.float64), batch.mask[i, :end]])
         samples.append(Sample(mask, reward=reward, group=group, uid=int(batch.uids[i]), **given))
         logprobs.append(row(batch.logps.detach(), i, ahead, end).requires_grad_())
-        for name in live:
-            live[name].append(row(getattr(batch, name).detach(), i, ahead, end).requires_grad_())
+        for name, rows in live.items():
+            rows.append(row(getattr(batch, name).detach(), i, ahead, end).requires_grad_())
     return Handed(samples, logprobs, live)
 
 

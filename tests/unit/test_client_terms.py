@@ -71,7 +71,7 @@ def test_a_term_runs_on_what_every_loop_has_or_is_refused_in_a_line_that_says_wh
     if runs(setting, ()):
         assert part.needs | part.rollout_needs <= EVERY_LOOP | DERIVED | {"sampler_logps"}
         given = handed(whole(5))
-        value, metrics = ClientLoss(spec_of(setting), max_length=MAX_LENGTH, passes=2)(given.samples, given.logprobs)
+        value, _ = ClientLoss(spec_of(setting), max_length=MAX_LENGTH, passes=2)(given.samples, given.logprobs)
         value.backward()
         assert torch.isfinite(value) and all(torch.isfinite(row.grad).all() for row in given.logprobs)
         return
