@@ -180,7 +180,9 @@ class ClientLoss:
         whole = part.generation.batch
         share = whole.mask.sum().clamp(min=1) * (len(part.rows) / len(whole.mask))
         names = ("mask", "old_logps", "sampler_logps", "ref_logps", "uids")
-        fields = {name: cast(part.of(x), logps) for name in names if (x := getattr(whole, name)) is not None}
+        fields: dict[str, Any] = {
+            name: cast(part.of(x), logps) for name in names if (x := getattr(whole, name)) is not None
+        }
         return TokenBatch(
             logps=logps,
             advantages=cast(part.of(part.generation.rollout.advantages), logps),
@@ -189,8 +191,7 @@ class ClientLoss:
             seed=self.seed,
             generation=whole.generation,
             iteration=part.iteration,
-            **fields,
-            **live,
+            **{**fields, **live},
         )
 
     # ------------------------------------------------------------------------------------------ a step

@@ -30,6 +30,9 @@ from entropostat.rl.term import Penalty, Scoped
 MAY_GIVE = ("ref_logps",)
 """Batch fields that some of its algorithms bring."""
 
+OF_OTHERS = frozenset({"rewards", "unshaped", "groups"})
+"""Batch fields of every loop that this one has elsewhere."""
+
 
 class Inputs(Protocol):
     """prime-rl's ``LossInputs``: of one sequence, each (T,)."""
@@ -96,6 +99,8 @@ def _beyond(control: Control) -> Iterator[str]:
         where = f"objective.{slot}.{part.name}"
         if slot in ("rewards", "advantages"):
             yield f"{where}: lacks the other completions; prime-rl computes advantages in its orchestrator"
+        elif others := sorted((part.needs | part.rollout_needs) & OF_OTHERS):
+            yield f"{where}: lacks {', '.join(others)}, which prime-rl does not hand to a loss"
         elif isinstance(part.term, Scoped) and part.term.prepared not in ("never", "micro"):
             yield f"{where}: its scope {part.term.prepared} lacks the other sequences; set scope: micro, where it has it"
         elif isinstance(part.term, Penalty) and part.term.kind == "scalar":

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from unit.client_support import MAX_LENGTH, by_trainer, gradients_of, handed, whole
-from unit.rl_support import near
+from unit.rl_support import near, rows_of
 
 from entropostat.client import ClientLoss, Sample
 from entropostat.recipe.errors import RecipeError
@@ -62,7 +62,7 @@ def test_each_normaliser_is_that_of_the_trainers(kind: str, accumulate: int) -> 
 def test_order_prompts_and_padding_do_not_matter(kind: str) -> None:
     batch, order = whole(5), [4, 1, 5, 0, 3, 2]
     plain, other = handed(batch, GIVES, front=0), handed(batch, GIVES, front=5)
-    longer = [torch.cat([row.detach(), torch.full((4,), 7.0)]).requires_grad_() for row in other.logprobs]
+    longer = [torch.cat([row.detach(), torch.full((4,), torch.nan)]).requires_grad_() for row in other.logprobs]
     wider = {"entropy": [torch.cat([row.detach(), torch.full((4,), 7.0)]) for row in other.live["entropy"]]}
     tail = torch.cat([torch.zeros(4)])
     padded = [replace(s, mask=torch.cat([s.mask, tail]), **{
@@ -85,6 +85,7 @@ def test_parts_of_a_generation_have_its_statistics_and_add_up_to_its_loss() -> N
     value, _ = made()(once.samples, once.logprobs, **once.live)
     loss = made(accumulate=2)
     generation = loss.generation(apart.samples)
+    assert generation.batch.lengths.tolist() == batch.lengths.tolist()
     for rows in ([0, 4, 2], [1, 3, 5]):
         part = [x for i in rows for x in (apart.logprobs[i],)]
         share, _ = loss(generation.part(rows), part, entropy=[apart.live["entropy"][i] for i in rows])
@@ -92,6 +93,18 @@ def test_parts_of_a_generation_have_its_statistics_and_add_up_to_its_loss() -> N
     value.backward()
     for name, slope in gradients_of(apart, batch).items():
         near(slope, gradients_of(once, batch)[name], 1e-12)
+
+
+@pytest.mark.parametrize("kind", CLIPPED)
+def test_the_normaliser_of_a_part_is_that_of_a_micro_batch(kind: str) -> None:
+    batch, rows = whole(6), [0, 4]
+    spec = {"loss": ("ppo_clip", "ppo_clip", {"type": kind})}
+    some = rows_of(batch, torch.tensor(rows)).set(tokens=batch.mask.sum() * len(rows) / len(batch.mask))
+    want, _ = by_trainer(Objective.build(spec), some, accumulate=3)
+    given = handed(batch, advantages=True)
+    loss = ClientLoss(spec, max_length=MAX_LENGTH, accumulate=3)
+    value, _ = loss(loss.generation(given.samples).part(rows), [given.logprobs[i] for i in rows])
+    near(value, want, 1e-10)
 
 
 def test_a_part_of_a_later_pass_is_one_to_the_terms() -> None:
@@ -212,6 +225,8 @@ def test_a_wrong_call_is_refused_in_one_line(says: str, call: Any) -> None:
         ("gives: must be a list", {"loss": "ppo_clip"}, {"gives": "entropy"}),
         (r"objective\.loss\.ppo_clip\.type: dr_grpo .* give max_length=", {"loss": {"ppo_clip": {"type": "dr_grpo"}}}, {}),
         ("passes: must be a whole number", {"loss": "ppo_clip"}, {"passes": 0}),
+        ("lopti: lacks passes: .* over 2 .* makes 3", {"loss": "ppo_clip", "weights": ["lopti"]}, {"passes": 3}),
+        ("kl_ref: lacks a trainer that moves its reference", {"loss": "ppo_clip", "penalties": [{"kl_ref": {"reference": "ema"}}]}, {"gives": ["ref_logps"]}),
         ("entropy_seq", {"loss": {"ppo_clip": {"epsilon": {"step": {"signal": "entropy_seq", "target": 1.0}}}}}, {}),
         ("entropy_ratio", {"loss": {"ppo_clip": {"epsilon": {"step": {"signal": "entropy_ratio", "target": 1.0}}}}}, {"gives": ["old_entropy"]}),
         ("give steps=", {"loss": {"ppo_clip": {"epsilon": {"schedule": {"points": [[0, 0.1], [1, 0.2]], "unit": "fraction"}}}}}, {}),

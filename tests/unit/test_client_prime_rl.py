@@ -96,7 +96,7 @@ def carried(setting: Setting) -> bool:
         and not any(isinstance(term, ScalarPenalty) or getattr(term, "moves_reference", False) for term in scoped)
         and o.loss.term.aggregation in ("dapo", "cispo", "vespo")
         and not (setting[0] == "weights" and scoped[0].corrects_sampler)
-        and read <= {"old_logps", "sampler_logps", "ref_logps", "rewards", "unshaped"}
+        and read <= {"old_logps", "sampler_logps", "ref_logps"}
     )
 
 
@@ -106,7 +106,7 @@ def test_a_term_runs_on_one_sequence_or_is_refused_in_lines_that_name_it(setting
     spec: dict[str, Any] = {"loss": "unclipped"}
     spec |= {slot: {kind: options} if slot == "loss" else [{kind: options}]}
     inputs = inputs_of(6)
-    if carried(setting) and "rewards" not in spec:
+    if carried(setting):
         value = scaled(inputs, objective=spec, gives=["ref_logps"])
         value.backward()
         slopes = [one.trainer_logprobs.grad for one in inputs if one.trainer_logprobs.grad is not None]
@@ -131,6 +131,8 @@ def test_controllers_and_promises_that_it_cannot_keep_are_refused() -> None:
         ValueError, match=r"objective\.penalties\.kl_cov\.coef: takes a number; prime-rl tells a loss of no step"
     ):
         loss(one, objective={"loss": "ppo_clip", "penalties": [{"kl_cov": {"scope": "micro", "coef": knob}}]})
+    with pytest.raises(ValueError, match=r"entropy_bonus: has a mean of its own, over sequences"):
+        loss(one, objective={"loss": "ppo_clip", "penalties": ["entropy_bonus"]})
     with pytest.raises(ValueError, match="prime-rl hands no entropy to a loss"):
         loss(one, objective={"loss": "ppo_clip"}, gives=["entropy"])
     one.ref_logprobs = None
