@@ -179,11 +179,8 @@ class Penalty(Scoped):
 
     kind: ClassVar[Literal["token", "scalar"]]
     policy_term: ClassVar[bool] = False
-
-    @property
-    def moves_reference(self) -> bool:
-        """The policy behind ``ref_logps`` is to follow the one that trains: whoever holds the weights moves it."""
-        return False
+    moves_reference: bool = False
+    """The policy behind ``ref_logps`` is to follow the one that trains: whoever holds the weights moves it."""
 
 
 class TokenPenalty(Penalty):
@@ -258,8 +255,7 @@ class Loss(Scoped):
 
     def bounded(self, batch: TokenBatch) -> Bounded:
         """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
-        ``holds`` something.
-        """
+        ``holds`` something."""
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

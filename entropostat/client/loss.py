@@ -172,7 +172,7 @@ class ClientLoss:
             self._pending += 1
         if not loss.requires_grad:  # nothing here depends on the policy, and whoever calls takes a gradient
             loss = loss + logps.masked_fill(batch.invalid | batch.valid, 0.0).sum()
-        told = merged({key: value.detach() for key, value in metrics.items()}, LOCAL)
+        told = merged(metrics, LOCAL)
         return loss / self.accumulate, part.generation.metrics | told
 
     def _batch(self, part: Part, logps: Tensor, live: Mapping[str, Tensor]) -> TokenBatch:

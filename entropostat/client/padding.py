@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,14 @@ from torch import Tensor
 
 from entropostat.client.sample import CARRIED, Part, Sample
 from entropostat.rl.batch import TokenBatch
+from entropostat.rl.info import LARGEST_REWARD
+from entropostat.rl.rewarded import usable
 
 MAY_BE_NONE = ("answers",)
 """Batch fields of which None is a value."""
+MEASURED = ("old_logps", "ref_logps", "old_entropy")
+"""Batch fields of which NaN is no value."""
+log = logging.getLogger(__name__)
 
 
 def start_of(sample: Sample, where: str) -> int:
@@ -55,20 +61,23 @@ def _field(samples: Sequence[Sample], starts: Sequence[int], field: str, width: 
         if one is None and field not in MAY_BE_NONE:
             raise ValueError(f"samples[{i}].{name}: missing; the objective reads it, and so every sample must have it")
     if field == "pieces":
+        for i, (pieces, sample) in enumerate(zip(column, samples, strict=True)):
+            _same_length(pieces, sample, f"samples[{i}].pieces")
         return tuple(tuple(pieces[start:]) for pieces, start in zip(column, starts, strict=True))
     if field == "answers":
         return tuple(column)
     if field == "groups":
-        places = {group: i for i, group in reversed([*enumerate(column)])}
-        return torch.tensor([places[group] for group in column])
+        groups = [_group(one, f"samples[{i}].group") for i, one in enumerate(column)]
+        places = {group: i for i, group in reversed([*enumerate(groups)])}
+        return torch.tensor([places[group] for group in groups])
     if field in ("rewards", "unshaped"):
-        return torch.tensor(
-            [_number(one, f"samples[{i}].reward", nan=True) for i, one in enumerate(column)], dtype=dtype
-        )
+        rewards = torch.tensor([_number(one, f"samples[{i}].reward") for i, one in enumerate(column)], dtype=dtype)
+        return _learnable(rewards)
     if field == "truncated":
         return torch.tensor([bool(one) for one in column])
-    if field == "advantages" and all(isinstance(one, int | float) for one in column):
-        return torch.tensor([_number(one, f"samples[{i}].advantages") for i, one in enumerate(column)], dtype=dtype)
+    if field == "advantages" and all(_is_one(one) for one in column):
+        numbers = [_finite(one, f"samples[{i}].advantages") for i, one in enumerate(column)]
+        return torch.tensor(numbers, dtype=dtype)
     kind = {"token_ids": torch.int64, "planning": torch.bool}.get(field, dtype)
     return _tokens(samples, starts, name, field, width, kind)
 
@@ -80,16 +89,17 @@ def _tokens(
     table = torch.zeros(len(samples), width, dtype=dtype)
     for i, (sample, start) in enumerate(zip(samples, starts, strict=True)):
         given, where = getattr(sample, name), f"samples[{i}].{name}"
-        if isinstance(given, int | float):
-            given = torch.full((len(sample.mask),), _number(given, where), dtype=dtype)
+        if field == "advantages" and _is_one(given):
+            given = torch.full((len(sample.mask),), _finite(given, where), dtype=dtype)
         row = _row(given, where)
-        if len(row) != len(sample.mask):
-            raise ValueError(f"{where}: has {len(row)} positions, and the mask has {len(sample.mask)}; give one each")
+        _same_length(row, sample, where)
         row = row.to(dtype)
         if field != "token_ids":
             row = row.masked_fill(_row(sample.mask, where) == 0, 0)
-        if field == "advantages" and not bool(torch.isfinite(row).all()):
-            raise ValueError(f"{where}: holds a number that is not finite")
+        if (field == "advantages" and not bool(row.isfinite().all())) or (
+            field in MEASURED and bool(row.isnan().any())
+        ):
+            raise ValueError(f"{where}: holds a number that is none, on a token of the policy")
         table[i, : len(row) - start] = row[start:]
     return table
 
@@ -139,15 +149,52 @@ def cast(x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.device, like.dtype) if x.is_floating_point() else x.to(like.device)
 
 
+def _learnable(rewards: Tensor) -> Tensor:
+    """NaN, no reward, in place of what nobody can learn from: one would leave its whole group without a finite advantage."""
+    kept = usable(rewards)
+    if lost := int((kept.isnan() & ~rewards.isnan()).sum()):
+        log.warning("%d rewards are infinite or beyond %g: those samples count as not scored", lost, LARGEST_REWARD)
+    return kept
+
+
 def _row(given: Any, where: str) -> Tensor:
-    row = given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64)
+    try:
+        row = given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{where}: must be one number a position, a 1-D tensor or a list of T") from error
     if row.dim() != 1:
         raise ValueError(f"{where}: must be one number a position, of shape (T,), not {list(row.shape)}")
     return row
 
 
-def _number(given: Any, where: str, nan: bool = False) -> float:
-    value = float(given)
-    if math.isfinite(value) or (nan and math.isnan(value)):
-        return value
-    raise ValueError(f"{where}: {value} is not finite" + ("; NaN says that nothing could score it" if nan else ""))
+def _same_length(row: Any, sample: Sample, where: str) -> None:
+    if len(row) != len(sample.mask):
+        raise ValueError(f"{where}: has {len(row)} positions, and the mask has {len(sample.mask)}; give one each")
+
+
+def _is_one(given: Any) -> bool:
+    return isinstance(given, int | float) or getattr(given, "ndim", None) == 0
+
+
+def _number(given: Any, where: str) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{where}: must be one number, not {type(given).__name__}") from error
+
+
+def _finite(given: Any, where: str) -> float:
+    value = _number(given, where)
+    if not math.isfinite(value):
+        raise ValueError(f"{where}: {value} is not finite")
+    return value
+
+
+def _group(given: Any, where: str) -> Hashable:
+    """What is equal for equal prompts: tensors and arrays of one number are equal by it, and not by their place in memory."""
+    value = given.item() if getattr(given, "ndim", None) == 0 else given
+    if isinstance(value, Tensor) or not isinstance(value, Hashable):
+        kind = type(given).__name__
+        message = f"{where}: must be a number or text, equal for the completions of a prompt, not {kind}"
+        raise ValueError(message)  # noqa: TRY004  (as every wrong sample)
+    return value

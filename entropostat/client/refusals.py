@@ -18,7 +18,7 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.parts import Part
 from entropostat.rl.signal_sums import rollout_signals, token_sums
 from entropostat.rl.signals import ROLLOUT, RUN, WINDOW
-from entropostat.rl.term import BatchTerm, Penalty, Term, Weight
+from entropostat.rl.term import BatchTerm, Delegated, Penalty, Term, Weight
 
 EVERY_LOOP = frozenset({"logps", "mask", "advantages", "old_logps", "rewards", "unshaped", "groups"})
 """Batch fields that need no promise: a loop that gives none of these trains nothing."""
@@ -76,7 +76,7 @@ def _lacks(part: Part[Term], gives: frozenset[str], passes: int) -> Iterator[str
     if not isinstance(term, BatchTerm):
         yield "lacks a trainer: it acts on sampling, on prompts or on the optimizer, which here are the loop's own"
         return
-    if getattr(term, "delegated", False):
+    if isinstance(term, Delegated):
         yield "lacks TRL, which computes it; name a loss that is computed here, such as ppo_clip"
         return
     there = gives | EVERY_LOOP | DERIVED

@@ -88,7 +88,7 @@ class KLRef(TokenPenalty):
     policy_term = False
 
     @property
-    def moves_reference(self) -> bool:
+    def moves_reference(self) -> bool:  # type: ignore[override]  # of no other penalty it depends on an option
         return self.reference != "initial"
 
     def __post_init__(self) -> None:

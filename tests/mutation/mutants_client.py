@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutation.mutants import Mutant, stem
 
 TERMS = ("tests/unit/test_client_terms.py",)
-LOSS = ("tests/unit/test_client_loss.py",)
+LOSS = ("tests/unit/test_client_loss.py", "tests/unit/test_client_samples.py")
 TINKER = ("tests/unit/test_client_tinker.py",)
 PRIME = ("tests/unit/test_client_prime_rl.py",)
 
@@ -22,6 +22,8 @@ CLIENT = (
     fault("takes the old log-probs of the prompt", "padding", "table[i, : len(row) - start] = row[start:]", "table[i, : len(row) - start] = row[: len(row) - start]"),
     fault("numbers the groups by rows", "padding", "torch.tensor([places[group] for group in column])", "torch.arange(len(column))", TERMS),
     fault("counts the prompt as length", "padding", "torch.arange(1, mask.size(1) + 1), 0)", "torch.arange(1, mask.size(1) + 1) + 2, 0)"),
+    fault("takes a tensor for a group", "padding", 'given.item() if getattr(given, "ndim", None) == 0 else given', "given"),
+    fault("learns from an infinite reward", "padding", "kept = usable(rewards)", "kept = rewards"),
     fault("forgets what a part is of", "sample", "return values[list(self.rows)] if values.dim() else values", "return values[: len(self.rows)] if values.dim() else values"),
     fault("forgets the pass", "loss", "iteration=part.iteration", "iteration=0"),
     fault("forgets the seed", "loss", "seed=self.seed, generation=self.generations", "generation=self.generations"),

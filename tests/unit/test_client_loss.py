@@ -14,8 +14,7 @@ import torch
 from unit.client_support import MAX_LENGTH, by_trainer, gradients_of, handed, whole
 from unit.rl_support import near, rows_of
 
-from entropostat.client import ClientLoss, Sample
-from entropostat.recipe.errors import RecipeError
+from entropostat.client import ClientLoss
 from entropostat.rl.loss_types import CLIPPED
 from entropostat.rl.objective import Objective, normalise_terms
 
@@ -177,64 +176,6 @@ def test_a_gradient_is_there_for_every_sequence_even_where_nothing_depends_on_it
         value, _ = ClientLoss(spec)(silent, given.logprobs)
         value.backward()
         assert value == 0 and all(not row.grad.any() for row in given.logprobs)
-
-
-ROW = [-1.0, -2.0]
-GOOD = Sample(mask=[1, 1], old_logps=ROW, reward=1.0, group=0)
-BAD = {
-    r"samples\[1\]\.old_logps: has 3 positions, and the mask has 2": replace(GOOD, old_logps=[-1.0] * 3),
-    r"samples\[1\]\.mask: must hold 1": replace(GOOD, mask=[0.5, 1]),
-    r"samples\[1\]\.reward: inf is not finite": replace(GOOD, reward=float("inf")),
-    r"samples\[1\]\.reward: missing": replace(GOOD, reward=None),
-    r"samples\[1\]\.group: missing": replace(GOOD, group=None),
-    r"samples\[1\]\.old_logps: missing": replace(GOOD, old_logps=None),
-    r"samples\[1\]\.advantages: grpo estimates them": replace(GOOD, advantages=1.0),
-    r"samples\[1\]\.mask: must be one number a position": replace(GOOD, mask=[[1, 1]]),
-    r"two have the same uid": replace(GOOD, uid=0),
-}
-
-
-@pytest.mark.parametrize("says", BAD)
-def test_a_wrong_sample_is_refused_in_one_line(says: str) -> None:
-    with pytest.raises(ValueError, match=says) as error:
-        ClientLoss({"advantages": ["grpo"], "loss": "ppo_clip"}).generation([GOOD, BAD[says]])
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("says", "call"),
-    [
-        ("1 tensors for 2 samples", lambda loss: loss([GOOD, GOOD], [torch.zeros(2)])),
-        (r"logprobs\[0\]: must be a tensor of \[2\]", lambda loss: loss([GOOD], [torch.zeros(3)])),
-        ("entropy: given, and not promised", lambda loss: loss([GOOD], [torch.zeros(2)], entropy=[torch.zeros(2)])),
-        ("samples: there are none", lambda loss: loss([], [])),
-        ("none has old_logps or sampler_logps", lambda loss: loss([replace(GOOD, old_logps=None)], [torch.zeros(2)])),
-    ],
-)
-def test_a_wrong_call_is_refused_in_one_line(says: str, call: Any) -> None:
-    with pytest.raises(ValueError, match=says):
-        call(ClientLoss({"advantages": ["grpo"], "loss": "ppo_clip"}))
-
-
-@pytest.mark.parametrize(
-    ("says", "spec", "options"),
-    [
-        ("did you mean 'kl_ref'", {"loss": "ppo_clip", "penalties": ["kl_reff"]}, {}),
-        ("gives: 'entropies' is nothing that a loop can promise; did you mean 'entropy'", {"loss": "ppo_clip"}, {"gives": ["entropies"]}),
-        ("'rewards' is nothing that a loop can promise; every loop gives it", {"loss": "ppo_clip"}, {"gives": ["rewards"]}),
-        ("gives: must be a list", {"loss": "ppo_clip"}, {"gives": "entropy"}),
-        (r"objective\.loss\.ppo_clip\.type: dr_grpo .* give max_length=", {"loss": {"ppo_clip": {"type": "dr_grpo"}}}, {}),
-        ("passes: must be a whole number", {"loss": "ppo_clip"}, {"passes": 0}),
-        ("lopti: lacks passes: .* over 2 .* makes 3", {"loss": "ppo_clip", "weights": ["lopti"]}, {"passes": 3}),
-        ("kl_ref: lacks a trainer that moves its reference", {"loss": "ppo_clip", "penalties": [{"kl_ref": {"reference": "ema"}}]}, {"gives": ["ref_logps"]}),
-        ("entropy_seq", {"loss": {"ppo_clip": {"epsilon": {"step": {"signal": "entropy_seq", "target": 1.0}}}}}, {}),
-        ("entropy_ratio", {"loss": {"ppo_clip": {"epsilon": {"step": {"signal": "entropy_ratio", "target": 1.0}}}}}, {"gives": ["old_entropy"]}),
-        ("give steps=", {"loss": {"ppo_clip": {"epsilon": {"schedule": {"points": [[0, 0.1], [1, 0.2]], "unit": "fraction"}}}}}, {}),
-    ],
-)  # fmt: skip
-def test_what_a_loop_cannot_carry_is_said_before_it_starts(says: str, spec: Any, options: Any) -> None:
-    with pytest.raises((ValueError, RecipeError), match=says):
-        ClientLoss(spec, **options)
 
 
 def test_signals_are_measured_where_what_they_read_is_given() -> None:

@@ -25,8 +25,8 @@ def run(folder: Path, code: str, **names: Any) -> dict[str, Any]:
 
 def test_the_plain_loop_holds_its_entropy(tmp_path: Path) -> None:
     left = run(tmp_path, LOOP)
-    assert left["told"]["signal/entropy"] == pytest.approx(1.0, abs=0.25)
-    assert left["rewards"].mean() > 0.5 and left["loss"].done == 160
+    assert left["told"]["signal/entropy"] == pytest.approx(1.0, abs=0.25), left["told"]
+    assert left["rewards"].mean() > 0.5 and left["loss"].done == 300
 
 
 def test_the_loop_of_tinker_runs_and_moves_its_controller(tmp_path: Path) -> None:
