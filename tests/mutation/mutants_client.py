@@ -20,7 +20,7 @@ CLIENT = (
     fault("takes the width for the longest", "normaliser", "(len(kept) * max_length)", "kept.numel()"),
     fault("reads the prompt", "padding", "row = row[part.generation.starts[place] :]", "row = row[: len(row) - part.generation.starts[place]]"),
     fault("takes the old log-probs of the prompt", "padding", "table[i, : len(row) - start] = row[start:]", "table[i, : len(row) - start] = row[: len(row) - start]"),
-    fault("numbers the groups by rows", "padding", "torch.tensor([places[group] for group in column])", "torch.arange(len(column))", TERMS),
+    fault("numbers the groups by rows", "padding", "torch.tensor([places[group] for group in groups])", "torch.arange(len(column))", TERMS),
     fault("counts the prompt as length", "padding", "torch.arange(1, mask.size(1) + 1), 0)", "torch.arange(1, mask.size(1) + 1) + 2, 0)"),
     fault("takes a tensor for a group", "padding", 'given.item() if getattr(given, "ndim", None) == 0 else given', "given"),
     fault("learns from an infinite reward", "padding", "kept = usable(rewards)", "kept = rewards"),
