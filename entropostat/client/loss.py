@@ -149,18 +149,19 @@ class ClientLoss:
         live        what ``gives`` has promised of the current policy, in the same form: ``entropy=...``
         """
         _check_live(live, self.gives & {*LIVE})
+        trains = any(isinstance(row, Tensor) and row.requires_grad for row in logprobs)
+        measured = trains and bool(self.thermostat.control.knobs)
+        if measured and self._pending >= self.accumulate:
+            raise ValueError(
+                f"{self._pending} losses since the last step(), and accumulate is {self.accumulate}: call step() after each "
+                "optimizer step, by which the controllers move"
+            )
         generation = data if isinstance(data, Generation | Part) else self.generation(data)
         part = generation.part() if isinstance(generation, Generation) else generation
         mask = part.of(part.generation.batch.mask)
         logps = ragged(logprobs, part, "logprobs", mask)
         given = {name: ragged(rows, part, name, mask) for name, rows in live.items()}
         batch, objective = self._batch(part, logps, given), self.objective
-        measured = logps.requires_grad and bool(self.thermostat.control.knobs)
-        if measured and self._pending >= self.accumulate:
-            raise ValueError(
-                f"{self._pending} losses since the last step(), and accumulate is {self.accumulate}: call step() after each "
-                "optimizer step, by which the controllers move"
-            )
         stats = moved(part.generation.rollout.stats, part, logps)
         tokens, metrics = objective.token_loss(batch, stats)
         loss = normalised(tokens, batch.mask, objective.loss.term.aggregation, batch.require("tokens"), self.max_length)
@@ -196,7 +197,7 @@ class ClientLoss:
 
     # ------------------------------------------------------------------------------------------ a step
 
-    def step(self, grad_norm: float = math.nan, applied: bool = True) -> dict[str, float]:
+    def step(self, grad_norm: float | None = None, applied: bool = True) -> dict[str, float]:
         """After each optimizer step: what the losses since the last one measured moves the controllers. Returns what to log.
 
         ``grad_norm`` is that before clipping. Where the optimizer step was left out (``applied`` False), nothing moves.
@@ -206,14 +207,16 @@ class ClientLoss:
             raise ValueError(
                 "step(): no loss since the last one, and so nothing was measured; call it once per optimizer step"
             )
-        if applied and "grad_norm" in signals and math.isnan(grad_norm):
+        if applied and "grad_norm" in signals and grad_norm is None:
             raise ValueError(
                 "step(): a controller reads the norm of the gradient; give grad_norm=, that before clipping"
             )
         closed, self._pending = self.thermostat.window.close(), 0
         if applied:
             self.done += 1
-            self.thermostat.update(closed, self.done, self.steps or self.done, grad_norm)
+            self.thermostat.update(
+                closed, self.done, self.steps or self.done, math.nan if grad_norm is None else grad_norm
+            )
             for knob, problem in self.thermostat.problems():
                 log.warning("step %d, %s: %s", self.done, knob, problem)
         told = {f"signal/{name}": value for name, value in closed.signals.items()}

@@ -84,7 +84,13 @@ class Generation:
 
     def part(self, rows: Sequence[int] | None = None, iteration: int = 0) -> Part:
         """Some of the samples, by their places, in the ``iteration``-th pass over the generation, from 0."""
-        return Part(self, tuple(range(len(self.samples)) if rows is None else rows), iteration)
+        places = range(len(self.samples))
+        chosen = tuple(places if rows is None else rows)
+        if not chosen or not all(row in places for row in chosen):
+            raise ValueError(
+                f"rows: must be places of samples, from 0 to {len(places) - 1}, at least one, not {list(chosen)}"
+            )
+        return Part(self, chosen, iteration)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ CLIENT = (
     fault("moves by a step that was left out", "loss", "        if applied:\n            self.done += 1", "        if True:\n            self.done += 1"),
     fault("moves without a step", "loss", "if measured and self._pending >= self.accumulate:", "if False:"),
     fault("keeps no memory", "loss", "self.memory, batch = rewarded.memory, batch", "batch = batch"),
-    fault("measures a look", "loss", "measured = logps.requires_grad and bool(", "measured = bool("),
+    fault("measures a look", "loss", "measured = trains and bool(", "measured = bool("),
     fault("reads the given advantages", "loss", "frozenset(read if self.estimates else", "frozenset(read if not self.estimates else"),
     fault("carries what is lacking", "refusals", "missing = in_loss | before", "missing = in_loss", TERMS),
     fault("carries what is lacking in the loss", "refusals", "missing = in_loss | before", "missing = before", TERMS),

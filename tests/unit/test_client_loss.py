@@ -159,6 +159,18 @@ def test_a_loop_that_forgets_the_step_is_told_and_a_look_without_gradient_is_no_
         loss.step()
 
 
+def test_a_controller_of_the_gradient_is_told_its_norm() -> None:
+    knob = {"adaptive_kl": {"signal": "grad_norm", "target": 1.0, "samples": 1000}}
+    loss, given = ClientLoss({"loss": {"ppo_clip": {"epsilon": knob}}}), handed(whole(8), advantages=True)
+    loss(given.samples, given.logprobs)
+    with pytest.raises(ValueError, match="give grad_norm="):
+        loss.step()
+    assert loss.step(grad_norm=3.0)["control/loss.ppo_clip.epsilon/signal"] == 3.0
+    loss(given.samples, given.logprobs)
+    loss.step(grad_norm=float("nan"))
+    assert loss.done == 2
+
+
 def test_the_memory_of_a_reward_term_is_part_of_the_state() -> None:
     given = handed(whole(9), ("old_entropy", "pieces"))
     spec = {"rewards": ["ares"], "advantages": ["grpo"], "loss": "unclipped"}

@@ -71,7 +71,10 @@ def test_a_recipe_is_taken_by_its_path() -> None:
     [
         ("1 tensors for 2 samples", lambda loss: loss([GOOD, GOOD], [torch.zeros(2)])),
         (r"logprobs\[0\]: must be a tensor of \[2\]", lambda loss: loss([GOOD], [torch.zeros(3)])),
+        (r"logprobs\[0\]: must be a tensor of \[2\], .* not list", lambda loss: loss([GOOD], [ROW])),
         ("entropy: given, and not promised", lambda loss: loss([GOOD], [torch.zeros(2)], entropy=[torch.zeros(2)])),
+        ("rows: must be places of samples, from 0 to 0", lambda loss: loss.generation([GOOD]).part([1])),
+        ("rows: must be places of samples", lambda loss: loss.generation([GOOD]).part([])),
         ("samples: there are none", lambda loss: loss([], [])),
         ("none has old_logps or sampler_logps", lambda loss: loss([replace(GOOD, old_logps=None)], [torch.zeros(2)])),
     ],
