@@ -22,9 +22,8 @@ A term is one file with one frozen dataclass: the base of its slot, its options 
             keep = batch.require("entropy").detach() > self.bar
             return keep.to(batch.logps.dtype), batch.means(fraction=keep)
 
-What has a value here may be left out, all else must be given. A class that misses or misspells a member is refused when it
-registers (contract.py), so helpers of its own begin with an underscore. B sequences, T completion tokens; log-probabilities
-and entropies are in nats; ``Output`` is the tensor and the metrics that the registration ``provides``. No torch here at run time.
+What has a value here may be left out, all else must be given. A class that misses or misspells a member is refused (contract.py), so
+helpers begin with an underscore. B sequences, T completion tokens; all in nats; ``Output`` is the tensor and the metrics it ``provides``.
 """
 
 from __future__ import annotations
@@ -178,6 +177,9 @@ class Penalty(Scoped):
 
     kind: ClassVar[Literal["token", "scalar"]]
     policy_term: ClassVar[bool] = False
+    moves_reference: bool = (
+        False  # the policy behind ``ref_logps`` is to follow the one that trains: whoever has the weights moves it
+    )
 
 
 class TokenPenalty(Penalty):

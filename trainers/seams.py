@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from entropostat.recipe.blocks import Faults, Optimizer, Shaping
 from entropostat.recipe.machine_blocks import Tracking
+from entropostat.recipe.objective import as_control
 from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl.batch import Extra
 from entropostat.rl.reduce import Reducer
@@ -31,7 +32,6 @@ from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
 from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
-from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
 from entropostat.trainers.partition import Partition

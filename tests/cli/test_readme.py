@@ -45,7 +45,7 @@ def test_the_mistake_gives_the_message() -> None:
 
 
 def test_the_python_example_is_an_objective_that_the_trainer_takes() -> None:
-    from entropostat.trainers.objective import as_control
+    from entropostat.recipe.objective import as_control
 
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     example = re.search(r"^objective = (\{.*?^\})", block, re.DOTALL | re.MULTILINE)

@@ -79,9 +79,7 @@ def sources(folder: Path, rows: list[dict[str, Any]], **options: Any) -> list[An
     """The same rows from a file of JSON lines and from a data set."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Dataset.from_list(rows).save_to_disk(str(folder / "saved"))
-    return [
-        SOURCES.build(kind, {"path": path, **options}) for kind, path in (("file", "rows.jsonl"), ("hub", "saved"))
-    ]
+    return [SOURCES.build(kind, {"path": path, **options}) for kind, path in (("file", "rows.jsonl"), ("hub", "saved"))]
 
 
 def questions(count: int) -> list[dict[str, Any]]:

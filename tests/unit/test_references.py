@@ -37,7 +37,9 @@ def test_every_verifier_that_compares_reads_a_plain_number_in_every_form_that_a_
     tried = set()
     for kind in VERIFIERS.names():
         form = VERIFIERS[kind]
-        if form.learned or not form.compares or kind in ("chain", "reasoning_gym", "trl"):  # with sources, or functions, of their own
+        if (
+            form.learned or not form.compares or kind in ("chain", "reasoning_gym", "trl")
+        ):  # with sources, or functions, of their own
             continue
         modes = ("optional", "required", "counts") if "thinking" in form.__dataclass_fields__ else (None,)
         for system, thinking in product(ASKED if kind != "exact_match" else (None,), modes):
