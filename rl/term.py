@@ -89,9 +89,8 @@ class BatchTerm(Term):
 class Reward(BatchTerm):
     """A link of the chain between verifiers and advantages, called once per generation: (B,) rewards.
 
-    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave: that alone says what
-    is right. A completion that nothing could score, NaN there, keeps no reward whatever comes out for it, and it counts in no
-    mean of a group. What is logged of the verifiers, and every evaluation, stays as they gave it.
+    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave, which alone says what is
+    right, is logged and evaluated. A completion that nothing could score, NaN there, keeps no reward and counts in no mean of a group.
     """
 
     def remember(self, batch: TokenBatch) -> State:
@@ -177,9 +176,8 @@ class Penalty(Scoped):
 
     kind: ClassVar[Literal["token", "scalar"]]
     policy_term: ClassVar[bool] = False
-    moves_reference: bool = (
-        False  # the policy behind ``ref_logps`` is to follow the one that trains: whoever has the weights moves it
-    )
+    moves_reference: bool = False
+    """Who has the weights moves the policy of ``ref_logps`` after the one that trains."""
 
 
 class TokenPenalty(Penalty):

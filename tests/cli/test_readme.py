@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from entropostat.cli import commands
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -54,3 +56,7 @@ def test_the_python_example_is_an_objective_that_the_trainer_takes() -> None:
     assert [part.name for part in control.template.parts] == ["grpo", "clip_cov", "trl", "kl_ref"]
     (shortest,) = re.findall(r"`(\{\"loss\".*?\})` is the shortest", README)
     as_control(ast.literal_eval(shortest))
+
+
+def test_every_command_has_its_line() -> None:
+    assert set(re.findall(r"^\| `entropostat (\w+)", README, re.MULTILINE)) == set(commands())
