@@ -120,7 +120,11 @@ def _server(recipe: Recipe) -> Iterator[Lint]:
 
 
 def job(
-    recipe: Recipe, allow_code: bool, dependency: str | None, tasks: list[list[str]], code: Mapping[str, Code]
+    recipe: Recipe,
+    allow_code: bool,
+    dependency: str | None,
+    tasks: list[list[str]],
+    code: Mapping[str, Code] = {},
 ) -> Job:
     """Of a recipe without problems."""
     block = recipe.slurm

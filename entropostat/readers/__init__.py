@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def read_all(path: Path) -> list[Run]:
 
 
 def own(path: Path) -> bool:
-    """Whether it is a run folder of ours, or the log in one."""
-    return path.name == OWN or (path / OWN).is_file()
+    """Whether it is a run folder of ours, or the log in one, whatever lies in its place."""
+    return path.name == OWN or os.path.lexists(path / OWN)
 
 
 def _folder(path: Path) -> list[Run]:

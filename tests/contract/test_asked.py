@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from support import tiny
+from support.tables import table as rows_of
 from trl import GRPOTrainer
 
-from entropostat.data.dataset import to_dataset
 from entropostat.data.example import Example
 from entropostat.recipe import load
-from entropostat.recipe.prompts import Prompts
-from entropostat.trainers.run import load_data, plan_prompts, training_config
+from entropostat.recipe.prompts import first_asked
+from entropostat.trainers.prompts import lay_out, load_data
+from entropostat.trainers.run import training_config
 from entropostat.trainers.trl.asked import token_ids
 
 TEMPLATE = (
@@ -31,7 +32,8 @@ def policy() -> GRPOTrainer:
 @pytest.mark.parametrize("system", [None, "", "be"])
 @pytest.mark.parametrize("options", [None, {"ab": "cd"}])
 def test_the_ids_are_those_of_trls_trainer(policy, system, options):
-    table = list(to_dataset([Example(prompt=text) for text in ("1+2=", "3", "ab 45*6=")], system)["prompt"])
+    examples = [Example(prompt=text) for text in ("1+2=", "3", "ab 45*6=")]
+    table = list(rows_of({"": examples}, system=system).rows()["prompt"])
     policy.chat_template_kwargs = options or {}
     spoken = policy.processing_class
     wanted = policy._tokenize_prompts(table)[0]
@@ -50,7 +52,7 @@ def test_the_prompts_shown_are_the_first_of_a_run(stages, seed, tmp_path: Path):
     words = ["data.sources={a: {chain: {length: 2}}, b: {chain: {length: 3, size: 300}}}", "trainer.max_steps=6"]
     words += [f"data.curriculum={stages}", f"seed={seed}", f"output_dir={tmp_path}"]
     recipe = load("entropostat:quickstart/plain.yaml", words)
-    order = plan_prompts(recipe, training_config(recipe, tmp_path), load_data(recipe)[0])
-    shown = Prompts.load(recipe).first(recipe, 5)
-    wanted = [(source, example.id) for source, example in zip(order.sources, order.examples, strict=True)][:5]
-    assert [(source, example.id) for source, example in shown] == wanted
+    table = load_data(recipe)
+    asked = lay_out(recipe, training_config(recipe, tmp_path), table).dataset
+    wanted = [(row["source"], row["id"]) for row in asked.select(range(5))]
+    assert [(example.source, example.id) for example in first_asked(recipe, table, 5)] == wanted

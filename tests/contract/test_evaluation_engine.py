@@ -132,7 +132,9 @@ def test_a_recipe_is_measured_by_the_engine_with_the_weights_of_the_moment(train
         seen.extend(zip(completions, [example.prompt for example in examples], strict=True))
         return [Outcome(score=1.0)] * len(completions)
 
-    judging: Any = SimpleNamespace(judge="digits", strategies=(), verify=verify, learned=lambda *_: {})
+    judging: Any = SimpleNamespace(
+        judge=lambda _: "digits", strategies=lambda _: (), verify=verify, learned=lambda *_: {}
+    )
     measure = measurement(recipe, trainer, judging, SETS, "")
     trainer.train()
     engine.calls.clear()

@@ -52,7 +52,9 @@ def drawn(sampler: dict[str, Any], *overrides: str) -> tuple[Any, Any, Any]:
     trainer.model._get_logits_processor = watched  # type: ignore[method-assign]
     trainer._generate_single_turn([[3, 4, 5]] * 4, None, {}, 4)
     verify = lambda said, asked: [Outcome(score=0.0)] * len(said)
-    judging: Any = SimpleNamespace(judge="digits", strategies=(), verify=verify, learned=lambda *_: {})
+    judging: Any = SimpleNamespace(
+        judge=lambda _: "digits", strategies=lambda _: (), verify=verify, learned=lambda *_: {}
+    )
     measurement(recipe, trainer, judging, SETS, "")()
     training, sampled, greedy = calls
     return training, sampled, greedy
@@ -97,7 +99,10 @@ def test_the_entropy_is_that_of_the_temperature_it_samples_at() -> None:
         trainer = tiny.ours(tiny.saved())
         trainer.model.get_output_embeddings().weight.data.mul_(20)
         judging: Any = SimpleNamespace(
-            judge=None, strategies=(), verify=lambda s, a: [Outcome()] * len(s), learned=lambda *_: {}
+            judge=lambda _: None,
+            strategies=lambda _: (),
+            verify=lambda s, a: [Outcome()] * len(s),
+            learned=lambda *_: {},
         )
         told.append(measurement(recipe, trainer, judging, SETS, "")()["evaluate/set/entropy"])
     assert told[0] < told[1] - 0.05 and told[2] == pytest.approx(math.log(len(tiny.CHARACTERS) + 3), abs=1e-3)

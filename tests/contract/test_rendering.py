@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from support import standins, tiny
+from support.tables import table as rows_of
 from tokenizers import processors
 from trl.chat_template_utils import add_response_schema
 
-from entropostat.data.dataset import to_dataset, with_system
+from entropostat.data.dataset import with_system
 from entropostat.data.example import Example
 from entropostat.reward.judge import Outcome
 from entropostat.trainers.evaluation.draws import EvaluateSettings, chunked
@@ -57,7 +58,7 @@ def tokenizer(chat: str, bos: bool) -> Any:
 
 
 def trainer_of(made: Any, said: Any, examples: list[Example], system: str | None) -> EntropyGRPOTrainer:
-    table = to_dataset([examples[i % len(examples)] for i in range(4)], system)
+    table = rows_of({"": [examples[i % len(examples)] for i in range(4)]}, system=system).rows()
     return EntropyGRPOTrainer(
         model=standins.model_of("qwen2"),
         reward_funcs=tiny.digits if system is None and isinstance(examples[0].prompt, str) else spoken,
@@ -140,7 +141,7 @@ def test_completions_are_read_as_the_trainer_reads_them(form: str, schema: bool)
     trainer = trainer_of(made, None, examples, system)
     ids = [made.encode(text, add_special_tokens=False) for text in ANSWERS]
     trainer._generate_single_turn = lambda *_, **__: (ids, None)
-    seen = trainer._generate([row["prompt"] for row in to_dataset(examples)])[3]
+    seen = trainer._generate([row["prompt"] for row in rows_of({"": examples}).rows()])[3]
     mine = completed(trainer, examples, rendered(trainer, examples), ids)
     assert mine == seen
     if form == "chat" and schema:

@@ -14,7 +14,7 @@ MOUNTS = ("tests/slurm/test_containers.py",)
 
 AFTER = (
     fault("keeps the pickled arguments", "trainers/state/final", "(folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)", "pass", FINAL),
-    fault("leaves the critic beside the policy", "trainers/state/final", "if (folder / CRITIC).exists():", "if False:", FINAL),
+    fault("leaves the critic beside the policy", "trainers/state/final", "if (folder / file).exists():", "if False:", FINAL),
     fault("leaves the cache off", "trainers/state/final", 'content.pop("use_cache", None)', "pass", FINAL),
     fault("forgets an end", "trainers/state/final", "ends if len(ends) > 1 else ends[0]", "ends[0]", FINAL),
     fault("finds no critic", "trainers/head", "for folder in (start, start / APART):", "for folder in (start,):", FINAL),

@@ -45,7 +45,7 @@ REWARDS: tuple[Mutant, ...] = (
     fault("takes one lost generation for all", "entropostat/diagnose/reward_rules", "lasting(np.isnan(total.values), GONE)", "np.isnan(total.values)", SAID),
     fault("calls silent what has spoken", "entropostat/diagnose/reward_rules", "np.logical_and.accumulate(np.isnan(series.values))", "np.isnan(series.values)", SAID),
     fault("calls constant what moves", "entropostat/diagnose/reward_rules", "(moved <= SAME) & ", "", SAID),
-    fault("says it twice", "entropostat/diagnose/learning_rules", "ill[: series.count(constant_until(log)) + ROWS] = False", "pass", SAID),
+    fault("says it twice", "entropostat/diagnose/learning_rules", "ill[: series.count(constant_until(log)) + size] = False", "pass", SAID),
     fault("calls a missing reward an overflow", "entropostat/diagnose/trust_rules", '[] if verifiers(log) else ["reward"]', '["reward"]', SAID),
     fault("looks beside the recipe last", "entropostat/recipe/relative_paths", "(*stated, folder) if", "(folder, *stated) if", MODULES),
     fault("looks nowhere beside the recipe", "entropostat/recipe/relative_paths", "if not places:", "if True:", MODULES),

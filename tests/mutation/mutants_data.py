@@ -25,7 +25,7 @@ DATA = (
     fault("leaves the upper end out", "entropostat/data/where", "low <= given <= high", "low <= given < high", WHERE),
     fault("lets one condition do", "entropostat/data/where", "holds = all(", "holds = any(", WHERE),
     fault("asks for what is missing", "entropostat/data/where", 'missing(given) == wanted["missing"]', 'missing(given) != wanted["missing"]', WHERE),
-    fault("reads an answer before it asks", "entropostat/data/rows", "        if where.takes(row):\n            yield to_example(row, columns, here, index, kind)", "        example = to_example(row, columns, here, index, kind)\n        if where.takes(row):\n            yield example", WHERE),
+    fault("reads an answer before it asks", "entropostat/data/table", "            if where.takes(row):\n                yield to_example(row, columns, here, count, notes)", "            example = to_example(row, columns, here, count, notes)\n            if where.takes(row):\n                yield example", WHERE),
     kept("keeps the last of equal prompts", "order = np.lexsort((places, answers == 0, group))", "order = np.lexsort((-places, answers == 0, group))"),
     kept("keeps one without an answer", "np.lexsort((places, answers == 0, group))", "np.lexsort((places, group))"),
     kept("trusts contradictions", "(high > low)[group]", "(high < low)[group]"),

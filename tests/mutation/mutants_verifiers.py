@@ -33,7 +33,7 @@ VERIFIERS = (
     fault("takes TRL's signature for its own", "reward/signature", '{"prompts", "completions"} <= names', "False", MANY),
     fault("takes examples of one name for one", "reward/calls", "return one is other or one == other", "return True", ONCE),
     fault("judges equal completions again", "reward/calls", "if verifier.repeats else", "if False else", ONCE),
-    fault("compares with the first reference", "reward/verifiers/math_verify", "float(_equal(example.answer, *found, self.precision))", "float(_equal(example.answer, *found, 6))", ONCE),
+    fault("compares with the first reference", "reward/verifiers/math_verify", "float(_equal(tagged(example.answer), *found, self.precision))", "float(_equal(tagged(example.answer), *found, 6))", ONCE),
     fault("judges what a rank holds of a group", "reward/groups", "if rows % ranks.size == 0:", "if True:", GROUPS),
     fault("has a group judged twice", "reward/groups", "if begin <= group[0] < begin + rows]", "if begin < group[-1] + 1 and group[0] < begin + rows]", GROUPS),
     fault("takes the verdicts of the first rank", "reward/groups", "[verdicts[begin + row] for row", "[verdicts[row] for row", GROUPS),

@@ -52,10 +52,11 @@ def by_judge(functions: Sequence[Any], scores: Tensor) -> Tensor | None:
     decides on, its judge. NaN where none has, None where no reward function is a verifier that decides."""
     verifiers = {f.__name__: place for place, f in enumerate(functions) if isinstance(f, RewardFunction)}
     scorer = next((f.scorer for f in functions if isinstance(f, RewardFunction)), None)
-    if scorer is None or not scorer.deciders:
+    deciders = [] if scorer is None else [name for name in scorer.deciders if name in verifiers]
+    if not deciders:
         return None
     judged = scores.new_full((len(scores),), torch.nan)
-    for name in scorer.deciders:
+    for name in deciders:
         judged = torch.where(judged.isnan(), scores[:, verifiers[name]], judged)
     return judged
 
