@@ -29,6 +29,8 @@ FLOOR, WIDTH = Range(-2.0, 0.5), Range(0.3, 3.0)
 """The reward is FLOOR + WIDTH x with x in [0, 1]; half of the runs have 0 and 1."""
 ONSET = Range(0.05, 0.6)
 RAMP = Range(0.02, 0.2)
+SHOWN, ROWS_SHOWN = 35, 10
+"""Steps, and rows, for which the effect is there at least before the log ends."""
 EXPLOSION = Range(0.5, 0.95)
 """Share of the way from the start to ln V, on a log scale."""
 COLLAPSE = Range(0.002, 0.05, log=True)
@@ -83,7 +85,9 @@ class Log:
         return rise(self.t, begin, n - begin if length is None else length, self.rng, self.split)
 
     def ramp(self) -> Array:
-        begin, takes = self.draw(ONSET) * len(self.t), max(self.draw(RAMP) * len(self.t), 1.0)
+        takes = max(self.draw(RAMP) * len(self.t), 1.0)
+        last = len(self.t) - takes - max(SHOWN / self.every, ROWS_SHOWN)
+        begin = max(min(self.draw(ONSET) * len(self.t), last), 3.0)
         self.well_until, self.ill_from = int(begin), math.ceil(begin + takes)
         return self.rise(begin, takes)
 

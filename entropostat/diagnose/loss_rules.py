@@ -22,7 +22,9 @@ ALL = 0.15
 """Less than this is everything, whatever else the log shows."""
 HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
-NOISES = 3.0
+FELL = 2.5
+"""Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
+NOISES = 2.5
 """Standard errors of the difference of two levels."""
 SINCE, AGAIN = 0.35, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
@@ -39,8 +41,9 @@ def reward_lost(log: Log) -> Iterator[Finding]:
         return
     best, left, now = kept_of_best(reward, size, log.edges)
     low, high = bounds(reward.values)
-    had = best - low >= HAD * (high - low)
-    clear = best - now >= NOISES * _noise(reward.values) * np.sqrt(2 / size)
+    noise, unit = _noise(reward.values), (low == 0) & (high == 1)
+    had = (best - low >= HAD * (high - low)) & (unit | (best - now >= FELL * noise))
+    clear = best - now >= NOISES * noise * np.sqrt(2 / size)
     gone = had & clear & (left <= LEFT)
     if not gone.any():
         return

@@ -12,13 +12,13 @@ from entropostat.diagnose.windows import at, mean
 
 
 def bounds(values: Floats) -> tuple[Floats, Floats]:
-    """(lowest, highest) that the reward can be, as known at each row: 0 and 1 while every one lay there, else the smallest so far,
-    or 0 where that is above it, and the largest so far. Their distance is never 0."""
+    """(lowest, highest) that the reward can be, as known at each row: 0 and 1 while every one lay there, else the smallest and the
+    largest so far. Their distance is never 0."""
     if not len(values):
         return values, values
     low, high = np.minimum.accumulate(values), np.maximum.accumulate(values)
     unit = (low >= 0) & (high <= 1)
-    low = np.where(unit, 0.0, np.minimum(low, 0.0))
+    low = np.where(unit, 0.0, low)
     high = np.where(unit, 1.0, high)
     return low, np.maximum(high, low + 1e-9)
 

@@ -64,11 +64,11 @@ def long_log(kind: str, count: int = 600) -> list[dict[str, float]]:
 @pytest.mark.parametrize("width", [0.3, 1.0, 40.0])
 @pytest.mark.parametrize("kind", ["explosion", "reward-lost", "collapse"])
 def test_a_verdict_does_not_hang_on_the_scale_of_the_reward(kind: str, low: float, width: float) -> None:
-    if low > 0 and kind == "reward-lost":
-        pytest.skip("a reward whose lowest is far above 0 and was never seen cannot be told from a small change")
     rows = long_log(kind)
     for row in rows:
         row["reward"] = low + width * row["reward"]
+    if kind == "reward-lost" and 0 < low and max(row["reward"] for row in rows) <= 1:
+        pytest.skip("rewards that all lie between 0 and 1 are taken for shares, of which these lose a sixth")
     assert rules(SimpleNamespace(rows=rows, vocabulary=50_000))[kind] == 1
 
 
