@@ -186,6 +186,7 @@ def picture(results: Mapping[str, Result], path: Path) -> None:
             points = [(kl, reward) for _, kl, reward in good.get(f"{row}|{seed}", {}).get("points", ())]
             if points:
                 axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=0.8, label=row)
+        axis.set_xscale("symlog", linthresh=0.1)
         axis.set(title=f"seed {seed}", xlabel="KL to the first policy, nats per completion")
     axes[0][0].set_ylabel("learned reward")
     axes[0][0].legend(fontsize=7)

@@ -31,6 +31,8 @@ WORSE = 0.04
 """Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
 AGAIN = 25
 """In a long run it must have held for this part of it: until another evaluation."""
+BEFORE, AFTER, HOLDS = 5, 10, 5
+"""Rows at least of its level before the fall, of that after it, and that a verdict by them must hold for."""
 SOLVED = 0.95
 """A reward between 0 and 1 that is up here cannot rise."""
 HIGH = 0.42
@@ -97,14 +99,14 @@ def collapse(log: Log) -> Iterator[Finding]:
                     told = f"{worse[2]}: pass@k {worse[0]:+.3f}, pass@1 {worse[1]:+.3f} since the fall began"
         elif len(reward):
             known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
-            then = _level(reward, int(reward.count(before)), size_in_rows(reward, 8, 3))
-            after = np.concatenate([[np.nan], recent(reward.values[begun:], size_in_rows(reward, 24, FEW))])
+            then = _level(reward, int(reward.count(before)), size_in_rows(reward, 8, BEFORE))
+            after = np.concatenate([[np.nan], recent(reward.values[begun:], size_in_rows(reward, 24, AFTER))])
             now_ = after[np.maximum(known - begun, 0)]
             low_, high_ = (np.concatenate([edge[:1], edge])[known] for edge in bounds(reward.values))
             still = (known - begun >= size_in_rows(reward, 6, 3)) & (now_ - then < GAIN * (high_ - low_))
             # On an unknown scale the largest reward so far is no ceiling: one that never moved lies at it.
             still &= (now_ < SOLVED) | (high_ != 1) | (low_ != 0)
-            ill[first:end] |= lasting(still, size_in_rows(series, LASTS, AT_ONCE))
+            ill[first:end] |= lasting(still, size_in_rows(series, LASTS, HOLDS))
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
             ill[first:end] |= lasting(low[first:end], size)

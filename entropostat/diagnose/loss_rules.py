@@ -22,11 +22,11 @@ ALL = 0.15
 """Less than this is everything, whatever else the log shows."""
 HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
-FELL = 2.5
+FELL = 1.5
 """Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
-SINCE, AGAIN = 0.35, 0.1
+SINCE, AGAIN = 0.4, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
 more than this of what was lost come back."""
 FACTOR, MORE = 2.0, 0.3
