@@ -22,7 +22,7 @@ ALL = 0.15
 """Less than this is everything, whatever else the log shows."""
 HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
-FELL = 1.5
+FELL = 2.0
 """Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
@@ -49,7 +49,7 @@ def reward_lost(log: Log) -> Iterator[Finding]:
         return
     other = _something_else(log, reward, size)
     lasts = lasting(gone, size)
-    ill = lasts & ((left <= ALL) | other | _for_good(gone, now, best))
+    ill = lasts & (lasting(gone & (left <= ALL), size) | other | _for_good(gone, now, best))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
         return
