@@ -37,7 +37,7 @@ def verl(folder: Path) -> Path:
         n = numbers(step)
         lines.append(
             f"\x1b[36m(TaskRunner pid=7)\x1b[0m step:{step} - global_seqlen/min:7 - actor/entropy:{n['entropy']} - "
-            f"actor/kl_loss:np.float64({n['kl']}) - actor/ppo_kl:9.0 - critic/score/mean:{n['reward']} - critic/lr:1e-05"
+            f"actor/kl_loss:np.float64({n['kl']}) - actor/ppo_kl:9.0 - critic/score/mean:\x1b[32m{n['reward']}\x1b[0m - critic/lr:1e-05"
         )
     file = folder / "verl.log"
     file.write_text("\n".join(lines) + "\n")
@@ -115,7 +115,12 @@ def tensorboard(folder: Path) -> Path:
 
 
 def _value(tag: str, value: float) -> bytes:
-    return _field(1, tag.encode()) + bytes([2 << 3 | 5]) + struct.pack("<f", value)
+    """A simple value, or as newer writers have it a tensor of one number: KL as a float, the entropy as a double."""
+    dtype = {"train/kl": (1, 5, "<f"), "train/entropy": (2, 6, "<d")}.get(tag)
+    if dtype is None:
+        return _field(1, tag.encode()) + bytes([2 << 3 | 5]) + struct.pack("<f", value)
+    kind, field, layout = dtype
+    return _field(1, tag.encode()) + _field(8, bytes([1 << 3, kind]) + _field(field, struct.pack(layout, value)))
 
 
 def _event(step: int, rest: bytes) -> bytes:
