@@ -37,7 +37,7 @@ class Experiment:
 
         self.recipe = load(str(recipe), [*overrides, "name=run", f"output_dir={folder}"])
         verifiers = {t.name: VERIFIERS.build(t.kind, t.options) for t in self.recipe.reward}
-        self.scorer = Scorer(verifiers, allow_code=allow_code)
+        self.scorer = Scorer(verifiers, allow_code=allow_code, sources=list(self.recipe.sources))
         config = training_config(self.recipe, Path(folder))
         self.trainer, _ = prepare(self.recipe, config, self.scorer, None, "", Lock())
         self.metrics = Path(folder) / "run" / "metrics.jsonl"
@@ -50,15 +50,16 @@ class Experiment:
     def probe(self, seed: int | None = None, prefix: str = "") -> dict[str, float]:
         """The policy as it is on the recipe's held-out prompts, with samples of another seed, or made to begin with ``prefix``."""
         from entropostat.trainers.build.policy import find_model
-        from entropostat.trainers.evaluation.measure import choose
-        from entropostat.trainers.run import load_data, measurement
+        from entropostat.trainers.evaluation.draws import choose
+        from entropostat.trainers.measurement import measurement
+        from entropostat.trainers.prompts import load_data
 
         block, verify = self.recipe.evaluate, self.scorer.verify
         chosen = {
             name: [
                 replace(e, prompt=e.prompt + prefix) for e in choose(examples, block.prompts, f"{block.seed}-{name}")
             ]
-            for name, examples in load_data(self.recipe)[1].items()
+            for name, examples in load_data(self.recipe).tests.items()
         }
 
         def judged(completions: Any, examples: Any) -> Any:

@@ -49,11 +49,11 @@ class Look:
 
     def __init__(self, run: Any) -> None:
         from entropostat.trainers.build.policy import find_model, load_policy
-        from entropostat.trainers.evaluation.measure import choose
-        from entropostat.trainers.run import load_data
+        from entropostat.trainers.evaluation.draws import choose
+        from entropostat.trainers.prompts import load_data
 
         self.trainer, self.scorer = run.trainer, run.scorer
-        (examples,) = load_data(run.recipe)[1].values()
+        (examples,) = load_data(run.recipe).tests.values()
         self.examples = choose(examples, PROMPTS, f"{run.recipe.evaluate.seed}-frontier")
         # From its files: a copy of the trainer's would still run the forward of the model that it was copied from.
         self.first = load_policy(run.recipe, find_model(run.recipe)).eval()
@@ -63,6 +63,7 @@ class Look:
         import torch
 
         from entropostat.trainers.evaluation.generation import completion_mask, end_tokens, generate, prompt_ids
+        from entropostat.trainers.evaluation.rendering import rendered
 
         model, tokenizer = self.trainer.model, self.trainer.processing_class
         was, stop = model.training, tuple(self.trainer.eos_token_ids)
@@ -70,7 +71,7 @@ class Look:
         try:
             with torch.no_grad(), torch.random.fork_rng():
                 torch.manual_seed(samples)
-                prompt, attention = prompt_ids(self.examples, tokenizer, model.device)
+                prompt, attention = prompt_ids(rendered(self.trainer, self.examples), tokenizer, model.device)
                 prompt, attention = (x.repeat_interleave(samples, 0) for x in (prompt, attention))
                 length, width = self.trainer.max_completion_length, prompt.size(1)
                 ids = generate(model, tokenizer, prompt, attention, length, stop, do_sample=True)
@@ -185,6 +186,7 @@ def picture(results: Mapping[str, Result], path: Path) -> None:
             points = [(kl, reward) for _, kl, reward in good.get(f"{row}|{seed}", {}).get("points", ())]
             if points:
                 axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=0.8, label=row)
+        axis.set_xscale("symlog", linthresh=0.1)
         axis.set(title=f"seed {seed}", xlabel="KL to the first policy, nats per completion")
     axes[0][0].set_ylabel("learned reward")
     axes[0][0].legend(fontsize=7)

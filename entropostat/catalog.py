@@ -36,7 +36,7 @@ class FieldInfo:
 
     name: str
     type: str
-    """``float``, ``int``, ``bool``, ``str``, ``null``, ``any``, ``list[...]`` and ``dict``, joined by ``|``."""
+    """``float``, ``int``, ``bool``, ``str``, ``null``, ``any``, ``list[...]``, ``dict`` and ``dict[float]``, joined by ``|``."""
     required: bool
     default: Any
     doc: str
@@ -223,6 +223,8 @@ def spell(hint: Any) -> str:
         return f"list[{kinds[0]}]" if len(kinds) == 1 else "list[any]"
     if hint in (list, tuple):
         return "list[any]"
+    if origin is dict and spell(args[1]) == "float":
+        return "dict[float]"
     if hint is dict or (inspect.isclass(origin) and issubclass(origin, Mapping)):
         return "dict"
     if inspect.isclass(hint) and issubclass(hint, enum.Enum):

@@ -41,10 +41,13 @@ def judge(verifier: Verifier, completion: str, example: Example, *, interrupts: 
     ``interrupts``: a KeyboardInterrupt is the user's, as it is in the trainer. In a worker it is the verifier's.
     """
     try:
-        score = verifier.score(completion, example)
-        why = unusable(score, verifier.weight)
-        if why is not None:
-            return Outcome(problem="error", message=why)
+        score: float | None = None
+        for one in example.accepted:
+            given = verifier.score(completion, one)
+            why = unusable(given, verifier.heaviest)
+            if why is not None:
+                return Outcome(problem="error", message=why)
+            score = given if score is None else score if given is None else max(score, given)
         answer = verifier.answer_key(completion, example)
         strategy = verifier.strategy(completion, example)
         return Outcome(None if score is None else float(score), _text(answer), _text(strategy))
@@ -58,6 +61,8 @@ def unusable(score: object, weight: float) -> str | None:
     """Why a score cannot be learned from."""
     if score is None:
         return None
+    if isinstance(score, list | tuple):
+        return f"returned a {type(score).__name__} of {len(score)} instead of a number; form: batch returns a score for each completion"
     if not isinstance(score, Real):
         return f"returned {type(score).__name__} {said(score)!r:.60} instead of a number"
     try:

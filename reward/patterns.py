@@ -20,9 +20,9 @@ def find_answer(completion: str, pattern: str | None) -> str | None:
     return None if answer is None else answer.strip()
 
 
-def check_pattern(where: str, pattern: str | None) -> None:
+def check_pattern(where: str, pattern: str | None, key: str = "answer_regex") -> None:
     """Raise ValueError, naming the verifier, if ``pattern`` is not a regular expression."""
     try:
         re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"{where}: answer_regex {pattern!r} is not a regular expression: {error}") from error
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{where}: {key} {pattern!r:.200} is not a regular expression: {error}") from error

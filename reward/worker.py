@@ -6,14 +6,15 @@ import os
 import pickle
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-from entropostat.data.example import Example
+from entropostat.data.example import Completion, Example
 from entropostat.reward.judge import Outcome
-from entropostat.reward.verdicts import BEGUN, MOST, READY, Forged, decoded
+from entropostat.reward.verdicts import BEGUN, MOST, READY, Forged, decoded, decoded_scores
 from entropostat.reward.verifier import Verifier
 from entropostat.reward.worker_process import serve
 
@@ -26,14 +27,29 @@ PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Job:
+    """One call of a verifier."""
+
     verifier: Verifier
-    completion: str | None = None
-    """None: only what the verifier imports is wanted."""
-    example: Example | None = None
+    completions: tuple[Completion, ...] = ()
+    """Empty: only what the verifier imports is wanted."""
+    examples: tuple[Example, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """What a verifier that judges several at once is given beside them."""
 
     @property
     def timeout(self) -> float:
-        return IMPORTS if self.completion is None else self.verifier.timeout
+        return self.verifier.timeout if self.completions else IMPORTS
+
+    @property
+    def size(self) -> int:
+        """How many outcomes it has."""
+        return max(len(self.completions), 1)
+
+    def heard(self, line: bytes, number: int) -> list[Outcome]:
+        """Raises Forged."""
+        if self.completions and self.verifier.calls != "single":
+            return decoded_scores(line, number, self.verifier.heaviest, self.size)
+        return [decoded(line, number, self.verifier.heaviest)]
 
 
 class Gone(Exception):
@@ -62,8 +78,8 @@ class Worker:
         self.deadline = time.monotonic() + start
         self.given: deque[tuple[int, int, Job]] = deque()
         """(number, place among the jobs of the call, job), in the order in which it is to judge them."""
-        self.done: list[tuple[int, Outcome]] = []
-        """(place, verdict), until somebody takes them."""
+        self.done: list[tuple[int, list[Outcome]]] = []
+        """(place, verdicts), until somebody takes them."""
         self.number = 0
 
     @property
@@ -84,7 +100,9 @@ class Worker:
         for place, job in jobs:
             self.number += 1
             self.given.append((self.number, place, job))
-            self._out += pickle.dumps((self.number, job.verifier, job.timeout, job.completion, job.example))
+            self._out += pickle.dumps(
+                (self.number, job.verifier, job.timeout, job.completions, job.examples, dict(job.columns))
+            )
             if len(self.given) == 1:
                 self._begin()
         self.write()
@@ -126,7 +144,7 @@ class Worker:
         if not self.given:
             raise Forged("more than a verdict")
         number, place, job = self.given[0]
-        self.done.append((place, decoded(line, number, job.verifier.weight)))
+        self.done.append((place, job.heard(line, number)))
         self.given.popleft()
         self._begin()
 

@@ -1,4 +1,4 @@
-"""What runs in a worker: it judges one completion after the other, until the trainer closes the pipe."""
+"""What runs in a worker: it judges one call after the other, until the trainer closes the pipe."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import pickle
 import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from typing import Any
 
-from entropostat.data.example import Example
+from entropostat.data.example import Completion, Example
 from entropostat.reward.confinement import allow_processor, be_silent, end_with, forget_environment, seal
 from entropostat.reward.judge import Outcome, judge, said
-from entropostat.reward.verdicts import BEGUN, READY, encoded
+from entropostat.reward.judge_many import judge_many
+from entropostat.reward.verdicts import BEGUN, READY, encoded, encoded_scores
 from entropostat.reward.verifier import Verifier
 
 GRACE = 15.0
 """Seconds of processor time on top of a time-out."""
-Job = tuple[int, Verifier, float, str | None, Example | None]
-"""Number, verifier, time-out, completion and example; no completion: only what the verifier imports is wanted."""
+Job = tuple[int, Verifier, float, tuple[Completion, ...], tuple[Example, ...], dict[str, Any]]
+"""Number, verifier, time-out, completions, examples and columns; no completion: only what the verifier imports is wanted."""
 
 
 def serve(
@@ -41,13 +43,15 @@ def serve(
         # What the trainer sends is the trainer's own, and may be unpickled; nothing else can write into this pipe.
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:
-                number, verifier, timeout, completion, example = pickle.load(todo)
+                number, verifier, timeout, completions, examples, columns = pickle.load(todo)
                 allow_processor(timeout + GRACE)
-                if completion is None:
-                    outcome = _prepared(verifier)
+                if not completions:
+                    line = encoded(number, _prepared(verifier))
+                elif verifier.calls == "single":
+                    line = encoded(number, judge(verifier, completions[0], examples[0], interrupts=False))
                 else:
-                    outcome = judge(verifier, completion, example, interrupts=False)
-                _write(done.fileno(), encoded(number, outcome))
+                    line = encoded_scores(number, judge_many(verifier, completions, examples, columns))
+                _write(done.fileno(), line)
 
 
 def _warm_up(verifiers: Sequence[Verifier], environment: dict[str, str] | None) -> None:

@@ -66,7 +66,7 @@ class Workers:
 
     def prepare(self, verifier: Verifier) -> str | None:
         """Why ``verifier`` cannot work: what it needs cannot be imported. None where it can."""
-        (outcome,) = self._judged([Job(verifier)])
+        ((outcome,),) = self.calls([Job(verifier)])
         return None if outcome.problem is None else outcome.message
 
     def run(self, jobs: Sequence[tuple[Verifier, str, Example]]) -> list[Outcome]:
@@ -74,10 +74,12 @@ class Workers:
 
         Raises RunFault where no process gets as far as our own code.
         """
-        return self._judged([Job(*job) for job in jobs])
+        called = self.calls([Job(verifier, (text,), (example,)) for verifier, text, example in jobs])
+        return [outcome for (outcome,) in called]
 
-    def _judged(self, jobs: Sequence[Job]) -> list[Outcome]:
-        outcomes: dict[int, Outcome] = {}
+    def calls(self, jobs: Sequence[Job]) -> list[list[Outcome]]:
+        """The same for jobs of any kind: the outcomes of each one's completions. A call that is lost has lost all of them."""
+        outcomes: dict[int, list[Outcome]] = {}
         waiting, deaths = deque(range(len(jobs))), Counter[int]()
         try:
             while len(outcomes) < len(jobs):
@@ -95,10 +97,11 @@ class Workers:
                         if why.problem == "error" and deaths[place] < TRIES:
                             waiting.appendleft(place)
                         else:
-                            outcomes[place] = why
+                            outcomes[place] = [why] * jobs[place].size
                     waiting.extendleft(place for _, place, _ in reversed(each.given))
                 if len(self._failed) >= STARTS:
-                    outcomes |= dict.fromkeys(waiting, Outcome(problem="error", message=self._failed.pop()))
+                    lost = Outcome(problem="error", message=self._failed.pop())
+                    outcomes |= {place: [lost] * jobs[place].size for place in waiting}
                     waiting.clear()
                     self._failed.clear()
         except BaseException:  # they are at work on what nobody waits for
@@ -164,7 +167,7 @@ class Workers:
         if each.state == "starting":
             raise _never_started()
         job = each.given[0][2] if each.given else None
-        what = "took" if job is not None and job.completion is not None else "its imports took"
+        what = "took" if job is not None and job.completions else "its imports took"
         late = Outcome(problem="timeout", message=f"{what} longer than {job.timeout if job else IMPORTS:g} s")
         if job is None:
             self._failed = [late.message] * STARTS

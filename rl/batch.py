@@ -76,12 +76,17 @@ class TokenBatch:
     """(B, F) each of them by itself, without its weight and unshaped; NaN where it could not score the completion."""
     reward_weights: tuple[float, ...] | None = None
     """F numbers."""
+    judged: Tensor | None = None
+    """(B,) score, without its weight, of the verifier that decides in evaluation: 1 is right. NaN where it has no say; None where
+    no verifier decides."""
     old_values: Tensor | None = None
     """(B, T + 1) the critic's combined value of the state before each token, and after the last, at generation time."""
     truncated: Tensor | None = None
     """(B,) bool: generation stopped by length, not by EOS."""
     lengths: Tensor | None = None
     """(B,) tokens of the completion, those of tools included; also where the mask of a truncated one is empty."""
+    longest: int | None = None
+    """The most tokens that a completion of this run may have."""
     token_ids: Tensor | None = None
     """(B, T) of the completion; anything beyond its length."""
     pieces: tuple[tuple[str, ...], ...] | None = None
@@ -96,6 +101,8 @@ class TokenBatch:
     """Answer key of each completion of this rank, equal for the same answer; None without one. answers.py brings groups together."""
     planning: Tensor | None = None
     """(B, T) bool: tokens of a strategic phrase (rl/phrases.py). Rollout phase only."""
+    log_z: Tensor | None = None
+    """(B,) log of the partition function of each completion's prompt, with gradient, nats. Loss phase only."""
     clip: tuple[float, float] | None = None
     """(1 - epsilon_low, 1 + epsilon_high) of the active loss, None where it does not clip."""
     tokens: Tensor | None = None
@@ -150,7 +157,7 @@ class TokenBatch:
         """The same batch without a graph: what ``prepare`` of a term may see."""
         changes: dict[str, Any] = {
             name: value.detach()
-            for name in ("logps", "entropy", "advantages", *STATISTICS)
+            for name in ("logps", "entropy", "advantages", "log_z", *STATISTICS)
             if isinstance(value := getattr(self, name), Tensor) and value.requires_grad
         }
         for name in ("lse", "to_teacher"):

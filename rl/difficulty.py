@@ -17,6 +17,22 @@ def right(batch: TokenBatch, success: float) -> Tensor:
     return batch.require("unshaped") > success
 
 
+DECIDES = (
+    "what says that a completion is right. judge: a score of 1 of the verifier that decides in evaluation, and the sum where that "
+    "has no say; sum: the verifiers' weighted sum, which form may also lift"
+)
+"""Of an option with the choices BY."""
+BY = ("judge", "sum")
+
+
+def decided(batch: TokenBatch, by: str, success: float) -> Tensor:
+    """(B,) bool: right ``by`` the judge, as evaluation counts it, or by the verifiers' sum. Never where nothing could score."""
+    summed = right(batch, success)
+    if by == "sum" or batch.judged is None:
+        return summed
+    return torch.where(batch.judged.isnan(), summed, batch.judged >= 1) & ~batch.require("unshaped").isnan()
+
+
 def bucket(rights: Tensor) -> Tensor:
     """(...) index into BUCKETS from (..., G) of 1, 0 and, for completions without a score, NaN; -1 where all are NaN.
 

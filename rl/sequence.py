@@ -27,3 +27,17 @@ def row_quantile(x: Tensor, q: float, batch: TokenBatch) -> Tensor:
     low, high = ordered.gather(1, below), ordered.gather(1, rank.ceil().long())
     quantiles = torch.lerp(low, high, (rank - below).to(low))
     return torch.where(batch.valid.any(1, keepdim=True), quantiles, 0.0)
+
+
+def texts_of(batch: TokenBatch) -> tuple[str, ...]:
+    """The text of each completion."""
+    if batch.texts is None:
+        raise ValueError("a term reads batch.texts, and nothing filled it")
+    return batch.texts
+
+
+def lengths_of(batch: TokenBatch, unit: str) -> Tensor:
+    """(B,) float64 ``tokens`` of each completion, or ``characters`` of its text."""
+    if unit == "tokens":
+        return batch.require("lengths").double()
+    return torch.tensor([len(text) for text in texts_of(batch)], dtype=torch.float64, device=batch.mask.device)

@@ -22,9 +22,8 @@ A term is one file with one frozen dataclass: the base of its slot, its options 
             keep = batch.require("entropy").detach() > self.bar
             return keep.to(batch.logps.dtype), batch.means(fraction=keep)
 
-What has a value here may be left out, all else must be given. A class that misses or misspells a member is refused when it
-registers (contract.py), so helpers of its own begin with an underscore. B sequences, T completion tokens; log-probabilities
-and entropies are in nats; ``Output`` is the tensor and the metrics that the registration ``provides``. No torch here at run time.
+What has a value here may be left out, all else must be given. A class that misses or misspells a member is refused (contract.py), so
+helpers begin with an underscore. B sequences, T completion tokens; all in nats; ``Output`` is the tensor and the metrics it ``provides``.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from entropostat.rl.info import Holds, Info, State
+from entropostat.rl.partition import Partition
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,16 +89,13 @@ class BatchTerm(Term):
 class Reward(BatchTerm):
     """A link of the chain between verifiers and advantages, called once per generation: (B,) rewards.
 
-    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave: that alone says what
-    is right. A completion that nothing could score, NaN there, keeps no reward whatever comes out for it, and it counts in no
-    mean of a group. What is logged of the verifiers, and every evaluation, stays as they gave it.
+    Each sees the former's output as ``batch.rewards``, and as ``batch.unshaped`` what the verifiers gave, which alone says what is
+    right, is logged and evaluated. A completion that nothing could score, NaN there, keeps no reward and counts in no mean of a group.
     """
 
     def remember(self, batch: TokenBatch) -> State:
         """``batch.memory`` after one more generation of training, {} before the first; the call that follows finds it there.
-
-        Over all ranks, so that all of them remember the same. It is part of every checkpoint.
-        """
+        Over all ranks, so that all of them remember the same. It is part of every checkpoint."""
         return dict(batch.memory)
 
 
@@ -179,6 +176,8 @@ class Penalty(Scoped):
 
     kind: ClassVar[Literal["token", "scalar"]]
     policy_term: ClassVar[bool] = False
+    moves_reference: bool = False
+    """Who has the weights moves the policy of ``ref_logps`` after the one that trains."""
 
 
 class TokenPenalty(Penalty):
@@ -245,16 +244,18 @@ class Loss(Scoped):
         return False
 
     @property
+    def head(self) -> Partition | None:
+        """How the head of ``log_z`` is made, where its ``needs`` name that."""
+        return None
+
+    @property
     def clip(self) -> tuple[float, float] | None:
         """(lowest, highest) ratio of a token with a gradient, for weights that leave clipped tokens alone. None where the
-        bounds are soft, hold for sequences, or leave the tokens beyond them a gradient.
-        """
+        bounds are soft, hold for sequences, or leave the tokens beyond them a gradient."""
         return None
 
     def bounded(self, batch: TokenBatch) -> Bounded:
-        """The tokens, or sequences, at a bound of this loss, of a batch that has its statistics. Asked only where it
-        ``holds`` something.
-        """
+        """Tokens, or sequences, at a bound, of a batch that has its statistics. Asked only where it ``holds`` something."""
         raise NotImplementedError(f"{type(self).__name__} holds the {self.holds} of tokens, and does not say of which")
 
 

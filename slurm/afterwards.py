@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entropostat.recipe.machine_blocks import Slurm
+from entropostat.slurm.mounts import contained
 from entropostat.slurm.render import option
 
 TIME = "00:15:00"
@@ -16,7 +17,8 @@ PICTURE, LOG = "compare.png", "compare.log"
 
 def comparison(block: Slurm, name: str, number: str, folder: Path, cwd: Path) -> str:
     """Text for sbatch. ``number`` is the array's, ``folder`` that of its runs, which are called ``<name>-<number>_<task>``."""
-    words = [block.python or sys.executable, "-m", "entropostat", "compare"]
+    # It runs beside the container, where slurm.python need not be.
+    words = [sys.executable if contained(block) else block.python or sys.executable, "-m", "entropostat", "compare"]
     runs = f"{shlex.quote(str(folder / f'{name}-{number}_'))}*"
     command = f"{shlex.join(words)} {runs} --png {shlex.quote(str(folder / PICTURE))}"
     lines = [

@@ -14,9 +14,11 @@ What script and training agree on:
 
 from __future__ import annotations
 
+import base64
+import os
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +51,16 @@ class Job:
     dependency: str | None
     tasks: list[list[str]]
     """Overrides of each task of an array; empty where a task is its seed."""
+    code: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Files of the user's own, by their path, of each entry of ``reward:`` that is to import them."""
+    mounts: list[str] = field(default_factory=list)
+    """``source:target`` beside the working directory and ``slurm.mounts``."""
+    bind: str = ""
+    """The variable by which a launcher is told of all mounts; empty where srun is told."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What a container could not know otherwise."""
+    replicas: int = 0
+    """Copies of the model on each of several nodes of the server; 0 on a single node, which needs no parallel data."""
 
 
 def render(block: Slurm, job: Job) -> str:
@@ -60,13 +72,20 @@ def render(block: Slurm, job: Job) -> str:
         tasks=job.tasks,
         max_restarts=block.max_restarts,
         nodes=block.nodes,
-        step=_step(block, job, block.nodes, block.gpus_per_node),
-        server_step=_step(block, job, 1, job.server_gpus),
-        server=job.server,
+        step=_step(block, job, block.nodes, block.gpus),
+        server_step=_step(block, job, block.vllm_nodes, job.server_gpus),
+        server=[*block.launcher, *job.server] if job.server else [],
+        server_nodes=block.vllm_nodes,
+        replicas=job.replicas,
+        environment=job.environment,
+        bind=job.bind,
+        binds=",".join([f"{job.cwd}:{job.cwd}", *block.mounts, *job.mounts]),
         name=job.name,
         folder=job.folder,
-        command=job.command,
+        command=[*block.launcher, *job.command],
         recipe=job.recipe,
+        code=[(name, path, _lines(content)) for name, files in job.code.items() for path, content in files.items()],
+        folders=[(f"reward.{name}.folder='" + job.folder.replace("'", "''"), name) for name in job.code],
         delimiter=_delimiter(job.recipe),
     )
 
@@ -87,10 +106,14 @@ def options(block: Slurm, job: Job) -> Iterator[tuple[str, ...]]:
     yield "slurm.nodes", f"--nodes={block.nodes + block.vllm_nodes}"
     yield "", "--ntasks-per-node=1"
     yield "slurm.time", f"--time={block.time}"
-    if block.gpus_per_node:
+    if block.gres is not None:
+        yield "slurm.gres", f"--gres={block.gres}"
+    elif block.gpus:
         yield "slurm.gpus_per_node", f"--gpus-per-node={block.gpus_per_node}"
     if block.cpus_per_task is not None:
         yield "slurm.cpus_per_task", f"--cpus-per-task={block.cpus_per_task}"
+    if block.mem is not None:
+        yield "slurm.mem", f"--mem={block.mem}"
     for key in ("partition", "account", "qos", "constraint", "array"):
         value = getattr(block, key)
         if value is not None:
@@ -125,14 +148,27 @@ def _step(block: Slurm, job: Job, nodes: int, gpus: int) -> list[str]:
     if nodes > 1:
         words.append("--label")
     if gpus:
-        words.append(f"--gpus-per-node={gpus}")
+        words.append(_gpus(block, gpus))
     if block.cpus_per_task is not None:
         words.append(f"--cpus-per-task={block.cpus_per_task}")  # srun no longer takes it over from the job
     if block.container is not None:
-        mounts = ",".join([f"{job.cwd}:{job.cwd}", *block.mounts])
+        mounts = ",".join([f"{job.cwd}:{job.cwd}", *block.mounts, *job.mounts])
         words += [f"--container-image={block.container}", f"--container-mounts={mounts}"]
         words.append(f"--container-workdir={job.cwd}")
     return words
+
+
+def _lines(content: bytes) -> str:
+    """As ``base64`` writes it: text of any kind stays what it is, and no line ends what holds it."""
+    return base64.encodebytes(content).decode("ascii")
+
+
+def _gpus(block: Slurm, gpus: int) -> str:
+    """Of a step, in the words in which the job asked for its own; a type named once need not be named again."""
+    if block.gres is None:
+        kind = block.gpu_type.partition(":")[2]
+        return f"--gpus-per-node={kind}{':' if kind else ''}{gpus}"
+    return f"--gres={block.gpu_type}:{gpus}" if gpus != block.gpus else f"--gres={block.gres}"
 
 
 def _delimiter(text: str) -> str:
@@ -146,5 +182,5 @@ def _template() -> jinja2.Template:
     made = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    made.filters |= {"quote": shlex.quote, "join_quoted": shlex.join}
+    made.filters |= {"quote": shlex.quote, "join_quoted": shlex.join, "folder": os.path.dirname}
     return made.from_string(TEMPLATE.read_text(encoding="utf-8"))

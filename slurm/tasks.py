@@ -55,12 +55,20 @@ def at(where: Origin, error: RecipeError) -> RecipeError:
     )
 
 
+def last(part: str) -> int:
+    """The largest task of ``7``, ``0-8`` or ``0-8:2``; -1 of what is none of these, which the recipe's own check names."""
+    match = re.fullmatch(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?", part)
+    if match is None:
+        return -1
+    first, end, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+    return first + max(end - first, 0) // step * step
+
+
 def spread(array: str | None, lines: int) -> str:
     """The array over all lines, or the part of it that is asked for."""
     if array is None:
         return f"0-{lines - 1}"
-    tasks = [int(number) for number in re.findall(r"\d+", array.partition("%")[0])]
-    if max(tasks, default=0) >= lines:
+    if any(last(part) >= lines for part in array.partition("%")[0].split(",")):
         raise fail(
             Origin(COMMAND_LINE), "--array", f"{array!r}: the file of --tasks has lines for the tasks 0 to {lines - 1}"
         )

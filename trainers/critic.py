@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.optimizer import AcceleratedOptimizer
-from accelerate.utils.deepspeed import DummyOptim  # `accelerate.utils` has it only beside DeepSpeed
 from torch import Tensor
 
 from entropostat.recipe.blocks import Critic as CriticBlock
@@ -23,8 +20,8 @@ from entropostat.rl.batch import TokenBatch
 from entropostat.rl.critic import combine, value_loss
 from entropostat.rl.objective import Objective
 from entropostat.rl.term import CriticAdvantage
-from entropostat.trainers.model.adapter import opened_from
-from entropostat.trainers.model.critic_tap import FILE, CriticTap, join_schedule, set_apart, without_critic
+from entropostat.trainers.head import HeadOwner
+from entropostat.trainers.model.critic_tap import CriticTap
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.trl.buffer import KEY
@@ -35,26 +32,13 @@ VALUES, RETURNS = f"{KEY}old_values", f"{KEY}returns"
 """(B, T + 1, K) and (B, T) in TRL's buffer."""
 
 
-class CriticOwner:
-    """Adds a critic to a trainer's policy, which trains with it. One beside the model's own files is taken over."""
+class CriticOwner(HeadOwner):
+    """Adds a critic to a trainer's policy, which trains with it."""
 
     def __init__(self, trainer: Any, block: CriticBlock) -> None:
-        """After TRL's own __init__: adapters freeze what they find, and would adapt linear heads too."""
-        self.trainer, self.block = trainer, block
-        policy = innermost(trainer.model)
-        self.tap = CriticTap(policy, block, trainer.args.seed)
-        start = opened_from(trainer.model, policy)
-        if (start / FILE).is_file():
-            self.tap.load(start)
-        if trainer.optimizer is not None:  # the caller's, who could not know of the critic
-            set_apart(trainer.optimizer, self.tap.critic, self._rate)
-            join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate)
-        if trainer.use_vllm:
-            trainer.vllm_generation._iter_named_params = without_critic(trainer.vllm_generation._iter_named_params)
-
-    @property
-    def _rate(self) -> float:
-        return float(self.block.learning_rate or self.trainer.args.learning_rate)
+        self.block = block
+        self.tap = CriticTap(innermost(trainer.model), block, trainer.args.seed)
+        super().__init__(trainer, self.tap, block.learning_rate)
 
     def combined(self, values: Tensor) -> Tensor:
         """(..., K) -> (...)."""
@@ -112,24 +96,6 @@ class CriticOwner:
         passed.suspects |= {"critic.values": values, "critic.loss": losses}
         scale = batch.require("tokens") * micro_batches(self.trainer)
         return block.coef * losses.sum() / scale
-
-    # ------------------------------------------------------------------------------------------ optimizer and files
-
-    def group(self) -> dict[str, Any]:
-        """Its weights as a group of an optimizer that is made of groups."""
-        return {"params": list(self.tap.critic.parameters()), "lr": self._rate, "weight_decay": 0.0}
-
-    def set_apart(self, optimizer: Any) -> None:
-        """In an optimizer of all weights, which others have made."""
-        if not isinstance(optimizer, AcceleratedOptimizer | DummyOptim):
-            set_apart(optimizer, self.tap.critic, self._rate)
-
-    def save(self, folder: Path) -> None:
-        self.tap.save(folder, self.trainer.args.should_save)
-
-    def load(self, checkpoint: Path) -> None:
-        if not self.trainer.is_deepspeed_enabled:  # whose engine has restored all of the module
-            self.tap.load(checkpoint)
 
 
 @torch.no_grad()

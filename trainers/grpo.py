@@ -10,7 +10,7 @@ from entropostat.trainers.seams import EntropyMixin
 
 class EntropyGRPOTrainer(EntropyMixin, RunSeams, GRPOTrainer):
     """TRL's GRPOTrainer with ``objective=``: advantages, weights, loss and penalties from entropostat.rl, in a form of
-    ``trainers.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe,
+    ``recipe.objective``; ``optimizer=``, ``shaping=``, ``faults=`` and ``tracking=``, if given, are those blocks of a recipe,
     ``stop=`` is its sampler.stop, and ``dropout=`` that key of its ``model`` block: off unless it is "keep". ``teacher=`` is the
     model that `distill` and `tip` compare with, opened by the caller.
 

@@ -11,10 +11,10 @@ from typing import Any
 from accelerate.utils import is_peft_model
 
 from entropostat.recipe.blocks import Critic as CriticBlock
+from entropostat.recipe.objective import as_control
 from entropostat.rl.control import Control
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import check_names
 from entropostat.trainers.trl.config import by_name
 from entropostat.trainers.trl.ppo_config import PPO
@@ -59,6 +59,11 @@ def check_objective(control: Control) -> None:
     if first != "gae":
         raise ValueError(
             f"objective.advantages: {first} comes first, and trainer.kind: ppo needs gae there; use [gae: {{}}]"
+        )
+    if "log_z" in control.template.needs:
+        raise ValueError(
+            f"objective.loss.{control.template.loss.name}: learns log Z of a prompt in place of the values of a critic; use "
+            "EntropyGRPOTrainer"
         )
     refill = control.template.refill
     if refill is not None:

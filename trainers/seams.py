@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from entropostat.recipe.blocks import Faults, Optimizer, Shaping
 from entropostat.recipe.machine_blocks import Tracking
+from entropostat.recipe.objective import as_control
 from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl.batch import Extra
 from entropostat.rl.reduce import Reducer
@@ -30,9 +32,9 @@ from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
 from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
-from entropostat.trainers.objective import as_control
 from entropostat.trainers.optim.muon import set_up_muon
 from entropostat.trainers.optim.step_radius import StepGovernor, make_governor
+from entropostat.trainers.partition import Partition
 from entropostat.trainers.rollout.extra import KEY as EXTRA_KEY
 from entropostat.trainers.rollout.extra import Joined
 from entropostat.trainers.rollout.planning import Planning
@@ -82,6 +84,8 @@ class EntropyMixin(GenerationSeams):
     """What TRL's own loss is told, and what its log says of it."""
     critic: CriticOwner | None = None
     """PPO's."""
+    partition: Partition
+    """log Z of each prompt, by a head that learns it."""
     monitors: Monitors
     """Look, and change nothing."""
     guard: NonFiniteGuard
@@ -142,9 +146,11 @@ class EntropyMixin(GenerationSeams):
         self.muon, self.radius = optimizer.muon, make_governor(self, optimizer.step_radius, reducer)
         if self.muon is not None:
             set_up_muon(self, self.muon)
-        # Whoever owns the run sets these three.
+        self.partition = Partition(self, template, self.muon)
+        # Whoever owns the run sets these four.
         self.answer_keys: Callable[[], Sequence[str | None]] | None = None
         self.fingerprint: Callable[[int], str | None] = lambda step: None
+        self.prompts: object = None  # what holds the files of train_dataset, if somebody must
         self.stop_requested = False
         self.generations = 0
         self._grad_norm = math.nan
@@ -163,7 +169,8 @@ class EntropyMixin(GenerationSeams):
         if passed is not None and f"{EXTRA_KEY}weights" in passed.inputs:
             joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
             args = joined.ids, joined.attention, joined.length, *args[3:]
-        with self.scalars.scoring():
+        looking = nullcontext() if passed is None else self.monitors.hidden.looking(args[2])
+        with self.scalars.scoring(), self.partition.reading(args, passed), looking:
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))
@@ -186,6 +193,7 @@ class EntropyMixin(GenerationSeams):
             passed.values = self.critic.take_values(logps.size(1), joined)
         where = (logps.size(1),) if joined is None else (joined.length, joined.ordinary)
         fields = {**self._constants(), **self.vocabulary.take(*where), "iteration": iteration(self)}
+        fields |= self.partition.take(passed, joined)
         passed.stats |= unpacked(inputs)
         passed.batch = batches.of_micro_batch(self, inputs, logps, entropy, extra, fields)
         passed.weight, metrics = self.objective.weight(passed.batch, passed.stats, passed.each)

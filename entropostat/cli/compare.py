@@ -8,7 +8,7 @@ from entropostat.cli import arguments
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, or a log of another trainer")
     parser.add_argument("--png", metavar="FILE", help="also draw the curves")
     arguments.as_json(parser)
     parser.add_argument(

@@ -9,11 +9,13 @@ from typing import Any
 
 from entropostat import gate
 from entropostat.cli import arguments
-from entropostat.recipe import Recipe, load
+from entropostat.recipe import Recipe, evaluated, load
 from entropostat.recipe.adapter import lora
-from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool, stages, total_steps, trainer_value
+from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, steps
 from entropostat.recipe.facts import extra_forwards, knobs, option, teacher_readers
+from entropostat.recipe.head_cost import critic, log_z
 from entropostat.recipe.named_weights import named
+from entropostat.recipe.reward_sources import reward_parts
 from entropostat.recipe.stream_cost import stream
 from entropostat.recipe.terms import Term
 from entropostat.scaling import report
@@ -58,8 +60,9 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
         "steps": steps(recipe, sizes),
         "objective": formula(recipe),
         "critic": critic(recipe),
+        "log_z": log_z(recipe),
         "optimizer": optimizer(recipe),
-        "reward": [f"{_weight(term)}{term.name}" for term in recipe.reward],
+        "reward": [part for term in recipe.reward for part in reward_parts(recipe, term)],
         "shaping": shaping(recipe),
         "stream": stream(recipe, sizes),
         "extra_forwards": extra_forwards(recipe, sizes),
@@ -73,13 +76,13 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
             }
             for knob in knobs(recipe)
         ],
-        "evaluate": evaluation(recipe, steps(recipe, sizes)),
+        "evaluate": evaluated.described(recipe, sizes),
         "launch": {
             "strategy": recipe.launch.strategy,
             "processes": sizes.world,
             "machines": recipe.launch.num_machines,
         },
-        "tracking": [name for name in ("wandb", "trackio") if getattr(recipe.tracking, name)] or ["metrics.jsonl"],
+        "tracking": recipe.tracking.trackers or ["metrics.jsonl"],
         "scaling": report.report(recipe, asked),
         "lints": [asdict(lint) for lint in gate.findings(recipe, asked)],
     }
@@ -87,7 +90,7 @@ def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:
 
 def model(recipe: Recipe) -> str:
     trained = lora(recipe.model)
-    peft = f", LoRA rank {trained.r}" if trained else ""
+    peft = (", 4 bits" if recipe.model.load_in_4bit else "") + (f", LoRA rank {trained.r}" if trained else "")
     return f"{named(recipe.model)}, {recipe.model.dtype}{peft}"
 
 
@@ -104,8 +107,9 @@ def data(recipe: Recipe, sizes: Arithmetic) -> list[dict[str, Any]]:
     """The stages, or all sources together."""
     planned = stages(recipe, sizes)
     if planned:
-        return [{**asdict(stage), "pool": pool(recipe, stage.source)} for stage in planned]
-    return [{"source": name, "pool": pool(recipe, name)} for name in recipe.sources]
+        return [{**asdict(stage), "pool": pool_of(recipe, stage.shares)} for stage in planned]
+    drawn = shares(recipe.data.weights) if recipe.data.weights else {}
+    return [{"source": name, "pool": pool_of(recipe, [name]), "share": drawn.get(name)} for name in recipe.sources]
 
 
 def batch(sizes: Arithmetic) -> dict[str, Any]:
@@ -123,21 +127,6 @@ def batch(sizes: Arithmetic) -> dict[str, Any]:
     }
 
 
-def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
-    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
-    planned = stages(recipe, sizes)
-    given = total_steps(recipe)
-    if given is not None:
-        return given
-    if planned:
-        return planned[-1].end
-    pools = [pool(recipe, name) for name in recipe.sources]
-    known = [size for size in pools if size is not None]
-    if len(known) != len(pools) or not sizes.prompts:
-        return None
-    return int(sum(known) // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))
-
-
 def formula(recipe: Recipe) -> str:
     """The objective in one line."""
     chain = [(slot, term) for slot in ("rewards", "advantages") for term in recipe.objective[slot]]
@@ -146,19 +135,6 @@ def formula(recipe: Recipe) -> str:
     penalties = "".join(f" + {_term(term, 'penalties')}" for term in recipe.objective["penalties"])
     inside = f" [ {advantages} ]" if advantages else ""
     return f"{weights}{_term(recipe.objective['loss'], 'loss')}{inside}{penalties}"
-
-
-def critic(recipe: Recipe) -> str | None:
-    """What trainer.kind: ppo learns beside the policy."""
-    block = recipe.critic
-    if recipe.kind != "ppo":
-        return None
-    heads = "one head" if block.heads == 1 else f"{block.heads} heads, {block.combine}"
-    shared = "the policy's backbone" + (", detached" if block.detach else "")
-    rate = "" if block.learning_rate is None else f", learning rate {block.learning_rate:g}"
-    clip = "" if block.clip is None else f", values clipped at {block.clip:g}"
-    where = shared if block.trunk == "shared" else "a copy of the policy's backbone"
-    return f"{heads} on {where}; {block.coef:g} * {block.loss}{clip}{rate}"
 
 
 def shaping(recipe: Recipe) -> list[str]:
@@ -200,28 +176,9 @@ def _number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _weight(term: Term) -> str:
-    weight = term.options.get("weight", 1.0)
-    return "" if weight == 1 else f"{weight:g} * "
-
-
-def evaluation(recipe: Recipe, total: int | None) -> dict[str, Any]:
-    block = recipe.evaluate
-    times = None if total is None else 2 + ((total - 1) // block.every if block.every else 0)
-    return {
-        "every": block.every,
-        "times": times if block.prompts else 0,
-        "prompts": block.prompts,
-        "samples": block.samples,
-        "k": list(block.k),
-        "greedy": block.greedy,
-        "sets": [*recipe.sources, *recipe.sets],
-    }
-
-
 def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    sizes, check = planned["batch"], planned["evaluate"]
+    sizes = planned["batch"]
     rows: list[tuple[str, str]] = [
         ("run", f"{planned['run_dir']}  (seed {planned['seed']}, trainer {planned['trainer']})"),
         ("model", planned["model"]),
@@ -233,7 +190,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
         *(("shaping", what) for what in planned["shaping"]),
         *(("stream", what) for what in planned["stream"]),
         ("objective", planned["objective"]),
-        *(("critic", what) for what in [planned["critic"]] if what),
+        *((key.replace("_", " "), what) for key in ("critic", "log_z") if (what := planned[key])),
         *(("optimizer", what) for what in planned["optimizer"]),
         (
             "generation",
@@ -252,7 +209,7 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
     ]
     rows += [("forward", f"one more per generation for {why}") for why in planned["extra_forwards"]]
     rows += [("control", _control(entry)) for entry in planned["controllers"]]
-    rows.append(("evaluate", _evaluation(check)))
+    rows += [("evaluate", line) for line in evaluated.lines(planned["evaluate"])]
     launch = planned["launch"]
     rows.append(
         ("launch", f"{launch['strategy']}, {launch['processes']} process(es) on {launch['machines']} machine(s)")
@@ -267,7 +224,9 @@ def text(recipe: Recipe, planned: dict[str, Any]) -> list[str]:
 def _stage(stage: dict[str, Any]) -> str:
     pool_ = "" if stage["pool"] is None else f" of at most {stage['pool']}"
     if "begin" not in stage:
-        return f"{stage['source']}{': at most ' + str(stage['pool']) + ' prompts' if stage['pool'] is not None else ''}"
+        said = [f"at most {stage['pool']} prompts"] if stage["pool"] is not None else []
+        said += [f"{stage['share']:.0%} of what is drawn"] if stage["share"] is not None else []
+        return f"{stage['source']}{': ' if said else ''}{', '.join(said)}"
     rounded = "" if stage["end"] - stage["begin"] == stage["asked"] else f" (asked for {stage['asked']})"
     return f"{stage['source']}: steps {stage['begin']} to {stage['end']}{rounded}, {stage['prompts']} prompts{pool_}"
 
@@ -283,14 +242,3 @@ def _control(entry: dict[str, Any]) -> str:
 
 def _clock(clock: str) -> str:
     return "generation" if clock == "rollout" else "optimizer step"
-
-
-def _evaluation(check: dict[str, Any]) -> str:
-    if not check["prompts"]:
-        return "never"
-    when = f"every {check['every']} steps, at the start and the end" if check["every"] else "at the start and the end"
-    times = f" ({check['times']} times)" if check["times"] else ""
-    ks = ", ".join(f"pass@{k}" for k in check["k"])
-    greedy = ", greedy" if check["greedy"] else ""
-    sets = ", ".join(check["sets"])
-    return f"{when}{times}: {ks}{greedy} on {check['prompts']} prompts x {check['samples']} of {sets}"

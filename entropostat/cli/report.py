@@ -15,7 +15,7 @@ from entropostat.visible import complain, visible
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, wandb's .wandb file or trackio's .db")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, or a log of another trainer")
     parser.add_argument("--out", metavar="FILE", help="default: report.html beside the runs")
     parser.add_argument("--watch", action="store_true", help="serve it on 127.0.0.1 and follow the runs")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of --watch; default: a free one")

@@ -6,6 +6,7 @@ import argparse
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from entropostat.recipe import Recipe, load
 from entropostat.recipe.errors import COMMAND_LINE, Origin, RecipeError, display, fail
 from entropostat.recipe.lint import Lint
 from entropostat.slurm.job import job, problems, settled
+from entropostat.slurm.own_code import Code, own_code, together
+from entropostat.slurm.own_code import report as of_code
 from entropostat.slurm.queue import call
 from entropostat.slurm.render import render
 from entropostat.slurm.tasks import at, read, spread
@@ -30,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     arguments.allow_code(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the script and stop")
     parser.add_argument("--dependency", metavar="JOB", help="start after it ended well; or such as afterany:123")
-    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4 or 1,5,7%%2")
+    parser.add_argument("--array", metavar="SEEDS", help="one run for each seed, such as 0-4, 0-8:2 or 1,5,7%%2")
     parser.add_argument(
         "--tasks",
         metavar="FILE",
@@ -67,12 +70,14 @@ def submit(
         print("\n".join(visible(str(lint)) for lint in warnings), file=sys.stderr)
     if reasons := gate.reasons(lints.values()):
         raise gate.Refused({"": reasons})
-    what = job(recipe, allow_code, after(dependency), lines)
+    code = together([own_code(recipe), *codes(path, overrides, lines)])
+    what = job(recipe, allow_code, after(dependency), lines, code)
     try:
         script = render(recipe.slurm, what)
     except ValueError as error:
         raise fail(Origin(display(recipe.path)), *str(error).split(": ", 1)) from None
     if dry_run:
+        print("".join(f"{visible(text)}\n" for text in of_code(code)), end="", file=sys.stderr)
         print(visible_lines(script) if sys.stdout.isatty() else script, end="")  # a file gets it as it is
         if shutil.which("sbatch"):
             possible(script)
@@ -86,7 +91,7 @@ def submit(
         raise SetupError(f"sbatch: {' '.join(done.stderr.split())}")
     ident = done.stdout.strip().partition(";")[0]  # the cluster's name follows where there are several
     (folder / f"{recipe.name}-{ident}.sbatch").write_text(script)
-    print("\n".join(map(visible, report(recipe, ident))))
+    print("\n".join(map(visible, [*report(recipe, ident), *of_code(code)])))
     return 0, ident
 
 
@@ -104,6 +109,13 @@ def line(path: str, overrides: list[str], words: list[str], where: Origin) -> di
     words += [word for word in settled(recipe) if word not in overrides]
     lints = of_job(recipe).items()
     return {place: replace(lint, key=f"{where}: {lint.key}") for place, lint in lints if lint.level == "error"}
+
+
+def codes(path: str, overrides: list[str], lines: list[list[str]]) -> Iterator[dict[str, Code]]:
+    """Of the tasks that change the rewards."""
+    for words in lines:
+        if any(word.strip().startswith("reward") for word in words):
+            yield own_code(load(path, [*overrides, *words]))
 
 
 def after(dependency: str | None) -> str | None:

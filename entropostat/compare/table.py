@@ -13,6 +13,7 @@ from typing import Any
 
 from entropostat.compare.groups import Group, grouped, paired_p
 from entropostat.compare.requirement import Requirement
+from entropostat.readers import read_all
 from entropostat.readers.run_folder import Run, is_output
 from entropostat.strict_json import dumps
 from entropostat.visible import complain
@@ -24,7 +25,7 @@ def run(folders: Sequence[str], png: str | None, require: Sequence[str] = (), as
     """Exit code 0; 1 where a requirement does not hold; 2 where a folder holds no run or a requirement says nothing."""
     try:
         wanted = [Requirement.parse(text) for text in require]
-        runs = [Run.read(Path(folder)) for folder in folders]
+        runs = [one for folder in folders for one in read_all(Path(folder))]
         groups = grouped(runs)
         verdicts = [requirement.judge(groups) for requirement in wanted]
     except (OSError, ValueError) as error:

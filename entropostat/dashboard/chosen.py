@@ -62,6 +62,7 @@ def _absent(recipe: Recipe) -> list[str]:
         "shaping/": recipe.shaping.active,
         "radius/": recipe.optimizer.step_radius is not None,
         "anchor/": any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms),
+        "state/rankme": recipe.tracking.rankme > 0 and recipe.tracking.monitor_every > 0,
         "sampling/": bool(trainer_value(recipe, "use_vllm")),
         "trust/sampler_gap": bool(trainer_value(recipe, "use_vllm")),
         **dict.fromkeys(("entropy_coef", "policy_loss"), False),  # TRL's own bonus, which a recipe cannot set

@@ -7,25 +7,32 @@ break on resume. So the order is a list, and the trainer reads it without shuffl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from random import Random
+from typing import TYPE_CHECKING, Any
 
-from entropostat.data.example import DataError, Example
+from entropostat.data.example import DataError
+from entropostat.data.mixture import Weights, mixed
 from entropostat.rl.spelling import unknown
 
-Stage = tuple[str, int]
-"""Name of a source, optimizer steps."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Stage = tuple[str | Weights, int]
+"""Name of a source, or several with their weights; optimizer steps."""
+Pools = Mapping[str, Sequence[int]]
+"""Source -> the rows of its prompts in the table."""
 
 
 @dataclass(frozen=True)
 class Order:
     """Prompts in the order of training, each once: the trainer repeats them for its groups and updates."""
 
-    examples: list[Example]
-    sources: list[str]
-    """Name of the source of each example."""
+    rows: NDArray[Any]
+    """(prompts,) int64: where they lie in the table."""
     edges: dict[str, int]
     """'stage/source' -> optimizer step at which the stage really begins, for plots. Stages count from 0."""
     steps: int
@@ -33,40 +40,49 @@ class Order:
 
 
 def plan_order(
-    pools: Mapping[str, Sequence[Example]],
+    pools: Pools,
     stages: Sequence[Stage],
     *,
     prompts: int,
     steps_per_generation: Fraction | int,
     total_steps: int | None = None,
     seed: int = 0,
+    weights: Weights | None = None,
 ) -> Order:
     """Lay the stages out in whole generations of ``prompts`` prompts.
 
     ``steps_per_generation`` is in optimizer steps and may be a fraction: TRL's ``steps_per_generation *
     num_iterations / gradient_accumulation_steps``. Each edge goes to the nearest generation, and a stage has at least
     one. With ``total_steps`` the last stage is prolonged to it or the stages cut off there. Without stages all sources
-    are shuffled together, for ``total_steps`` or once through.
+    are shuffled together, or drawn by ``weights``, for ``total_steps`` or for as many prompts as there are.
     """
+    per_generation = Fraction(steps_per_generation)
     if not stages:
-        return _mixed(pools, prompts, Fraction(steps_per_generation), total_steps, seed)
-    for name, _ in stages:
-        if name not in pools:
-            raise DataError(f"data.curriculum: {unknown('source', name, pools)}")
-    ends = generation_edges([steps for _, steps in stages], Fraction(steps_per_generation), total_steps)
-    examples: list[Example] = []
-    sources: list[str] = []
+        return _all(pools, prompts, per_generation, total_steps, seed, weights)
+    for source, _ in stages:
+        for name in named(source):
+            if name not in pools:
+                raise DataError(f"data.curriculum: {unknown('source', name, pools)}")
+    ends = generation_edges([steps for _, steps in stages], per_generation, total_steps)
     edges: dict[str, int] = {}
+    parts: list[NDArray[Any]] = []
     begin = 0
-    for index, ((name, _), end) in enumerate(zip(stages, ends, strict=True)):
+    for index, ((source, _), end) in enumerate(zip(stages, ends, strict=True)):
         if end > begin:
-            edges[f"{index}/{name}"] = math.ceil(begin * Fraction(steps_per_generation))
-        stream = endless(pools[name], Random(f"{seed}-{index}-{name}"))
-        for _ in range((end - begin) * prompts):
-            examples.append(next(stream))
-            sources.append(name)
+            edges[f"{index}/{label(source)}"] = math.ceil(begin * per_generation)
+        parts.append(_drawn(pools, source, (end - begin) * prompts, prompts, f"{seed}-{index}"))
         begin = end
-    return Order(examples, sources, edges, math.floor(begin * Fraction(steps_per_generation)))
+    return Order(_joined(parts), edges, math.floor(begin * per_generation))
+
+
+def named(source: str | Weights) -> list[str]:
+    """The sources of a stage."""
+    return [source] if isinstance(source, str) else list(source)
+
+
+def label(source: str | Weights) -> str:
+    """A stage in a word: its source, or several as a+b."""
+    return "+".join(named(source))
 
 
 def generation_edges(steps: Sequence[int], per_generation: Fraction, total_steps: int | None) -> list[int]:
@@ -84,7 +100,7 @@ def generation_edges(steps: Sequence[int], per_generation: Fraction, total_steps
     return ends
 
 
-def endless(pool: Sequence[Example], rng: Random) -> Iterator[Example]:
+def endless(pool: Sequence[int], rng: Random) -> Iterator[int]:
     """The pool shuffled, again and again, each time anew."""
     if not pool:
         raise DataError("a stage of data.curriculum has no prompts")
@@ -94,19 +110,46 @@ def endless(pool: Sequence[Example], rng: Random) -> Iterator[Example]:
         yield from order
 
 
-def _mixed(
-    pools: Mapping[str, Sequence[Example]], prompts: int, per_generation: Fraction, total_steps: int | None, seed: int
+def _drawn(pools: Pools, source: str | Weights, count: int, generation: int, seed: str) -> NDArray[Any]:
+    """``count`` rows of a source, or of several in whole generations."""
+    streams = {name: endless(pools[name], Random(f"{seed}-{name}")) for name in named(source)}
+    if isinstance(source, str):
+        return _array(streams[source], count)
+    parts = mixed(streams, source, generation, Random(f"{seed}-mixture"))
+    return _array((row for part in parts for row in part), count)
+
+
+def _all(
+    pools: Pools,
+    prompts: int,
+    per_generation: Fraction,
+    total_steps: int | None,
+    seed: int,
+    weights: Weights | None,
 ) -> Order:
-    """All sources together, each as often as it has prompts."""
-    everything = [(name, example) for name, pool in pools.items() for example in pool]
+    """All sources together, each as often as it has prompts, or by ``weights``."""
+    everything = [row for pool in pools.values() for row in pool]
     if len(everything) < prompts and total_steps is None:
         raise DataError(
             f"data.sources: {len(everything)} training prompts do not fill one generation of {prompts}; add prompts, "
             "lower the batch size, or set trainer.max_steps"
         )
     generations = len(everything) // prompts if total_steps is None else math.ceil(total_steps / per_generation)
-    origin = {id(example): name for name, example in everything}
-    stream = endless([example for _, example in everything], Random(f"{seed}-mixed"))
-    examples = [next(stream) for _ in range(generations * prompts)]
-    steps = math.floor(generations * per_generation)
-    return Order(examples, [origin[id(example)] for example in examples], {}, steps)
+    count = generations * prompts
+    if weights is None:
+        rows = _array(endless(everything, Random(f"{seed}-mixed")), count)
+    else:
+        rows = _drawn(pools, weights, count, prompts, f"{seed}-mixed")
+    return Order(rows, {}, math.floor(generations * per_generation))
+
+
+def _array(rows: Iterable[int], count: int) -> NDArray[Any]:
+    import numpy as np
+
+    return np.fromiter(islice(rows, count), dtype=np.int64, count=count)
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.concatenate(parts)

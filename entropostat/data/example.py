@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-from entropostat.rl.spelling import unknown
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
+Completion = str | Sequence[Message]
+
+ALTERNATIVES = "other accepted answers"
+"""Key of ``meta``: a list of texts, each as right as the answer itself."""
 
 
 class DataError(ValueError):
@@ -28,11 +30,23 @@ class Example:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """JSON only: it travels through the trainer's dataset as a string."""
     id: str = ""
+    source: str = ""
+    """Its name in ``data.sources`` or ``evaluate.sets``: which verifiers judge it."""
+    asked: str | None = None
+    """What is asked, where the prompt is a text that a chat template has rendered."""
+    settled: bool = False
+    """The system prompt, or its rendering, is its source's own: ``data.system`` leaves it alone."""
 
     @property
     def text(self) -> str:
         """What is asked, without chat roles and system prompt."""
-        return text_of(self.prompt)
+        return text_of(self.prompt) if self.asked is None else self.asked
+
+    @property
+    def accepted(self) -> list[Example]:
+        """One for each answer that counts as right."""
+        others = self.meta.get(ALTERNATIVES, ())
+        return [self, *(replace(self, answer=other) for other in others)]
 
 
 def text_of(prompt: Prompt) -> str:
@@ -41,17 +55,10 @@ def text_of(prompt: Prompt) -> str:
         return prompt
     asked = [message["content"] for message in prompt if message["role"] == "user"]
     if not asked:
-        raise DataError("a conversational prompt has no message with the role 'user': add one")
+        raise DataError("a conversational prompt has no message with the role 'user'; add one")
     return asked[-1]
 
 
 def identifier(kind: str, text: str, index: int) -> str:
     """Readable, stable from run to run, and unique within a source even where two rows ask the same."""
     return f"{kind}/{index}-{hashlib.sha1(text.encode()).hexdigest()[:8]}"
-
-
-def column(row: Mapping[str, Any], name: str, where: str) -> Any:
-    """``row[name]``, or an error that says where and suggests the nearest column."""
-    if name not in row:
-        raise DataError(f"{where}: {unknown('column', name, row)}")
-    return row[name]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from entropostat.diagnose.blow_up_rules import gradient_blow_up, kl_blow_up
 from entropostat.diagnose.control_rules import oscillating, saturated
 from entropostat.diagnose.entropy_rules import collapse, explosion, wrong_tokens
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.learning_rules import dead_groups, foolery, incompetent
 from entropostat.diagnose.log import Log, RunLike
+from entropostat.diagnose.loss_rules import reward_lost, truncation
 from entropostat.diagnose.reward_rules import constant, failing, missing
 from entropostat.diagnose.term_rules import inert
 from entropostat.diagnose.token_rules import nothing_trained
@@ -23,6 +25,7 @@ RULES: tuple[Callable[[Log], Iterator[Finding]], ...] = (
     *(saturated, oscillating, inert),
     *(missing, failing, constant),
     *(dead_groups, foolery, incompetent),
+    *(reward_lost, truncation, kl_blow_up, gradient_blow_up),
     *(mismatch, non_finite, nothing_trained),
 )
 ORDER = ("critical", "warning", "info")

@@ -128,8 +128,45 @@ def inert(log: Log, term: str) -> str:
     return f"# It does nothing: take it out, or raise its coefficient.\nobjective:\n  {slot}:\n    {_word(f'-{term}')}: null\n"
 
 
-def dead_groups(solved: bool) -> str:
-    if solved:
+def blip(log: Log) -> str:
+    return "# Nothing to change by itself. Where it comes again, take smaller steps.\n" + _steps(log)
+
+
+def _steps(log: Log) -> str:
+    return f"trainer: {{learning_rate: {rate(log, 3):.2g}, max_grad_norm: 0.5}}\n"
+
+
+def smaller_steps(log: Log) -> str:
+    return "# Smaller steps, bounded by what they do to the policy, and an anchor.\n" + (
+        _steps(log) + "optimizer: {step_radius: {}}\n" + _penalty(log, "kl_ref", "{coef: 0.05}")
+    )
+
+
+def reward_lost(log: Log) -> str:
+    return (
+        "# Go back to a checkpoint from before, with smaller steps and an anchor: what is lost is not learned again by more of the same.\n"
+        + _penalty(log, "kl_ref", "{coef: 0.05}")
+        + _steps(log)
+    )
+
+
+def truncation(log: Log) -> str:
+    longest = log.series("completions/max_length").finite
+    room = int(2 * longest.values.max()) if len(longest) else 2048
+    return (
+        "# A price on completions that never end; more room only where they would have ended.\n"
+        f"shaping: {{missing_eos_penalty: 0.5}}\ntrainer: {{max_completion_length: {room}}}\n"
+    )
+
+
+def dead_groups(state: str) -> str:
+    """``state``: solved, never or lost."""
+    if state == "lost":
+        return (
+            "# What the run could do is gone: neither other prompts nor more samples bring it back. Go back to a checkpoint from before.\n"
+            "trainer: {max_grad_norm: 0.5}\n"
+        )
+    if state == "solved":
         return "# Solved every time: harder prompts, or more completions of each to see a rare failure.\ntrainer: {num_generations: 16}\n"
     return (
         "# Never solved: easier prompts first, or more and hotter completions of each to see a rare success.\n"
@@ -152,10 +189,10 @@ def failing(name: str, slow: bool) -> str:
     return f"# Nothing to change by itself: mend what {name} runs on, or its options. Its first warning names the example and the error.\n"
 
 
-def constant(value: float) -> str:
+def constant(high: bool) -> str:
     return (
         "# Look at completions.jsonl first. If the verifier is right, other prompts; else more and hotter completions of each.\n"
-        f"trainer: {{num_generations: 16}}\n{'' if value > 0.5 else 'sampler: {temperature: 1.2}' + chr(10)}"
+        f"trainer: {{num_generations: 16}}\n{'' if high else 'sampler: {temperature: 1.2}' + chr(10)}"
     )
 
 

@@ -29,6 +29,8 @@ def mover(log: Log, steps: tuple[int, int], direction: str) -> str:
     knobs = [name for name in log.middles("control/", "/output") if _at_bound(log, name, steps)]
     if knobs:
         return f"not in the log as a force; the loop on {', '.join(knobs)} was at its bound and could not stop it"
+    if log.trainer:
+        return f"what pushed it there is not in a log of {log.trainer}"
     return "not in the log: forces/<term>/entropy is missing or does not point that way"
 
 

@@ -13,54 +13,69 @@ from entropostat.diagnose.cause import mover
 from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import change, evaluations
 from entropostat.diagnose.log import Floats, Log, Series
-from entropostat.diagnose.windows import at, confirmed, detrended, lasting, mean, recent, span
+from entropostat.diagnose.scale import bounds
+from entropostat.diagnose.windows import Flags, at, confirmed, detrended, lasting, mean, recent, size_in_rows, span
 
 START, AT_ONCE = 8, 3
-"""Rows that say where the run began. A fall that begins with the first step has half of itself in eight rows: three, if they are higher."""
-SMOOTH = 25
-"""Rows of the average of log H: half of them may be noise of one bad rollout."""
+"""Steps that say where the run began. A fall that begins with the first step has half of itself in eight of them: three, if they are
+higher; so has a rise. Windows count steps; each has a least number of rows, for a log with a row every tenth."""
+SMOOTH, FEW = 25, 5
+"""Steps of the average of log H, and rows at least: half of them may be noise of one bad rollout."""
 LOW = 0.09
 """Collapsed: below this share of the start. A converging run gets there too, and is told apart by what it learned."""
 BEGUN = 0.5
 """Share of the start above which nothing had fallen yet."""
 GAIN = 0.08
-"""Rise of the training reward during the fall that makes it learning, where no held-out set is there to say."""
+"""Rise of the training reward during the fall that makes it learning, where no held-out set is there to say; a share of its range."""
 WORSE = 0.04
 """Fall of pass@k plus half that of pass@1 that is a loss, over the root of the evaluations averaged: they are few and noisy."""
 AGAIN = 25
 """In a long run it must have held for this part of it: until another evaluation."""
+BEFORE, AFTER, HOLDS = 5, 10, 5
+"""Rows at least of its level before the fall, of that after it, and that a verdict by them must hold for."""
 SOLVED = 0.95
-"""A reward up here cannot rise."""
+"""A reward between 0 and 1 that is up here cannot rise."""
 HIGH = 0.42
 """Exploded: at this share of the way from the start to ln V, on a logarithmic scale."""
 FURTHER = 0.53
 """Exploded whatever the reward does, unless it rises."""
 CLEAR = 2.0
 """Standard errors by which the average must be above the start: a short way to ln V may be noise."""
-LEAST = 24
-"""Rows by which noise is known."""
+LEAST, ENOUGH = 24, 10
+"""Steps by which noise is known, and rows at least."""
 PATIENCE = 18
-"""Rows that this takes: a run of small batches has bursts."""
+"""Steps that this takes: a run of small batches has bursts."""
+LASTS = 5
+"""Steps that a verdict by the reward must hold for."""
+BACK = 0.2
+"""Below this share of the way a rise has come back."""
 CALM = 0.15
 """Below this share of the way nothing has risen yet."""
 FALL = 0.85
-"""Share of its former reward that a run in explosion has lost."""
+"""A run in explosion has no more left of its former reward."""
 UNKNOWN_VOCABULARY = 50_000
 
 
-def smooth_log(log: Log, key: str, size: int = SMOOTH) -> tuple[Series, Floats, float]:
+def smooth_log(log: Log, key: str, steps: int = SMOOTH) -> tuple[Series, Floats, float]:
     """(rows, moving average of the logarithm, its start)."""
     series = log.series(key).finite
     values = np.log(np.maximum(series.values, 1e-9))
-    begin = float(values[:START].mean()) if len(values) >= START else math.nan
-    return series, mean(values, size), begin
+    start = size_in_rows(series, START, AT_ONCE)
+    begin = float(values[:start].mean()) if len(values) >= start else math.nan
+    return series, mean(values, size_in_rows(series, steps, FEW)), begin
+
+
+def at_once(series: Series) -> float:
+    """The logarithm at the first steps alone."""
+    return float(np.log(np.maximum(series.values[:AT_ONCE], 1e-9)).mean())
 
 
 def collapse(log: Log) -> Iterator[Finding]:
     series, smooth, begin = smooth_log(log, "entropy")
-    if len(series) < SMOOTH or math.isnan(begin):
+    size = size_in_rows(series, SMOOTH, FEW)
+    if len(series) < size or math.isnan(begin):
         return
-    begin = max(begin, float(np.log(np.maximum(series.values[:AT_ONCE], 1e-9)).mean()))
+    begin = max(begin, at_once(series))
     fall = np.nan_to_num(smooth - begin)
     low = fall <= math.log(LOW)
     if not low.any():
@@ -84,14 +99,17 @@ def collapse(log: Log) -> Iterator[Finding]:
                     told = f"{worse[2]}: pass@k {worse[0]:+.3f}, pass@1 {worse[1]:+.3f} since the fall began"
         elif len(reward):
             known, begun = reward.count(series.steps[first:end]), int(reward.count(since))
-            then = _level(reward, int(reward.count(before)), 8)
-            after = np.concatenate([[np.nan], recent(reward.values[begun:], 24)])
+            then = _level(reward, int(reward.count(before)), size_in_rows(reward, 8, BEFORE))
+            after = np.concatenate([[np.nan], recent(reward.values[begun:], size_in_rows(reward, 24, AFTER))])
             now_ = after[np.maximum(known - begun, 0)]
-            still = (known - begun >= 6) & (now_ - then < GAIN) & (now_ < SOLVED)
-            ill[first:end] |= lasting(still, 5)
+            low_, high_ = (np.concatenate([edge[:1], edge])[known] for edge in bounds(reward.values))
+            still = (known - begun >= size_in_rows(reward, 6, 3)) & (now_ - then < GAIN * (high_ - low_))
+            # On an unknown scale the largest reward so far is no ceiling: one that never moved lies at it.
+            still &= (now_ < SOLVED) | (high_ != 1) | (low_ != 0)
+            ill[first:end] |= lasting(still, size_in_rows(series, LASTS, HOLDS))
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
-            ill[first:end] |= lasting(low[first:end], SMOOTH)
+            ill[first:end] |= lasting(low[first:end], size)
             told = "no reward and no held-out set was logged to show that it converged"
     ill = confirmed(ill, AGAIN)
     if not ill.any():
@@ -113,42 +131,52 @@ def _level(series: Series, end: int, rows: int) -> float:
     return float(series.values[max(end - rows, 0) : max(end, rows)].mean())
 
 
-def noise_of_mean(values: Floats, up: Floats, size: int) -> float:
+def noise_of_mean(series: Series, up: Floats, size: int) -> float:
     """Standard error of (mean of ``size`` rows) - (mean of the first ones), by the rows before anything rose: AR(1)."""
-    begun = np.flatnonzero(up >= CALM)
+    begun, values, least = np.flatnonzero(up >= CALM), series.values, size_in_rows(series, LEAST, ENOUGH)
     rows = int(begun[0]) if len(begun) else len(values)
-    calm = np.log(np.maximum(values[: min(max(rows, LEAST), 200)], 1e-9))
+    calm = np.log(np.maximum(values[: min(max(rows, least), 200)], 1e-9))
     # A rise that is under way by then is no noise.
-    calm = detrended(calm) if rows < LEAST else calm - calm.mean()
+    calm = detrended(calm) if rows < least else calm - calm.mean()
     power = float(calm @ calm)
     if power <= 0:
         return 0.0
     memory = min(max(float(calm[1:] @ calm[:-1]) / power, 0.0), 0.9)
-    return float(np.sqrt(power / len(calm) * (1 + memory) / (1 - memory) * (1 / size + 1 / START)))
+    start = size_in_rows(series, START, AT_ONCE)
+    return float(np.sqrt(power / len(calm) * (1 + memory) / (1 - memory) * (1 / size + 1 / start)))
 
 
 def explosion(log: Log) -> Iterator[Finding]:
+    """And a rise as large that came back by itself, as a note."""
     series, smooth, begin = smooth_log(log, "entropy", 20)
-    if len(series) < LEAST or math.isnan(begin):
+    if len(series) < size_in_rows(series, LEAST, ENOUGH) or math.isnan(begin):
         return
+    begin = min(begin, at_once(series))
     ceiling = math.log(math.log(log.vocabulary or UNKNOWN_VOCABULARY))
     room = max(ceiling - begin, 0.05)
     up = np.nan_to_num((smooth - begin) / room)
-    high = (up >= HIGH) & (smooth - begin >= CLEAR * noise_of_mean(series.values, up, 20))
+    size = size_in_rows(series, 20, FEW)
+    high = (up >= HIGH) & (smooth - begin >= CLEAR * noise_of_mean(series, up, size))
     if not high.any():
         return
+    patience, lasts = size_in_rows(series, PATIENCE, FEW), size_in_rows(series, LASTS, FEW)
     reward = log.first("reward")
-    ill, told = lasting(high & (up >= FURTHER), PATIENCE), "no reward was logged"
-    if len(reward) >= 12:
-        now = at(reward, recent(reward.values, 12), series.steps)
+    ill, told, worse = lasting(high & (up >= FURTHER), patience), "no reward was logged", high
+    if len(reward) >= size_in_rows(reward, 12, FEW):
+        now = at(reward, recent(reward.values, size_in_rows(reward, 12, AT_ONCE)), series.steps)
         index = np.maximum.accumulate(np.where(up < CALM, np.arange(len(up)), 0))
-        then = at(reward, recent(reward.values, 24), series.steps)[index]
-        then = np.where(np.isnan(then), float(reward.values[:START].mean()), then)
-        ill = lasting(high & (now <= FALL * then), 5) | lasting(high & (up >= FURTHER) & (now < then + GAIN), PATIENCE)
+        then = at(reward, recent(reward.values, size_in_rows(reward, 24, FEW)), series.steps)[index]
+        start = size_in_rows(reward, START, AT_ONCE)
+        then = np.where(np.isnan(then), float(reward.values[:start].mean()), then)
+        low, top = (at(reward, edge, series.steps) for edge in bounds(reward.values))
+        lost = now - low <= FALL * (then - low)
+        worse = high & lost
+        ill = lasting(worse, lasts) | lasting(high & (up >= FURTHER) & (now < then + GAIN * (top - low)), patience)
         where = int(np.flatnonzero(high)[-1])
         told = f"the reward went from {then[where]:.3f} to {now[where]:.3f}"
     ill = confirmed(ill)
     if not ill.any():
+        yield from _blip(log, series, smooth, lasting(worse, 2), up)
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
     of = "" if log.vocabulary else f" (vocabulary unknown, {UNKNOWN_VOCABULARY} taken)"
@@ -160,6 +188,24 @@ def explosion(log: Log) -> Iterator[Finding]:
         f"ln V = {math.exp(ceiling):.3g}{of}, on a log scale; {told}",
         mover(log, steps, "up"),
         advice.explosion(log, math.exp(begin)),
+    )
+
+
+def _blip(log: Log, series: Series, smooth: Floats, high: Flags, up: Floats) -> Iterator[Finding]:
+    """High for a while, with the reward down, and back again."""
+    back = np.flatnonzero(high & np.concatenate([~high[1:], [False]]))
+    back = np.array([end for end in back if (up[end:] <= BACK).any()], dtype=int)
+    if not len(back):
+        return
+    steps = span(series, high & (np.arange(len(high)) <= back[-1]))
+    top = int(np.argmax(np.where(high, smooth, -np.inf)))
+    yield Finding(
+        "entropy-blip",
+        "info",
+        steps,
+        f"entropy rose to {math.exp(smooth[top]):.3g} nats, {up[top]:.0%} of the way to ln V, and came back by itself",
+        mover(log, steps, "up"),
+        advice.blip(log),
     )
 
 

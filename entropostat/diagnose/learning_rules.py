@@ -13,10 +13,11 @@ from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import Evaluations, evaluations
 from entropostat.diagnose.log import Log, Series
 from entropostat.diagnose.reward_rules import constant_until
-from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, span
+from entropostat.diagnose.scale import bounds, kept_of_best
+from entropostat.diagnose.windows import at, confirmed, deviation, lasting, mean, recent, size_in_rows, span
 
-ROWS = 12
-"""Generations that are averaged."""
+ROWS, LEAST = 12, 12
+"""Steps that are averaged, and rows at least."""
 DEAD = 0.90
 """Share of groups whose completions all got one reward."""
 
@@ -30,31 +31,50 @@ def dead_groups(log: Log) -> Iterator[Finding]:
         if not len(none) or len(none) != len(every):
             return
         series = Series(none.steps, none.values + every.values)
-    average, spread = mean(series.values, ROWS), deviation(series.values, ROWS)
+    size = size_in_rows(series, ROWS, LEAST)
+    average, spread = mean(series.values, size), deviation(series.values, size)
     with np.errstate(invalid="ignore"):
-        ill = average - 1.0 * spread / math.sqrt(ROWS) >= DEAD - 0.02
+        ill = average - 1.0 * spread / math.sqrt(size) >= DEAD - 0.02
         ill = ill & (average >= DEAD)
-    ill[: series.count(constant_until(log)) + ROWS] = False  # that is said of the reward
+    ill[: series.count(constant_until(log)) + size] = False  # that is said of the reward
     ill = confirmed(ill)
     if not ill.any():
         return
     steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
-    reward = log.first("reward")
-    level = at(reward, mean(reward.values, ROWS), series.steps)[last] if len(reward) else math.nan
-    solved = not math.isnan(level) and level > 0.5
+    state, told = _what_the_reward_was(log, float(series.steps[last]))
     yield Finding(
         "dead-groups",
         "warning",
         steps,
-        f"{average[last]:.0%} of the groups have no spread of rewards (mean of {ROWS} generations): no advantage, no gradient",
-        f"the prompts are {'solved every time' if solved else 'never solved'} (mean reward {level:.3g})",
-        advice.dead_groups(solved),
+        f"{average[last]:.0%} of the groups have no spread of rewards (mean of {size} rows): no advantage, no gradient",
+        told,
+        advice.dead_groups(state),
     )
+
+
+SOLVED, GONE = 0.5, 0.4
+"""Level of the reward within its range; share of its best level that is left."""
+
+
+def _what_the_reward_was(log: Log, step: float) -> tuple[str, str]:
+    """(solved, never or lost; in words), by the rewards up to ``step``."""
+    reward = log.first("reward")
+    size = size_in_rows(reward, ROWS, LEAST)
+    last = int(reward.count(step)) - 1
+    if last < size - 1:
+        return "never", "nothing in the log says whether the prompts are solved always or never"
+    best, left, now = (values[last] for values in kept_of_best(reward, size))
+    low, high = (edge[last] for edge in bounds(reward.values))
+    if now - low > SOLVED * (high - low):
+        return "solved", f"the prompts are solved every time (mean reward {now:.3g})"
+    if left <= GONE and best - low >= 0.15 * (high - low):
+        return "lost", f"the run could solve them and lost it: mean reward {now:.3g}, {best:.3g} at its best"
+    return "never", f"the prompts are never solved (mean reward {now:.3g})"
 
 
 LONGER = math.log(1.5)
 GAIN = 0.10
-"""Rise of the training reward that held-out should have followed."""
+"""Rise of the training reward that held-out should have followed, as a share of its range."""
 FOLLOWS = 0.12
 """Share of that rise which a healthy held-out set shows at least."""
 LOST, MORE = 0.04, 0.015
@@ -108,6 +128,9 @@ def foolery(log: Log) -> Iterator[Finding]:
 
 def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], str] | None]:
     rewards, lengths, right = _paired(log, one)
+    reward = log.first("reward")
+    least, most = (at(reward, edge, one.right.steps) for edge in bounds(reward.values))
+    ranges = np.where(np.isfinite(most - least), most - least, 1.0)
     out: dict[str, tuple[tuple[float, float], str] | None] = {"length-hacking": None, "reward-gap": None}
     padded = apart = 0
     for i in range(NOW, len(right)):
@@ -117,7 +140,7 @@ def _judge(log: Log, one: Evaluations) -> dict[str, tuple[tuple[float, float], s
         # Against when the training reward was lowest: chosen without a look at the held-out set.
         low = int(np.nanargmin(rewards[past]))
         then = slice(max(low - 1, 0), min(max(low - 1, 0) + REFERENCE, i - NOW + 1))
-        gained = float(rewards[i] - np.nanmean(rewards[then]))
+        gained = float(rewards[i] - np.nanmean(rewards[then])) / ranges[i]
         moved = float(right[i - NOW + 1 : i + 1].mean() - right[then].mean())
         grown = float(lengths[i] - lengths[0]) if np.isfinite(lengths[[0, i]]).all() else 0.0
         told = f"training reward {gained:+.3f}, pass@1 {moved:+.3f}, length x{math.exp(grown):.2f} since step {int(one.right.steps[low])}"

@@ -52,8 +52,14 @@ EMPTY = Series(np.zeros(0), np.zeros(0))
 class Log:
     """``add`` rows in the order of their steps, then ask for ``series``."""
 
-    def __init__(self, vocabulary: int | None = None, terms: Iterable[str] = ()) -> None:
+    def __init__(
+        self, vocabulary: int | None = None, terms: Iterable[str] = (), edges: Iterable[float] = (), trainer: str = ""
+    ) -> None:
         self.vocabulary = vocabulary
+        self.edges = tuple(edges)
+        """Steps at which a curriculum goes on to other prompts."""
+        self.trainer = trainer
+        """Whose log it is, as ``readers.names`` spells it; empty: ours, or not known."""
         self.terms = frozenset(terms)
         """Names of the objective's terms, where known: a change of the recipe edits these and adds others."""
         self._columns: dict[str, tuple[array[float], array[float]]] = {}
@@ -75,6 +81,8 @@ class Log:
         log = cls(
             int(vocabulary) if isinstance(vocabulary, int | float) and vocabulary > 1 else None,
             getattr(run, "terms", ()),
+            [step for step in getattr(run, "stages", {}).values() if step > 0],
+            getattr(run, "trainer", ""),
         )
         log.extend(cls.ordered(run.rows))
         return log

@@ -91,7 +91,7 @@ def constant(log: Log) -> Iterator[Finding]:
         span(reward, still),
         f"every completion of the first {int(still.sum()) + ROWS - 1} generations had the reward {value:.4g}",
         "the verifier does not tell completions apart, or the prompts are solved always or never: no advantage, no gradient",
-        advice.constant(value),
+        advice.constant(value > 0),
     )
 
 

@@ -57,7 +57,7 @@ def _in_a_row(flags: Flags) -> NDArray[np.int64]:
 
 
 def size_in_rows(series: Series, steps: int, least: int) -> int:
-    """A window of ``steps`` in rows of this series, and at least ``least`` rows."""
+    """A window of ``steps`` in rows of this series, and at least ``least`` rows: trainers log every step, or every tenth."""
     if len(series) < 2:
         return least
     head = np.diff(series.steps[:32])

@@ -32,7 +32,18 @@ METRICS: tuple[Metric, ...] = (
         "Deciding tokens",
     ),
     _state("entropy/spikes", "1", "Tokens per thousand whose entropy jumps above what came before.", "Entropy spikes"),
-    _state("evaluate/<set>/entropy", "nats", "Mean token entropy on held-out prompts.", "Held-out entropy"),
+    _state(
+        "state/rankme",
+        "1",
+        "RankMe: how many directions the last hidden states of `tracking.rankme` tokens take, at most their number or the width.",
+        "Effective rank of hidden states",
+    ),
+    _state(
+        "evaluate/<set>/entropy",
+        "nats",
+        "Mean token entropy on held-out prompts, at the temperature of the evaluation.",
+        "Held-out entropy",
+    ),
     _state(
         "evaluate/<set>/entropy_ratio",
         "1",

@@ -1,4 +1,4 @@
-"""What of one file was left out: counted, with the first place and its reason, and told in one line."""
+"""What of one file was left out: counted, with the first place and its reason, and told in one line with what else must be known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ class Damage:
         self.file = file
         self._counts = {"row": 0, "value": 0}
         self._first: dict[str, str] = {}
+        self._notes: list[str] = []
+
+    def note(self, said: str) -> None:
+        """Of the whole file; nothing was left out."""
+        self._notes.append(said)
 
     def row(self, place: int, reason: str) -> None:
         """A whole row, numbered from 1."""
@@ -33,4 +38,5 @@ class Damage:
             for kind, count in self._counts.items()
             if count
         ]
+        told += self._notes
         return (visible(f"{self.file}: {', '.join(told)}"),) if told else ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ class Run:
     recipe_text: str = ""
     damage: tuple[str, ...] = ()
     """What was left out, a line a file."""
+    trainer: str = ""
+    """Whose log it is, as ``readers.names`` spells it; empty for our own, and where nothing tells."""
+
+    def with_damage(self, more: Iterable[str]) -> Run:
+        return replace(self, damage=(*self.damage, *map(visible, more)))
 
     @classmethod
     def read(cls, folder: Path) -> Run:

@@ -7,8 +7,12 @@ from typing import Any
 
 from entropostat.metrics.trackers import STEP, logged_key
 from entropostat.readers import values
+from entropostat.readers.names import ours
 from entropostat.readers.rows import Row, in_order
 from entropostat.readers.values import is_number, whole
+
+CLOCKS = (STEP, "training/global_step", "step", "_step")
+"""Where trackers keep the optimizer step, the surest first: transformers' and ours, verl's, trackio's, wandb's count of rows."""
 
 
 def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -17,11 +21,11 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     keeps as text, is null in metrics.jsonl.
     """
     given = list(rows)
-    counted = any(STEP in row for row in given)
+    clock = next((name for name in CLOCKS if any(name in row for row in given)), STEP)
     names: dict[str, str | None] = {}
     logged, step = [], 0
     for row in given:
-        own = whole(row.get(STEP) if counted else row.get("step", row.get("_step")))
+        own = whole(row.get(clock))
         step = step if own is None else own
         made: Row = {"step": step}
         for key, value in row.items():
@@ -37,5 +41,5 @@ def as_logged(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 def _logged(key: str) -> str | None:
     """None for what is no metric."""
-    name = None if key.startswith("_") or key == STEP else values.name(logged_key(key))
+    name = None if key.startswith("_") or key in CLOCKS else values.name(ours(logged_key(key)))
     return None if name == "step" else name

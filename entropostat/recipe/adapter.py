@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from entropostat.recipe.blocks import Model, Peft, Weights
+from entropostat.recipe.blocks import Model, Weights
 from entropostat.recipe.errors import real
+from entropostat.recipe.peft_block import Peft
 from entropostat.regular import content
 from entropostat.visible import shorten
 
@@ -75,9 +76,9 @@ def of_model(model: Weights) -> Adapter | None:
 
 
 def lora(model: Model) -> Peft | None:
-    """What is trained instead of all weights: the recipe's own adapter, or the one that it starts from."""
+    """What is trained instead of all weights: the recipe's own adapter, or the one that it starts from; its layers by name."""
     if model.peft is not None:
-        return model.peft
+        return model.peft.model_copy(update={"target_modules": _targets(model.peft.target_modules)})
     adapter = of_model(model)
     return None if adapter is None else adapter.peft
 
@@ -105,8 +106,8 @@ def read(file: Path) -> Adapter:
             r=rank,
             lora_alpha=int(said.get("lora_alpha") or rank),
             lora_dropout=said.get("lora_dropout") or 0.0,
-            target_modules=_targets(said.get("target_modules") or []),
-        )
+            modules_to_save=said.get("modules_to_save") or None,
+        ).model_copy(update={"target_modules": _targets(said.get("target_modules") or [])})
     except (ValueError, TypeError, re.error) as error:
         raise AdapterError(f"{file} describes no LoRA of a rank r; save the adapter again") from error
     return Adapter(file, str(base), said.get("revision"), peft)

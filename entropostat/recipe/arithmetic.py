@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from entropostat.catalog import load
 from entropostat.data import chain
-from entropostat.data.curriculum import generation_edges
+from entropostat.data.curriculum import generation_edges, label
 from entropostat.recipe.recipe import Recipe
 
 
@@ -46,6 +47,9 @@ class Stage:
     """A stage of training after rounding to whole generations."""
 
     source: str
+    """In a word: of several a+b."""
+    shares: dict[str, float]
+    """Source -> share of the prompts; they add up to 1."""
     asked: int
     begin: int
     end: int
@@ -121,16 +125,44 @@ def stages(recipe: Recipe, sizes: Arithmetic) -> list[Stage]:
     begin = 0
     for (source, steps), end in zip(asked, ends, strict=False):
         first, last = int(begin * sizes.updates), int(end * sizes.updates)
-        plan.append(Stage(source, steps, first, last, max(0, end - begin) * sizes.prompts))
+        prompts = max(0, end - begin) * sizes.prompts
+        plan.append(Stage(label(source), shares(source), steps, first, last, prompts))
         begin = end
     return plan
 
 
+def shares(source: str | Mapping[str, float]) -> dict[str, float]:
+    """Source -> its share, of 1 in all."""
+    if isinstance(source, str):
+        return {source: 1.0}
+    return {name: weight / sum(source.values()) for name, weight in source.items()}
+
+
 def pool(recipe: Recipe, source: str) -> int | None:
-    """Prompts that a source has for training, as far as its options tell: hub and JSONL files are not opened."""
+    """Prompts that a source has for training, as far as its options tell: datasets and files are not counted."""
     term = recipe.sources[source]
     stated = {field.name: field.default for field in load().terms["sources"][term.kind].fields} | term.options
     size = stated.get("size")
     if term.kind == "chain":
         size = min(stated["size"], chain.count(stated["length"]))
     return None if size is None else round(size * (1 - recipe.data.held_out))
+
+
+def pool_of(recipe: Recipe, sources: Iterable[str]) -> int | None:
+    """Of several sources together; None where the size of one is unknown here."""
+    known = [pool(recipe, name) for name in sources]
+    return None if None in known else sum(size or 0 for size in known)
+
+
+def steps(recipe: Recipe, sizes: Arithmetic) -> int | None:
+    """Optimizer steps in all; None where only the data's size, unknown here, decides."""
+    planned = stages(recipe, sizes)
+    given = total_steps(recipe)
+    if given is not None:
+        return given
+    if planned:
+        return planned[-1].end
+    known = pool_of(recipe, recipe.sources)
+    if known is None or not sizes.prompts:
+        return None
+    return int(known // sizes.prompts * sizes.updates * trainer_value(recipe, "num_train_epochs"))

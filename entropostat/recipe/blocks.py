@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from entropostat.recipe.block import Block
+from entropostat.recipe.data_block import Data
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
+from entropostat.recipe.peft_block import Peft
 from entropostat.recipe.sampler_block import Sampler
 from entropostat.rl.critic_choices import ClipRule, Combination, ValueLoss
 
@@ -68,17 +70,6 @@ class Package(Block):
     file: str = Field(description="name of the weights file inside the package")
 
 
-class Peft(Block):
-    """New LoRA adapters; the frozen base model is then the reference."""
-
-    r: int = Field(16, ge=1, le=2**16, description="rank")
-    lora_alpha: int = Field(32, ge=1, le=2**20, description="scale: alpha / r")
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="dropout on the adapter's input; read where model.dropout is keep"
-    )
-    target_modules: str | list[str] = Field("all-linear", description="layers that get an adapter")
-
-
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 
 
@@ -110,6 +101,13 @@ class Model(Weights):
         "policy that is trained is then not the one that sampled",
     )
     peft: Peft | None = Field(None, description="new LoRA adapters; null: what path names is trained")
+    load_in_4bit: bool = Field(
+        False, description="QLoRA: the frozen base in 4 bits, by bitsandbytes, under an adapter that is trained"
+    )
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
+        "nf4", description="of load_in_4bit: the 16 values that there are"
+    )
+    use_bnb_nested_quant: bool = Field(False, description="of load_in_4bit: quantise the scales as well")
 
 
 class Teacher(Weights):
@@ -117,22 +115,6 @@ class Teacher(Weights):
     saved, and has the policy's tokenizer."""
 
     dtype: Dtype = Field("auto", description="of its weights; auto: as saved")
-
-
-class Stage(Block):
-    """A stretch of training on one source."""
-
-    source: str = Field(description="name of a source in data.sources")
-    steps: int = Field(ge=1, description="optimizer steps; edges are rounded to the nearest generation")
-
-
-class Data(Block):
-    """Prompts, where they come from and in which order."""
-
-    sources: dict[str, dict[str, Any]] = Field(description="name -> {kind: options}")
-    held_out: float = Field(0.2, ge=0, lt=1, description="share of prompts kept for evaluation, by a hash of the text")
-    system: str | None = Field(None, description="system prompt; makes prompts conversational")
-    curriculum: list[Stage] | None = Field(None, description="stages in order; null: all sources shuffled")
 
 
 class Evaluate(Block):
@@ -148,8 +130,21 @@ class Evaluate(Block):
     reference: bool = Field(
         False, description="load the initial policy beside the trained one, to report entropy_ratio = H / H_ref"
     )
-    seed: int = Field(7, ge=0, le=SEED, description="of the sampled completions; independent of the run's seed")
+    seed: int = Field(
+        7,
+        ge=0,
+        le=SEED,
+        description="of the sampled completions, which vLLM does not repeat; independent of the run's seed",
+    )
     max_new_tokens: int | None = Field(None, ge=1, description="null: trainer.max_completion_length")
+    temperature: float | None = Field(
+        None,
+        ge=1e-3,
+        le=1e3,
+        description="of samples, and of the entropy; null: training's, and sampler.temperature where a controller moves that",
+    )
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; null: sampler.top_p")
+    top_k: int | None = Field(None, ge=0, description="0: off; null: sampler.top_k")
     sets: dict[str, dict[str, Any]] = Field({}, description="further benchmark sets, name -> {kind: options}")
 
 

@@ -12,13 +12,16 @@ from entropostat.recipe.adapter import Adapter, AdapterError, of_model
 from entropostat.recipe.block import Block
 from entropostat.recipe.blocks import BLOCKS, Weights
 from entropostat.recipe.errors import Origin, Problem, RecipeError, nearest, show
-from entropostat.recipe.explain import Path, at, unknown_key, validate
+from entropostat.recipe.explain import Path, at, elsewhere, unknown_key, validate
 from entropostat.recipe.foreign_code import unknown_attention
+from entropostat.recipe.foreign_keys import foreign
 from entropostat.recipe.forms import trainer_form
 from entropostat.recipe.generation_rules import backend, given, refusal
 from entropostat.recipe.held_secrets import held_secrets
+from entropostat.recipe.mixing import mixture_problems, where_problems
 from entropostat.recipe.owned import FORMER, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.recipe.recipe import Recipe
+from entropostat.recipe.reward_sources import check_sources
 from entropostat.recipe.rewards import check_reward, rewarded
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term, term_list
@@ -69,6 +72,9 @@ def check(root: Value, path: FilePath) -> Recipe:
     if parts["teacher"] is not None and _child(root, "teacher").content:
         _weights(root, "teacher", parts["teacher"], problems)
     _data(root, parts, problems)
+    if parts["reward"]:
+        named = [at(_child(root, block), (key,)) for block, key in (("data", "sources"), ("evaluate", "sets"))]
+        problems += check_sources(_child(root, "reward"), parts["reward"], *named)
     parts["evaluate"] = _evaluate(root, parts["evaluate"], problems)
     if problems:
         raise RecipeError(problems)
@@ -85,14 +91,12 @@ def _child(root: Value, key: str) -> Value:
 
 
 def _unknown_root(key: str, value: Value) -> str:
-    fields = {f.name for kind in load().trainer.values() for f in kind}
-    if key in OWNED and key not in ROOT:
-        return f"unknown key {key!r} (value {show(value.plain, key)}); use {OWNED[key]}"
-    if key in fields:
-        return f"unknown key {key!r} (value {show(value.plain, key)}); use trainer.{key}"
-    slots = [slot for slot in SLOTS if slot == key]
-    hint = f"use objective.{slots[0]}" if slots else nearest(key, (*ROOT, "extends"))
-    return f"unknown key {key!r} (value {show(value.plain, key)}); {hint}"
+    if key in REFUSED:
+        return f"cannot be set (value {show(value.plain, key)}): {REFUSED[key]}"
+    slot = f"use objective.{key}" if key in SLOTS else None
+    former = f"use {FORMER[key]}" if key in FORMER else None
+    hint = elsewhere(key) or slot or foreign(key) or former or nearest(key, (*ROOT, "extends"))
+    return f"unknown key {show(key)} (value {show(value.plain, key)}); {hint}"
 
 
 def _block(root: Value, name: str, form: type[Block], problems: list[Problem]) -> Any:
@@ -249,11 +253,7 @@ def _data(root: Value, parts: dict[str, Any], problems: list[Problem]) -> None:
     if not data.sources:
         problems.append(Problem(sources.origin, "data.sources", "is empty; name at least one source"))
     parts["data"] = data.model_copy(update={"sources": _sources(sources, ("data", "sources"), problems)})
-    for index, stage in enumerate(data.curriculum or []):
-        if stage.source not in data.sources:
-            place = at(block, ("curriculum", str(index), "source"))
-            message = f"there is no source {show(stage.source)} in data.sources; {nearest(stage.source, data.sources)}"
-            problems.append(Problem(place.origin, f"data.curriculum.{index}.source", message))
+    problems += mixture_problems(block, data)
 
 
 def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
@@ -262,6 +262,7 @@ def _sources(value: Value, path: Path, problems: list[Problem]) -> dict[str, dic
         term = one_term(item, "sources", (*path, name), problems)
         if term is not None:
             named[name] = {term.kind: term.options}
+            problems += where_problems(item, term, (*path, name))
     return named
 
 

@@ -18,8 +18,10 @@ KEY, MESSAGE = 300, 1500
 """Characters of a line's place or key, and of what it says."""
 TOLD = 50
 """Lines."""
-NAME, NAMED = 64, 60
+NAME, NAMED = 64, 30
 """Characters of a name that others are compared with, and names in a list of all."""
+NEAREST = 5
+"""Names that are told where there are too many for a list."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,25 @@ def real(path: Path) -> Path:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'did you mean 'fraction'?' where one is close, else the list of what there is."""
-    options = list(known)
+    """'did you mean 'fraction'?' where one is close, else the list of what there is, or of many the nearest."""
+    options = sorted(known)
     # Beyond the length of any name the comparison would take the square of it.
     close = difflib.get_close_matches(name, options, 1) if len(name) <= NAME else []
     if close:
         return f"did you mean {show(close[0])}?"
     if not options:
         return "nothing can be set here"
-    return f"known: {', '.join(sorted(options)[:NAMED])}" + (", ..." if len(options) > NAMED else "")
+    if len(options) <= NAMED:
+        return f"known: {', '.join(options)}"
+    likest = sorted(options, key=lambda option: -_likeness(name[:NAME], option))[:NEAREST]
+    return f"nearest of {len(options)}: {', '.join(likest)}"
+
+
+def _likeness(name: str, other: str) -> float:
+    """By letters, and more by whole words: ``batch_size`` is meant by ``per_device_train_batch_size``."""
+    words, others = set(name.lower().split("_")), set(other.lower().split("_"))
+    shared = len(words & others) / len(words)
+    return 2 * shared + difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
 
 
 def show(value: object, key: str = "") -> str:

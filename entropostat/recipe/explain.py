@@ -7,7 +7,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from entropostat.catalog import load
 from entropostat.recipe.errors import TOLD, Problem, nearest, show
+from entropostat.recipe.foreign_keys import foreign
+from entropostat.recipe.owned import OWNED, REFUSED
 from entropostat.recipe.ranges import Range, of_field
 from entropostat.recipe.source import Value
 
@@ -24,13 +27,27 @@ KINDS = {
     "none_required": "null",
 }
 OUTSIDE = ("range", "greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number")
+TERMS = ("objective", "reward")
+"""Blocks of terms, each of which has keys of its own: what another program calls one of them says nothing there."""
 Path = tuple[str, ...]
 Unknown = Callable[[Path, str, Value, Sequence[str]], str]
 """(path of the key, key, its value, keys known there) -> message."""
 
 
 def unknown_key(path: Path, key: str, value: Value, known: Sequence[str]) -> str:
-    return f"unknown key {show(key)} (value {show(value.plain, key)}); {nearest(key, known)}"
+    hint = nearest(key, known)
+    if path[0] not in TERMS:
+        near = "did you mean" in hint
+        hint = foreign(key) or (hint if near else elsewhere(key)) or hint
+    return f"unknown key {show(key)} (value {show(value.plain, key)}); {hint}"
+
+
+def elsewhere(key: str) -> str | None:
+    """Where a field of TRL's config is written, whatever block it was looked for in."""
+    if key in OWNED:
+        return f"use {OWNED[key]}"
+    fields = {f.name for kind in load().trainer.values() for f in kind} - REFUSED.keys()
+    return f"use trainer.{key}" if key in fields else None
 
 
 def validate(

@@ -138,6 +138,12 @@ def reads_reference(recipe: Recipe) -> bool:
     return needs_reference(needs(recipe) | rollout_needs(recipe), signals(recipe))
 
 
+def partition_reader(recipe: Recipe) -> str | None:
+    """Key of the loss that learns log Z of each prompt, if it does."""
+    loss = recipe.objective["loss"]
+    return f"objective.loss.{loss.name}" if "log_z" in _read("loss", loss, info("loss", loss).needs) else None
+
+
 def teacher_readers(recipe: Recipe) -> list[str]:
     """Terms that compare with the teacher, as slot.name."""
     return [

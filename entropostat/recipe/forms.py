@@ -89,6 +89,8 @@ def _reading(kind: str, choices: tuple[str, ...] | None, allowed: Range) -> Any:
         return Literal[choices]
     if kind in ("float", "int"):
         return Annotated[SIMPLE[kind], allowed]
+    if kind == "dict[float]":
+        return dict[str, _reading("float", None, allowed)]  # type: ignore[misc]
     if kind.startswith("list["):
         return list[_reading(kind[5:-1], choices, allowed)]  # type: ignore[misc]
     return dict[str, Any] if kind == "dict" else SIMPLE[kind]

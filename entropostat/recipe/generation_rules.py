@@ -93,11 +93,3 @@ def unsupported(by: Backend) -> str:
         return "vLLM has no such sampler; use sampler.min_p or sampler.top_p, or set trainer.use_vllm: false"
     key = "trainer.use_transformers_continuous_batching"
     return f"continuous batching leaves it out; use sampler.min_p or sampler.top_p, or set {key}: false"
-
-
-EVALUATED = ("min_tokens", "logit_bias", "allowed_token_ids")
-"""Keys of vLLM's that evaluation, which transformers generates, can apply."""
-
-
-def evaluated(name: str, by: Backend) -> bool:
-    return by != "vllm" or name in EVALUATED

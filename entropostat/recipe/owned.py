@@ -62,6 +62,7 @@ OWNED: dict[str, str] = {
 }
 
 UNMEASURED = "TRL's own evaluation does not run: the evaluate block measures"
+ONCE = "the final policy goes up once, at the end; checkpoints and logs stay in the run's folder"
 UNUSED = "nothing that trains by GRPO reads it"
 REFUSED: dict[str, str] = {
     "trust_remote_code": "code from a model repository is never run; convert the model to a class that transformers has",
@@ -74,6 +75,8 @@ REFUSED: dict[str, str] = {
     "do_predict": "it has no effect here",
     "disable_tqdm": "the lines of progress are the project's own",
     "restore_callback_states_from_checkpoint": "controllers and their like are always restored, in place",
+    "hub_strategy": ONCE,
+    "hub_always_push": ONCE,
     "load_best_model_at_end": UNMEASURED,
     "metric_for_best_model": UNMEASURED,
     "greater_is_better": UNMEASURED,

@@ -17,7 +17,9 @@ def missing(recipe: Recipe) -> Iterator[Lint]:
         ("model.peft", recipe.model.peft is not None, "peft"),
         ("model.path", of_model(recipe.model) is not None, "peft"),
         ("trainer.use_vllm", recipe.trainer.get("use_vllm"), "vllm"),
+        ("model.load_in_4bit", recipe.model.load_in_4bit, "bitsandbytes"),
         ("tracking.trackio", recipe.tracking.trackio is not None, "trackio"),
+        ("tracking.tensorboard", recipe.tracking.tensorboard is not None, "tensorboard"),
     ):
         if wanted and find_spec(package) is None:
             yield Lint("note", key, f"needs the package {package}", f"pip install 'entropostat[{package}]'")

@@ -95,7 +95,7 @@ def of_field(form: type[BaseModel], name: str) -> Range | None:
 
 
 def _numbers(hint: Any, notes: list[Any]) -> Iterator[tuple[type, list[Any]]]:
-    """(int or float, what is annotated to it) for each number that a type may be; not inside of blocks and free mappings."""
+    """(int or float, what is annotated to it) for each number that a type may be; not inside of blocks."""
     if hint in (int, float):
         yield hint, notes
         return
@@ -104,7 +104,7 @@ def _numbers(hint: Any, notes: list[Any]) -> Iterator[tuple[type, list[Any]]]:
             note for item in hint.__metadata__ for note in (item.metadata if isinstance(item, FieldInfo) else [item])
         ]
         yield from _numbers(hint.__origin__, [*notes, *inner])
-    elif get_origin(hint) is not Literal and get_origin(hint) not in (dict, Mapping):
+    elif get_origin(hint) not in (Literal, Mapping):
         for part in get_args(hint):
             yield from _numbers(part, notes)
 
@@ -145,5 +145,6 @@ def in_schema(allowed: Range, item: dict[str, Any]) -> None:
             item |= {} if end is None else {key: end}
         if allowed.special:
             item["minimum"] = min(*allowed.special, item["minimum"])
-    for part in (*item.get("anyOf", ()), *item.get("oneOf", ()), *([item["items"]] if item.get("items") else ())):
+    inside = [item[key] for key in ("items", "additionalProperties") if isinstance(item.get(key), dict)]
+    for part in (*item.get("anyOf", ()), *item.get("oneOf", ()), *inside):
         in_schema(allowed, part)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from entropostat import yaml_text
-from entropostat.recipe.blocks import Critic, Data, Evaluate, Faults, Model, Optimizer, Shaping, Teacher
+from entropostat.recipe.blocks import Critic, Evaluate, Faults, Model, Optimizer, Shaping, Teacher
+from entropostat.recipe.data_block import Data
 from entropostat.recipe.errors import real
 from entropostat.recipe.machine_blocks import Launch, Slurm, Tracking
 from entropostat.recipe.sampler_block import Sampler

@@ -5,22 +5,27 @@ They are made absolute while that file is still known, so that the resolved reci
 
 from __future__ import annotations
 
+import glob
 import os
 from pathlib import Path
 
+from entropostat.data.example import DataError
+from entropostat.data.files.found import matching
 from entropostat.recipe.errors import COMMAND_LINE, real
 from entropostat.recipe.source import Value
 
 FILES = (
     ("model", "path"),
     ("teacher", "path"),
-    ("data", "sources", "*", "jsonl", "path"),
-    ("data", "sources", "*", "hub", "path"),
-    ("evaluate", "sets", "*", "jsonl", "path"),
-    ("evaluate", "sets", "*", "hub", "path"),
+    *(
+        (*place, "*", kind, key)
+        for place in (("data", "sources"), ("evaluate", "sets"))
+        for kind in ("file", "hub")
+        for key in ("path", "chat_template")
+    ),
 )
-"""Keys that may name a local file or folder. A name that does not exist there stays as it is: a hub id, or a file that
-lies in the working directory."""
+"""Keys that may name a local file or folder, a pattern of files, or a list of these. A name that does not exist there stays as it
+is: a hub id, or a file that lies in the working directory."""
 
 
 def anchored(root: Value, folder: Path) -> Value:
@@ -69,7 +74,26 @@ def _rewrite(value: Value, path: tuple[str, ...]) -> Value:
 
 
 def _absolute(value: Value) -> Value:
+    if isinstance(value.content, list):
+        return Value([_absolute(item) for item in value.content], value.origin)
     if not isinstance(value.content, str) or value.origin.file == COMMAND_LINE:
         return value
-    path = real(Path(value.origin.file)).parent / value.content
-    return Value(str(path), value.origin) if value.content and os.path.exists(path) else value
+    return Value(in_folder(value.content, real(Path(value.origin.file)).parent), value.origin)
+
+
+def in_folder(name: str, folder: Path) -> str:
+    """``name`` as a path in ``folder``, if there is such a file or folder, or one that fits a pattern; else as it is."""
+    if not name or os.path.isabs(name) or name.startswith("~"):
+        return name
+    if os.path.exists(folder / name):
+        return str(folder / name)
+    return os.path.join(glob.escape(str(folder)), name) if _fits(name, folder) else name
+
+
+def _fits(pattern: str, folder: Path) -> bool:
+    if not glob.has_magic(pattern) or "{" in pattern or "\0" in pattern:  # a brace: a chat template itself
+        return False
+    try:
+        return bool(matching(pattern, folder, most=1))
+    except DataError:  # still looked for, which the lints say
+        return False

@@ -24,7 +24,10 @@ from entropostat.recipe.recipe import Recipe
 from entropostat.recipe.terms import Term
 
 FREE = frozenset(
-    {"evaluate", "launch", "slurm", "tracking", "model.attn_implementation", "teacher.attn_implementation"}
+    {
+        *("evaluate", "launch", "slurm", "tracking", "model.peft.merge"),
+        *("model.attn_implementation", "teacher.attn_implementation"),
+    }
 )
 """Blocks and keys that say where a run takes place and what it records. Name and output folder found the checkpoint."""
 FREE_TRAINER = frozenset(
@@ -32,7 +35,7 @@ FREE_TRAINER = frozenset(
         # how long, and what is kept
         "max_steps", "num_train_epochs", "save_steps", "save_strategy", "save_total_limit", "save_on_each_node",
         # where results go
-        "push_to_hub", "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token",
+        "push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token",
         "log_completions", "log_completions_hub_repo", "log_level", "log_level_replica", "log_multimodal",
         "log_on_each_node", "log_unique_prompts", "logging_first_step", "disable_tqdm", "skip_memory_metrics", "debug",
         "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id", "include_num_input_tokens_seen",
@@ -48,6 +51,8 @@ FREE_TRAINER = frozenset(
 )  # fmt: skip
 LATER = ("rewards", "data")
 """Slots that the first checkpoints do not know: empty, they are no other recipe."""
+PLACES = frozenset({("verifiers", "function", "folder")})
+"""Slot, kind and key of what only says where something lies: a batch job has a copy of its own."""
 ABSENT = object()
 ORDER, KIND = "<order>", "<kind>"
 """Keys of ``meaning`` that no recipe can have."""
@@ -102,6 +107,8 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     facts |= {name: getattr(recipe, name).model_dump(exclude_defaults=not filled) for name in blocks}
     for name in ("model", "teacher"):
         facts.get(name, {}).pop("attn_implementation", None)
+    (facts["model"].get("peft") or {}).pop("merge", None)
+    facts["data"].pop("unread", None)  # what is looked at before the run begins
     facts["data"]["sources"] = {name: _term("sources", term, filled) for name, term in recipe.sources.items()}
     facts["data"]["curriculum"] = reached(recipe, step)
     if recipe.kind != "ppo":
@@ -118,11 +125,11 @@ def meaning(recipe: Recipe, step: int, filled: bool = True) -> dict[str, Any]:
     return facts
 
 
-def reached(recipe: Recipe, step: int) -> list[tuple[str, int]] | None:
+def reached(recipe: Recipe, step: int) -> list[tuple[str | dict[str, float], int]] | None:
     """The stages of the curriculum up to ``step``: those to come may change."""
     if recipe.data.curriculum is None:
         return None
-    stages = []
+    stages: list[tuple[str | dict[str, float], int]] = []
     for stage in recipe.data.curriculum:
         if step > 0:
             stages.append((stage.source, min(stage.steps, step)))
@@ -140,7 +147,7 @@ def _term(slot: str, term: Term, filled: bool) -> dict[str, Any]:
     stated: dict[str, Any] = {KIND: term.kind}
     for field in load().terms[slot][term.kind].fields:
         value = term.options.get(field.name, field.default)
-        if not filled and value == field.default:
+        if (slot, term.kind, field.name) in PLACES or (not filled and value == field.default):
             continue
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in load().terms["controllers"]:
             (kind, options), *_ = value.items()

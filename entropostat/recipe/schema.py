@@ -33,6 +33,7 @@ def schema() -> Schema:
     blocks: Schema = {name: _nullable(ref[form]) for name, form in BLOCKS.items()}
     kinds = {slot: {name: ref[form] for name, form in terms.items()} for slot, terms in slots.items()}
     _put_sources(defs["$defs"], kinds["sources"])
+    _put_where(defs["$defs"], kinds["sources"])
     model = kinds["verifiers"]["model"]["$ref"].rpartition("/")[2]
     defs["$defs"][model]["properties"]["build"] |= _nullable(ref[BuildReward])
     objective = {slot: _terms(kinds[slot], slot) for slot in SLOTS if slot != "loss"}
@@ -94,6 +95,19 @@ def _put_sources(defs: Schema, kinds: dict[str, Schema]) -> None:
     """``data.sources`` and ``evaluate.sets`` hold one-key mappings, which the blocks leave open."""
     for block, key in (("Data", "sources"), ("Evaluate", "sets")):
         defs[block]["properties"][key]["additionalProperties"] = _one(kinds)
+
+
+def _put_where(defs: Schema, kinds: dict[str, Schema]) -> None:
+    """Conditions on columns, which the forms of the sources leave open."""
+    plain: Schema = {"type": ["string", "number", "boolean", "null"]}
+    listed: Schema = {"type": "array", "minItems": 1, "items": plain}
+    more: Schema = {"min": {"type": "number"}, "max": {"type": "number"}, "missing": {"type": "boolean"}}
+    more["not"] = {"anyOf": [plain, listed]}
+    ranged: Schema = {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": more}
+    for kind in kinds.values():
+        properties = defs[kind["$ref"].rpartition("/")[2]]["properties"]
+        if "where" in properties:
+            properties["where"]["additionalProperties"] = {"anyOf": [plain, listed, ranged]}
 
 
 def _optional(definition: Schema) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from entropostat.catalog import load
+from entropostat.data.files.reading import FORMATS
 from entropostat.recipe.errors import Problem, nearest, show
 from entropostat.recipe.explain import Path, unknown_key, validate
 from entropostat.recipe.forms import NAMED, term_form
@@ -143,4 +144,6 @@ def _unknown_kind(slot: str, kind: str) -> str:
         place = "reward" if elsewhere[0] == "verifiers" else f"objective.{elsewhere[0]}"
         place = "data.sources" if elsewhere[0] == "sources" else place
         return f"{kind!r} is no {_noun(slot)}; move it to {place}"
+    if slot == "sources" and kind in FORMATS:
+        return f"unknown source {kind!r}; use file: {{path: ...}}, which reads it by its ending"
     return f"unknown {_noun(slot)} {kind!r}; {nearest(kind, load().terms[slot])}"

@@ -13,7 +13,7 @@ from entropostat.recipe.trainer_ranges import PARSED
 Read = Callable[[str], Any]
 """A field as the recipe states it, else TRL's default."""
 
-ON_THE_HUB = ("hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision")
+ON_THE_HUB = ("hub_model_id", "hub_private_repo", "hub_revision")
 OF_TRACKIO = ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")
 OF_WORKERS = ("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_multiprocessing_context")
 

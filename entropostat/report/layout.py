@@ -39,6 +39,12 @@ def layout(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> 
     return rows
 
 
+def absent(keys: Iterable[str], find: Callable[[str], Metric | None] = find) -> list[dict[str, str]]:
+    """The rows that have nothing to show, as ``layout`` would call them: a log of another trainer lacks most."""
+    seen = {metric.row for key in keys if (metric := find(key)) is not None}
+    return [{"id": row, "title": title} for row, title in ROW_TITLES.items() if row not in seen and row != OTHER]
+
+
 def _panel(knob: str, title: str, entries: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     metrics = [entry for _, entry in sorted(entries, key=lambda item: (item[0], _natural(item[1]["key"])))]
     heads = {entry["label"].rpartition("/")[0] for entry in metrics}

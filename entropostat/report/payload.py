@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from entropostat.report.extracts import completions, heat_maps
-from entropostat.report.layout import layout
+from entropostat.report.layout import absent, layout
 from entropostat.report.record import Record
 from entropostat.report.series import Axes, Column, Grid, columns, pack
 from entropostat.report.tables import differences, ends, facts
@@ -31,6 +31,7 @@ def payload(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "runs": [_run(record, each, families) for record, each in zip(records, tables, strict=True)],
         "rows": layout(keys),
+        "absent": absent(keys),
         "buckets": grid.buckets,
         "axes": axes.packed,
         "series": series,
@@ -54,6 +55,8 @@ def _run(record: Record, table: dict[str, Column], families: list[tuple[str, str
         "facts": facts(record),
         "recipe": record.run.recipe_text[:RECIPE],
         "findings": _findings(record),
+        "not_judged": _not_judged(record),
+        "trainer": record.run.trainer,
     }
 
 
@@ -62,6 +65,14 @@ def _findings(record: Record) -> list[dict[str, Any]]:
     from entropostat.diagnose import examine
 
     return [asdict(finding) for finding in examine(record.run)]
+
+
+def _not_judged(record: Record) -> dict[str, str]:
+    """Rule -> what the log lacks for it."""
+    from entropostat.diagnose import Log
+    from entropostat.diagnose.inputs import looked_for
+
+    return looked_for(Log.of(record.run))[1]
 
 
 def to_json(data: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from entropostat.readers import read_all
+from entropostat.readers import own, read_all
 from entropostat.readers.damage import Damage
 from entropostat.readers.recipe_file import INCIDENTAL
 from entropostat.readers.rows import Row, completions, histograms
@@ -63,9 +63,12 @@ def records(paths: list[Path]) -> list[Record]:
 
 def _at(path: Path) -> list[tuple[Record, str, str]]:
     """Each run, and what goes before and after its name where another one is called the same."""
-    if path.suffix in (".db", ".wandb") or not (path.is_file() or (path / "metrics.jsonl").is_file()):
-        kind = "trackio" if path.suffix == ".db" else "wandb"
-        return [(Record(run.name, run, damage=run.damage), "", f" ({kind})") for run in read_all(path)]
+    if not own(path):
+        kind = {".db": "trackio", ".wandb": "wandb"}.get(path.suffix)
+        return [
+            (Record(run.name, run, damage=run.damage), "", f" ({kind or run.trainer or 'log'})")
+            for run in read_all(path)
+        ]
     folder = path.absolute().parent if path.is_file() else path.absolute()
     (run,) = read_all(path)
     said, wrong = _rows(folder / "completions.jsonl", completions)

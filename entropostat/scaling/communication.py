@@ -14,7 +14,7 @@ from typing import Literal
 
 from entropostat.scaling.precision import precision
 from entropostat.scaling.run import Run
-from entropostat.scaling.states import LIVE, adapters, critic_weights, trained
+from entropostat.scaling.states import LIVE, adapters, head_weights, trained
 
 INTRA, INTER = 300.0, 40.0
 """GB/s of one GPU, an assumption: NVLink of an H100's generation, and one 400 Gb/s port for each GPU, as far as rings reach
@@ -66,7 +66,7 @@ def communication(run: Run, live: int = LIVE, persistent: int = PERSISTENT) -> l
         return []
     bytes_, updates, n = precision(run), float(run.updates), run.world
     base = run.shape.parameters
-    whole, count = base + adapters(run) + critic_weights(run), trained(run)
+    whole, count = base + adapters(run) + head_weights(run), trained(run)
     transfers: list[Transfer] = []
 
     def add(name: str, kind: Kind, tensor: float) -> None:

@@ -9,9 +9,18 @@ from typing import Literal
 
 from entropostat.recipe.adapter import lora, of_model
 from entropostat.recipe.arithmetic import arithmetic, trainer_value
-from entropostat.recipe.blocks import Critic, Peft
-from entropostat.recipe.facts import extra_forwards, needs, option, reads_reference, rollout_needs, teacher_readers
+from entropostat.recipe.blocks import Critic
+from entropostat.recipe.facts import (
+    extra_forwards,
+    needs,
+    option,
+    partition_reader,
+    reads_reference,
+    rollout_needs,
+    teacher_readers,
+)
 from entropostat.recipe.machine_blocks import STRATEGIES
+from entropostat.recipe.peft_block import Peft
 from entropostat.recipe.recipe import Recipe
 from entropostat.rl.needs import STATISTICS
 from entropostat.scaling.shape import Shape, UnknownShape
@@ -47,6 +56,8 @@ class Run:
     muon: bool = False
     peft: Peft | None = None
     """The adapter that is trained."""
+    in_4_bits: bool = False
+    """The matrices of the base below it."""
     started: bool = False
     """It is one that the recipe starts from: the reference is a copy of it, and not the model without it."""
     reference: bool = False
@@ -58,6 +69,8 @@ class Run:
     teacher_dtype: int = 2
     """Bytes of its weights, as the recipe loads them."""
     critic: Critic | None = None
+    log_z_layers: int = 0
+    """Of the head for log Z; 0: there is none."""
     own_pass: bool = False
     """TRL's head does not give all that is read: our own tiled pass over the vocabulary runs beside it."""
     scored: int = 0
@@ -136,6 +149,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         checkpointing=value("gradient_checkpointing"),
         muon=recipe.optimizer.muon is not None,
         peft=lora(model),
+        in_4_bits=model.load_in_4bit,
         started=of_model(model) is not None,
         reference=reference,
         moving="ema" if "ema" in movements else "reset" if "reset" in movements else "",
@@ -144,6 +158,7 @@ def of_recipe(recipe: Recipe, shape: Shape) -> Run:
         teacher_dtype=4 if recipe.teacher.dtype == "float32" or recipe.teacher.build is not None else 2,
         radius=recipe.optimizer.step_radius is not None,
         critic=recipe.critic if recipe.kind == "ppo" else None,
+        log_z_layers=(option(recipe.objective["loss"], "loss", "layers") or 0) if partition_reader(recipe) else 0,
         own_pass=not asked.isdisjoint(STATISTICS),
         scored=any(why.startswith("old") for why in forwards),
         buffered=4 + sum(width(recipe, name) for name in rollout_needs(recipe)),
@@ -174,6 +189,8 @@ def width(recipe: Recipe, field: str) -> int:
 
 def prompt_tokens(recipe: Recipe) -> tuple[int, str]:
     """Tokens of the longest prompt, and why: the bound of vLLM's context, the chain's own length, or an assumption."""
+    if recipe.data.max_prompt_tokens is not None:
+        return recipe.data.max_prompt_tokens, "data.max_prompt_tokens"
     context = recipe.trainer.get("vllm_max_model_length")
     if recipe.trainer.get("use_vllm") and context is not None:
         return max(1, context - trainer_value(recipe, "max_completion_length")), "trainer.vllm_max_model_length"

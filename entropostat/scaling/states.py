@@ -12,16 +12,21 @@ from entropostat.scaling.run import Run
 
 BUCKET = 500_000_000
 """Numbers in DeepSpeed's reduce bucket, its default; it is allocated whole, however small the model."""
+TABLES = ("embed_tokens", "lm_head")
+IN_4_BITS = 0.5 + 4 / 64
+"""Bytes of a weight that bitsandbytes has quantised: with a float32 scale for each 64."""
 LIVE = 1_000_000_000
 """DeepSpeed's stage3_max_live_parameters and stage3_max_reuse_distance: gathered weights that may stay until their next
 use. Its sub-groups have as many."""
 
 
-def critic_weights(run: Run) -> int:
-    """Heads (trainers/model/critic_heads.py): a linear one has H + 1 weights, a hidden layer of H / 4 is added; and a trunk."""
-    block = run.critic
+def head_weights(run: Run) -> int:
+    """Of a critic (trainers/model/critic_heads.py): a linear head has H + 1 weights, a hidden layer of H / 4 is added; and a trunk.
+    Of log Z (trainers/model/partition_tap.py): H + 1, and H^2 + 3 H for each layer before the last."""
+    block, hidden = run.critic, run.shape.hidden
+    of_log_z = (run.log_z_layers - 1) * hidden * (hidden + 3) + hidden + 1 if run.log_z_layers else 0
     if block is None:
-        return 0
+        return of_log_z
     return value_heads(run.shape.hidden, block) + (run.shape.backbone if block.trunk == "separate" else 0)
 
 
@@ -32,12 +37,16 @@ def value_heads(hidden: int, block: Critic) -> int:
 
 
 def adapters(run: Run) -> int:
-    return 0 if run.peft is None else run.shape.adapter(run.peft.r, run.peft.target_modules)
+    """Weights of LoRA, and those of embedding and head where they are trained whole beside it."""
+    if run.peft is None:
+        return 0
+    tables = sum(name in TABLES for name in run.peft.modules_to_save or ())
+    return run.shape.adapter(run.peft.r, run.peft.target_modules) + tables * run.shape.table
 
 
 def trained(run: Run) -> int:
-    """P_t: the policy, or its adapters, and the critic."""
-    return (adapters(run) if run.peft else run.shape.parameters) + critic_weights(run)
+    """P_t: the policy, or its adapters, and the heads."""
+    return (adapters(run) if run.peft else run.shape.parameters) + head_weights(run)
 
 
 def states(run: Run) -> list[Item]:
@@ -51,15 +60,18 @@ def weights(run: Run) -> list[Item]:
     embedding and a head of its own) whole.
     """
     bytes_, shape, offloaded = precision(run), run.shape, run.strategy == "zero3-offload"
-    count = shape.parameters + adapters(run) + critic_weights(run)
-    items = [Item("weights", count * bytes_.weight / (run.shards if run.splits_weights else 1), host=offloaded)]
+    count = shape.parameters + adapters(run) + head_weights(run)
+    quantised = shape.layers * shape.matrices if run.in_4_bits else 0
+    size = (count - quantised) * bytes_.weight + quantised * IN_4_BITS
+    items = [Item("weights", size / (run.shards if run.splits_weights else 1), host=offloaded)]
     if run.strategy.startswith("zero3"):
         items.append(Item("gathered weights", min(count, LIVE) * bytes_.weight, (HEAD, LAYERS)))
     elif run.strategy == "fsdp2":
         root = shape.table * (1 if shape.tied else 2)
         items.append(Item("gathered weights", (root + 2 * shape.layer) * bytes_.compute, (GENERATE, HEAD, LAYERS)))
     elif bytes_.autocast:
-        items.append(Item("autocast's copies of weights", shape.linear * bytes_.compute, (HEAD,)))
+        cast = shape.table if run.in_4_bits else shape.linear
+        items.append(Item("autocast's copies of weights", cast * bytes_.compute, (HEAD,)))
     return items
 
 

@@ -25,5 +25,8 @@ class ChainVerifier(Verifier):
         answer = chain.answer_of(completion, (len(example.text.strip()) + 1) // 2)
         return None if answer is None else str(int(answer))
 
+    def worked(self, example: Example) -> list[str]:
+        return [] if example.answer is None else [f"={example.answer}"]
+
     def strategy(self, completion: str, example: Example) -> str | None:
         return chain.strategy_of(completion)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.data.example import Example
+from entropostat.reward import forms
 from entropostat.reward.answers import THINKING, Thinking, spoken
 from entropostat.reward.patterns import check_pattern, find_answer
 from entropostat.reward.registry import VERIFIERS
@@ -36,6 +37,12 @@ class ExactMatch(Verifier):
     def answer_key(self, completion: str, example: Example) -> str | None:
         answer = find_answer(spoken(completion, self.thinking), self.answer_regex)
         return None if answer is None else self._fold(answer)
+
+    def worked(self, example: Example) -> list[str]:
+        """Of a whole solution the answer alone: nobody will repeat the rest word for word."""
+        if example.answer is None:
+            return []
+        return forms.worked(example, forms.alone(example.answer), self.thinking, self.answer_regex)
 
     def _fold(self, text: str) -> str:
         return text if self.case else text.casefold()

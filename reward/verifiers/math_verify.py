@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, spoken, without_box
-from entropostat.reward.expressions import LAST, expression
+from entropostat.reward import forms
+from entropostat.reward.answers import THINKING, Thinking, spoken, tagged, without_box
+from entropostat.reward.expressions import CUE, LAST, expression
 from entropostat.reward.magnitude import computable
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -24,9 +25,9 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 class MathVerify(Verifier):
     """1 if the completion's answer is mathematically equal to the reference (LaTeX or plain).
 
-    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end of the text; a reference is read alike, and
-    whole: ``3\\sqrt{13}`` is never its first number. What stands inside ``<think>`` is no answer, unless ``thinking: counts``: a
-    policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
+    The answer is in the last ``\\boxed{}``, else behind the last ``####``, else at the end: of the last ``<answer>`` block, or of the text
+    where there is none. A reference is read alike, and whole: ``3\\sqrt{13}`` is never its first number. What stands inside
+    ``<think>`` is no answer, unless ``thinking: counts``: a policy that is paid for it learns not to come to an end. math-verify's own time-outs are off: they count a hang as a wrong
     answer and would hide it. The worker's time-out applies instead. A number too large to write out, such as 10^{999999999}, is no answer.
     """
 
@@ -43,39 +44,61 @@ class MathVerify(Verifier):
     def score(self, completion: str, example: Example) -> float | None:
         if example.answer is None:
             return None
-        from math_verify import verify  # type: ignore[import-untyped]
-
-        gold = _reference(example.answer)
-        if not gold:
+        if not _parsed(*_found(tagged(example.answer), False)):
             raise ValueError(f"math-verify cannot parse the reference answer {example.answer!r:.80}")
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
-        equal = verify(gold, answer, float_rounding=self.precision, timeout_seconds=None, raise_on_error=True)
-        return float(equal)
+        found = _found(tagged(spoken(completion, self.thinking)), self.boxed)
+        return float(_equal(tagged(example.answer), *found, self.precision))
 
     def answer_key(self, completion: str, example: Example) -> str | None:
-        answer = _parse(spoken(completion, self.thinking), self.boxed)
-        return str(answer[0]) if answer else None
+        return _key(*_found(tagged(spoken(completion, self.thinking)), self.boxed))
+
+    def worked(self, example: Example) -> list[str]:
+        """Of a sentence its expression; never of an answer by itself, of which no part may be taken for the whole."""
+        if example.answer is None:
+            return []
+        answer = forms.alone(example.answer)
+        if "\n" in answer or CUE.search(answer):
+            answer = expression(answer) or answer
+        return forms.worked(example, answer, self.thinking)
 
 
-@lru_cache(maxsize=4096)
-def _reference(answer: str) -> list[Any]:
-    return _parse(answer, False)
+# The completions of a group have few different answers. Each is parsed, compared and spelled once, in whatever text it stands.
 
 
 @lru_cache(maxsize=64)
-def _parse(text: str, boxed: bool) -> list[Any]:
-    """What math-verify reads in ``text``. Cached, because the score and the answer key need the same parse."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-
+def _found(text: str, boxed: bool) -> tuple[bool, str]:
+    """Whether the answer in ``text`` has been found, and it; otherwise the part of the text in which math-verify may look for one."""
     answer = expression(text, boxed)
-    if not computable(without_box(text)[-LAST:] if answer is None else answer):
-        return []
     if answer is not None:
-        # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
-        return list(parse(f"\\boxed{{{answer}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
-    if boxed:
+        return True, answer
+    return False, "" if boxed else without_box(text)[-LAST:]
+
+
+@lru_cache(maxsize=1024)
+def _parsed(whole: bool, text: str) -> list[Any]:
+    """What math-verify reads in ``text``, which is nothing but an answer where it is ``whole``."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse  # type: ignore[import-untyped]
+
+    if not computable(text):
         return []
-    return list(parse(without_box(text)[-LAST:], [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED))
+    if whole:
+        # LaTeX alone: where that cannot be parsed, the search for plain numbers would find a part of it.
+        return list(parse(f"\\boxed{{{text}}}", [LatexExtractionConfig(boxed_match_priority=0)], **UNGUARDED))
+    return list(parse(text, [LatexExtractionConfig(), ExprExtractionConfig()], **UNGUARDED)) if text else []
+
+
+@lru_cache(maxsize=4096)
+def _equal(reference: str, whole: bool, text: str, precision: int) -> bool:
+    from math_verify import verify
+
+    gold, answer = _parsed(*_found(reference, False)), _parsed(whole, text)
+    return bool(verify(gold, answer, float_rounding=precision, timeout_seconds=None, raise_on_error=True))
+
+
+@lru_cache(maxsize=4096)
+def _key(whole: bool, text: str) -> str | None:
+    answer = _parsed(whole, text)
+    return str(answer[0]) if answer else None
 
 
 UNGUARDED = {"parsing_timeout": None, "raise_on_error": True}

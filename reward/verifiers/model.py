@@ -16,8 +16,8 @@ class RewardModel(Verifier):
     """The score that a sequence-classification model gives to prompt and completion.
 
     It runs in the trainer's process, whole on every rank, in evaluation mode. A score says which completion is liked
-    better, and not what is right: evaluation asks the first verifier that is no model. Give that one ``weight: 0`` to
-    measure by it without training on it.
+    better, and not what is right: evaluation asks the first verifier that is no model, and judges more than form. Give that
+    one ``weight: 0`` to measure by it without training on it.
     """
 
     path: str | None = option(None, doc="hub id or local folder of a sequence-classification model")
@@ -35,7 +35,7 @@ class RewardModel(Verifier):
     end: bool = option(True, doc="close plain text with the end token, as TRL's RewardTrainer does")
 
     learned: ClassVar[bool] = True
-    compares: ClassVar[bool] = False
+    compares = False
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.build is None):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import THINKING, Thinking, boxed, marked, spoken, without_box
+from entropostat.reward import forms
+from entropostat.reward.answers import THINKING, Thinking, boxed, marked, spoken, tagged, without_box
 from entropostat.reward.numbers import Number, last_number, only_number
 from entropostat.reward.patterns import check_pattern, find_answer
 from entropostat.reward.registry import VERIFIERS
@@ -18,9 +19,10 @@ from entropostat.rl.registry import option
 class Numeric(Verifier):
     """1 if the number in the completion equals the reference number, within a tolerance.
 
-    The number is the one in the last ``\\boxed{}``, else behind the last ``####``, else the last of the text. Decimals, thousands,
-    powers of ten, fractions, mixed numbers, percent, currencies and units are read, in plain text and in LaTeX. What is no single
-    number, such as ``2k+2``, ``3\\sqrt{2}`` or ``(1, 2)``, is no answer: no part of it counts. 50% equals 50 and 0.5.
+    The number is the one in the last ``\\boxed{}``, else behind the last ``####``, else the last: of the last ``<answer>`` block, or of
+    the text where there is none. Decimals, thousands, powers of ten, fractions, mixed numbers, percent, currencies and units are
+    read, in plain text and in LaTeX. What is no single number, such as ``2k+2``, ``3\\sqrt{2}`` or ``(1, 2)``, is no answer: no part
+    of it counts. 50% equals 50 and 0.5.
     A number inside ``<think>`` is none either, unless ``thinking: counts``: a policy that is paid for it learns not to come to an end.
     """
 
@@ -50,16 +52,24 @@ class Numeric(Verifier):
         number = self._number(completion)
         return None if number is None else f"{number.value:.12g}"
 
+    def worked(self, example: Example) -> list[str]:
+        if example.answer is None:
+            return []
+        answer = forms.alone(example.answer).rpartition("\n")[2]
+        return forms.worked(example, answer, self.thinking, self.answer_regex)
+
     def _number(self, completion: str) -> Number | None:
         text = spoken(completion, self.thinking)
         if self.answer_regex is not None:
             region = find_answer(text, self.answer_regex)
             return None if region is None else last_number(region)
+        text = tagged(text)
         region = boxed(text) or marked(text)
         return last_number(without_box(text)) if region is None else only_number(region)
 
 
 def _reference(answer: str) -> Number | None:
     """Of a whole solution without a mark, the number of the last line."""
+    answer = tagged(answer)
     lines = answer.strip().splitlines()
     return only_number(boxed(answer) or marked(answer) or (lines[-1] if lines else ""))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from entropostat.data.example import Example
 from entropostat.data.sources.reasoning_gym import generator
+from entropostat.reward import forms
 from entropostat.reward.answers import THINKING, Thinking, spoken
 from entropostat.reward.harmless import EVALUATED, OWN_TEXT, safe_answer
 from entropostat.reward.patterns import check_pattern, find_answer
@@ -63,6 +64,12 @@ class ReasoningGymVerifier(Verifier):
         with _evaluating_nothing_else(tasks):
             score = float(dataset.score_answer(safe_answer(self.answer_key(completion, example), tasks), entry))
         return score if self.threshold is None else float(score >= self.threshold)
+
+    def worked(self, example: Example) -> list[str]:
+        """Of a task that states no answer of its own, none."""
+        if example.answer is None:
+            return []
+        return forms.worked(example, example.answer, self.thinking, self.answer_regex)
 
     def answer_key(self, completion: str, example: Example) -> str | None:
         return find_answer(spoken(completion, self.thinking), self.answer_regex)

@@ -87,6 +87,10 @@ class KLRef(TokenPenalty):
 
     policy_term = False
 
+    @property
+    def moves_reference(self) -> bool:  # type: ignore[override]  # of no other penalty it depends on an option
+        return self.reference != "initial"
+
     def __post_init__(self) -> None:
         if self.normalize_curvature and self.divergence == "tv":
             raise ValueError("kl_ref.normalize_curvature: divergence tv has a kink at the reference; set it to false")

@@ -65,7 +65,7 @@ def test_json_holds_the_same_and_its_advice_loads_over_the_run_s_own_recipe(fold
 
 
 def test_a_run_can_be_followed_while_it_is_written(folder, capsys, monkeypatch):
-    from entropostat.cli import diagnose
+    from entropostat.readers import following
 
     where = folder(0.5)
     written = rows(0.005)
@@ -76,7 +76,7 @@ def test_a_run_can_be_followed_while_it_is_written(folder, capsys, monkeypatch):
             stream.write('{"step": 500, "entr')  # cut short by a kill
         (where / "summary.json").write_text("{}")
 
-    monkeypatch.setattr(diagnose.time, "sleep", write_on)
+    monkeypatch.setattr(following.time, "sleep", write_on)
     assert main(["diagnose", str(where), "--live", "on"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and lines[0].startswith("!! step ") and "collapse" in lines[0]

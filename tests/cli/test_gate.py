@@ -22,11 +22,13 @@ from entropostat.cli import command, commands
 from entropostat.cli.arguments import Parser
 from entropostat.recipe import RecipeError, load, packages
 from entropostat.recipe.lint import Lint
+from entropostat.recipe.lints import machine
 from entropostat.slurm.job import problems
 
 RUNS = {
     "train": (["train"], ["train", "--resume", "auto"]),
     "launch": (["launch"], ["launch", "--dry-run"]),
+    "evaluate": (["evaluate"], ["evaluate", "--model", "adapter", "--out", "results.json"]),
     "submit": (["submit"], ["submit", "--dry-run"], ["submit", "--array", "0-3"]),
     "sweep": (["sweep", "--seeds", "0-1"], ["sweep", "--dry-run"], ["sweep", "--slurm", "--seeds", "0"]),
 }
@@ -54,7 +56,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(packages, "find_spec", lambda name: name)  # as if all were installed
     monkeypatch.setattr(subprocess, "Popen", started)
-    monkeypatch.setitem(sys.modules, "entropostat.trainers.run", None)  # whose import would bring torch
+    for heavy in ("run", "alone"):
+        monkeypatch.setitem(sys.modules, f"entropostat.trainers.{heavy}", None)  # whose import would bring torch
     lay(tmp_path)
     # The recipe lies where its paths begin.
     (tmp_path / "recipe.yaml").write_text(f"extends: {PLAIN}\nname: mine\noutput_dir: runs\n")
@@ -91,7 +94,7 @@ def test_every_command_that_takes_a_recipe_is_tried():
         command(name).add(parser)
         if parser.get_default("overrides") is not None:
             taking.add(name)
-    assert {*RUNS, "plan"} == taking
+    assert {*RUNS, "plan", "data"} == taking
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -133,8 +136,11 @@ def test_what_plan_calls_no_error_is_not_refused_where_it_can_run(
     assert trained == ["mine"] * 2
 
 
-def test_plan_fails_exactly_where_the_gate_refuses(here: Path, call: Callable[..., Any]):
+def test_plan_fails_exactly_where_the_gate_refuses(
+    here: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
     """Over pairs of settings that are wrong, doubtful or right by themselves."""
+    monkeypatch.setattr(machine, "visible_gpus", lambda: 1)  # without one, weights of 4 bits are right and cannot run
     draw, seen = random.Random(0), set()
     pool = [*REFUSED.values(), *SOUND.values(), *OF_A_JOB.values()]
     for _ in range(120):

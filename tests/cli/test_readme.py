@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from entropostat.cli import commands
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -45,7 +47,7 @@ def test_the_mistake_gives_the_message() -> None:
 
 
 def test_the_python_example_is_an_objective_that_the_trainer_takes() -> None:
-    from entropostat.trainers.objective import as_control
+    from entropostat.recipe.objective import as_control
 
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     example = re.search(r"^objective = (\{.*?^\})", block, re.DOTALL | re.MULTILINE)
@@ -54,3 +56,7 @@ def test_the_python_example_is_an_objective_that_the_trainer_takes() -> None:
     assert [part.name for part in control.template.parts] == ["grpo", "clip_cov", "trl", "kl_ref"]
     (shortest,) = re.findall(r"`(\{\"loss\".*?\})` is the shortest", README)
     as_control(ast.literal_eval(shortest))
+
+
+def test_every_command_has_its_line() -> None:
+    assert set(re.findall(r"^\| `entropostat (\w+)", README, re.MULTILINE)) == set(commands())

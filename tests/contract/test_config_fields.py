@@ -36,10 +36,10 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import grpo_trainer
 
 from entropostat.recipe.errors import show
+from entropostat.recipe.objective import as_control
 from entropostat.recipe.owned import IDLE, NOT_IN_TRAINER, OWNED, REFUSED
 from entropostat.trainers import packages
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.objective import as_control
 from entropostat.trainers.trl.config import configure, owned_fields, without_effect
 from entropostat.trainers.trl.ppo_config import PPOConfig
 

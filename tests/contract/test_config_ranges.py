@@ -17,7 +17,6 @@ from entropostat.trainers.run import training_config
 
 BESIDE: dict[str, list[dict[str, Any]]] = {
     "dataloader_prefetch_factor": [{"dataloader_num_workers": 1}],
-    "hub_strategy": [{"push_to_hub": True}],
     "log_completions_hub_repo": [{"log_completions": True}],
 }
 """What makes a value possible that is refused alone."""

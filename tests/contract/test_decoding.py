@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import trl.trainer.grpo_trainer as trl_grpo
-from support import tiny
+from support import evaluated, tiny
 from transformers import GenerationConfig
 from trl import GRPOTrainer
 
@@ -17,7 +17,7 @@ from entropostat.data.example import Example
 from entropostat.recipe.generation_keys import TRANSFORMERS
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation.draws import EvaluateSettings
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 
 SAMPLER = {"TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "RepetitionPenaltyLogitsProcessor"}
@@ -88,7 +88,7 @@ def measured(trainer: Any) -> dict[str, float]:
     )
     verify = lambda texts, asked: [Outcome(score=0.0)] * len(texts)
     examples = [Example(f"{i}+{i}=", None, {}, str(i)) for i in range(2)]
-    return evaluate(trainer.model, trainer.processing_class, {"set": examples}, verify, settings)
+    return evaluated.measured(trainer.model, trainer.processing_class, {"set": examples}, verify, settings)
 
 
 def test_every_key_that_changes_the_distribution_has_a_value_here() -> None:
@@ -212,23 +212,19 @@ class Engine:
         self.temperature = settings["temperature"]
 
 
-def test_vllms_keys_are_translated_for_evaluation_and_the_models_own_are_said_to_be_left_out(
+def test_vllm_evaluates_with_its_own_keys_and_the_models_are_said_to_be_left_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trl_grpo, "VLLMGeneration", Engine)
     monkeypatch.setattr(packages, "find_spec", lambda module: module)
-    kwargs = {"min_tokens": 3, "logit_bias": {"8": -50.0}, "allowed_token_ids": [7, 8, 9], "presence_penalty": 0.5}
+    kwargs = {"min_tokens": 3, "presence_penalty": 0.5}
     with caplog.at_level(logging.WARNING):
         trainer = make({"typical_p": 0.5}, generation_kwargs=kwargs, use_vllm=True, vllm_mode="colocate")
     lines = [r.getMessage() for r in caplog.records if r.name.startswith("entropostat")]
-    assert sum("evaluation cannot apply it" in line for line in lines) == 1
+    assert sum("generation_kwargs.presence_penalty (value 0.5) biases the ratio" in line for line in lines) == 1
     assert any("generation_config.typical_p (value 0.5) is not applied by vLLM" in line for line in lines)
-    forbidden = sorted(set(range(28)) - {7, 8, 9})
-    assert trainer.decoding == {"min_new_tokens": 3, "sequence_bias": {(8,): -50.0}, "suppress_tokens": forbidden}
-    calls, draw = [], trainer.model.generate
-    monkeypatch.setattr(trainer.model, "generate", lambda **k: calls.append(draw(**k)) or calls[-1])
-    measured(trainer)
-    assert set(calls[0][:, -8:-5].flatten().tolist()) <= {7, 9}  # the first three tokens: no end, no other, not 8
+    assert trainer.decoding == {}
+    assert kwargs.items() <= trainer.vllm_generation.generation_kwargs.items()
 
 
 def test_continuous_batching_refuses_what_it_leaves_out() -> None:

@@ -19,7 +19,7 @@ from transformers import AutoConfig, set_seed
 from entropostat.recipe.blocks import Critic
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.model.dropout import turn_off
-from entropostat.trainers.state.saving import save_policy
+from entropostat.trainers.state.final import save_policy
 
 RATES: dict[str, dict[str, Any]] = {
     "gpt2": {"resid_pdrop": 0.3, "embd_pdrop": 0.3, "attn_pdrop": 0.3},

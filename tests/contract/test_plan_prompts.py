@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from entropostat.cli import plan
-from entropostat.data.split import Split
+from entropostat.data.curriculum import Pools
 from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import arithmetic
-from entropostat.trainers.run import load_data, plan_prompts
+from entropostat.trainers.prompts import load_data, plan_prompts
 
 BASE = "entropostat:quickstart/plain.yaml"
 SMALL = [f"data.sources.{name}.chain.size=60" for name in ("easy", "hard")]
@@ -33,17 +33,17 @@ def config(recipe: Recipe) -> Any:
     )
 
 
-def pools(recipe: Recipe) -> Split:
-    return load_data(recipe)[0]
+def pools(recipe: Recipe) -> Pools:
+    return {name: rows.places for name, rows in load_data(recipe).train.items()}
 
 
 @pytest.mark.parametrize("epochs", [None, 0.5, 1, 2, 3.5])
 def test_passes_over_the_prompts_are_those_that_plan_shows(epochs: float | None) -> None:
     recipe = load(BASE, [*DATA, *([] if epochs is None else [f"trainer.num_train_epochs={epochs}"])])
     order = plan_prompts(recipe, config(recipe), pools(recipe))
-    once = sum(map(len, pools(recipe).train.values())) // arithmetic(recipe).prompts * arithmetic(recipe).updates
+    once = sum(map(len, pools(recipe).values())) // arithmetic(recipe).prompts * arithmetic(recipe).updates
     assert order.steps == int(once * (3 if epochs is None else epochs))
-    assert len(order.examples) * arithmetic(recipe).updates >= order.steps * arithmetic(recipe).prompts
+    assert len(order.rows) * arithmetic(recipe).updates >= order.steps * arithmetic(recipe).prompts
     told = plan.plan(recipe)["steps"]
     assert told is None or abs(told - order.steps) <= 0.2 * order.steps, (
         "plan knows the size before prompts are held out"
@@ -53,10 +53,10 @@ def test_passes_over_the_prompts_are_those_that_plan_shows(epochs: float | None)
 def test_each_pass_has_every_prompt_once_and_in_another_order() -> None:
     recipe = load(BASE, [*DATA, "trainer.num_train_epochs=2"])
     order = plan_prompts(recipe, config(recipe), pools(recipe))
-    size = sum(map(len, pools(recipe).train.values()))
-    first, second = order.examples[:size], order.examples[size : 2 * size]
+    size = sum(map(len, pools(recipe).values()))
+    first, second = order.rows[:size].tolist(), order.rows[size : 2 * size].tolist()
     assert len(second) > size // 2 and first[: len(second)] != second
-    assert max(Counter(id(e) for e in order.examples).values()) <= 2
+    assert max(Counter(order.rows.tolist()).values()) <= 2
 
 
 def test_max_steps_and_a_curriculum_win() -> None:

@@ -17,7 +17,8 @@ from trl.generation.vllm_generation import VLLMGeneration
 
 from entropostat.recipe.blocks import Critic, Muon, Optimizer
 from entropostat.trainers.grpo import EntropyGRPOTrainer
-from entropostat.trainers.model.critic_tap import FILE, NAME, without_critic
+from entropostat.trainers.model.critic_tap import FILE, NAME
+from entropostat.trainers.model.head_tap import without
 
 
 def test_signatures_that_the_critic_relies_on() -> None:
@@ -126,7 +127,7 @@ def test_vllm_gets_the_policy_only(path: str) -> None:
     for lora in (None, tiny.LORA):
         trainer = tiny.ppo(path, Critic(heads=2), peft_config=lora)
         every = [name for name, _ in trainer.model.named_parameters()]
-        sent = [name for name, _ in without_critic(trainer.model.named_parameters)()]
+        sent = [name for name, _ in without(NAME, trainer.model.named_parameters)()]
         assert sent == [name for name in every if "heads" not in name] and len(every) - len(sent) == 4
 
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from support import tiny
 from transformers import TrainerCallback
 
 from entropostat.recipe.blocks import Shaping
+from entropostat.reward.registry import VERIFIERS
+from entropostat.reward.scoring import Scorer
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
+from entropostat.trainers.trl.batches import by_judge
 from entropostat.trainers.trl.described import Described
 
 ARES = {"ares": {"window": 2, "triggers": list("0123456789abcdefghij"), "tail": 0.5}}
@@ -141,6 +145,43 @@ def test_lengths_and_text_are_those_of_the_completion_and_not_of_its_mask(path: 
     assert found["texts"][0] == "".join(found["pieces"][0][:2])
     assert found["truncated"].tolist() == [False, True, True, False]
     assert Described(subject).fields(output, frozenset({"old_entropy"})) == {}
+
+
+def test_terms_know_the_judges_verdict_the_lengths_and_the_longest(path: str) -> None:
+    """The judge is the second of three verifiers, and its weight says nothing of its verdict."""
+    verifiers = {
+        "form": VERIFIERS.build("format", {"tags": ["a"]}),
+        "own": VERIFIERS.build("exact_match", {"weight": 0.25}),
+        "tags": VERIFIERS.build("tag_count", {}),
+    }
+    scorer = Scorer(verifiers)
+    columns = {"answer": ["7", None] * 8, "meta": ["{}"] * 16, "id": list("abcdefghijklmnop")}
+    verdicts = lambda self, completion, example: None if example.answer is None else float(len(completion) % 2)
+    subject = EntropyGRPOTrainer(
+        model=path,
+        reward_funcs=scorer.functions,
+        args=tiny.config(max_steps=4, max_completion_length=6, shuffle_dataset=False, reward_weights=scorer.weights),
+        train_dataset=Dataset.from_dict({"prompt": tiny.prompts()["prompt"], **columns}),
+        objective=tiny.objective(
+            rewards=[{"length_cosine": {}}, {"group_length": {}}, {"overlong": {"buffer": 2}}, {"repetition": {}}]
+        ),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(verifiers["own"]), "score", verdicts)
+        given, _ = watched(subject, subject.train)
+    for batch in given:
+        assert batch.longest == 6 and int(batch.lengths.max()) <= 6
+        odd = torch.tensor(
+            [len(text) % 2 for text in subject._tokenizer.batch_decode(batch.token_ids, skip_special_tokens=True)]
+        )
+        said = ~batch.judged.isnan()
+        assert torch.equal(batch.judged[said], odd[said].float())
+        assert torch.allclose(batch.unshaped, 0.25 * batch.judged.nan_to_num() + batch.reward_parts[:, [0, 2]].sum(1))
+    assert any(batch.judged.isnan().any() for batch in given) and any((batch.judged == 1).any() for batch in given)
+    scores = torch.tensor([[0.1, 0.2, torch.nan], [0.3, 0.4, 1.0]])
+    assert by_judge([right], scores) is None
+    assert torch.equal(by_judge([right, *scorer.functions], scores).nan_to_num(7.0), torch.tensor([7.0, 1.0]))
+    assert logged(subject, "length_cosine/right") and logged(subject, "group_length/spread")
 
 
 class StopAt(TrainerCallback):

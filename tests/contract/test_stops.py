@@ -8,14 +8,15 @@ import pytest
 import torch
 import trl.trainer.grpo_trainer as trl_grpo
 from support import tiny
+from support.evaluated import measured
 from transformers import GenerationConfig
 
 from entropostat.data.example import Example
 from entropostat.recipe.blocks import Shaping
 from entropostat.reward.judge import Outcome
 from entropostat.trainers import packages
+from entropostat.trainers.evaluation.draws import EvaluateSettings
 from entropostat.trainers.evaluation.entropy import completion_entropy
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
 from entropostat.trainers.trl.described import truncated
@@ -255,7 +256,7 @@ def test_evaluation_ends_and_counts_as_training_does(way: str, monkeypatch: pyte
         texts.append(completions)
         return [Outcome(score=0.0)] * len(completions)
 
-    metrics = evaluate(model, tokenizer, {"set": examples}, verify, settings)
+    metrics = measured(model, tokenizer, {"set": examples}, verify, settings)
     (given, sampled), (_, greedy) = raw
     width = given["input_ids"].size(1)
     rows = [cut(row.tolist(), {EOS, A, B}) for row in sampled[:, width:]]

@@ -100,7 +100,7 @@ EQUAL: dict[str, tuple[dict[str, Any], dict[str, Any], frozenset[str]]] = {
     ),
 }  # fmt: skip
 """Our loss, stock's arguments, and what may differ."""
-UNEQUALLED = {"gpg", "gmpo", "aspo", "dppo", "ipo", "dro", "copo", "none"}
+UNEQUALLED = {"gpg", "gmpo", "aspo", "dppo", "ipo", "dro", "copo", "flowrl", "none"}
 """Losses that stock TRL has under no arguments."""
 
 

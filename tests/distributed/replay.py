@@ -22,6 +22,7 @@ from support import tiny
 from support.dense import DenseHead
 from transformers import TrainerCallback
 
+from entropostat.recipe.machine_blocks import Tracking
 from entropostat.rl.batch import TokenBatch
 from entropostat.rl.needs import STATISTICS
 from entropostat.trainers.grpo import EntropyGRPOTrainer
@@ -36,13 +37,14 @@ ALL = {
         {"entropy_bonus": {"coef": 0.05}},
     ],
 }
-MONITORS = ("entropy/", "learning/", "text/", "forces/", "trust/")
+MONITORS = ("entropy/", "learning/", "text/", "forces/", "trust/", "state/")
 CASES: dict[str, dict[str, Any]] = {
     **{kind: {"loss": {"trl": {"type": kind}}} for kind in ("grpo", "dr_grpo", "dapo", "sapo", "luspo", "vespo", "bnpo")},
     "cispo": {"loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
     "all terms": {"loss": {"trl": {"type": "dapo"}}, **ALL},
     "all terms, own loss": {"loss": {"unclipped": {"type": "grpo"}}, **ALL},
     **{f"own {kind}": {"loss": {kind: {"type": "grpo"}}} for kind in ("ppo_clip", "gspo", "cispo")},
+    "log Z": {"loss": {"flowrl": {"beta": 2.0, "cap": 1.5}}},
     "vocabulary": {"penalties": [{"renyi_bonus": {"coef": 0.5}}]},
     "targets": {
         "advantages": ["grpo", {"dcpo": {"target": 5.0, "success": 0.3}}, {"kl_reward": {"coef": 0.2}}],
@@ -50,7 +52,7 @@ CASES: dict[str, dict[str, Any]] = {
         "penalties": [{"ter": {"coef": 0.3}}, {"siren": {"coef": 0.2, "anchor": 0.1}}],
     },
     "rewards": {
-        "rewards": [{"pear": {"boundary": "5"}}, {"ares": {"window": 2}}, {"diversity": {"gram": 1, "coef": 0.4}}],
+        "rewards": [{"pear": {"boundary": "5"}}, {"ares": {"window": 2}}, {"diversity": {"gram": 1, "coef": 0.4}}, {"group_length": {}}],
         "penalties": [{"kl_bucket": {"coef": 0.5, "easy": 0.3, "hard": 2.0}}],
     },
     "extra rows": {"penalties": [{"aepo": {"coef": 0.5}}]},
@@ -132,6 +134,7 @@ class Replay(EntropyGRPOTrainer):
                 unshaped=unshaped.masked_fill(part["uids"] == 5, torch.nan),
                 groups=part["uids"] // (2 * GROUP) * 2 + part["uids"] % 2,
                 token_ids=part["completion_ids"],
+                lengths=part["completion_mask"].sum(1),
                 pieces=pieces,
             )
             batch = batch.set(rewards=self.shaper.reward(self.objective, batch))
@@ -174,6 +177,7 @@ def run(case: dict[str, Any], path: str, dtype: torch.dtype, rows: int, accumula
         train_dataset=tiny.prompts(),
         processing_class=tiny.tokenizer(),
         objective=tiny.objective(**case),
+        tracking=Tracking(rankme=SEQUENCES * LENGTH),
         optimizers=(torch.optim.SGD(model.parameters(), lr=0.1), None),
     )
     assert trainer.accelerator.num_processes == world

@@ -78,6 +78,7 @@ def test_the_monitors_log_the_same_numbers(runs: Any) -> None:
             "clip_ratio/low_mean",
             "clip_ratio/high_max",
             "cispo_clip_ratio",
+            "state/rankme",
         }
         <= keys
     )

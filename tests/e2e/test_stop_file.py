@@ -86,7 +86,7 @@ def test_every_rank_exits_by_what_the_first_one_sees(tmp_path: Path, monkeypatch
     monkeypatch.setattr(run, "on_all_ranks", lambda ask: seen)  # and the main process has it
     (tmp_path / "metrics.jsonl").touch()
     trainer = SimpleNamespace(
-        state=SimpleNamespace(global_step=3, max_steps=8),
+        state=SimpleNamespace(global_step=3, max_steps=8, log_history=[]),
         args=SimpleNamespace(output_dir=str(tmp_path)),
         accelerator=SimpleNamespace(is_main_process=False, wait_for_everyone=lambda: None),
     )

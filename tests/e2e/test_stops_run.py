@@ -10,7 +10,7 @@ import pytest
 from support import run_files
 
 from entropostat.__main__ import main
-from entropostat.trainers import run
+from entropostat.trainers import measurement
 
 pytestmark = pytest.mark.usefixtures("cache")
 PLAIN = "entropostat:quickstart/plain.yaml"
@@ -25,14 +25,14 @@ SHORT = [
 def test_a_recipes_stops_end_completions_in_training_and_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, texts, evaluate = [], [], run.evaluate
+    settings, texts, evaluate = [], [], measurement.evaluate
 
     def watch(model: Any, tokenizer: Any, sets: Any, verify: Any, given: Any, **others: Any) -> dict[str, float]:
         settings.append(given)
         seen = lambda completions, asked: texts.extend(completions) or verify(completions, asked)
         return evaluate(model, tokenizer, sets, seen, given, **others)
 
-    monkeypatch.setattr(run, "evaluate", watch)
+    monkeypatch.setattr(measurement, "evaluate", watch)
     words = ["sampler.stop=['=', '+']", "trainer.generation_kwargs={begin_suppress_tokens: [5]}"]
     assert main(["train", PLAIN, f"output_dir={tmp_path}", *SHORT, *words]) == 0
     (folder,) = tmp_path.iterdir()
@@ -49,7 +49,7 @@ def test_a_recipes_stops_end_completions_in_training_and_evaluation(
 def test_a_stop_that_is_not_one_token_is_one_line_before_the_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "load_policy", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(measurement, "load_policy", lambda *_: pytest.fail("the model was loaded"))
     assert main(["train", PLAIN, f"output_dir={tmp_path}", *SHORT, "sampler.stop=['==']"]) == 2
     assert "sampler.stop: '==' is not one token of this tokenizer, but 2 tokens" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Adapter of FlowRL's trajectory balance."""
+"""Adapter of FlowRL, through its term."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from golden.adapters import token_batch
 from golden.harness import Adapter, Inputs, Record, Results, Where
 from golden.layouts import covariance_files
 
-from entropostat.rl.flow import trajectory_balance
+from entropostat.rl.registry import LOSSES
+from entropostat.rl.sequence import row_mean
 
 
 def flow_files(data: Mapping[str, Any]) -> Record:
@@ -33,14 +34,17 @@ def flow_files(data: Mapping[str, Any]) -> Record:
 
 
 def flowrl(x: Inputs, params: dict[str, Any]) -> Results:
-    batch = token_batch(x, ref_logps=x["ref_log_prob"])
-    found = trajectory_balance(batch, x["log_z"][:, 0], params["flowrl_beta_coef"], params["importance_cap"])
+    term: Any = LOSSES.build("flowrl", {"beta": params["flowrl_beta_coef"], "cap": params["importance_cap"]})
+    batch = token_batch(x, ref_logps=x["ref_log_prob"], log_z=x["log_z"][:, 0])
     some = batch.valid.any(1)
+    delta, weight = term._balance(batch)
+    tokens, _ = term(batch)
+    rows = row_mean(tokens, batch)[:, 0]
     return {
-        "loss": found.loss,
-        "delta": Where(found.delta, some),
-        "importance_weight": Where(found.weight, some),
-        "seq_loss": Where(found.weight * found.delta**2, some),
+        "loss": rows.sum() / some.sum().clamp(min=1),
+        "delta": Where(delta[:, 0], some),
+        "importance_weight": Where(weight[:, 0], some),
+        "seq_loss": Where(rows.detach(), some),
     }
 
 

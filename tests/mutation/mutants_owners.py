@@ -137,13 +137,13 @@ CRITIC = (
     fault("logs nothing of its loss", "trainers/critic", 'passed.metrics |= {f"critic/{key}": value for key, value in means.items()}', "pass", PPO),
     fault("is above suspicion", "trainers/critic", 'passed.suspects |= {"critic.values": values, "critic.loss": losses}', "pass", FAULTY),
     fault("says that groups of one teach nothing", "trainers/critic", '.pop("frac_reward_zero_std", None)', '.get("frac_reward_zero_std", None)', PARITY),
-    fault("joins no schedule", "trainers/critic", "            join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate)\n", "", (*PPO_FILES, *GIVEN)),
-    fault("joins no optimizer", "trainers/critic", "            set_apart(trainer.optimizer, self.tap.critic, self._rate)\n", "", (*PPO_FILES, *GIVEN)),
-    fault("joins any schedule", "trainers/model/critic_tap", "if type(scheduler) is not LambdaLR:", "if False:", GIVEN),
-    fault("takes the whole rate at once", "trainers/model/critic_tap", "learning_rate * factor(scheduler.last_epoch)}", "learning_rate}", GIVEN),
-    fault("leaves the critic out of Muon's optimizer", "trainers/run_seams", "() if self.critic is None else [self.critic.group()]", "()", PPO_FILES),
-    fault("saves no critic", "trainers/run_seams", "self.critic.save(Path(output_dir or str(self.args.output_dir)))", "pass", PPO_FILES),
-    fault("saves the critic in one place", "trainers/run_seams", "Path(output_dir or str(self.args.output_dir))", "Path(str(self.args.output_dir))", PPO_FILES),
+    fault("joins no schedule", "trainers/head", "            join_schedule(trainer.lr_scheduler, trainer.optimizer, self._rate, tap.what)\n", "", (*PPO_FILES, *GIVEN)),
+    fault("joins no optimizer", "trainers/head", "            set_apart(trainer.optimizer, tap.head, self._rate)\n", "", (*PPO_FILES, *GIVEN)),
+    fault("joins any schedule", "trainers/model/head_tap", "if type(scheduler) is not LambdaLR:", "if False:", GIVEN),
+    fault("takes the whole rate at once", "trainers/model/head_tap", "learning_rate * factor(scheduler.last_epoch)}", "learning_rate}", GIVEN),
+    fault("leaves the heads out of Muon's optimizer", "trainers/run_seams", "[head.group() for head in self.heads]", "()", PPO_FILES),
+    fault("saves no head", "trainers/run_seams", "head.save(Path(output_dir or str(self.args.output_dir)))", "pass", PPO_FILES),
+    fault("saves the heads in one place", "trainers/run_seams", "Path(output_dir or str(self.args.output_dir))", "Path(str(self.args.output_dir))", PPO_FILES),
 )  # fmt: skip
 
 FILES = (

@@ -34,7 +34,7 @@ REWARDS = (
     fault("leaves the template out", MODEL, "str(self.tokenizer.apply_chat_template(messages, tokenize=False))", '"".join(m["content"] for m in messages)'),
     fault("trains", MODEL, ".requires_grad_(False).eval()", ""),
     fault("lets NaN be a reward", "reward/judge", "if not math.isfinite(number):", "if False:", ("tests/security/test_hostile_verifiers.py", "tests/unit/test_reward_scoring.py")),
-    fault("lets a model judge", SCORING, "for name, verifier in self.verifiers.items() if not verifier.learned), None)", "for name in self.verifiers), None)"),
+    fault("lets a model judge", SCORING, "able = [name for name, v in self.verifiers.items() if not v.learned and v.judges(source)]", "able = [name for name, v in self.verifiers.items() if v.judges(source)]"),
     fault("prefers the worst", PREFER, "best, worst = max(scored, key=lambda pair: pair[0]), min(", "worst, best = max(scored, key=lambda pair: pair[0]), min(", PREFERENCES),
     fault("prefers without a difference", PREFER, "if best[0] > worst[0]:", "if True:", PREFERENCES),
     fault("has no noise", PREFER, "if rng.random() < share else pair", "if False else pair", PREFERENCES),

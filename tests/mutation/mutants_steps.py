@@ -57,7 +57,7 @@ GOVERNED = tuple(
 MUON = tuple(
     fault(name, "optim/muon", old, new, OPTIMIZERS)
     for name, old, new in (
-        ("takes embeddings", "isinstance(module, nn.Embedding | Critic)]", "isinstance(module, Critic)]"),
+        ("takes embeddings", "isinstance(module, nn.Embedding | Head)]", "isinstance(module, Head)]"),
         ("takes the head", "(model.get_input_embeddings(), model.get_output_embeddings())", "(model.get_input_embeddings(),)"),
         ("takes frozen weights", "if p.requires_grad and dimensions(p) == 2", "if dimensions(p) == 2"),
         ("takes experts", "dimensions(p) == 2", "dimensions(p) >= 2"),

@@ -35,7 +35,7 @@ def test_a_wrong_path_a_closed_folder_and_a_taken_port_are_one_line(
     folder = write_run(tmp_path / "run", steps=4)
     assert main(["report", str(folder), str(tmp_path / "none")]) == 2
     assert (
-        capsys.readouterr().err == f"entropostat report: {tmp_path / 'none'}: no run there (metrics.jsonl is missing)\n"
+        capsys.readouterr().err == f"entropostat report: {tmp_path / 'none'}: no run there (no such file or folder)\n"
     )
     assert main(["report", str(folder), "--out", str(tmp_path / "no/where.html")]) == 1
     assert "no/where.html: No such file or directory; name another file by --out\n" in capsys.readouterr().err

@@ -67,17 +67,22 @@ PIECES = [
         "x!",
         "9**9",
     ),
-    *("\\begin{", "é", "√", "and ", "is ", "[0], ", "1 + ", "_ "),
+    *("\\begin{", "é", "√", "and ", "is ", "[0], ", "1 + ", "_ ", "</think>\n<answer>\n"),
 ]
+FORMED = "<think>\n\n</think>\n<answer>\n"
+"""What a pattern would have to be found behind."""
 EXAMPLE = Example(prompt="2*8+6\n", answer="2", meta={"modulus": 10})
 
 
 def readers():
+    form, tags = VERIFIERS.build("format", {}), VERIFIERS.build("tag_count", {})
+    loose, released = VERIFIERS.build("format", {"line_breaks": False}), VERIFIERS.build("format", {"reference": True})
     numeric, exact, chain = (VERIFIERS.build(name, {}) for name in ("numeric", "exact_match", "chain"))
     return {
         "numeric": lambda text: numeric.score(text, EXAMPLE),
         "exact_match": lambda text: exact.score(text, EXAMPLE),
         "chain": lambda text: (chain.score(text, EXAMPLE), chain.strategy(text, EXAMPLE)),
+        "form": lambda text: [v.score(FORMED + text, EXAMPLE) for v in (form, tags, loose, released)],
         "boxed": answers.boxed,
         "spoken": lambda text: answers.spoken(text, "optional"),
         "without_box": answers.without_box,

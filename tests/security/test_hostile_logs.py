@@ -212,7 +212,7 @@ def test_advice_with_a_name_out_of_the_log_stays_one_key(tmp_path: Path) -> None
 
 
 def test_a_followed_run_survives_damage_and_its_own_disorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from entropostat.cli import diagnose
+    from entropostat.readers import following
 
     folder = log(tmp_path, '{"step": 1, "entropy": 0.5}')
 
@@ -224,7 +224,7 @@ def test_a_followed_run_survives_damage_and_its_own_disorder(tmp_path: Path, mon
             )
         (folder / "summary.json").write_text("{}")
 
-    monkeypatch.setattr(diagnose.time, "sleep", write_on)
+    monkeypatch.setattr(following.time, "sleep", write_on)
     code, out, err = called("diagnose", str(folder), "--live", "on", "--json")
     assert code in (0, 1) and err == "" and all(json.loads(line) for line in out.splitlines())
 

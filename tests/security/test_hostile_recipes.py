@@ -255,7 +255,7 @@ def test_links_do_not_hide_a_circle(places: Path) -> None:
     assert outcome("x.yaml")[1] == "x.yaml:1: extends: goes round in a circle: x.yaml -> x.yaml"
 
 
-FILES = ("model.path", "data.sources.easy.jsonl.path", "data.sources.easy.hub.path", "evaluate.sets.x.jsonl.path")
+FILES = ("model.path", "data.sources.easy.file.path", "data.sources.easy.hub.path", "evaluate.sets.x.file.path")
 
 
 @pytest.mark.parametrize("key", FILES)

@@ -120,6 +120,7 @@ class Constant(Verifier):
     def __init__(self, value, weight=1.0):
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "weights", {})
 
     def score(self, completion, example):
         return self.value

@@ -39,6 +39,7 @@ GIVEN: dict[str, Any] = {
     "key": "rest",
     "task": "chain_sum",
     "path": "x",
+    "function": "accuracy_reward",
     "name": "package",
     "file": "weights.gguf",
     "source": "a",

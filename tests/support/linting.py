@@ -16,6 +16,7 @@ model: {build: {}}
 data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
 reward: [chain: {}]
 trainer: {per_device_train_batch_size: 64, steps_per_generation: 4, num_generations: 8}
+evaluate: {prompts: 4, samples: 2, k: [1]}
 """
 ON_POLICY = "trainer.steps_per_generation=1"
 CLIP_COV = "objective.weights.+clip_cov={}"

@@ -35,9 +35,10 @@ def table() -> dict[str, tuple[Cited, ...]]:
     from support.paper_constants_advantages import ADVANTAGES
     from support.paper_constants_control import CONTROL
     from support.paper_constants_losses import LOSSES
+    from support.paper_constants_rewards import REWARDS
     from support.paper_constants_weights import WEIGHTS
 
-    return {**ADVANTAGES, **WEIGHTS, **LOSSES, **CONTROL}
+    return {**ADVANTAGES, **REWARDS, **WEIGHTS, **LOSSES, **CONTROL}
 
 
 OURS = "no paper has it"
@@ -59,6 +60,7 @@ WITHOUT = {
     "entropy_tilt": OURS,
     "follow": OURS,
     "gpg": FORMULA,
+    "group_length": f"{UNKNOWN}: its weight, and when it is brought in",
     "kl_ema": f"{UNKNOWN}: the horizon is that of the run",
     "kl_reset": f"{UNKNOWN}: when to reset, and the coefficient",
     "kl_reward": f"{FREE}: the coefficient",

@@ -75,6 +75,13 @@ LOSSES = {
             ),
         ),
     ),
+    "flowrl": (
+        Cited(
+            "arXiv:2509.15207",
+            "verl-recipe @48ea0a7 flowrl/flowrl_actor.py",
+            prefixed("loss", beta=15.0, cap=10.0, layers=3, pool="mean", detach=False, learning_rate=None),
+        ),
+    ),
     "gmpo": (second_hand("arXiv:2507.20673", "TRL's documentation", {"loss.epsilon": 0.4}),),
     "gspo": (
         Cited("arXiv:2507.18071", "Sec. 5.1, by TRL's paper index", prefixed("loss", epsilon=3e-4, epsilon_high=4e-4)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 RAISES_RARE = "test_without_the_upper_clip_a_rewarded_token_beyond_it_raises_entropy_if_it_is_rare_and_else_lowers_it"
 MISMATCH = "the mismatch of two engines, by which it weights or drops, is rounding: it has no direction in entropy"
 LENGTH = "test_with_right_and_wrong_answers_a_base_estimator_changes_the_length_of_a_step_and_not_its_direction"
+PREFERS = "a preference of lengths names no distribution, as the end of a text may be likely or not: it prefers"
 
 CLAIMS = {
     "rewards": {
@@ -61,6 +62,7 @@ CLAIMS = {
         "aspo": "test_aspo_slows_rewarded_actions_ahead_and_speeds_those_behind_by_the_square_of_their_ratio_in_the_same_direction",
         "bapo": "test_bapo_raises_entropy_by_a_rewarded_rare_action_above_its_first_bound_only_where_punishment_outweighs_reward",
         "era": "test_era_trains_the_policy_at_the_inverse_temperature_and_its_optimum_leaves_the_sampler_more_entropy",
+        "flowrl": "test_flowrl_raises_the_entropy_of_a_policy_that_is_surer_than_the_tilted_reference_and_lowers_that_of_a_flatter_one",
         "archer": "test_archer_raises_entropy_by_the_rare_rewarded_tokens_of_uncertain_states_alone",
     },
     "penalties": {
@@ -83,6 +85,10 @@ NONE = {
     "rewards": {
         "pear": "it prefers completions whose thinking was sure, whichever tokens these are: which way entropy goes is the policy's",
         "ares": "it pulls the count of uncertain stretches down on easy prompts and up on hard ones, and names no distribution",
+        "overlong": f"{PREFERS} short ones",
+        "length_cosine": f"{PREFERS} short right and long wrong ones",
+        "group_length": f"{PREFERS} those shorter than the others of their prompt",
+        "repetition": "it disfavours what a completion has said before, which a policy of high or of low entropy may do",
     },
     "advantages": {
         "passk_best": "it follows the expected best of a group, whose entropy has no direction; see test_theory_estimators",

@@ -16,8 +16,9 @@ from entropostat.rl.reduce import aggregate
 from entropostat.rl.registry import LOSSES
 from entropostat.rl.sequence import row_quantile
 
-OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated and kind not in ("era", "copo", "none")]
-"""All but a loss of another policy (test_theory_cited), one of whole prompts (test_theory_groups), and none."""
+APART = ("era", "copo", "flowrl", "none")
+"""A loss of another policy (test_theory_cited), one of whole prompts (test_theory_groups), one towards the reference (test_theory_flow), none."""
+OURS = [kind for kind in LOSSES.names() if not LOSSES[kind].delegated and kind not in APART]
 KEEPING = {"cispo": {}, "sapo": {}, "ce_gppo": {}, "gpg": {}, "unclipped": {}}
 """Losses that keep a gradient where PPO's clip has none."""
 RARE = 4

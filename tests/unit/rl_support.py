@@ -45,6 +45,8 @@ OF_TERM = {
     "sequence_mask": {"low": 0.9, "high": 1.1},
     "rejection": {"over": "token", "low": 0.9, "high": 1.1},
     "off_policy_mask": {"threshold": -0.1},
+    "overlong": {"buffer": 4},
+    "repetition": {"gram": 1},
     "truncated_is": {"cap": 1.1, "normalise": True},
 }
 """Likewise, where a name means something else in a term."""
@@ -150,20 +152,22 @@ def batch_of(
     batch = batch.set(planning=torch.rand(rows, width, generator=g) < 0.4)
     batch = batch.set(reward_parts=normal(rows, 2), reward_weights=(1.0, 0.5))
     ids = torch.randint(0, 4, (rows, width), generator=g)
-    words = ("so", " Wait", "</think>", "x")
+    words = ("so", " Wait", "</think>", " x ")
     pieces = tuple(tuple(words[token] for token in row) for row in ids.tolist())
     batch = batch.set(
         unshaped=(torch.rand(rows, generator=g) < 0.6).to(dtype),
         token_ids=ids,
         pieces=pieces,
         texts=tuple(map("".join, pieces)),
-        lengths=torch.full((rows,), width),
+        lengths=(width - torch.arange(rows) % 3).clamp(min=1),
+        longest=width + 1,
+        judged=torch.tensor([1.0, 0.0, 0.4, torch.nan, 1.0, 0.0])[torch.arange(rows) % 6],
         answers=tuple("ab"[row[0] % 2] if row[-1] else None for row in ids.tolist()),
     )
     sampled = batch.require("old_logps") + 0.3 * normal(rows, width)
     batch = batch.set(sampler_logps=torch.where(mask.bool(), sampled, 0.0))
     batch = put(batch, to_teacher=torch.where(mask.bool(), normal(rows, width).abs(), 0.0))
-    return batch.set(**changes)
+    return batch.set(log_z=normal(rows)).set(**changes)
 
 
 def leaf(batch: TokenBatch, name: str) -> Tensor:

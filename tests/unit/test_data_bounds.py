@@ -56,7 +56,7 @@ class Counted(random.Random):
 @pytest.mark.parametrize("kind", [name for name, info in catalog().terms["sources"].items() if info.field("size")])
 def test_a_size_beyond_what_memory_holds_is_refused_or_read_to_the_end_of_a_file(kind, tmp_path):
     high = catalog().terms["sources"][kind].field("size").limits.get("high")
-    if kind in ("jsonl", "hub"):
+    if kind in ("file", "hub"):
         (tmp_path / "rows").mkdir()
         (tmp_path / "rows" / "train.jsonl").write_text('{"prompt": "a", "answer": "b"}\n' * 3)
         path = "rows" if kind == "hub" else "rows/train.jsonl"
@@ -114,7 +114,7 @@ ROWS = {
     b'{"prompt": "a\xff", "answer": "b"}': "line 1: no UTF-8",
     b'{"prompt": "a", "answer": ' + b"[" * 100_000: "line 1: nested too deep",
     b'{"prompt": "a", "answer": ' + b"1" * 5000 + b"}": "line 1: a number of more digits",
-    b'{"prompt": [{"role": "user", "content": [1]}], "answer": "b"}': "line 1: prompt is ",
+    b'{"prompt": [{"role": "user", "content": [1]}], "answer": "b"}': "line 1: prompt.0 is 1; a prompt is",
     b'{"prompt": [{"role": "system", "content": "a"}], "answer": "b"}': "line 1: a conversational prompt has no message",
 }
 
@@ -123,6 +123,6 @@ ROWS = {
 def test_a_row_that_is_none_is_named_by_its_line(row, tmp_path):
     (tmp_path / "rows.jsonl").write_bytes(row)
     with pytest.raises(DataError, match=ROWS[row]):
-        load("jsonl", tmp_path, path="rows.jsonl")
+        load("file", tmp_path, path="rows.jsonl")
     (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": "a", "answer": "b"}).encode())
-    assert load("jsonl", tmp_path, path="rows.jsonl")[0].prompt == "a"
+    assert load("file", tmp_path, path="rows.jsonl")[0].prompt == "a"

@@ -6,25 +6,32 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
+from support.tables import table
 
 from entropostat.data.curriculum import generation_edges, plan_order
-from entropostat.data.dataset import to_dataset
 from entropostat.data.example import DataError, Example
 
+POOLS = {"easy": range(10), "hard": range(10, 35)}
+"""Rows of the two sources."""
 
-def pool(name, size):
-    return [Example(f"{name}{i}", id=f"{name}{i}") for i in range(size)]
+
+def sources(order):
+    return ["easy" if row in POOLS["easy"] else "hard" for row in order.rows.tolist()]
 
 
-POOLS = {"easy": pool("e", 10), "hard": pool("h", 25)}
+def written(order):
+    """The table that the trainer reads."""
+    made = table({name: [Example(f"{name}{i}", id=f"{name}{i}") for i in pool] for name, pool in POOLS.items()})
+    assert {name: rows.places for name, rows in made.train.items()} == POOLS
+    made.write_order(order.rows)
+    return made.ordered()
 
 
 def test_stages_follow_each_other_and_edges_are_generations():
     order = plan_order(POOLS, [("easy", 12), ("hard", 20)], prompts=4, steps_per_generation=4)
-    assert order.sources == ["easy"] * 12 + ["hard"] * 20
+    assert sources(order) == ["easy"] * 12 + ["hard"] * 20
     assert order.edges == {"0/easy": 0, "1/hard": 12}
     assert order.steps == 32
-    assert all(example.id[0] == source[0] for example, source in zip(order.examples, order.sources, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -45,29 +52,30 @@ def test_edges_round_sums_to_whole_generations(steps, per, total, wanted):
 
 def test_a_stage_longer_than_its_data_wraps_around_in_a_new_shuffle():
     order = plan_order(POOLS, [("easy", 30)], prompts=1, steps_per_generation=1, seed=3)
-    rounds = [[e.id for e in order.examples[i : i + 10]] for i in (0, 10, 20)]
-    assert all(sorted(r) == sorted(e.id for e in POOLS["easy"]) for r in rounds)
+    rounds = [order.rows[i : i + 10].tolist() for i in (0, 10, 20)]
+    assert all(sorted(r) == list(POOLS["easy"]) for r in rounds)
     assert len({tuple(r) for r in rounds}) == 3
 
 
 def test_seed_decides_the_order():
-    orders = [plan_order(POOLS, [("hard", 20)], prompts=1, steps_per_generation=1, seed=s).examples for s in (0, 0, 1)]
+    orders = [
+        plan_order(POOLS, [("hard", 20)], prompts=1, steps_per_generation=1, seed=s).rows.tolist() for s in (0, 0, 1)
+    ]
     assert orders[0] == orders[1] != orders[2]
 
 
 def test_a_stage_that_is_cut_off_has_no_edge():
     order = plan_order(POOLS, [("easy", 8), ("hard", 8)], prompts=2, steps_per_generation=4, total_steps=8)
-    assert set(order.sources) == {"easy"} and order.edges == {"0/easy": 0} and order.steps == 8
+    assert set(sources(order)) == {"easy"} and order.edges == {"0/easy": 0} and order.steps == 8
 
 
 def test_without_stages_all_sources_are_mixed():
     once = plan_order(POOLS, [], prompts=5, steps_per_generation=2)
-    assert sorted(e.id for e in once.examples) == sorted(e.id for p in POOLS.values() for e in p)
+    assert sorted(once.rows.tolist()) == list(range(35))
     assert once.edges == {} and once.steps == 14
-    assert len(set(once.sources[:15])) == 2
+    assert len(set(sources(once)[:15])) == 2
     longer = plan_order(POOLS, [], prompts=5, steps_per_generation=2, total_steps=99)
-    assert len(longer.examples) == 50 * 5
-    assert all(e.id[0] == source[0] for e, source in zip(longer.examples, longer.sources, strict=True))
+    assert len(longer.rows) == 50 * 5
 
 
 def test_unknown_source_and_too_little_data_are_errors():
@@ -93,7 +101,7 @@ def test_trl_and_accelerate_deliver_the_planned_order(world, iterations):
     accumulation = 2
     per = Fraction(steps_per_generation * iterations, accumulation)
     order = plan_order(POOLS, [("easy", 6), ("hard", 6)], prompts=prompts, steps_per_generation=per)
-    table = to_dataset(order.examples, sources=order.sources)
+    table = written(order)
     args = SimpleNamespace(generation_batch_size=generation, steps_per_generation=steps_per_generation, seed=0)
     trainer = SimpleNamespace(
         train_dataset=table, num_generations=group, args=args, num_iterations=iterations, shuffle_dataset=False
@@ -120,17 +128,17 @@ def test_trl_and_accelerate_deliver_the_planned_order(world, iterations):
 
 def test_a_repeated_example_is_stored_once_and_read_in_order():
     order = plan_order(POOLS, [("easy", 40), ("hard", 40)], prompts=2, steps_per_generation=1)
-    table = to_dataset(order.examples, sources=order.sources)
-    assert table["id"][:] == [e.id for e in order.examples]
-    assert table["source"][:] == order.sources
-    assert table.data.num_rows == 35
+    ordered = written(order)
+    assert ordered["id"][:] == [f"{name}{row}" for name, row in zip(sources(order), order.rows.tolist(), strict=True)]
+    assert ordered["source"][:] == sources(order)
+    assert ordered.data.num_rows == 35
 
 
 def test_dataset_columns_and_system_prompt():
     examples = [Example("q", "a", {"n": 1}, "x"), Example([{"role": "user", "content": "r"}], None, {}, "y")]
-    table = to_dataset(examples[:1], sources=["s"])
-    assert table.to_list() == [{"prompt": "q", "answer": "a", "meta": '{"n": 1}', "source": "s", "id": "x"}]
-    spoken = to_dataset(examples, system="Be brief.").to_list()
+    rows = table({"s": examples[:1]}).rows()
+    assert rows.to_list() == [{"prompt": "q", "answer": "a", "meta": '{"n": 1}', "source": "s", "id": "x"}]
+    spoken = table({"s": examples}, system="Be brief.").rows().to_list()
     assert [[m["content"] for m in row["prompt"]] for row in spoken] == [["Be brief.", "q"], ["Be brief.", "r"]]
-    plain = to_dataset(examples, system="").to_list()
+    plain = table({"s": examples}, system="").rows().to_list()
     assert [[m["role"] for m in row["prompt"]] for row in plain] == [["user"], ["user"]]

@@ -140,18 +140,18 @@ def write(folder, *lines):
     return folder
 
 
-def test_jsonl_beside_the_recipe_and_in_the_working_directory(tmp_path, monkeypatch):
+def test_file_beside_the_recipe_and_in_the_working_directory(tmp_path, monkeypatch):
     write(tmp_path, '{"prompt": "1+1", "answer": 2, "level": 3}', "", '{"prompt": "2+2", "answer": "4", "level": 1}')
-    examples = load("jsonl", tmp_path, path="data.jsonl", meta=["level"])
+    examples = load("file", tmp_path, path="data.jsonl", meta=["level"])
     assert [(e.prompt, e.answer, e.meta) for e in examples] == [("1+1", "2", {"level": 3}), ("2+2", "4", {"level": 1})]
     monkeypatch.chdir(tmp_path)
-    assert load("jsonl", path="data.jsonl", size=1)[0].prompt == "1+1"
+    assert load("file", path="data.jsonl", size=1)[0].prompt == "1+1"
 
 
-def test_jsonl_takes_conversations_and_extracts_answers(tmp_path):
+def test_file_takes_conversations_and_extracts_answers(tmp_path):
     chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
     write(tmp_path, json.dumps({"prompt": chat, "answer": "2 and 2 is\n#### 1,004"}))
-    (example,) = load("jsonl", tmp_path, path="data.jsonl", answer_regex="#### (.+)")
+    (example,) = load("file", tmp_path, path="data.jsonl", answer_regex="#### (.+)")
     assert (example.prompt, example.text, example.answer) == (chat, "q", "1,004")
 
 
@@ -173,16 +173,16 @@ def test_jsonl_takes_conversations_and_extracts_answers(tmp_path):
         (['{"prompt": "a", "answer": "b"}'], {"meta": ["lvl"]}, "unknown column 'lvl'"),
     ],
 )
-def test_jsonl_errors_name_file_line_and_fix(tmp_path, lines, options, message):
+def test_file_errors_name_file_line_and_fix(tmp_path, lines, options, message):
     write(tmp_path, *lines)
     with pytest.raises(DataError, match=message) as error:
-        load("jsonl", tmp_path, path="data.jsonl", **options)
+        load("file", tmp_path, path="data.jsonl", **options)
     assert "\n" not in str(error.value)
 
 
-def test_jsonl_missing_file_names_the_places_tried(tmp_path):
+def test_file_missing_file_names_the_places_tried(tmp_path):
     with pytest.raises(DataError, match=r"no file .*nowhere.jsonl or .*nowhere.jsonl; set path"):
-        load("jsonl", tmp_path, path="nowhere.jsonl")
+        load("file", tmp_path, path="nowhere.jsonl")
 
 
 def test_hub_reads_local_folders_in_both_layouts(tmp_path):

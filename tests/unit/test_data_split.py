@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from support.tables import table
 
 from entropostat.data.example import DataError, Example
+from entropostat.data.kept import Rules
 from entropostat.data.registry import SOURCES
-from entropostat.data.split import is_held_out, split
+from entropostat.data.split import is_held_out
 
 
 def chains(**options):
     return SOURCES.build("chain", options).load()
+
+
+def split(sources, share, exclude=()):
+    return table(sources, Rules(share, duplicates="keep"), sets={"tested": exclude} if exclude else None)
 
 
 def test_train_and_held_out_share_no_prompt_across_sources_and_seeds():
@@ -26,7 +32,7 @@ def test_train_and_held_out_share_no_prompt_across_sources_and_seeds():
 def test_every_example_is_on_one_side():
     examples = chains(length=5, size=500)
     sides = split({"a": examples}, 0.2)
-    assert sorted(e.id for e in sides.train["a"] + sides.held_out["a"]) == sorted(e.id for e in examples)
+    assert sorted(e.id for side in (sides.train, sides.held_out) for e in side["a"]) == sorted(e.id for e in examples)
 
 
 def test_share_is_met_and_growing_it_moves_prompts_one_way():
@@ -41,17 +47,16 @@ def test_hash_is_the_same_in_every_version_and_process():
 
 
 def test_conversation_and_its_text_fall_on_the_same_side():
-    for example in chains(length=5, size=50):
-        chat = Example([{"role": "system", "content": "s"}, {"role": "user", "content": example.prompt}])
-        pair = Example("a"), Example("d")  # so that neither side is empty; they fall on different ones
-        sides = [split({"x": [e, *pair]}, 0.5).train["x"][0] is e for e in (example, chat)]
-        assert sides[0] == sides[1] == (not is_held_out(example.prompt, 0.5))
+    texts = [example.prompt for example in chains(length=5, size=50)]
+    chats = [[{"role": "system", "content": "s"}, {"role": "user", "content": text}] for text in texts]
+    sides = [[e.text for e in split({"x": [Example(p) for p in ps]}, 0.5).train["x"]] for ps in (texts, chats)]
+    assert sides[0] == sides[1] == [text for text in texts if not is_held_out(text, 0.5)]
 
 
 def test_benchmark_prompts_are_dropped_everywhere():
     examples = chains(length=5, size=200)
     sides = split({"a": examples}, 0.2, exclude=examples[:20])
-    left = {e.id for e in sides.train["a"] + sides.held_out["a"]}
+    left = {e.id for side in (sides.train, sides.held_out) for e in side["a"]}
     assert left == {e.id for e in examples[20:]}
 
 
@@ -67,4 +72,4 @@ def test_an_empty_side_is_an_error_that_names_the_source():
         split({"tiny": [Example("prompt 0")]}, 0.5)
     with pytest.raises(DataError, match=r"data.sources.tiny: no prompt is left to train on"):
         split({"tiny": [Example("prompt 2")]}, 0.5)
-    assert split({"tiny": [Example("prompt 0")]}, 0.0).held_out == {"tiny": []}
+    assert not len(split({"tiny": [Example("prompt 0")]}, 0.0).held_out["tiny"])

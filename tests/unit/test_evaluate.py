@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from support.evaluated import measured
 from transformers import GenerationConfig
 
 from entropostat.data.dataset import with_system
@@ -16,9 +17,10 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.trainers.build.pretrain import make_model, make_tokenizer
 from entropostat.trainers.evaluation import entropy as entropy_module
+from entropostat.trainers.evaluation.draws import EvaluateSettings
 from entropostat.trainers.evaluation.entropy import completion_entropy
 from entropostat.trainers.evaluation.generation import completion_mask
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate, pass_at_k
+from entropostat.trainers.evaluation.summary import pass_at_k
 
 SETTINGS = EvaluateSettings(max_new_tokens=6, prompts=6, samples=4, k=(1, 2, 4), batch=8, strategies=("working",))
 
@@ -46,7 +48,7 @@ def scorer():
 
 
 def run(model, tokenizer, settings=SETTINGS, verify=None, **options):
-    return evaluate(model, tokenizer, sets(), verify or scorer().verify, settings, **options)
+    return measured(model, tokenizer, sets(), verify or scorer().verify, settings, **options)
 
 
 @pytest.mark.parametrize("n", [1, 4, 7])
@@ -217,8 +219,16 @@ def test_conversations_go_through_the_chat_template():
     model, tokenizer = policy()
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     plain = run(model, tokenizer)
-    spoken = evaluate(model, tokenizer, sets(system=""), scorer().verify, SETTINGS)
+    spoken = measured(model, tokenizer, sets(system=""), scorer().verify, SETTINGS)
     assert spoken == plain
+
+
+def test_a_set_may_be_judged_by_another_or_by_nobody():
+    model, tokenizer = policy()
+    own = {"easy": {"judged": False}, "hard": {"strategies": ("guessing",)}}
+    metrics = run(model, tokenizer, EvaluateSettings(**(vars(SETTINGS) | {"by_set": own})))
+    assert "evaluate/easy/pass@1" not in metrics and "evaluate/easy/entropy" in metrics
+    assert "evaluate/hard/pass@1" in metrics and metrics["evaluate/hard/share/guessing"] == 0
 
 
 def test_progress_counts_batches():

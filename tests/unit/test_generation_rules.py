@@ -18,6 +18,7 @@ name: base
 model: {build: {}}
 data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
 reward: [chain: {}]
+evaluate: {prompts: 4, samples: 2, k: [1]}
 trainer:
   per_device_train_batch_size: 64
   steps_per_generation: 4
@@ -84,7 +85,7 @@ def test_a_key_that_has_its_own_place_is_named_with_file_line_value_and_place(fi
     for name, key in TRANSFORMERS.items():
         if key.kind in ("elsewhere", "stop"):
             line = line_of(find, {name: 7})
-            assert "base.yaml:9: " in line and f"trainer.generation_kwargs.{name}: " in line
+            assert "base.yaml:10: " in line and f"trainer.generation_kwargs.{name}: " in line
             assert "(value 7)" in line and f"use {key.why}" in line
     assert "use sampler.stop" in line_of(find, {"stop_token_ids": [3]}, "trainer.use_vllm=true")
     assert "use sampler.stop" in line_of(find, {"stop": "x"}, "trainer.use_vllm=true")
@@ -132,19 +133,19 @@ def test_what_acts_on_beams_alone_is_no_lint_without_them(find):
     assert find({"length_penalty": 2.0, "early_stopping": True}) == set()
 
 
-def test_evaluation_says_which_of_vllms_keys_it_cannot_apply(find):
-    text = " ".join(t for *_, t in find({"min_tokens": 2, "presence_penalty": 1}, "trainer.use_vllm=true"))
-    assert "presence_penalty" in text and text.count("evaluation cannot apply it") == 1
-    assert text.count("evaluation applies it too") == 1
+def test_evaluation_applies_what_vllm_is_told_but_for_a_seed(find):
+    text = " ".join(t for *_, t in find({"min_tokens": 2, "presence_penalty": 1, "seed": 3}, "trainer.use_vllm=true"))
+    assert text.count("evaluation applies it too") == 2 and text.count("evaluation leaves it out") == 1
     new = find({"brand_new": 2}, "trainer.use_vllm=true")
     assert ("warning", "trainer.generation_kwargs.brand_new") in {(level, key) for level, key, _ in new}
     regex = find({}, "trainer.use_vllm=true", "trainer.vllm_structured_outputs_regex='a+'")
     assert ("warning", "trainer.vllm_structured_outputs_regex") in {(level, key) for level, key, _ in regex}
 
 
-def test_the_samplers_own_keys_say_that_evaluation_is_without_them(find):
-    (text,) = (t for _, key, t in find({}, "sampler.top_p=.9") if key == "sampler.top_p")
-    assert "evaluation samples without it" in text
+def test_the_samplers_own_keys_say_what_evaluation_does(find):
+    said = lambda *words: next(t for _, key, t in find({}, "sampler.top_p=.9", *words) if key == "sampler.top_p")
+    assert "evaluation samples with it too" in said()
+    assert "evaluation has its own, 1;" in said("evaluate.top_p=1")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ CLASHES = {
     "loss/ipo": ("2310.12036",),
     "loss/dro": ("group DRO",),
     "loss/copo": ("count-based",),
+    "loss/flowrl": ("2505.05470",),
     "loss/sapo": ("swarm",),
     "loss/archer": ("2402.19446",),
     "weights/rejection": ("rejection sampling",),

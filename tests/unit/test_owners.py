@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 TRAINERS = Path(__file__).parents[2] / "trainers"
-SWITCHBOARD = ("seams.py", "generation_seams.py", "run_seams.py", "control/clock.py", "run.py")
-"""The overrides, the clock between steps, and who builds the run."""
+SWITCHBOARD = ("seams.py", "generation_seams.py", "run_seams.py", "control/clock.py", "run.py", "measurement.py")
+"""The overrides, the clock between steps, who builds the run, and who measures it."""
 PARTS = ("seams.py", "generation_seams.py", "run_seams.py")
 """Where the overrides are."""
 

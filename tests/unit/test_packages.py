@@ -14,8 +14,8 @@ from support import tiny
 from transformers.training_args import OptimizerNames
 
 from entropostat.faults import reason
+from entropostat.recipe.objective import as_control
 from entropostat.trainers import packages
-from entropostat.trainers.objective import as_control
 from entropostat.trainers.trl.config import configure
 
 OWN = {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}

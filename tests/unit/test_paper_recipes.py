@@ -39,6 +39,7 @@ CONSTANTS = {
         "loss.epsilon_high": 0.28,
         "loss.dual": 10.0,
         "loss.type": "dapo",
+        "overlong.buffer": 4096,
         **FILTERED,
     },
     "clip-cov-32b": {

@@ -16,6 +16,7 @@ from entropostat.reward.verifier import Verifier
 from entropostat.trainers.build.cache import save_model
 from entropostat.trainers.build.preferences import collect, noisy
 from entropostat.trainers.build.pretrain import make_model, make_tokenizer
+from entropostat.trainers.evaluation.rendering import Asking
 
 
 class ByLength(Verifier):
@@ -42,7 +43,7 @@ EXAMPLES = SOURCES.build("chain", {"length": 2, "size": 40}).load()
 
 def pairs(policy, judge, most=40, **options):
     torch.manual_seed(1)
-    return collect(*policy, EXAMPLES, Scorer({"judge": judge}), BuildReward(**options), 6, most)
+    return collect(policy[0], Asking(policy[1]), EXAMPLES, Scorer({"judge": judge}), BuildReward(**options), 6, most)
 
 
 def test_the_best_of_the_draws_is_preferred_to_the_worst(policy):
@@ -65,7 +66,7 @@ def test_a_conversation_gives_conversations(policy):
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     asked = [Example([{"role": "user", "content": example.text}]) for example in EXAMPLES[:8]]
-    made = collect(policy[0], tokenizer, asked, Scorer({"judge": ByLength()}), BuildReward(), 6, 8)
+    made = collect(policy[0], Asking(tokenizer), asked, Scorer({"judge": ByLength()}), BuildReward(), 6, 8)
     assert made and made[0]["prompt"][0]["role"] == "user" and made[0]["chosen"][0]["role"] == "assistant"
 
 
@@ -99,7 +100,7 @@ def test_a_model_is_built_once_for_what_it_depends_on(policy, tmp_path, monkeypa
     examples = [Example(example.prompt, "+", {}, example.id) for example in EXAMPLES * 12]
     build = lambda **options: preferences.build_reward(
         {"draws": 16, "noise": 0.0, "learning_rate": 1e-2, "batch": 16, "epochs": 4.0, **options},
-        str(folder), examples, judge, 4, 0,
+        str(folder), examples, [judge], 4, 0,
     )  # fmt: skip
     path = build()
     report = json.loads((path / "preferences.json").read_text())

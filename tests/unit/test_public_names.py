@@ -1,4 +1,4 @@
-"""What `entropostat` itself offers: three names that cost nothing until they are used."""
+"""What `entropostat` itself offers: five names that cost nothing until they are used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import sys
 import pytest
 
 import entropostat
+from entropostat.client.loss import ClientLoss
 from entropostat.rl.objective import Objective
 from entropostat.trainers.grpo import EntropyGRPOTrainer
 from entropostat.trainers.ppo import EntropyPPOTrainer
+from entropostat.trainers.watch.doctor import Doctor
 
-HOMES = {cls.__name__: cls for cls in (EntropyGRPOTrainer, EntropyPPOTrainer, Objective)}
+HOMES = {cls.__name__: cls for cls in (ClientLoss, Doctor, EntropyGRPOTrainer, EntropyPPOTrainer, Objective)}
 SLOW = ("torch", "trl", "transformers", "numpy", "pydantic")
 
 

@@ -13,6 +13,7 @@ name: base
 model: {build: {}}
 data: {sources: {easy: {chain: {length: 5, size: 4096}}}, curriculum: [{source: easy, steps: 8}]}
 reward: [chain: {}]
+evaluate: {prompts: 4, samples: 2, k: [1]}
 trainer: {per_device_train_batch_size: 64, steps_per_generation: 4, num_generations: 8}
 objective:
   weights: [entropy_tilt: {gain: {autopilot: {target: 0.5}}}]

@@ -144,11 +144,11 @@ def test_override_reaches_an_item_of_a_list_by_index(make):
 
 def test_naming_another_alternative_drops_the_parents(make):
     recipe = make(
-        "model: {path: gpt2}\nobjective: {loss: {unclipped: {}}}\ndata: {sources: {easy: {jsonl: {path: a}}}}\n"
+        "model: {path: gpt2}\nobjective: {loss: {unclipped: {}}}\ndata: {sources: {easy: {file: {path: a}}}}\n"
     )
     assert recipe.model.build is None and recipe.model.path == "gpt2"
     assert recipe.objective["loss"] == Term("unclipped", "unclipped", {})
-    assert recipe.sources == {"easy": Term("easy", "jsonl", {"path": "a"})}
+    assert recipe.sources == {"easy": Term("easy", "file", {"path": "a"})}
 
 
 def test_another_controller_replaces_the_parents_and_the_same_one_is_merged(make):
@@ -199,7 +199,7 @@ def test_local_files_start_at_the_file_that_names_them(make, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "rows.jsonl").write_text("{}\n")
     (tmp_path / "sub" / "p.yaml").write_text(
-        "extends: ../base.yaml\ndata: {sources: {rows: {jsonl: {path: rows.jsonl}}, hub: {hub: {path: openai/gsm8k}}}}\n"
+        "extends: ../base.yaml\ndata: {sources: {rows: {file: {path: rows.jsonl}}, hub: {hub: {path: openai/gsm8k}}}}\n"
     )
     (tmp_path / "y.yaml").write_text("extends: sub/p.yaml\n")
     sources = load("y.yaml").sources

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from entropostat.data.example import Example
-from entropostat.reward.answers import boxed, marked, spoken
+from entropostat.reward.answers import boxed, marked, spoken, tagged
 from entropostat.reward.registry import VERIFIERS
 
 READERS = {"numeric": "7", "math_verify": "7", "exact_match": "7"}
@@ -28,6 +28,32 @@ READERS = {"numeric": "7", "math_verify": "7", "exact_match": "7"}
 )
 def test_what_counts_of_a_text_with_thinking(text, optional, required, counts):
     assert [spoken(text, mode) for mode in ("optional", "required", "counts")] == [optional, required, counts]
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("<answer>7</answer>", "7"),
+        ("8 <answer>7</answer> 9", "7"),
+        ("<answer>8</answer><answer>7</answer>", "7"),
+        ("<answer>7", "<answer>7"),
+        ("7</answer>", "7</answer>"),
+        ("7 <answer> </answer>", "7 <answer> </answer>"),
+        ("</answer>7<answer>", "</answer>7<answer>"),
+    ],
+)
+def test_the_last_closed_block_holds_the_answer(text, inside):
+    assert tagged(text) == inside
+
+
+@pytest.mark.parametrize("kind", ["numeric", "math_verify"])
+def test_where_there_is_a_block_the_answer_stands_inside(kind):
+    verifier, example = VERIFIERS.build(kind, {}), Example(prompt="p", answer="7")
+    right = ("<think>8</think><answer>7</answer> 9", "<answer>\\boxed{7}</answer>", "\\boxed{8} <answer>\n7\n</answer>")
+    wrong = ("7 <answer>8</answer>", "\\boxed{7} <answer>8</answer>", "<think><answer>7</answer></think>8")
+    assert [verifier.score(text, example) for text in (*right, *wrong)] == [1.0] * 3 + [0.0] * 3
+    solution = Example(prompt="p", answer="2 + 5 = 7, not 8.\n<answer>7</answer> 9")
+    assert verifier.score("7", solution) == 1.0 and verifier.score("9", solution) == 0.0
 
 
 @pytest.mark.parametrize("kind", READERS)

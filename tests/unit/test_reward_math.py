@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from support.shared_rows import rows
 from unit.answer_rows import ROWS
 
 from entropostat.data.example import Example
 from entropostat.reward.registry import VERIFIERS
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 ALIKE = re.compile(r"\^\{?\\circ|_\{?\d|\\(?:text|mbox)|^\$?\d+m\$?$|^\$?[a-z]=")
 """Degrees, bases, units and ``k = 3``, whose number math-verify takes for all of it."""
@@ -22,13 +20,6 @@ ALIKE = re.compile(r"\^\{?\\circ|_\{?\d|\\(?:text|mbox)|^\$?\d+m\$?$|^\$?[a-z]="
 
 def judged(completion: str, reference: str, **options: object) -> float | None:
     return VERIFIERS.build("math_verify", options).score(completion, Example(prompt="p", answer=reference))
-
-
-def rows(name: str) -> list[dict[str, str]]:
-    file = DATA / name
-    if not file.exists():
-        pytest.skip(f"{file.name} is not beside this checkout, in ../shared/data: its rows are not tried")
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 @pytest.mark.parametrize(("reference", "same", "other"), ROWS, ids=[row[0] for row in ROWS])
@@ -125,9 +116,9 @@ def test_only_a_box_counts_where_boxed_is_asked_for():
 def test_twice_the_text_takes_less_than_four_times_as_long(unit):
     def seconds(size: int) -> float:
         times = []
-        for end in "abc":  # different texts, because a parse is kept
+        for end in "abc":  # different answers, because a parse and a comparison are kept
             begin = time.perf_counter()
-            judged(unit * (size // len(unit)) + end, "7")
+            judged(unit * (size // len(unit)) + f"{end}{size}", "7")
             times.append(time.perf_counter() - begin)
         return min(times)
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.evaluated import measured
 from support.reward_models import loaded
 from tokenizers import processors
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3ForSequenceClassification
@@ -16,7 +17,7 @@ from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.model import RewardModel
 from entropostat.trainers.build.pretrain import make_tokenizer
 from entropostat.trainers.build.reward_model import attach, load_reward_model
-from entropostat.trainers.evaluation.measure import EvaluateSettings, evaluate
+from entropostat.trainers.evaluation.draws import EvaluateSettings
 
 CPU = torch.device("cpu")
 PROMPT = "2*8+6\n"
@@ -148,7 +149,11 @@ def scorer(path, judged=True):
 
 def test_the_first_verifier_that_is_no_model_judges(path):
     judged_by = scorer(path)
-    assert (judged_by.judge, judged_by.weights, judged_by.strategies) == ("chain", [1.0, 0.0], ("working", "blurting"))
+    assert (judged_by.judge(), judged_by.weights, judged_by.strategies()) == (
+        "chain",
+        [1.0, 0.0],
+        ("working", "blurting"),
+    )
     assert [outcome.right for outcome in judged_by.verify(["=2", "=3"], EXAMPLES[:2])] == [True, False]
     assert list(judged_by.learned(["=2"], EXAMPLES[:1])) == ["model"]
     with pytest.raises(RuntimeError, match=r"reward.model: no model is loaded"):
@@ -179,7 +184,7 @@ def test_evaluation_reports_the_models_beside_the_judge(path, judged):
         seen.append(made.learned(texts, examples))
         return seen[-1]
 
-    metrics = evaluate(policy, tokenizer, {"a": EXAMPLES}, made.verify, settings, learned=learned)
+    metrics = measured(policy, tokenizer, {"a": EXAMPLES}, made.verify, settings, learned=learned)
     (scores,) = seen
     assert len(scores["model"]) == 12
     assert metrics["evaluate/a/reward/model"] == pytest.approx(sum(scores["model"]) / 12)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import pytest
+from support.shared_rows import rows
 
 from entropostat.data.example import Example
 from entropostat.reward.judge import judge
 from entropostat.reward.numbers import last_number, only_number
 from entropostat.reward.registry import VERIFIERS
-
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 READ = {
     "so 3 + 4 = 7": 7, "7 or maybe 8": 8, "it is 1,234.50.": 1234.5, "x=-3": -3, "x = - 3": -3, "x=.5": 0.5, "3.": 3, "007": 7,
@@ -86,11 +83,8 @@ def test_numbers_are_compared_as_they_are_meant(completion, wanted, right):
 
 
 def test_gsm8k_is_read_in_every_form():
-    file = DATA / "gsm8k_test_400.jsonl"
-    if not file.exists():
-        pytest.skip(f"{file.name} is not beside this checkout, in ../shared/data: its rows are not tried")
     numeric = VERIFIERS.build("numeric", {})
-    for row in map(json.loads, file.read_text().splitlines()):
+    for row in rows("gsm8k_test_400.jsonl"):
         answer = row["answer"].split("####")[1].strip()
         for reference in (row["answer"], answer):
             example = Example(prompt=row["question"], answer=reference)

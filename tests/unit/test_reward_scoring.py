@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from entropostat.data.dataset import to_dataset
+from support.table import columns_of
+
 from entropostat.data.example import Example
+from entropostat.reward.calls import content
 from entropostat.reward.judge import Outcome
 from entropostat.reward.registry import VERIFIERS
-from entropostat.reward.scoring import Scorer, content
+from entropostat.reward.scoring import Scorer
 
 EXAMPLES = [
     Example(prompt="2*8+6\n", answer="2", meta={"modulus": 10}, id="a"),
     Example(prompt="1+1\n", answer="2", meta={"modulus": 10}, id="b"),
 ]
-
-
-def columns(examples, system=None):
-    rows = to_dataset(examples, system).to_list()
-    return {("prompts" if key == "prompt" else key): [row[key] for row in rows] for key in rows[0]}
 
 
 def scorer():
@@ -37,9 +34,13 @@ def test_trl_names_a_reward_function_by_its_verifier_and_calls_it_in_this_thread
     assert not is_async_callable(function)
 
 
-def test_string_completions_are_scored_from_the_dataset_columns():
+def test_string_completions_are_scored_from_the_dataset_columns_of():
     chain, numeric = scorer().functions
-    arguments = columns(EXAMPLES) | {"completions": ["=2", "=3"], "completion_ids": [[1], [2]], "trainer_state": None}
+    arguments = columns_of(EXAMPLES) | {
+        "completions": ["=2", "=3"],
+        "completion_ids": [[1], [2]],
+        "trainer_state": None,
+    }
     assert chain(**arguments) == [1.0, 0.0]
     assert numeric(**arguments) == [1.0, 0.0]
 
@@ -47,7 +48,7 @@ def test_string_completions_are_scored_from_the_dataset_columns():
 def test_conversations_are_scored_like_their_text():
     chain = scorer().functions[0]
     said = [[{"role": "assistant", "content": "=2"}], [{"role": "assistant", "content": "=3"}]]
-    assert chain(completions=said, **columns(EXAMPLES, system="Be brief.")) == [1.0, 0.0]
+    assert chain(completions=said, **columns_of(EXAMPLES, system="Be brief.")) == [1.0, 0.0]
 
 
 def test_content_is_the_last_word_of_the_assistant():
@@ -63,7 +64,7 @@ def test_content_is_the_last_word_of_the_assistant():
 def test_problems_are_logged_as_metrics_of_each_call():
     s = Scorer({"number": VERIFIERS.build("numeric", {})})
     logged = []
-    arguments = columns([Example(prompt="p", answer="no number", id="x"), Example(prompt="p", answer="1")])
+    arguments = columns_of([Example(prompt="p", answer="no number", id="x"), Example(prompt="p", answer="1")])
     for _ in range(2):
         result = s.functions[0](completions=["1", "1"], log_metric=lambda *a: logged.append(a), **arguments)
         assert result == [None, 1.0]
@@ -83,8 +84,8 @@ def test_the_answer_key_of_a_completion_is_that_of_the_first_verifier_that_found
         (["it is 5", "3"], ["5", "3"]),
         (["nothing", "none"], [None, None]),
     ):
-        numeric(completions=completions, **columns(EXAMPLES))
-        chain(completions=completions, **columns(EXAMPLES))
+        numeric(completions=completions, **columns_of(EXAMPLES))
+        chain(completions=completions, **columns_of(EXAMPLES))
         assert s.answers == keys
 
 
@@ -92,7 +93,7 @@ def test_the_first_verifier_decides_in_evaluation():
     outcomes = scorer().verify(["=2", "2"], EXAMPLES)
     assert [o.right for o in outcomes] == [True, False]
     assert outcomes[0].strategy == "blurting"
-    assert scorer().strategies == ("working", "blurting")
+    assert scorer().strategies() == ("working", "blurting")
 
 
 def test_a_partial_score_is_not_right():
@@ -102,5 +103,5 @@ def test_a_partial_score_is_not_right():
 
 def test_without_a_verifier_nothing_is_right_and_nobody_judges():
     scorer = Scorer({})
-    assert scorer.judge is None and not scorer.functions
+    assert scorer.judge() is None and not scorer.functions
     assert [outcome.right for outcome in scorer.verify(["1"], [Example("?", "1", {}, "a")])] == [False]

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from unit.rl_support import (
     ACTING,
@@ -210,6 +210,7 @@ def test_every_penalty_has_a_gradient(setting, seed):
     batch = batch.set(advantages=batch.advantages.abs() * torch.tensor([1.0, -1.0]).repeat(3))  # both signs, always
     stats = prepared(o, batch)
     value, _ = o.penalty(o.penalties[0], batch if o.sampler is None else with_extra(batch), stats)
+    assume(setting[1] != "ent_smooth" or value.abs().sum() > 0)  # every sequence may lie inside of its band
     assert sum(g.abs().sum() for g in gradients(value.sum(), batch).values()) > 1e-6
 
 

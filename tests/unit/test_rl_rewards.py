@@ -28,6 +28,8 @@ seeds = st.integers(0, 10_000)
 NAN, INF = float("nan"), float("inf")
 SETTINGS = [*REWARD, ("rewards", "ares", {"triggers": ["wait"]}), ("rewards", "ares", {"reference": True, "window": 2})]
 SETTINGS += [("rewards", "diversity", {"of": "answer", "among": "all"}), ("rewards", "pear", {"floor": 0.05})]
+SETTINGS += [("rewards", kind, {"reference": True}) for kind in ("overlong", "length_cosine", "group_length")]
+SETTINGS += [("rewards", "length_cosine", {"exceed": -10.0, "max_length": 6})]
 
 
 def chain(*settings):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import re
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from entropostat.recipe.blocks import Build
 from entropostat.recipe.foreign_code import on_the_hub
 from entropostat.trainers.build.cache import cached, content_key, save_model
+from entropostat.trainers.build.opened import open_tokenizer, opening
 from entropostat.trainers.build.pretrain import Progress, build_policy
 from entropostat.trainers.model import adapter
 
@@ -48,12 +45,14 @@ def load_model(
     dtype: str = "auto",
     attn_implementation: str | None = None,
     revision: str | None = None,
+    quantization: Any = None,
     upcast: bool = True,
     key: str = "model.path",
 ) -> Any:
     """Open a causal language model from a folder or the Hub; an adapter on its base. Code from a repository is never run.
 
-    ``upcast`` is of an adapter, see ``open_adapter``; ``key`` is the recipe's, for messages.
+    ``quantization`` is a config of transformers', for whole weights; ``upcast`` is of an adapter, see ``open_adapter``; ``key`` is
+    the recipe's, for messages.
     """
 
     def whole(key: str, name: str | Path, revision: str | None) -> PreTrainedModel:
@@ -66,6 +65,7 @@ def load_model(
                 attn_implementation=attn_implementation,
                 revision=revision or "main",
                 trust_remote_code=False,
+                **({} if quantization is None else {"quantization_config": quantization}),
             )
 
     saved = adapter.find(path, revision)
@@ -94,28 +94,6 @@ def check_attention(key: str, config: Any) -> None:
             )
 
 
-@contextlib.contextmanager
-def opening(key: str, path: str | Path) -> Iterator[None]:
-    """Inside, a model that cannot be had is an OSError that names the recipe's ``key``, the model, and the way out."""
-    try:
-        yield
-    except OSError as error:
-        said = " ".join(str(error).split())
-        raise OSError(unreachable(key, path, error) or f"{key}: cannot open {path}: {said}") from error
-
-
-def unreachable(key: str, path: str | Path, error: Exception) -> str | None:
-    """The line for a model that only the Hub has, where the Hub cannot be asked; None for any other error."""
-    if Path(path).exists() or not re.search(r"connect|offline|timed out", str(error), re.IGNORECASE):
-        return None
-    offline = os.environ.get("HF_HUB_OFFLINE", "0") != "0"
-    why = "HF_HUB_OFFLINE forbids to ask the Hub" if offline else "the Hub does not answer"
-    return (
-        f"{key}: {path} is neither a folder nor in the cache, and {why}: run `hf download {path}` where there is a "
-        f"network, then set {key} to its folder, or HF_HOME to its cache"
-    )
-
-
 def vocabulary_size(path: str | Path, *, revision: str | None = None) -> int:
     """Entries of the model's head: ln of it is the largest entropy there is. Reads the configuration alone."""
     key, name, revision = configured(path, revision)
@@ -131,15 +109,7 @@ def load_tokenizer(
     saved = adapter.find(path, revision)
     with_its_own = saved is not None and (saved.folder / "tokenizer_config.json").is_file()
     key, name, revision = (key, str(path), revision) if with_its_own else configured(path, revision, key)
-    with opening(key, name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision or "main", padding_side="left", trust_remote_code=False
-        )
-    if tokenizer.pad_token is None:
-        if tokenizer.eos_token is None:
-            raise ValueError(f"model {path}: its tokenizer has neither a padding nor an end token; set one and save it")
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    return open_tokenizer(name, revision, key)
 
 
 def package_model(name: str, file: str) -> Path:

@@ -33,8 +33,9 @@ from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.scoring import Scorer
 from entropostat.trainers.build.cache import cached, content_key
 from entropostat.trainers.build.models import load_model, load_tokenizer
-from entropostat.trainers.evaluation import generation
+from entropostat.trainers.evaluation import generation, rendering
 from entropostat.trainers.evaluation.generation import generate, prompt_ids
+from entropostat.trainers.evaluation.rendering import Asking, rendered
 from entropostat.trainers.trl import stops
 from entropostat.trainers.trl.stops import stop_tokens
 
@@ -54,28 +55,31 @@ def build_reward(
     options: Mapping[str, Any],
     policy: str,
     examples: Sequence[Example],
-    judge: Term,
+    judges: Sequence[Term],
     tokens: int,
     seed: int,
     stop: Sequence[int | str] = (),
+    chat: Mapping[str, Any] | None = None,
 ) -> Path:
     """Folder of the reward model that ``options``, a BuildReward block, describes, from the cache where it was built before.
 
-    ``policy`` is the folder of the initial policy, ``examples`` what it is asked, ``judge`` the verifier that prefers one
-    completion to another, and ``tokens`` the longest completion. ``seed`` is the recipe's and applies where the block
-    sets none, and so is ``stop``, its sampler.stop.
+    ``policy`` is the folder of the initial policy, ``examples`` what it is asked, ``judges`` the verifiers, of which the first
+    of an example's source prefers one completion to another, and ``tokens`` the longest completion. ``seed`` is the recipe's and applies where the block
+    sets none, and so is ``stop``, its sampler.stop; ``chat`` is its trainer.chat_template_kwargs.
     """
     block = BuildReward(**options)
     job = {
         "block": block.model_copy(update={"seed": seed if block.seed is None else block.seed}).model_dump(),
         "policy": policy,
         "examples": [asdict(example) for example in examples],
-        "judge": {"kind": judge.kind, "options": judge.options},
+        "judges": [judge._asdict() for judge in judges],
         "tokens": tokens,
         "stop": list(stop),
+        "chat": dict(chat or {}),
     }
-    judging = inspect.getmodule(VERIFIERS[judge.kind])
-    code = [inspect.getsource(module) for module in (sys.modules[__name__], generation, stops, judging) if module]
+    judging = [inspect.getmodule(VERIFIERS[kind]) for kind in dict.fromkeys(judge.kind for judge in judges)]
+    modules = (sys.modules[__name__], generation, rendering, stops, *judging)
+    code = [inspect.getsource(module) for module in modules if module]
     versions = [torch.__version__, transformers.__version__, trl.__version__]
     return cached("rewards", content_key([job, code, versions]), lambda folder: _run(job, folder))
 
@@ -108,12 +112,13 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
     rng = random.Random(f"preferences-{block.seed}")
     rng.shuffle(examples)
     tested = max(1, round(TESTED * len(examples)))
-    scorer = Scorer({"judge": VERIFIERS.build(job["judge"]["kind"], job["judge"]["options"])}, allow_code=True)
-    stop = stop_tokens(job["stop"], tokenizer)
+    judges = {judge["name"]: VERIFIERS.build(judge["kind"], judge["options"]) for judge in job["judges"]}
+    scorer = Scorer(judges, allow_code=True)
+    stop, asking = stop_tokens(job["stop"], tokenizer), Asking(tokenizer, job["chat"])
     torch.manual_seed(block.seed or 0)
     try:
-        test = collect(policy, tokenizer, examples[:tested], scorer, block, job["tokens"], block.pairs, stop)
-        pairs = collect(policy, tokenizer, examples[tested:], scorer, block, job["tokens"], block.pairs, stop)
+        test = collect(policy, asking, examples[:tested], scorer, block, job["tokens"], block.pairs, stop)
+        pairs = collect(policy, asking, examples[tested:], scorer, block, job["tokens"], block.pairs, stop)
     finally:
         scorer.close()
     if not pairs or not test:
@@ -132,7 +137,7 @@ def build(job: Mapping[str, Any], folder: Path) -> None:
 
 def collect(
     policy: Any,
-    tokenizer: Any,
+    asking: Asking,
     examples: Sequence[Example],
     scorer: Scorer,
     block: BuildReward,
@@ -141,17 +146,17 @@ def collect(
     stop: Sequence[int] = (),
 ) -> list[Pair]:
     """Preferences, at most one a prompt: its best completion over its worst, where their scores differ."""
-    size = max(1, AT_ONCE // block.draws)
+    size, tokenizer = max(1, AT_ONCE // block.draws), asking.processing_class
     pairs: list[Pair] = []
     for start in range(0, len(examples), size):
         part = examples[start : start + size]
-        prompt, attention = prompt_ids(part, tokenizer, policy.device)
+        prompt, attention = prompt_ids(rendered(asking, part), tokenizer, policy.device)
         with torch.no_grad():
             ids = generate(
                 policy, tokenizer, prompt, attention, tokens, stop, do_sample=True, num_return_sequences=block.draws
             )
         texts = tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-        outcomes = scorer.score("judge", texts, [example for example in part for _ in range(block.draws)])
+        outcomes = scorer.verify(texts, [example for example in part for _ in range(block.draws)])
         for index, example in enumerate(part):
             rows = range(index * block.draws, (index + 1) * block.draws)
             scored = [(score, texts[i]) for i in rows if (score := outcomes[i].score) is not None]

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from entropostat.data import chain, split
 from entropostat.recipe.blocks import Build
+from entropostat.trainers.build import characters
 from entropostat.trainers.build.cache import cached, content_key, save_model
+from entropostat.trainers.build.characters import make_tokenizer
 
 Progress = Callable[[int, int, float], None]
 """(steps done, steps in all, loss)."""
 
-SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
 POSITIONS = 512
 WARM_UP = 30
 REFUSED = 1000
@@ -44,7 +44,11 @@ def build_policy(block: Build, held_out: float, seed: int, progress: Progress | 
     recipe = {
         "block": block.model_dump(),
         "held_out": held_out,
-        "code": [inspect.getsource(module) for module in (inspect.getmodule(build_policy), chain, split) if module],
+        "code": [
+            inspect.getsource(module)
+            for module in (inspect.getmodule(build_policy), characters, chain, split)
+            if module
+        ],
         "versions": [torch.__version__, transformers.__version__],
     }
 
@@ -55,18 +59,6 @@ def build_policy(block: Build, held_out: float, seed: int, progress: Progress | 
         tokenizer.save_pretrained(folder)
 
     return cached("policies", content_key(recipe), make)
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token for each character of the task."""
-    vocabulary = {token: index for index, token in enumerate(SPECIAL + sorted(set(chain.ALPHABET)))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    names = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, padding_side="left", clean_up_tokenization_spaces=False, **names
-    )
 
 
 def make_model(block: Build, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:

@@ -19,10 +19,11 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
-from entropostat.data.example import Example
-from entropostat.reward.scoring import Completion, Scorer
+from entropostat.data.example import Completion, Example
+from entropostat.reward.scoring import Scorer
 from entropostat.reward.verifiers.model import RewardModel
-from entropostat.trainers.build.models import check_attention, unreachable
+from entropostat.trainers.build.models import check_attention
+from entropostat.trainers.build.opened import unreachable
 from entropostat.trainers.model.reward_padding import configured_pad, score_as_alone
 
 

@@ -15,8 +15,8 @@ ELEMENTS = 1 << 26
 
 
 @torch.no_grad()
-def completion_entropy(model: Any, ids: Tensor, attention: Tensor, width: int) -> Tensor:
-    """(N, T) entropy in nats, over the whole vocabulary at temperature 1, of the distribution that each completion
+def completion_entropy(model: Any, ids: Tensor, attention: Tensor, width: int, temperature: float = 1.0) -> Tensor:
+    """(N, T) entropy in nats, over the whole vocabulary at ``temperature``, of the distribution that each completion
     token was drawn from; 0 where ``attention`` (N, P+T) is 0. ``width`` is P, the prompt's padded length.
 
     Works a few rows at a time, so that memory does not grow with the number of sequences.
@@ -32,7 +32,7 @@ def completion_entropy(model: Any, ids: Tensor, attention: Tensor, width: int) -
         if "logits_to_keep" in parameters:
             options["logits_to_keep"] = length + 1
         logits = model(input_ids=part, attention_mask=mask, **options).logits[:, -length - 1 : -1]
-        entropy = torch.special.entr(logits.float().softmax(-1)).sum(-1)
+        entropy = torch.special.entr((logits.float() / temperature).softmax(-1)).sum(-1)
         out.append(torch.where(mask[:, width:].bool(), entropy, 0.0))
     return torch.cat(out)
 

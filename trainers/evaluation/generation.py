@@ -7,32 +7,31 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
 
-from entropostat.data.example import Example
 from entropostat.trainers.trl.stops import together
 
 
 def prompt_ids(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, device: torch.device
+    prompts: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """(N, L) ids padded on the left, and their attention mask."""
-    encoded = tokenizer(
-        [render(example, tokenizer) for example in examples],
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        add_special_tokens=isinstance(examples[0].prompt, str),
-    ).to(device)
-    return encoded["input_ids"], encoded["attention_mask"]
+    """(N, L) ids of prompts as ``rendered`` gives them, padded on the left, and their attention mask."""
+    width = max(map(len, prompts))
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=device)
+    return ids, mask
 
 
-def render(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text that the model continues: the prompt itself, or the conversation in the model's chat template."""
-    if isinstance(example.prompt, str):
-        return example.prompt
-    messages = [dict(message) for message in example.prompt]
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+def completion_ids(
+    rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(N, T) ids of completions, padded on the right, and their mask. T is at least 1."""
+    width = max([1, *map(len, rows)])
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([list(row) + [pad] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    return ids, mask
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, stop: Sequence[int] = ()) -> list[int]:
@@ -46,13 +45,20 @@ def completion_mask(completion: Tensor, ends: list[int]) -> Tensor:
     return (end.cumsum(1) - end == 0).long()
 
 
+def ended(completion: Tensor, ends: list[int]) -> list[list[int]]:
+    """The rows of (N, T) completions, each up to and including its first end token."""
+    lengths = completion_mask(completion, ends).sum(1).tolist()
+    return [row[:length] for row, length in zip(completion.tolist(), lengths, strict=True)]
+
+
 def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompt: Tensor,
     attention: Tensor,
-    tokens: int,
+    tokens: int | None,
     stop: Sequence[int] = (),
+    processors: Sequence[LogitsProcessor] = (),
     **options: Any,
 ) -> Tensor:
     """(N, L) prompts of ``prompt_ids`` with at most ``tokens`` more: ``options`` are those of a GenerationConfig.
@@ -67,13 +73,13 @@ def generate(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=end_tokens(model, tokenizer, stop),
         use_cache=True,
-        **sampling,
-        **options,
+        **{**sampling, **options},
     )
     own = model.generation_config
     model.generation_config = GenerationConfig()
+    also = {"logits_processor": LogitsProcessorList(processors)} if processors else {}
     try:
-        out: Tensor = model.generate(input_ids=prompt, attention_mask=attention, generation_config=config)
+        out: Tensor = model.generate(input_ids=prompt, attention_mask=attention, generation_config=config, **also)
         return out
     finally:
         model.generation_config = own

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from entropostat.recipe.blocks import Critic as CriticBlock
+from entropostat.trainers.model.head_tap import Head
 from entropostat.trainers.model.shards import gathered
 
 FOR_THE_HEAD = ("labels", "shift_labels", "fused_lm_head", "num_items_in_batch")
@@ -42,7 +43,7 @@ def _head(width: int, block: CriticBlock) -> nn.Module:
     return nn.Sequential(nn.Linear(width, inner), nn.GELU(), last) if block.hidden else last
 
 
-class Critic(nn.Module):
+class Critic(Head):
     """V(s) of every position, (B, L, K): of the state that the tokens up to it make."""
 
     def __init__(self, model: PreTrainedModel, block: CriticBlock, seed: int) -> None:

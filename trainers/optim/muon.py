@@ -13,7 +13,8 @@ cancels in O.
 
 What belongs to Muon: a trainable weight of exactly two dimensions that lies neither in an embedding nor in the output head.
 It goes by the parameter itself and not by its name, so that a head which is tied to the embedding stays with AdamW under
-either name. Weights of three dimensions (experts in one tensor) stay with AdamW too, and so does a critic.
+either name. Weights of three dimensions (experts in one tensor) stay with AdamW too, and so does a critic, or
+the head of log Z.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from entropostat.recipe.blocks import Muon
-from entropostat.trainers.model.critic_heads import Critic
+from entropostat.trainers.model.head_tap import Head
 
 
 def hidden_matrices(model: Any) -> list[Tensor]:
     """What Muon updates, in the order of the model's parameters."""
-    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | Critic)]
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding | Head)]
     tables += [table for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table is not None]
     excluded = {parameter for module in tables for parameter in module.parameters()}
     return [p for p in model.parameters() if p.requires_grad and dimensions(p) == 2 and p not in excluded]

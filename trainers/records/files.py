@@ -28,19 +28,24 @@ from entropostat.trainers.watch.monitors import Monitors
 PACKAGES = ("entropostat", "torch", "trl", "transformers", "accelerate", "deepspeed", "datasets", "vllm", "peft")
 
 
-def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
-    """run.json: versions, seeds and the machine's shape. Nothing from the environment, which may hold secrets."""
-    versions: dict[str, str | None] = {}
+def versions() -> dict[str, str | None]:
+    """Of the packages that a run depends on; None for one that is not installed."""
+    found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            versions[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:
-            versions[name] = None
+            found[name] = None
+    return found
+
+
+def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
+    """run.json: versions, seeds and the machine's shape. Nothing from the environment, which may hold secrets."""
     record = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": versions,
+        "versions": versions(),
         **facts,
     }
     write_whole(folder / "run.json", json.dumps(record, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""wandb and trackio: who the run is to them. Off by default; neither needs an account.
+"""wandb, trackio and TensorBoard: who the run is to them. Off by default; none needs an account.
 
 The run's identity lies in its folder, so that what goes on from a checkpoint there, by ``--resume`` or as a batch job that was
 put back into the queue, is the same run to the trackers. What the environment says (WANDB_MODE, WANDB_PROJECT, ...) comes
@@ -14,12 +14,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from transformers.integrations import TrackioCallback, WandbCallback
+from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from entropostat.atomic import write_whole
 from entropostat.metrics.terms import kinds
 from entropostat.readers.json_object import json_object
 from entropostat.recipe.recipe import Recipe
+from entropostat.trainers.records.tensorboard_log import TensorboardLog
 from entropostat.trainers.records.trackio_log import TrackioLog
 from entropostat.trainers.records.wandb_log import WandbLog
 
@@ -58,6 +59,9 @@ def attach_trackers(trainer: Any, recipe: Recipe, folder: Path) -> None:
             trainer.args.run_name = run_name(folder)
         trainer.remove_callback(TrackioCallback)
         trainer.add_callback(TrackioLog(names))
+    if recipe.tracking.tensorboard is not None:
+        trainer.remove_callback(TensorBoardCallback)
+        trainer.add_callback(TensorboardLog(folder))
 
 
 def start_wandb(recipe: Recipe, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Samplers of ours, which only transformers' generate can apply: as processors of its logits, in TRL's generation alone.
 
-What else samples from the policy, such as evaluation, brings a GenerationConfig of its own, and gets none of them.
+What else samples from the policy brings a GenerationConfig of its own, and gets none of them; evaluation makes its own of the
+same block.
 """
 
 from __future__ import annotations

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from random import Random
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 CHUNK = 1000
 """Rows of the table that are read at a time."""
@@ -31,16 +35,22 @@ class Reserve:
         self.table, self.seed = table, seed
         self.passes: dict[str, list[int]] = {}
         """By sources: the number of the pass, and how far it has come."""
-        self._pools: dict[str, list[tuple[str, int]]] = {}
-        self._order: tuple[str, int, list[int]] | None = None
+        self._pools: dict[str, NDArray[Any]] = {}
+        self._order: tuple[str, int, NDArray[Any]] | None = None
 
     @cached_property
-    def _prompts(self) -> dict[str, tuple[int, Any]]:
-        """Each prompt of the table once: where it stands first, and its source."""
-        found: dict[str, tuple[int, Any]] = {}
-        for index, row in enumerate(_rows(self.table)):
-            found.setdefault(identity(row), (index, row.get("source")))
-        return found
+    def _prompts(self) -> tuple[NDArray[Any], NDArray[Any], dict[str, int]]:
+        """Of each prompt of the table once: where it stands first, in their order, and the number of its source; those numbers.
+
+        Numbers alone, because every process holds them.
+        """
+        keys, sources, numbers = array("Q"), array("q"), dict[str, int]()
+        for row in _rows(self.table):
+            keys.append(int(identity(row)[:16], 16))
+            sources.append(numbers.setdefault(str(row.get("source")), len(numbers)))
+        _, first = np.unique(np.frombuffer(keys, dtype=np.uint64), return_index=True)
+        places = np.sort(first)
+        return places, np.frombuffer(sources, dtype=np.int64)[places], numbers
 
     def draw(self, count: int, sources: Sequence[Any], takes: Callable[[str], bool]) -> list[tuple[str, int]]:
         """Identities, and places in the table, of at most ``count`` prompts that ``takes``, asked by identity in turn; fewer where as
@@ -48,15 +58,17 @@ class Reserve:
         among = {str(source) for source in sources}
         name = json.dumps(sorted(among))
         if name not in self._pools:
-            self._pools[name] = [(key, i) for key, (i, source) in self._prompts.items() if str(source) in among]
+            places, of, numbers = self._prompts
+            self._pools[name] = places[np.isin(of, [numbers[source] for source in among if source in numbers])]
         pool = self._pools[name]
         found: list[tuple[str, int]] = []
         for _ in range(len(pool)):
             if len(found) == count:
                 break
-            key, index = pool[self._next(name, len(pool))]
+            place = int(pool[self._next(name, len(pool))])
+            key = identity(self.table[place])
             if takes(key):
-                found.append((key, index))
+                found.append((key, place))
         return found
 
     def _next(self, name: str, size: int) -> int:
@@ -66,9 +78,9 @@ class Reserve:
         if self._order is None or self._order[:2] != (name, number):
             order = list(range(size))
             Random(f"{self.seed}-reserve-{name}-{number}").shuffle(order)
-            self._order = (name, number, order)
+            self._order = (name, number, np.asarray(order, dtype=np.int64))
         self.passes[name] = [number, place + 1]
-        return self._order[2][place]
+        return int(self._order[2][place])
 
 
 def _rows(table: Any) -> Iterator[dict[str, Any]]:

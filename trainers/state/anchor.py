@@ -40,7 +40,7 @@ def rule(control: Control) -> KLRef | None:
             "give them the same `reference`"
         )
     term = next(iter(terms.values()), None)
-    return term if term is not None and term.reference != "initial" else None
+    return term if term is not None and term.moves_reference else None
 
 
 def attach_anchor(trainer: Any, control: Control, reducer: Reducer, distribution: Distribution) -> AnchorCallback:

@@ -7,7 +7,6 @@ and the removal of old checkpoints wait until the new one has its name.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from entropostat import checkpoints, manifest
 from entropostat.atomic import sweep, whole_folder
-from entropostat.trainers.model.adapter import REFERENCE
 
 PICKLED = ".metadata"
 """Of FSDP's sharded form. All else is read by ``torch.load`` and safetensors."""
@@ -94,18 +92,6 @@ def written_to(trainer: Any, run: Path) -> Iterator[None]:
         yield
     finally:
         del trainer._get_output_dir, trainer._push_from_checkpoint
-
-
-def save_policy(trainer: Any, final: Path) -> None:
-    """The trained policy in a folder of its own, and on the hub where that is asked for."""
-    ranks = trainer.accelerator
-    wait, lead, sync = ranks.wait_for_everyone, trainer.args.should_save, ranks.is_local_main_process
-    with whole_folder(final, wait=wait, lead=lead, sync=sync) as folder:
-        trainer.save_model(str(folder), _internal_call=True)
-        if trainer.args.should_save:  # the reference of an adapter is another one, and no part of the policy
-            shutil.rmtree(folder / REFERENCE, ignore_errors=True)
-    if trainer.args.push_to_hub:
-        trainer.push_to_hub(commit_message="Model save", revision=trainer.args.hub_revision)
 
 
 def engine(trainer: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from entropostat.faults import RunFault
+from entropostat.reward.reward_function import RewardFunction
 from entropostat.rl.batch import Extra, TokenBatch
 from entropostat.trainers.trl.aggregation import completion_mask, tokens_per_micro_batch
 from entropostat.trainers.trl.buffer import KEY, SAMPLED
@@ -38,10 +39,26 @@ def of_generation(
         unshaped=unshaped,
         reward_parts=per_func[mine],
         reward_weights=tuple(trainer.reward_weights.tolist()),
+        judged=by_judge(trainer.reward_funcs, per_func[mine]),
+        longest=trainer.max_completion_length,
         groups=(uids // size)[mine],
         uids=uids[mine],
         **fields,
     )
+
+
+def by_judge(functions: Sequence[Any], scores: Tensor) -> Tensor | None:
+    """(B,) of ``scores`` (B, functions) the first that has a say of those that decide in evaluation: on a source that one verifier
+    decides on, its judge. NaN where none has, None where no reward function is a verifier that decides."""
+    verifiers = {f.__name__: place for place, f in enumerate(functions) if isinstance(f, RewardFunction)}
+    scorer = next((f.scorer for f in functions if isinstance(f, RewardFunction)), None)
+    deciders = [] if scorer is None else [name for name in scorer.deciders if name in verifiers]
+    if not deciders:
+        return None
+    judged = scores.new_full((len(scores),), torch.nan)
+    for name in deciders:
+        judged = torch.where(judged.isnan(), scores[:, verifiers[name]], judged)
+    return judged
 
 
 def answers_of(trainer: Any, rows: int, needs: frozenset[str]) -> tuple[str | None, ...] | None:

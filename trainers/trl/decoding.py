@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 
 from entropostat.recipe.errors import show
 from entropostat.recipe.generation_keys import TRANSFORMERS
-from entropostat.recipe.generation_rules import BIAS, ENDS, Backend, backend, biasing, evaluated, given, unworkable
+from entropostat.recipe.generation_rules import BIAS, ENDS, Backend, backend, biasing, given, unworkable
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.trl.stops import stop_tokens, together
 
@@ -45,7 +45,7 @@ def settle_decoding(trainer: Any, stop: Sequence[int | str]) -> dict[str, Any]:
     """Once TRL has read its arguments. ``stop``: that key of a recipe's sampler block; ``eos_token_id`` in
     ``generation_kwargs``, for vLLM ``stop_token_ids``, says the same: each of them is one more end.
 
-    Returns fields of a GenerationConfig that evaluation applies, because training does.
+    Returns fields of a GenerationConfig that evaluation applies, because training does. vLLM has its own: it evaluates too.
     """
     by, values = backend(vars(trainer.args)), given(trainer.args.generation_kwargs)
     _end_at(trainer, stop, values)
@@ -57,7 +57,7 @@ def settle_decoding(trainer: Any, stop: Sequence[int | str]) -> dict[str, Any]:
     bias = {name: in_force[name] for name in biasing(in_force, by)}
     if trainer.accelerator.is_main_process:
         _warn(bias, values, own, by)
-    return _evaluable(bias, trainer.model.config.get_text_config().vocab_size) if by == "vllm" else bias
+    return {} if by == "vllm" else bias
 
 
 def _end_at(trainer: Any, stop: Sequence[int | str], values: Mapping[str, Any]) -> None:
@@ -92,25 +92,12 @@ def _in_force(ours: GenerationConfig, own: GenerationConfig | None) -> dict[str,
     return {name: getattr(own, name, None) if value is None else value for name, value in chosen.items()}
 
 
-def _evaluable(bias: Mapping[str, Any], vocabulary: int) -> dict[str, Any]:
-    """vLLM's keys in transformers' words, where it has them."""
-    settings: dict[str, Any] = {}
-    if "min_tokens" in bias:
-        settings["min_new_tokens"] = bias["min_tokens"]
-    if "logit_bias" in bias:
-        settings["sequence_bias"] = {(int(token),): float(size) for token, size in bias["logit_bias"].items()}
-    if "allowed_token_ids" in bias:
-        settings["suppress_tokens"] = sorted(set(range(vocabulary)) - set(bias["allowed_token_ids"]))
-    return settings
-
-
 def _warn(bias: Mapping[str, Any], values: Mapping[str, Any], own: GenerationConfig, by: Backend) -> None:
     """A line for each key that changes the distribution, and for each of the model's that is left out."""
     models = {name: value for name in TRANSFORMERS if (value := getattr(own, name, None)) is not None}
     for name, value in bias.items():
         if name in values:
-            also = "" if evaluated(name, by) else "; evaluation cannot apply it"
-            log.warning("generation_kwargs.%s (value %s) %s%s", name, show(value), BIAS, also)
+            log.warning("generation_kwargs.%s (value %s) %s", name, show(value), BIAS)
         elif name in models:
             fix = "take it out of generation_config.json, or give another value in generation_kwargs"
             log.warning("the model's generation_config.%s (value %s) %s; %s", name, show(value), BIAS, fix)

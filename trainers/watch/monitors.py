@@ -39,6 +39,7 @@ from entropostat.trainers.trl.log import log_advantages, note
 from entropostat.trainers.trl.loss_pass import LossPass
 from entropostat.trainers.watch.columns import Columns, columns
 from entropostat.trainers.watch.diversity import of_answers, pool_texts
+from entropostat.trainers.watch.hidden import HiddenRank
 from entropostat.trainers.watch.monitor_report import Memory, Parts, of_generation, of_step
 
 OLD_ENTROPY, RIGHT = "entropostat/old_entropy", "entropostat/right"
@@ -77,6 +78,7 @@ class Monitors:
     def __init__(self, trainer: Any, settings: Tracking, window: Window, reducer: Reducer) -> None:
         self.trainer, self.settings, self.window, self.reducer = trainer, settings, window, reducer
         self.memory = Memory(math.log(trainer.model.config.get_text_config().vocab_size))
+        self.hidden = HiddenRank(trainer, settings.rankme, reducer)
         self._spent = 0.0
         self._closed: float | None = None
         self._shown: Shown | None = None
@@ -115,6 +117,8 @@ class Monitors:
             rewards = batch.require("rewards")
             right = _right(rewards)
             mine = columns(output["completion_ids"], batch, right, right if drawn is None else _right(drawn))
+            if self._watching(batch.generation):
+                self.hidden.begin()
         rows = log_advantages(self.trainer, output["advantages"], own, mine)
         assert rows is not None
         with self._timed(), torch.no_grad():
@@ -175,6 +179,7 @@ class Monitors:
         if not self._monitoring:
             return
         with self._timed():
+            self.hidden.sample(passed.batch.mask)
             watching = self._watching(passed.batch.generation - 1)
             first = RIGHT in inputs and OLD_ENTROPY not in inputs  # nobody has scored this generation before
             if not (watching or first):
@@ -226,6 +231,9 @@ class Monitors:
         if self._unscored and self._monitoring:
             with self._timed():
                 self._note_covariance()
+        if self.hidden.on and self._monitoring:
+            with self._timed():
+                self._log({"state/rankme": self.hidden.close()})
 
     def after_close(self, closed: Closed, generation: int) -> None:
         """Log what the window carried, and what it cost. ``generation``: the number of the newest."""

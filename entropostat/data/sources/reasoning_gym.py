@@ -49,6 +49,8 @@ class ReasoningGym(Source):
     seed: int = option(0, low=0, high=2**32 - 1, doc="seed of the generator")
     options: dict[str, Any] = option(factory=dict, doc="the task's own options, e.g. {min_terms: 2}")  # noqa: RUF009
 
+    one_answer = False
+
     def load(self, base: Path | None = None) -> list[Example]:
         recipe = {"task": self.task, "size": self.size, "seed": self.seed, "options": self.options}
         self._check_hashing()

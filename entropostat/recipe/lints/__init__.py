@@ -11,16 +11,22 @@ from typing import Literal
 from entropostat.recipe.arithmetic import Arithmetic
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints import (
+    adapters,
     batch,
     controllers,
     critic,
+    evaluation,
+    form,
     model,
     objective,
     optimizer,
+    partition,
+    prompts,
     reference,
     rewards,
     sampler_mismatch,
     sampling,
+    sources,
     stream,
     teacher,
 )
@@ -30,6 +36,7 @@ from entropostat.recipe.recipe import Recipe
 LEVELS: tuple[Literal["error", "warning", "note"], ...] = ("error", "warning", "note")
 RULES: tuple[Rule, ...] = (
     *model.RULES,
+    *adapters.RULES,
     *objective.RULES,
     *sampling.RULES,
     *sampler_mismatch.RULES,
@@ -38,9 +45,14 @@ RULES: tuple[Rule, ...] = (
     *reference.RULES,
     *optimizer.RULES,
     *critic.RULES,
+    *partition.RULES,
     *rewards.RULES,
+    *form.RULES,
     *stream.RULES,
+    *prompts.RULES,
     *teacher.RULES,
+    *sources.RULES,
+    *evaluation.RULES,
 )
 """Of the recipe alone. ``machine`` holds those of the machine at hand."""
 

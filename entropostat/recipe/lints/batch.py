@@ -76,22 +76,24 @@ def processes(case: Case) -> Iterator[Lint]:
 def data(case: Case) -> Iterator[Lint]:
     recipe, sizes = case.recipe, case.sizes
     planned = stages(recipe, sizes)
-    for stage in planned:
-        size = pool(recipe, stage.source)
-        key = f"data.sources.{stage.source}"
-        if size is not None and size < sizes.prompts:
+    for stage, source in ((one, name) for one in planned for name in one.shares):
+        share = stage.shares[source]
+        size = pool(recipe, source)
+        key = f"data.sources.{source}"
+        if size is not None and size < sizes.prompts * share:
             yield Lint(
                 "warning",
                 key,
-                f"{size} training prompts at most do not fill one generation of {sizes.prompts} prompts",
+                f"{size} training prompts at most do not fill {'its share of ' if share < 1 else ''}one generation of "
+                f"{sizes.prompts} prompts",
                 "raise its size, or lower the batch",
             )
-        elif size is not None and size < stage.prompts:
+        elif size is not None and size < stage.prompts * share:
             yield Lint(
                 "note",
                 key,
-                f"the curriculum needs {stage.prompts} prompts and it has at most {size}: each is seen "
-                f"{stage.prompts / size:.1f} times or more",
+                f"the curriculum needs {stage.prompts * share:.0f} prompts and it has at most {size}: each is seen "
+                f"{stage.prompts * share / size:.1f} times or more",
                 "raise its size for fresh prompts only",
             )
     if planned and planned[-1].end <= planned[-1].begin:

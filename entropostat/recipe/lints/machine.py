@@ -28,6 +28,16 @@ def fsdp_without_gpus(case: Case) -> Iterator[Lint]:
         )
 
 
-TRAIN: tuple[Rule, ...] = (packages,)
+def four_bits_without_gpus(case: Case) -> Iterator[Lint]:
+    if case.recipe.model.load_in_4bit and not visible_gpus():
+        yield Lint(
+            "note",
+            "model.load_in_4bit",
+            "bitsandbytes trains on GPUs alone, and this machine has none",
+            "train where there are some, or leave it out",
+        )
+
+
+TRAIN: tuple[Rule, ...] = (packages, four_bits_without_gpus)
 """Of training in one process."""
 LAUNCH: tuple[Rule, ...] = (*TRAIN, fsdp_without_gpus, engine)

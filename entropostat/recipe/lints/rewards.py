@@ -9,6 +9,7 @@ from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.facts import info, option, rollout_readers
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.reward_sources import counts, judges, weight
 from entropostat.recipe.rewards import rewarded
 from entropostat.reward.registry import VERIFIERS
 from entropostat.reward.verifier import Verifier
@@ -16,9 +17,18 @@ from entropostat.reward.verifier import Verifier
 
 def weightless(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
-    if rewarded(recipe.objective) and all(option(term, "verifiers", "weight") == 0 for term in recipe.reward):
+    if not rewarded(recipe.objective):
+        return
+    if not any(counts(term, list(recipe.sources)) for term in recipe.reward):
         message = "every verifier has weight 0, so every reward is 0 and nothing is learned"
         yield Lint("error", f"reward.{recipe.reward[0].name}.weight", message, "give the one to train on a weight")
+        return
+    for source in recipe.sources:
+        judging = [term for term in recipe.reward if judges(term, source)]
+        if all(weight(term, source) == 0 for term in judging):
+            message = f"every verifier that judges {source} has weight 0 there, so nothing is learned from its prompts"
+            fix = "give the one to train on a weight, or leave the source out"
+            yield Lint("error", f"reward.{judging[0].name}.weight", message, fix)
 
 
 def unjudged(case: Case) -> Iterator[Lint]:
@@ -83,7 +93,7 @@ def each_by_itself(case: Case) -> Iterator[Lint]:
     for what in [*(term.name for term in recipe.objective["rewards"]), *["shaping"] * recipe.shaping.active][:1]:
         message = f"normalises each reward by itself, and {what} changes their sum, which it does not read"
         yield Lint("error", key, message, f"leave {what} out, or use grpo")
-    if sum(option(term, "verifiers", "weight") != 0 for term in recipe.reward) == 1:
+    if sum(counts(term, list(recipe.sources)) for term in recipe.reward) == 1:
         message = "has one reward: it is grpo whose advantages are normalised once more, over the generation"
         yield Lint("note", key, message, "use grpo, or add a second verifier to reward")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import trainer_value
+from entropostat.recipe.evaluated import sampling
 from entropostat.recipe.facts import option
-from entropostat.recipe.generation_rules import BIAS, backend, biasing, evaluated, given, key_of, unsupported
+from entropostat.recipe.generation_rules import BIAS, backend, biasing, given, key_of, unsupported
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
 
@@ -25,7 +26,7 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
         yield Lint(
             "warning",
             f"sampler.{key}",
-            f"{BIAS}; evaluation samples without it",
+            f"{BIAS}; {_evaluated(case, key)}",
             "leave it out, and control entropy by the objective or by sampler.temperature",
         )
     moved = next((term for term in case.recipe.objective["scalars"] if term.kind == "temperature"), None)
@@ -40,9 +41,15 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
         yield Lint(
             "note",
             "sampler.temperature",
-            f"entropy is measured and controlled at temperature {sampler.temperature:g}; evaluation uses 1",
+            f"entropy is measured and controlled at temperature {sampler.temperature:g}; evaluation uses "
+            f"{sampling(case.recipe).temperature:g}",
             "state entropy targets for this temperature",
         )
+
+
+def _evaluated(case: Case, key: str) -> str:
+    stated = getattr(case.recipe.evaluate, key, None)
+    return "evaluation samples with it too" if stated is None else f"evaluation has its own, {stated:g}"
 
 
 def corrected_truncation(case: Case) -> Iterator[Lint]:
@@ -70,14 +77,14 @@ def given_to_generate(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
     by, values = backend(recipe.trainer), given(trainer_value(recipe, "generation_kwargs"))
     for name, key in biasing(values, by).items():
-        also = "evaluation applies it too" if evaluated(name, by) else "evaluation cannot apply it"
+        also = "evaluation leaves it out" if name == "seed" else "evaluation applies it too"
         yield Lint("warning", f"trainer.generation_kwargs.{name}", f"{key.why}, which {BIAS}", f"leave it out; {also}")
     for name in values:
         if key_of(name, by) is None:
             yield Lint(
                 "warning",
                 f"trainer.generation_kwargs.{name}",
-                "is not known here, and goes to vLLM as it is: what it does to sampling, evaluation does not do",
+                "is not known here, and goes to vLLM as it is, in training and evaluation",
                 "check its spelling",
             )
 
@@ -89,7 +96,7 @@ def structured(case: Case) -> Iterator[Lint]:
             "warning",
             "trainer.vllm_structured_outputs_regex",
             f"forbids what does not match, which {BIAS}",
-            "leave it out; evaluation cannot apply it",
+            "leave it out; evaluation applies it too",
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from entropostat.recipe.facts import info, option
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.reward_sources import counts
 from entropostat.recipe.terms import Term
 
 KEYLESS = ("function", "model")
@@ -65,7 +66,8 @@ def beside_other_rollouts(case: Case) -> Iterator[Lint]:
 
 
 def never_alike(case: Case) -> Iterator[Lint]:
-    scores = [t for t in case.recipe.reward if t.kind == "model" and option(t, "verifiers", "weight") != 0]
+    trained = list(case.recipe.sources)
+    scores = [term for term in case.recipe.reward if term.kind == "model" and counts(term, trained)]
     for term in _links(case, "dynamic_sampling")[:1] if scores else ():
         message = f"will replace hardly any group: two scores of reward.{scores[0].name} hardly ever are the same"
         yield Lint(

@@ -58,7 +58,7 @@ R.build = () => {
   R.watcher.disconnect();
   R.sizes.disconnect();
   R.legend();
-  const sections = [R.findings(), R.ends(), ...R.rowSections(), R.completions(), R.recipes(), R.facts()].filter(Boolean);
+  const sections = [R.findings(), R.ends(), ...R.rowSections(), R.absent(), R.completions(), R.recipes(), R.facts()].filter(Boolean);
   if (!R.data.rows.length) sections.unshift(R.el("p", { class: "quiet" }, "Nothing has been logged yet."));
   R.$("main").replaceChildren(...sections);
   R.$("nav").replaceChildren(...sections.filter((one) => one.id).map((one) => R.el("a", { href: `#${one.id}` }, one.dataset.name)));

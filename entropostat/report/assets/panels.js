@@ -146,3 +146,10 @@ R.rowSections = () => {
     return R.section(`row-${row.id}`, row.title, ...parts);
   });
 };
+
+/* The rows of the dashboard that no run has logged anything for: greyed, in one section at the end. */
+R.absent = () => {
+  if (!R.data.rows.length || !R.data.absent.length) return null;
+  const lines = R.data.absent.map((row) => R.el("p", { class: "quiet absent" }, row.title));
+  return R.section("absent", "Not logged: rows of the dashboard without a metric in these runs", ...lines);
+};

@@ -10,7 +10,17 @@ R.findings = () => {
   if (!known.length) return null;
   const cards = known.flatMap((run) => run.findings.map((found) => R.finding(run, found)));
   const shown = cards.length ? R.el("div", { class: "findings" }, ...cards) : R.el("p", { class: "quiet" }, "None: no rule of entropostat diagnose fired.");
-  return R.section("findings", "Findings: what entropostat diagnose says", shown);
+  return R.section("findings", "Findings: what entropostat diagnose says", shown, ...known.map(R.notJudged).filter(Boolean));
+};
+
+/* What a log does not hold is not healthy: the rules that had no input, by what they wanted. */
+R.notJudged = (run) => {
+  const wanted = new Map();
+  for (const [rule, lacks] of Object.entries(run.not_judged)) wanted.set(lacks, [...(wanted.get(lacks) || []), rule]);
+  if (!wanted.size) return null;
+  const rows = [...wanted].map(([lacks, rules]) => R.el("tr", {}, R.el("th", {}, lacks), R.el("td", { class: "text" }, rules.join(", "))));
+  const whose = run.trainer ? `${run.label}, a log of ${run.trainer}` : run.label;
+  return R.el("details", { class: "lacking" }, R.el("summary", {}, `Not judged in ${whose}, which lacks their metrics: ${Object.keys(run.not_judged).length} rules`), R.table([R.el("th", {}, "not logged"), R.el("th", {}, "rules that read it")], rows));
 };
 
 R.finding = (run, found) => {

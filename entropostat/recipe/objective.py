@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entropostat.catalog import load as load_catalog
 from entropostat.recipe import load
 from entropostat.recipe.errors import Origin, Problem, nearest, show
 from entropostat.recipe.source import Value
 from entropostat.recipe.terms import Term, one_term
-from entropostat.rl.control import Control
 from entropostat.rl.info import SLOTS
-from entropostat.rl.objective import Objective
 from entropostat.rl.registry import REGISTRIES
+
+if TYPE_CHECKING:
+    from entropostat.rl.control import Control
 
 PYTHON = Origin("objective")
 FORMS = 'give a mapping such as {"loss": "trl", "penalties": [{"kl_ref": {"coef": 1e-3}}]}, or the path of a recipe'
@@ -30,6 +31,9 @@ FORMS = 'give a mapping such as {"loss": "trl", "penalties": [{"kl_ref": {"coef"
 
 def as_control(given: Any) -> Control:
     """Raises ValueError, or RecipeError for a file, with one line for each problem: the key, the value and the fix."""
+    from entropostat.rl.control import Control  # torch comes with it
+    from entropostat.rl.objective import Objective
+
     if isinstance(given, Control):
         return given
     if isinstance(given, Objective):

@@ -1,0 +1,148 @@
+"""What a run had and lost, and completions that no longer end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from entropostat.diagnose import advice
+from entropostat.diagnose.cause import mover
+from entropostat.diagnose.finding import Finding
+from entropostat.diagnose.held_out import evaluations, level
+from entropostat.diagnose.log import Floats, Log, Series
+from entropostat.diagnose.scale import bounds, kept_of_best, known_at
+from entropostat.diagnose.windows import Flags, at, lasting, mean, size_in_rows, span
+
+STEPS, ROWS = 15, 5
+"""Of the level of the reward, and of how long it must be gone; rows at least."""
+LEFT = 0.35
+"""Share of its best level, above the lowest reward, that a run has left which lost it."""
+ALL = 0.15
+"""Less than this is everything, whatever else the log shows."""
+HAD = 0.15
+"""The level must have been so far above the lowest, as a share of the range."""
+FELL = 2.0
+"""Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
+NOISES = 2.5
+"""Standard errors of the difference of two levels."""
+SINCE, AGAIN = 0.4, 0.1
+"""Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
+more than this of what was lost come back."""
+FACTOR, MORE = 2.0, 0.3
+"""What else changes: length by this factor; dead groups, or completions that were cut, by this share. Entropy rises where a curriculum
+asks something new."""
+
+
+def reward_lost(log: Log) -> Iterator[Finding]:
+    reward = log.first("reward")
+    size = size_in_rows(reward, STEPS, ROWS)
+    if len(reward) < 2 * size:
+        return
+    best, left, now = kept_of_best(reward, size, log.edges)
+    low, high = bounds(reward.values)
+    noise, unit = _noise(reward.values), (low == 0) & (high == 1)
+    had = (best - low >= HAD * (high - low)) & (unit | (best - now >= FELL * noise))
+    clear = best - now >= NOISES * noise * np.sqrt(2 / size)
+    gone = had & clear & (left <= LEFT)
+    if not gone.any():
+        return
+    other = _something_else(log, reward, size)
+    lasts = lasting(gone, size)
+    ill = lasts & (lasting(gone & (left <= ALL), size) | other | _for_good(gone, now, best))
+    ill &= _held_out_fell(log, reward)
+    if not ill.any():
+        return
+    steps, last = span(reward, ill), int(np.flatnonzero(ill)[-1])
+    yield Finding(
+        "reward-lost",
+        "critical",
+        steps,
+        f"the reward was {best[last]:.3g} and is {now[last]:.3g} (means of {size} rows): {max(left[last], 0):.0%} of what it was above "
+        f"its lowest is left",
+        mover(log, steps, "up") if other[last] else "an update that destroyed the skill, or prompts that changed",
+        advice.reward_lost(log),
+    )
+
+
+def _noise(values: Floats) -> Floats:
+    """Standard deviation of a row about its level, as known at each: from the differences of neighbours, large ones cut."""
+    steps = np.abs(np.diff(values, prepend=values[:1]))
+    seen = np.maximum.accumulate(np.array([np.median(steps[1 : i + 1]) if i > 2 else 0.0 for i in range(len(values))]))
+    return np.asarray(np.maximum(seen, 1e-9) / 0.954, dtype=np.float64)
+
+
+def _for_good(gone: Flags, now: Floats, best: Floats) -> Flags:
+    index = np.arange(len(gone))
+    begun = np.maximum.accumulate(np.where(gone & ~np.concatenate([[False], gone[:-1]]), index, 0))
+    lowest = np.array([np.nanmin(now[a : i + 1]) if gone[i] else np.nan for i, a in enumerate(begun)])
+    with np.errstate(invalid="ignore"):
+        back = (now - lowest) > AGAIN * (best - lowest)
+    return np.asarray(gone & (index - begun >= SINCE * index) & ~back)
+
+
+def _something_else(log: Log, reward: Series, size: int) -> Flags:
+    """Whether lengths, dead groups or cut completions left where they were; True where none of them is logged."""
+    signs = []
+    for keys, relative in (
+        (("completions/mean_length",), True),
+        (("frac_reward_zero_std",), False),
+        (("completions/clipped_ratio",), False),
+    ):
+        series = log.first(*keys)
+        if not len(series):
+            continue
+        rows = size_in_rows(series, STEPS, ROWS)
+        level_ = known_at(series, reward.steps, lambda one, rows=rows: mean(one.values, rows))  # type: ignore[misc]
+        first = float(np.median(series.values[: max(rows, 3)]))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if relative:
+                ratio = level_ / max(first, 1e-9)
+                signs.append((ratio >= FACTOR) | (ratio <= 1 / FACTOR))
+            else:
+                signs.append(level_ - first >= MORE)
+    return np.logical_or.reduce(signs) if signs else np.ones(len(reward), bool)
+
+
+def _held_out_fell(log: Log, reward: Series) -> Flags:
+    """False where a held-out set that was looked at since is as good as it was: other prompts are asked, and nothing was lost."""
+    fell = np.ones(len(reward), bool)
+    for one in evaluations(log):
+        right = one.right
+        for i, step in enumerate(reward.steps):
+            seen = int(right.count(step))
+            if seen >= 4:
+                begin, last = level(right.values[: seen - 2], 3), level(right.values[:seen], 2)
+                best = float(np.max(right.values[: seen - 2]))
+                fell[i] &= last < min(begin, best) - 0.03
+    return fell
+
+
+CUT, ENDED = 0.85, 0.5
+"""Share of the completions that are cut off, and of those that were while all was well."""
+
+
+def truncation(log: Log) -> Iterator[Finding]:
+    """A length limit that every completion stays below is right, one that no completion ever did is a choice: this is the change."""
+    series = log.series("completions/clipped_ratio").finite
+    size = size_in_rows(series, 12, 3)
+    if len(series) < 2 * size:
+        return
+    average = mean(series.values, size)
+    well = np.fmin.accumulate(np.where(np.isnan(average), np.inf, average))
+    with np.errstate(invalid="ignore"):
+        ill = lasting((average >= CUT) & (well <= ENDED), size_in_rows(series, 5, 3))
+    if not ill.any():
+        return
+    steps, last = span(series, ill), int(np.flatnonzero(ill)[-1])
+    length = log.first("completions/mean_length")
+    lengths = at(length, mean(length.values, min(size, max(len(length), 1))), series.steps) if len(length) else None
+    grown = "" if lengths is None else f"; mean length {lengths[last]:.0f}, {float(length.values[0]):.0f} at the start"
+    yield Finding(
+        "truncation",
+        "warning",
+        steps,
+        f"{average[last]:.0%} of the completions are cut off by the length limit, {well[last]:.0%} were{grown}",
+        "completions no longer end: their reward is that of what was cut off",
+        advice.truncation(log),
+    )
