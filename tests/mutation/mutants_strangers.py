@@ -9,14 +9,70 @@ READ = ("tests/unit/test_readers_foreign.py",)
 RULES = ("tests/unit/test_diagnose_strangers.py",)
 
 STRANGERS: tuple[Mutant, ...] = (
-    fault("keeps colours", "entropostat/readers/console", 'COLOUR.sub("", line.decode("utf-8", "replace"))', 'line.decode("utf-8", "replace")', READ),
-    fault("has no wrapped numbers", "entropostat/readers/console", "WRAPPED.fullmatch(value.strip())", "LEADING.fullmatch(value.strip())", READ),
-    fault("takes the KL to the old policy", "entropostat/readers/names", '"actor/kl_loss": "kl",', '"actor/kl_loss": "kl",\n        "actor/ppo_kl": "kl",', READ),
-    fault("does not know verl's reward", "entropostat/readers/names", '        "critic/score/mean": "reward",\n', "", READ),
-    fault("drops tensors of one value", "entropostat/readers/tensorboard", "number = _tensor(value)", "number = None", READ),
-    fault("counts windows in rows", "entropostat/diagnose/windows", "round(steps / max(float(np.median(head)), 1e-9))", "steps", RULES),
-    fault("measures rewards from 0", "entropostat/diagnose/scale", "low = np.where(unit, 0.0, low)", "low = np.zeros_like(low)", RULES),
-    fault("tells what followed first", "entropostat/diagnose/story", "key=lambda one: (ranks.get(one.rule, len(ranks)), one.steps)", "key=lambda one: one.steps[::-1]", RULES),
-    fault("takes an ebb for a loss", "entropostat/diagnose/loss_rules", "gone = had & clear & (left <= LEFT)", "gone = had", RULES),
-    fault("forgives a gradient", "entropostat/diagnose/blow_up_rules", "bad = np.abs(series.values) >= max(least, times * usual)", "bad = np.abs(series.values) < 0", RULES),
+    fault(
+        "keeps colours",
+        "entropostat/readers/console",
+        'COLOUR.sub("", line.decode("utf-8", "replace"))',
+        'line.decode("utf-8", "replace")',
+        READ,
+    ),
+    fault(
+        "has no wrapped numbers",
+        "entropostat/readers/console",
+        "WRAPPED.fullmatch(value.strip())",
+        "LEADING.fullmatch(value.strip())",
+        READ,
+    ),
+    fault(
+        "takes the KL to the old policy",
+        "entropostat/readers/names",
+        '"actor/kl_loss": "kl",',
+        '"actor/kl_loss": "kl",\n        "actor/ppo_kl": "kl",',
+        READ,
+    ),
+    fault(
+        "does not know verl's reward", "entropostat/readers/names", '        "critic/score/mean": "reward",\n', "", READ
+    ),
+    fault(
+        "drops tensors of one value",
+        "entropostat/readers/tensorboard",
+        "number = _tensor(value)",
+        "number = None",
+        READ,
+    ),
+    fault(
+        "counts windows in rows",
+        "entropostat/diagnose/windows",
+        "round(steps / max(float(np.median(head)), 1e-9))",
+        "steps",
+        RULES,
+    ),
+    fault(
+        "measures rewards from 0",
+        "entropostat/diagnose/scale",
+        "low = np.where(unit, 0.0, low)",
+        "low = np.zeros_like(low)",
+        RULES,
+    ),
+    fault(
+        "tells what followed first",
+        "entropostat/diagnose/story",
+        "key=lambda one: (ranks.get(one.rule, len(ranks)), one.steps)",
+        "key=lambda one: one.steps[::-1]",
+        RULES,
+    ),
+    fault(
+        "takes an ebb for a loss",
+        "entropostat/diagnose/loss_rules",
+        "gone = had & clear & (left <= LEFT)",
+        "gone = had",
+        RULES,
+    ),
+    fault(
+        "forgives a gradient",
+        "entropostat/diagnose/blow_up_rules",
+        "bad = np.abs(series.values) >= max(least, times * usual)",
+        "bad = np.abs(series.values) < 0",
+        RULES,
+    ),
 )
