@@ -12,14 +12,15 @@ from entropostat.diagnose.finding import Finding
 from entropostat.diagnose.held_out import evaluations, level
 from entropostat.diagnose.log import Floats, Log, Series
 from entropostat.diagnose.scale import bounds, kept_of_best, known_at
-from entropostat.diagnose.windows import Flags, at, lasting, mean, size_in_rows, span
+from entropostat.diagnose.windows import Flags, at, confirmed, lasting, mean, size_in_rows, span
 
 STEPS, ROWS = 15, 5
 """Of the level of the reward, and of how long it must be gone; rows at least."""
 LEFT = 0.35
 """Share of its best level, above the lowest reward, that a run has left which lost it."""
-ALL = 0.15
-"""Less than this is everything, whatever else the log shows."""
+ALL, TENTH = 0.15, 10
+"""Less than this is everything, whatever else the log shows: in a long run once it has been so for one part in ``TENTH`` of it, since a
+curriculum's next stage may begin as low."""
 HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
 FELL = 2.0
@@ -49,7 +50,7 @@ def reward_lost(log: Log) -> Iterator[Finding]:
         return
     other = _something_else(log, reward, size)
     lasts = lasting(gone, size)
-    ill = lasts & (lasting(gone & (left <= ALL), size) | other | _for_good(gone, now, best))
+    ill = lasts & (confirmed(lasting(gone & (left <= ALL), size), TENTH) | other | _for_good(gone, now, best))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
         return
