@@ -27,7 +27,7 @@ def page(result: Result) -> list[str]:
         by = sorted({n for one in kinds.values() for n in one}, key=int)
         lines += ["", f"## {part.capitalize()} runs: {title}", ""]
         lines += [
-            f"| kind | {' | '.join('all rows' if n == '1' else f'every {n}th' for n in by)} | lower bound, all rows | wrong: what was said |"
+            f"| kind | {' | '.join('all rows' if n == '1' else f'1 row in {n}' for n in by)} | lower bound, all rows | wrong: what was said |"
         ]
         lines += ["|---|" + "---|" * (len(by) + 2)]
         for kind, one in kinds.items():
