@@ -146,10 +146,19 @@ def partition_reader(recipe: Recipe) -> str | None:
 
 def teacher_readers(recipe: Recipe) -> list[str]:
     """Terms that compare with the teacher, as slot.name."""
+    return [f"{slot}.{term.name}" for slot, term in _readers_of(recipe, TEACHER)]
+
+
+def temperature_readers(recipe: Recipe) -> list[str]:
+    """Terms that compare temperatures of their own with the one that completions are drawn at, as slot.name."""
+    return [f"{slot}.{term.name}" for slot, term in _readers_of(recipe, "lse")]
+
+
+def _readers_of(recipe: Recipe, field: str) -> list[tuple[str, Term]]:
     return [
-        f"{slot}.{term.name}"
+        (slot, term)
         for slot, term in recipe.terms
-        if TEACHER in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
+        if field in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
     ]
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fuzz.budget import search
 from fuzz.drawn import JUNK, OWN, TEXTS, places, recipes, value
@@ -17,6 +18,7 @@ from support.loading import GOOD, comes_back, outcome
 from entropostat.cli.plan import plan
 from entropostat.data.registry import SOURCES
 from entropostat.recipe import Recipe
+from entropostat.recipe.arithmetic import world_size
 from entropostat.recipe.extends import RECIPES
 from entropostat.rl.control import Control
 from entropostat.yaml_text import dump
@@ -69,11 +71,15 @@ def test_recipes_of_the_schema_load_or_are_refused_and_what_plan_takes_is_traine
 
 def build(recipe: Recipe, folder: Path) -> None:
     """What `train` makes before it reads data and weights."""
+    from transformers import TrainingArguments
+
     from entropostat.trainers.run import training_config
     from entropostat.trainers.trl.config import GRPO, check_supported, configure
     from entropostat.trainers.trl.ppo_config import PPO
 
-    with warnings.catch_warnings():
+    # As each of its processes would: batch sizes count them.
+    world = patch.object(TrainingArguments, "world_size", world_size(recipe))
+    with warnings.catch_warnings(), world:
         warnings.simplefilter("ignore")
         config = training_config(recipe, folder)
         control = Control.build(recipe.objective)

@@ -111,6 +111,11 @@ CASES = {
     "min_p": (("sampler.min_p=.1",), "warning", "sampler.min_p"),
     "repetition": (("sampler.repetition_penalty=1.1",), "warning", "sampler.repetition_penalty"),
     "temperature": (("sampler.temperature=.8",), "note", "sampler.temperature"),
+    "temperature that moves under one that compares": (
+        ("objective.advantages=[grpo: {}, dcpo: {}]", "objective.scalars.+temperature={}"),
+        "error",
+        "objective.scalars.temperature",
+    ),
     "temperature that something moves": (
         ("sampler.temperature=.8", "objective.scalars.+temperature={value: 1.2}"),
         "error",

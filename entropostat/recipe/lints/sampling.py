@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.evaluated import sampling
-from entropostat.recipe.facts import option
+from entropostat.recipe.facts import option, temperature_readers
 from entropostat.recipe.generation_rules import BIAS, backend, biasing, given, key_of, unsupported
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
@@ -36,6 +36,13 @@ def truncated_sampling(case: Case) -> Iterator[Lint]:
             "sampler.temperature",
             f"{sampler.temperature:g} would do nothing: objective.scalars.{moved.name} moves it",
             f"use objective.scalars.{moved.name}.value",
+        )
+    elif moved is not None and (readers := temperature_readers(case.recipe)):
+        yield Lint(
+            "error",
+            f"objective.scalars.{moved.name}",
+            f"{readers[0]} compares temperatures of its own with a constant one",
+            "set sampler.temperature instead",
         )
     elif sampler.temperature != 1:
         yield Lint(
