@@ -50,7 +50,8 @@ def test_a_stock_trainer_runs_with_a_doctor_and_its_folder_is_read(tmp_path: Pat
         begun = time.monotonic()
         words = [sys.executable, "-m", "entropostat", command, str(tmp_path / "out")]
         done = subprocess.run(words, capture_output=True, check=False, text=True, timeout=60, cwd=tmp_path)
-        print(f"{command}: {time.monotonic() - begun:.2f} s")
+        spent = time.monotonic() - begun
+        assert spent < 2, f"{command} took {spent:.1f} s"
         assert done.returncode == 0 and done.stderr == "", done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
 

@@ -6,6 +6,7 @@ from mutation.mutants import Mutant
 from mutation.mutants_rewards import fault
 
 READ = ("tests/unit/test_readers_foreign.py",)
+LOSSES = ("tests/unit/test_diagnose_losses.py",)
 RULES = ("tests/unit/test_diagnose_strangers.py",)
 
 STRANGERS: tuple[Mutant, ...] = (
@@ -74,5 +75,20 @@ STRANGERS: tuple[Mutant, ...] = (
         "bad = np.abs(series.values) >= max(least, times * usual)",
         "bad = np.abs(series.values) < 0",
         RULES,
+    ),
+    fault(
+        "waits for nothing",
+        "entropostat/diagnose/loss_rules",
+        "confirmed(lasting(gone & (left <= ALL), size), TENTH)",
+        "lasting(gone & (left <= ALL), size)",
+        LOSSES,
+    ),
+    fault("takes scatter for a loss", "entropostat/diagnose/loss_rules", "FELL = 2.0", "FELL = 1.0", LOSSES),
+    fault(
+        "judges by five rows",
+        "entropostat/diagnose/entropy_rules",
+        "BEFORE, AFTER, HOLDS = 5, 10, 5",
+        "BEFORE, AFTER, HOLDS = 5, 5, 3",
+        LOSSES,
     ),
 )

@@ -52,6 +52,21 @@ def test_every_command_takes_every_log(
         assert '"absent":[{' in page and '"not_judged":{"wrong-tokens"' in page
 
 
+@pytest.mark.parametrize("kind", ["verl", "tensorboard"])
+def test_each_command_answers_within_two_seconds_without_torch(kind: str, tmp_path: Path) -> None:
+    """Of a process of its own, start included: about .2 s. The folder of TRL's own trainer: tests/contract/test_doctor.py."""
+    words = str(LOGS[kind](tmp_path))
+    for command in ("diagnose", "compare", "report"):
+        code = (
+            f"import sys; from entropostat.__main__ import main; main([{command!r}, {words!r}]); "
+            "assert 'torch' not in sys.modules"
+        )
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert time.monotonic() - begun < 2
+
+
 def test_a_name_of_another_trainer_is_none_of_ours_and_leads_to_one_of_ours() -> None:
     for theirs, mine in ((t, m) for table in SAME.values() for t, m in table.items()):
         assert find(theirs) is None or theirs == mine, theirs
