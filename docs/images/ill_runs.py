@@ -18,8 +18,8 @@ FROM_ZERO = ("entropy", "completions/mean_length")
 """Drawn from 0 to their largest, three times their first at least; the others from their lowest."""
 RUNS = (
     ("explosion", 3, "Explosion: entropy up, reward gone"),
-    ("collapse", 2, "Collapse: entropy gone, reward stands still"),
-    ("reward-lost", 6, "Reward lost: the level it had is gone, entropy far from ln V"),
+    ("collapse", 2, "Collapse: entropy gone, no reward gained"),
+    ("reward-lost", 6, "Reward lost: its level is gone, entropy not at ln V"),
     ("truncation", 5, "Truncation: longer and longer, nothing ends"),
     ("kl-blow-up", 1, "KL blow-up: nothing to see here but the KL"),
 )
