@@ -71,6 +71,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     # sampling
     "temperature that something moves": ("sampler.temperature=.8", "objective.scalars=[temperature: {value: 1.2}]"),
+    "moving temperature under a term with its own": (
+        "objective.scalars=[temperature: {value: 1.2}]",
+        "objective.advantages=[dcpo: {}]",
+    ),
     "a correction of another truncation": (
         "objective.penalties=[truncated_policy: {min_p: .1}]",
         "sampler.min_p=.2",
