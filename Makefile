@@ -28,13 +28,13 @@ test: setup  ## the test suite
 	$(PYTHON) -m pytest $(PARALLEL)
 
 test-all: setup  ## the test suite with its long parts
-	$(PYTHON) -m pytest $(PARALLEL) -m "not gpu"
+	$(PYTHON) -m pytest $(PARALLEL) -m ""
 
 fuzz: setup  ## an hour of drawn recipes, other ones each time
 	ENTROPOSTAT_FUZZ_SECONDS=3600 $(PYTHON) -m pytest --timeout 0 tests/fuzz
 
-smoke-gpu: setup  ## ten steps each of bf16, ZeRO-3 and vLLM on one GPU, as a pass/fail table
-	$(PYTHON) -m pytest -m gpu -rA tests/gpu
+smoke-gpu: setup  ## a checklist for all GPUs here, in fifteen minutes: a table to paste, and smoke.json
+	$(PYTHON) -m benchmarks.smoke
 
 lint: setup  ## ruff and mypy --strict
 	.venv/bin/ruff check .

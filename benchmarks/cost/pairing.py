@@ -67,6 +67,8 @@ class Turns(TrainerCallback):
         before = time.perf_counter()
         self._mine.release()
         self._wait()
+        if self.trainer.args.device.type == "cuda":  # which may still be at work when the loop stands
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - before
         if self.watch is not None:
             self.watch.lap()

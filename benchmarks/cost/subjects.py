@@ -81,7 +81,7 @@ def saved(size: Size) -> str:
         num_hidden_layers=size.layers,
         num_attention_heads=max(2, size.hidden // 32),
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=max(64, 2 * size.tokens),
         tie_word_embeddings=False,
         pad_token_id=0,
         eos_token_id=1,

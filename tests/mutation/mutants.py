@@ -37,7 +37,8 @@ class Mutant:
     @property
     def module(self) -> str:
         path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py")
-        return f"entropostat.{path.replace('/', '.')}"
+        package = "" if self.folder == "benchmarks" else "entropostat."
+        return f"{package}{path.replace('/', '.')}"
 
     def source(self) -> str:
         """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""
