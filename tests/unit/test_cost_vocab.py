@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.cost import vocab, vocab_cuda
+from benchmarks.smoke.checks import kernel_speed
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,14 @@ def test_every_row_is_measured_and_has_its_line_in_the_table() -> None:
     text = vocab_cuda.report({"card": card, "rows": rows, "made with": "a processor"})
     assert sum(line.startswith(("| 301", "| fold", "| slope")) for line in text.splitlines()) == len(rows)
     assert len({line.count("|") for line in text.splitlines() if line.startswith(("| 301", "| vocabulary"))}) == 1
+
+
+def test_the_checklist_s_row_has_both_passes_of_each_path() -> None:
+    rows = kernel_speed.measured("cpu", (8, 16, 301), 1, ("torch", "TRL"))
+    assert [(row["pass"], row["path"]) for row in rows] == [
+        (one, path) for one in ("forward", "forward and backward") for path in ("torch", "TRL")
+    ]
+    assert all(row["s"] > 0 for row in rows)
 
 
 def test_rates_are_those_of_the_formulas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,26 @@ def test_memory_is_held_between_the_estimate_and_the_room_that_it_leaves(measure
             memory.judge(measured * 2**30, 2.0**30)
 
 
+def test_the_run_whose_memory_is_measured_may_run_and_is_large_enough_to_measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def configured(device: str, folder: Path) -> Path:
+        folder.mkdir()
+        heads = {"num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 64, "tie_word_embeddings": False}
+        (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", **memory.SHAPES[device], **heads}))
+        return folder
+
+    def ran(own: list[str]) -> float:
+        recipe = load(str(training.RECIPE), own)
+        assert gate.reasons(gate.findings(recipe)) == []
+        return 0.9 * memory.estimate(own, "cuda")
+
+    monkeypatch.setattr(memory, "policy", configured)
+    monkeypatch.setitem(memory.MEASURES, "cuda", ran)
+    seen = made("memory", tmp_path, gpus=1)
+    assert "0.900 of it" in seen.text and 4 * 2**30 < seen.numbers["estimated"] < 20 * 2**30
+
+
 def test_kernels_are_held_to_their_tolerances_and_to_torch_s_time() -> None:
     good = {"entropy": 0.5, "gradient": 5e-5}
     kernels.judge("float32", good, "float32")
