@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -76,7 +76,11 @@ class TermInfo:
     """The class attribute of that name: with ``sampler_logps``, the term carries the ratio of trainer to sampler."""
 
     def field(self, name: str) -> FieldInfo | None:
-        return next((f for f in self.fields if f.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, FieldInfo]:
+        return {f.name: f for f in self.fields}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 SECRET = re.compile(
     r"(?:^|_)(?:token|api_?key|access_key|secret|private_key|passwo?r?d|passphrase|pwd|credentials?|authorization)(?:_key)?$"
@@ -32,6 +33,7 @@ def names_secret(name: str) -> bool:
     return SECRET.search(joined) is not None and OF_THE_TOKENIZER.search(joined) is None
 
 
+@lru_cache(maxsize=1024)
 def resembles_secret(name: str) -> bool:
     """Misspelt by a letter or two. ``max_tokens`` is a number of tokens."""
     parts = words(name)

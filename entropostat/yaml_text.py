@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -76,8 +77,10 @@ def decoded(raw: bytes) -> str:
         raise YamlFault("is no UTF-8; save it as UTF-8", raw.count(b"\n", 0, error.start) + 1) from None
 
 
+@lru_cache(maxsize=64)
 def nodes(text: str) -> Node | None:
-    """The root of the one document in ``text``; None where it is empty. An alias is the very node that it names.
+    """The root of the one document in ``text``; None where it is empty. An alias is the very node that it names. To be read only:
+    a sweep reads one recipe many times, and of its texts the newest are kept.
 
     Raises YamlFault.
     """

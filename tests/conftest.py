@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import os
 import shutil
 import tempfile
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,11 @@ BUDGET = {
     "fuzz": 70,
 }
 """Seconds on two cores. The whole of `make test` is to stay below 20 minutes."""
+
+
+# accelerate asks many times a step whether PEFT and DeepSpeed are installed, and their metadata are parsed each time: a quarter of
+# what a run of a test's size costs. Nothing is installed meanwhile.
+importlib.metadata.metadata = lru_cache(importlib.metadata.metadata)  # type: ignore[assignment]
 
 
 def pytest_configure(config: Any) -> None:

@@ -77,7 +77,9 @@ def times(size: Size, pairs: int, note: Any, **changes: Any) -> dict[str, Any]:
     slices = record(build(True, size, steps=1, **changes))
     steps = pairs + WARM_UP + 2
     # Unlike the counts, with the monitors as often as by default.
-    trainers = {name: build(name == "ours", size, steps, Tracking(), **changes) for name in ("stock", "stock again", "ours")}
+    trainers = {
+        name: build(name == "ours", size, steps, Tracking(), **changes) for name in ("stock", "stock again", "ours")
+    }
     watches = {"stock": Stopwatch(trainers["stock"], "log")}
     trainers["ours"].add_callback(MetricsFile(Path(tempfile.mkdtemp(prefix="overhead-log-"))))
     watches["ours"] = Stopwatch(trainers["ours"], "log", "close_window", "monitors.note_loss")

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from entropostat.catalog import load
@@ -18,8 +19,12 @@ from entropostat.recipe.recipe import Recipe
 
 def trainer_value(recipe: Recipe, key: str) -> Any:
     """What the recipe states, else TRL's default."""
-    fields = {f.name: f.default for f in load().trainer[recipe.kind]}
-    return recipe.trainer.get(key, fields.get(key))
+    return recipe.trainer.get(key, _defaults(recipe.kind).get(key))
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    return {f.name: f.default for f in load().trainer[kind]}
 
 
 def visible_gpus() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from entropostat.recipe.errors import Problem
 from entropostat.recipe.owned import FORMER
@@ -29,7 +30,7 @@ def held_secrets(value: Value, path: Path = ()) -> Iterator[Problem]:
             below = (*path, key)
             if key not in FORMER and value_of_secret(key, item.plain):
                 yield Problem(item.origin, ".".join(below), _where(below))
-            elif redacted(key, hashes=True) != key:
+            elif _secret(key):
                 yield Problem(item.origin, ".".join(below), f"this key is a secret; {_where(below)}")
             else:
                 yield from held_secrets(item, below)
@@ -38,6 +39,11 @@ def held_secrets(value: Value, path: Path = ()) -> Iterator[Problem]:
             yield from held_secrets(item, (*path, str(index)))
     elif isinstance(value.content, str) and (what := _found(value.content, path)):
         yield Problem(value.origin, ".".join(path), f"holds what looks like {what}; {_where(path)}")
+
+
+@lru_cache(maxsize=1024)
+def _secret(key: str) -> bool:
+    return redacted(key, hashes=True) != key
 
 
 def _found(text: str, path: Path) -> str | None:
