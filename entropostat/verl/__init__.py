@@ -1,0 +1,1 @@
+"""The objective inside verl. ``carries.py`` says what verl cannot do, and imports no verl."""
