@@ -30,7 +30,7 @@ DRIVER = frozenset(
     {
         *("logps", "mask", "old_logps", "sampler_logps", "ref_logps", "old_entropy", "advantages"),
         *("rewards", "unshaped", "groups", "uids", "lengths", "longest", "truncated", "clip"),
-        *("token_ids", "pieces", "texts", "planning"),
+        *("token_ids", "pieces", "texts"),
     }
 )
 """Batch fields that the driver has of a whole generation."""
@@ -48,6 +48,7 @@ LACKS = {
     "reward_parts": ("verl adds its rewards up by itself", "take grpo, on their sum"),
     "reward_weights": ("verl adds its rewards up by itself", "take grpo, on their sum"),
     "old_values": ("the critic is verl's own", "state no advantages, and algorithm.adv_estimator: gae"),
+    "planning": ("verl marks no phrases in its completions", "take planning: false"),
     "log_z": ("verl has no head for log Z", "train it with TRL"),
     "extra": ("verl samples no completions besides those of a step", "train it with TRL"),
     "to_teacher": ("verl's teacher gives no divergence over the vocabulary", "distil by verl's block distillation"),

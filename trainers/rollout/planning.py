@@ -15,7 +15,7 @@ from entropostat.rl.objective import Objective
 from entropostat.rl.phrases import Mined, Phrases, candidates, matches, shannon, words
 from entropostat.trainers.trl.aggregation import completion_mask
 from entropostat.trainers.trl.log import note
-from entropostat.trainers.trl.pieces import piece
+from entropostat.client.pieces import piece
 
 
 class Planning:
