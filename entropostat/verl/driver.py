@@ -60,7 +60,8 @@ class Driver:
         ``data`` holds verl's nested fields, ``keys`` its name of each sequence, ``padding`` which were added to fill up a batch.
         """
         _check_sessions(keys)
-        real = [i for i, added in enumerate(padding) if not added]
+        # By name: sums, and what ties decide, are then the same to the last bit in whatever order verl has put the sequences.
+        real = sorted((i for i, added in enumerate(padding) if not added), key=lambda i: keys[i])
         mask = data["response_mask"]
         batch = self._batch(data, keys, real, tokenizer)
         done = computed(self.thermostat, batch, self.memory)

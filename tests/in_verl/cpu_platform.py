@@ -1,0 +1,104 @@
+"""Lets verl's own FSDP engine, its Ray workers and its trainers run on CPUs, by gloo. verl takes it for a plug-in of hardware.
+
+To be imported wherever verl is: VERL_USE_EXTERNAL_MODULES=in_verl.cpu_platform and VERL_PLATFORM=cpu.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from typing import Any
+
+import torch
+from verl.plugin.platform.platform_base import PlatformBase
+from verl.plugin.platform.platform_manager import PlatformRegistry
+
+NOTHING = (
+    *(
+        "synchronize",
+        "empty_cache",
+        "manual_seed",
+        "manual_seed_all",
+        "reset_peak_memory_stats",
+        "ipc_collect",
+        "set_device",
+    ),
+)
+ZERO = ("max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved")
+
+
+def _device_module() -> Any:
+    module = types.SimpleNamespace(
+        current_device=lambda: "cpu",
+        device_count=lambda: 1,
+        is_available=lambda: True,
+        mem_get_info=lambda *a: (0, 0),
+        get_rng_state=torch.get_rng_state,
+        set_rng_state=torch.set_rng_state,
+    )
+    for name in NOTHING:
+        setattr(module, name, lambda *a, **k: None)
+    for name in ZERO:
+        setattr(module, name, lambda *a, **k: 0)
+    return module
+
+
+@PlatformRegistry.register(platform="cpu")
+class CPU(PlatformBase):
+    device_name = "cpu"
+    vendor_name = "cpu"
+    device_module = _device_module()
+
+    def is_available(self) -> bool:
+        return True
+
+    def is_platform_available(self, use_smi_check: bool = False) -> bool:
+        return True
+
+    def current_device(self) -> str:
+        return "cpu"
+
+    def device_count(self) -> int:
+        return 1
+
+    def get_device_capability(self, device_index: int = 0) -> tuple[None, None]:
+        return (None, None)
+
+    def communication_backend_name(self) -> str:
+        return "gloo"
+
+    def visible_devices_envvar(self) -> str:
+        return "CUDA_VISIBLE_DEVICES"
+
+    def nvtx_range(self, msg: str) -> Any:
+        return contextlib.nullcontext()
+
+    def ray_resource_name(self) -> str:
+        return "CPU"
+
+    def ray_noset_envvars(self) -> list[str]:
+        return []
+
+    def is_ipc_supported(self) -> bool:
+        return False
+
+    def cudart(self) -> None:
+        return None
+
+    def set_device(self, *a: Any, **k: Any) -> None:
+        """Likewise those below: nothing to do."""
+
+    synchronize = manual_seed = manual_seed_all = set_allocator_settings = empty_cache = set_device
+    profiler_start = profiler_stop = set_device
+
+
+CPU.__abstractmethods__ = frozenset()
+
+
+def register_engine() -> None:
+    """verl's FSDP engine names the devices that it has been tried on."""
+    from verl.workers.engine import EngineRegistry
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+    for backend in ("fsdp", "fsdp2"):
+        EngineRegistry._engines["language_model"][backend]["cpu"] = FSDPEngineWithLMHead
