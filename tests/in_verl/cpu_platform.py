@@ -1,6 +1,6 @@
 """Lets verl's own FSDP engine, its Ray workers and its trainers run on CPUs, by gloo. verl takes it for a plug-in of hardware.
 
-To be imported wherever verl is: VERL_USE_EXTERNAL_MODULES=in_verl.cpu_platform and VERL_PLATFORM=cpu.
+To be imported wherever verl is: VERL_USE_EXTERNAL_MODULES=in_verl.cpu_platform and what ``ENVIRONMENT`` says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
+ENVIRONMENT = {"VERL_PLATFORM": "cpu", "VERL_ENGINE_DEVICE": "cuda", "OMP_NUM_THREADS": "1"}
+"""The second: verl names its FSDP engine for the devices that it has been tried on; it is the same one."""
 NOTHING = (
     *(
         "synchronize",
@@ -74,7 +76,7 @@ class CPU(PlatformBase):
         return contextlib.nullcontext()
 
     def ray_resource_name(self) -> str:
-        return "CPU"
+        return "NPU"  # verl counts GPUs and NPUs alone; Ray is told of as many as are wanted
 
     def ray_noset_envvars(self) -> list[str]:
         return []
@@ -95,10 +97,14 @@ class CPU(PlatformBase):
 CPU.__abstractmethods__ = frozenset()
 
 
-def register_engine() -> None:
-    """verl's FSDP engine names the devices that it has been tried on."""
-    from verl.workers.engine import EngineRegistry
-    from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+def one_backend() -> None:
+    """verl names gloo for the CPU beside what its device has: here that is the same device twice, which torch refuses."""
+    init = torch.distributed.init_process_group
 
-    for backend in ("fsdp", "fsdp2"):
-        EngineRegistry._engines["language_model"][backend]["cpu"] = FSDPEngineWithLMHead
+    def init_process_group(backend: Any = None, *args: Any, **options: Any) -> None:
+        init("gloo" if backend == "cpu:gloo,cpu:gloo" else backend, *args, **options)
+
+    torch.distributed.init_process_group = init_process_group
+
+
+one_backend()

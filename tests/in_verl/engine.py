@@ -18,7 +18,6 @@ import torch
 
 torch.set_num_threads(1)
 
-from in_verl import cpu_platform
 from in_verl.support import nest, settings
 from tensordict import TensorDict
 from verl.trainer.config import CheckpointConfig
@@ -134,7 +133,6 @@ def scored(made: TrainingWorker, rollouts: Rollouts, mine: list[int], world: int
 
 def main(out: str) -> None:
     torch.distributed.init_process_group("gloo")
-    cpu_platform.register_engine()
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     variant: dict[str, Any] = json.loads(os.environ["VARIANT"])
     rollouts = Rollouts(variant.get("micro", 2))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from in_verl.cpu_platform import register_engine
+from in_verl import cpu_platform  # noqa: F401  before verl looks for its hardware
 from in_verl.engine import worker
 from in_verl.support import nest, settings
 from support import tiny
@@ -132,7 +132,6 @@ def main(out: str) -> None:
     recorded = {name: by_trl(path, block) for name, block in variants.items()}
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     torch.distributed.init_process_group("gloo")
-    register_engine()
     told = {}
     for name, (gradients, slices) in recorded.items():
         rows = rows_of(slices)

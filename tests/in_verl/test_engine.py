@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_verl.cpu_platform import ENVIRONMENT
 
 PID = {"pid": {"signal": "entropy", "target": 4.0, "effect": "raises", "kp": 0.5, "ki": 0.1, "high": 1.0}}
 ALL = {"low": -9.0, "high": 9.0}
@@ -39,8 +40,8 @@ def train(folder: Path, world: int = 1, objective: Any = OBJECTIVE, **variant: A
     """What rank 0 says of the run."""
     out, port = folder / f"{world}.json", str(free_port())
     tests = Path(__file__).parents[1]
-    fixed = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "VERL_PLATFORM": "cpu"}
-    told = {"VARIANT": json.dumps({**variant, "objective": objective}), "OMP_NUM_THREADS": "1"}
+    fixed = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **ENVIRONMENT}
+    told = {"VARIANT": json.dumps({**variant, "objective": objective})}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "in_verl.engine", str(out)],
