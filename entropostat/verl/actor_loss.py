@@ -69,12 +69,12 @@ class ActorLoss:
         logps = logps.to(torch.promote_types(logps.dtype, torch.float32))
         mask = padded["response_mask"].to(logps.dtype)
         valid = mask.bool()
-        live = {
+        live: dict[str, Any] = {
             ours: torch.where(valid, no_padding_2_padding(model_output[theirs], data).to(logps.dtype), 0.0)
             for ours, theirs in LIVE.items()
             if model_output.get(theirs) is not None
         }
-        held = {
+        held: dict[str, Any] = {
             ours: torch.where(valid, padded[theirs].to(logps.dtype), 0.0)
             for ours, theirs in VERLS.items()
             if theirs in names

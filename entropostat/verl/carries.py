@@ -14,7 +14,7 @@ from entropostat.recipe.errors import nearest
 from entropostat.recipe.facts import info, knobs_of, metrics_of, option, read_by
 from entropostat.recipe.recipe import Objective, Recipe
 from entropostat.recipe.terms import Term
-from entropostat.rl.needs import STATISTICS, read
+from entropostat.rl.needs import STATISTICS
 from entropostat.rl.signals import REF_ENTROPY, SIGNALS
 from entropostat.verl.own_losses import NoCounterpart, own_loss
 
@@ -30,7 +30,7 @@ DRIVER = frozenset(
     {
         *("logps", "mask", "old_logps", "sampler_logps", "ref_logps", "old_entropy", "advantages"),
         *("rewards", "unshaped", "groups", "uids", "lengths", "longest", "truncated", "clip"),
-        *("token_ids", "pieces", "texts"),
+        *("token_ids", "pieces", "texts", "sum_p2"),
     }
 )
 """Batch fields that the driver has of a whole generation."""
@@ -116,7 +116,6 @@ def _lacks(key: str, slot: str, term: Term) -> Iterator[Refusal]:
     """Batch fields that it reads and that are not there; the rest of what a trainer would have to do for it."""
     told: set[tuple[str, str]] = set()
     missing = read_by(slot, term) - (DRIVER | WORKER)
-    missing |= {"sum_p2"} if _reads_early(slot, term, "sum_p2") else set()
     for field in sorted(missing):
         told.add(LACKS.get(field, PASS if field in STATISTICS else ("verl does not give it", "leave the term out")))
     fields = ", ".join(sorted(missing))
@@ -125,12 +124,6 @@ def _lacks(key: str, slot: str, term: Term) -> Iterator[Refusal]:
         yield Refusal(f"{key}.reference", "verl's reference does not move", "take reference: initial")
     if slot == "weights" and term.kind == "lopti" and option(term, slot, "order") in ("low_first", "high_first"):
         yield Refusal(f"{key}.order", "verl does not tell a loss which epoch it is in", "take order: low or high")
-
-
-def _reads_early(slot: str, term: Term, field: str) -> bool:
-    """Once per generation, where the driver has it not."""
-    declared = info(slot, term)
-    return field in read(declared.rollout_needs, {f.name: option(term, slot, f.name) for f in declared.fields})
 
 
 def _means(terms: list[tuple[str, Term]]) -> Iterator[Refusal]:

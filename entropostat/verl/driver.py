@@ -101,7 +101,7 @@ class Driver:
         mask = tokens("response_mask")
         old = tokens("old_log_probs")
         valid = mask.bool()
-        held = {
+        held: dict[str, Any] = {
             ours: torch.where(valid, tokens(theirs).to(old.dtype), 0.0)
             for ours, theirs in VERLS.items()
             if ours in needs

@@ -76,8 +76,8 @@ def closed(metrics: Mapping[str, Any]) -> Closed:
     found = {key.removeprefix(METRIC): quotient(sums[key], counts[key]) for key in counts}
     for key, value in tops.items():
         side, _, name = key.partition("/")
-        end = value if side == "top" else -value
-        found[name.removeprefix(METRIC)] = end if math.isfinite(end) else math.nan
+        extreme = value if side == "top" else -value
+        found[name.removeprefix(METRIC)] = extreme if math.isfinite(extreme) else math.nan
     return Closed(signals, found, stop=False, tokens=tokens, counts=[], pooled={}, peaked={})
 
 

@@ -138,9 +138,9 @@ def _contradictions(config: DictConfig, settings: Settings, links: list[str]) ->
         if at(key, off) != off:
             yield Refusal(key, f"is {at(key)}, and the objective replaces verl's loss", f"set it to {off}; {ours}")
     yield from _advantages(at, settings)
-    if settings.reference and all(at(f"{REF}.log_prob_micro_batch_size{x}") is None for x in ("", "_per_gpu")):
-        if not at(f"{REF}.log_prob_use_dynamic_bsz", False):
-            yield Refusal(f"{REF}.log_prob_micro_batch_size_per_gpu", "the objective reads a reference", "set it")
+    sizes = [at(f"{REF}.log_prob_micro_batch_size{end}") for end in ("", "_per_gpu")]
+    if settings.reference and sizes == [None, None] and not at(f"{REF}.log_prob_use_dynamic_bsz", False):
+        yield Refusal(f"{REF}.log_prob_micro_batch_size_per_gpu", "the objective reads a reference", "set it")
     if "sum_p2" in settings.needs and at("actor_rollout_ref.model.use_fused_kernels", False):
         yield Refusal("actor_rollout_ref.model.use_fused_kernels", "these kernels give no sum_p2", "set it to false")
     for link in links:

@@ -16,7 +16,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
@@ -31,12 +31,17 @@ from entropostat.verl.fields import GENERATION
 from entropostat.verl.reported import PREFIX
 from entropostat.verl.settings import Settings
 
+if TYPE_CHECKING:
+    from verl.trainer.ppo.v1.trainer_base import PPOTrainer as Trainer
+else:
+    Trainer = object  # one of verl's stands behind it in every class below
+
 log = logging.getLogger(__name__)
 FILE = "entropostat.json"
 """Beside ``actor`` in a checkpoint."""
 
 
-class _Objective:
+class _Objective(Trainer):
     """The overrides. ``mode`` is verl's own name of the trainer beneath, by which it finds settings and replay buffer."""
 
     mode: ClassVar[str]

@@ -101,6 +101,7 @@ def by_verl(path: str, block: dict[str, Any], rows: list[dict[str, Any]]) -> Gra
     for name, output in (("old_log_probs", "log_probs"), ("entropy", "entropy")):
         cut = [x[len(row["prompt"]) - 1 : -1] for x, row in zip(out[output].unbind(), rows, strict=True)]
         data[name] = nest(cut)
+    data["sum_pi_squared"] = out["sum_pi_squared"]
     if reference:  # the policy has not moved yet
         data["ref_log_prob"] = data["old_log_probs"]
     groups = [f"p{row['place'] // GROUP}" for row in rows]  # two groups may have the same prompt

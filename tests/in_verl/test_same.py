@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "trl, cispo": {"advantages": GRPO, "loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
     "trl, sapo": {"advantages": GRPO, "loss": {"trl": {"type": "sapo"}}},
+    "an estimator that reads the vocabulary": {"advantages": ["otb"], "loss": "trl"},
     "terms of every slot": {
         "rewards": [{"overlong": {"buffer": 8}}],
         "advantages": [{"dr_grpo": {}}, {"entropy_shaped": {}}],
