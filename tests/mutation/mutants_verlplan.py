@@ -22,7 +22,7 @@ VERLPLAN = (
     fault("ends well though refused", "entropostat/cli/plan", 'bool(planned["verl"]["refused"])', "False", PLAN),
     fault("orders verl's rows by another seed", "entropostat/verl/rows", '"seed": recipe.seed,', '"seed": recipe.seed + 1,', ROWS),
     fault("keeps the prompt from verl's verifiers", "entropostat/verl/reward", 'told.get("asked", "")', '""', ROWS),
-    fault("weighs every source alike in verl", "entropostat/verl/reward", "own.weights.get(data_source, own.weight)", "own.weight", ROWS),
+    fault("weighs every source alike in verl", "entropostat/verl/reward", "weights.get(data_source, own.weight)", "weights.get('', own.weight)", ROWS),
     fault("calls the user's code unasked in verl", "entropostat/verl/reward", "allow_code=allow_code, workers=1", "allow_code=True, workers=1", ROWS),
     fault("draws beyond the band of Clip-Cov", "rl/weights/clip_cov", "(cov < self.high)", "(cov < 10 * self.high)", FORKS),
     fault("selects one token more in KL-Cov", "rl/penalties/kl_cov", "max(1, int(token_count(batch) * self.fraction))", "1 + int(token_count(batch) * self.fraction)", FORKS),

@@ -87,7 +87,7 @@ def test_what_verl_hands_on_of_a_row_is_enough_for_a_verifier_that_reads_the_pro
     written = row(asked, 0, "train")
     told = {**written["extra_info"], "num_turns": None, "rollout_reward_scores": {}}
     truth = written["reward_model"]["ground_truth"]
-    right, wrong = (score("easy", f"={text}", truth, told, verifiers=[{"chain": {}}], more=1) for text in "98")
+    right, wrong = (score("easy", f":8+1={text}", truth, told, verifiers=[{"chain": {}}], more=1) for text in "98")
     assert right == {"score": 1.0, "acc": 1.0} and wrong == {"score": 0.0, "acc": 0.0}
 
 
