@@ -18,6 +18,7 @@ import torch
 
 torch.set_num_threads(1)
 
+import in_verl.cpu_platform  # noqa: F401  before verl looks for its hardware
 from in_verl.support import nest, settings
 from tensordict import TensorDict
 from verl.trainer.config import CheckpointConfig
