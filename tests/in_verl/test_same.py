@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from in_verl.cpu_platform import ENVIRONMENT
-from in_verl.test_engine import free_port
 
 GRPO = ["grpo"]
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -44,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("same") / "told.json"
-    fixed = {**ENVIRONMENT, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    fixed = {**ENVIRONMENT, "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(
         [sys.executable, "-m", "in_verl.same", str(out)],
         cwd=Path(__file__).parents[1],
