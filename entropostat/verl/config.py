@@ -45,7 +45,7 @@ class PolicyLoss(PolicyLossConfig):
             raise ValueError(f"{BLOCK}.loss_mode: {self.loss_mode} would be replaced by the objective; leave it out")
         object.__setattr__(self, "loss_mode", MODE)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise ValueError(f"{BLOCK}.seed: must be a whole number, not {self.seed!r}")
+            raise ValueError(f"{BLOCK}.seed: must be a whole number, not {self.seed!r}")  # noqa: TRY004  (as every wrong key)
         objective_of(self.objective)
 
 

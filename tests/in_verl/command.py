@@ -114,7 +114,8 @@ def overrides(folder: Path, objective: str, steps: int, ranks: int = 1, **more: 
     return [f"{key}={value}" for key, value in given.items()]
 
 
-def run(folder: Path, given: list[str], timeout: float = 550) -> subprocess.CompletedProcess[str]:
+def command_line(folder: Path, given: list[str]) -> tuple[list[str], dict[str, str]]:
+    """With its environment."""
     env = {
         **os.environ,
         "PYTHONPATH": str(TESTS),
@@ -125,7 +126,11 @@ def run(folder: Path, given: list[str], timeout: float = 550) -> subprocess.Comp
         "RAY_USAGE_STATS_ENABLED": "0",
         "HYDRA_FULL_ERROR": "1",
     }
-    command = [sys.executable, "-m", "verl.trainer.main_ppo", *given]
+    return [sys.executable, "-m", "verl.trainer.main_ppo", *given], env
+
+
+def run(folder: Path, given: list[str], timeout: float = 1000) -> subprocess.CompletedProcess[str]:
+    command, env = command_line(folder, given)
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=timeout)
 
 
@@ -134,6 +139,4 @@ if __name__ == "__main__":  # for a look by hand: python -m in_verl.command FOLD
     if not place.exists():
         place.mkdir(parents=True)
         prepared(place)
-    done = run(place, [*overrides(place, sys.argv[2], int(sys.argv[3])), *sys.argv[4:]])
-    print(done.stdout[-20000:], done.stderr[-20000:])
-    sys.exit(done.returncode)
+    os.execve(sys.executable, *command_line(place, [*overrides(place, sys.argv[2], int(sys.argv[3])), *sys.argv[4:]]))

@@ -108,3 +108,6 @@ def one_backend() -> None:
 
 
 one_backend()
+torch.Tensor.pin_memory = lambda self, *a, **k: (
+    self
+)  # for a reference, which verl keeps on the CPU: there is nothing to pin for

@@ -1,6 +1,6 @@
-"""One rank of verl's own FSDP2 engine on a CPU: the objective trains a tiny policy for a few steps, and says what became of it.
+"""verl's own FSDP2 engine on CPUs: the objective trains a tiny policy for a few steps, and each layout says what became of it.
 
-    python -m in_verl.engine OUT.json       with RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; VARIANT as a JSON object
+    python -m in_verl.engine OUT.json       VARIANT: {name: {objective, world, micro, order, steps}}; ranks are forked
 
 The driver's part is computed by every rank, of all sequences, as verl's one driver would; a rank trains on its own share of them.
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import torch
 
 torch.set_num_threads(1)
 
+import in_verl.cpu_platform  # noqa: F401  before verl looks for its hardware
 from in_verl.support import nest, settings
 from tensordict import TensorDict
 from verl.trainer.config import CheckpointConfig
@@ -131,16 +134,15 @@ def scored(made: TrainingWorker, rollouts: Rollouts, mine: list[int], world: int
     return {"old_log_probs": [row[1] for row in rows], "entropy": [row[2] for row in rows]}
 
 
-def main(out: str) -> None:
+def train(variant: dict[str, Any], policy_folder: str) -> dict[str, Any] | None:
+    """By this rank of the process group; what became of it, from rank 0."""
     torch.distributed.init_process_group("gloo")
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    variant: dict[str, Any] = json.loads(os.environ["VARIANT"])
     rollouts = Rollouts(variant.get("micro", 2))
     order = variant.get("order", list(range(COUNT)))
     share = COUNT // world
     mine = order[rank * share : (rank + 1) * share]
-    with tempfile.TemporaryDirectory() as folder:
-        made = worker(policy(Path(folder)), rollouts.micro)
+    made = worker(policy_folder, rollouts.micro)
     driver = Driver(settings(variant["objective"]))
     made.set_loss_fn(driver.loss)
     told_of: list[dict[str, float]] = []
@@ -162,10 +164,48 @@ def main(out: str) -> None:
         own = {key: value for key, value in metrics.items() if key.startswith("actor/entropostat/")}
         told_of.append({"grad_norm": norm, **driver.step(own, norm, steps=10)})
     parameters = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in made.engine.module.parameters()]
-    if rank == 0:
-        total = [float(p.double().abs().sum()) for p in parameters]
-        Path(out).write_text(json.dumps({"steps": told_of, "theta": total, "engine": type(made.engine).__name__}))
+    total = [float(p.detach().double().abs().sum()) for p in parameters]
     torch.distributed.destroy_process_group()
+    return {"steps": told_of, "theta": total, "engine": type(made.engine).__name__} if rank == 0 else None
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def forked(rank: int, world: int, port: int, variant: dict[str, Any], policy_folder: str, out: Path) -> int:
+    """The process id of a rank, which has imported verl already."""
+    if child := os.fork():
+        return child
+    status = 1
+    try:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        if (told := train(variant, policy_folder)) is not None:
+            out.write_text(json.dumps(told))
+        status = 0
+    except BaseException:  # noqa: BLE001  (of a child that must not go on as its parent)
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def main(out: str) -> None:
+    variants: dict[str, dict[str, Any]] = json.loads(os.environ["VARIANT"])
+    told = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = policy(Path(folder) / "policy")
+        for name, variant in variants.items():
+            file, world, port = Path(folder) / "told.json", variant.get("world", 1), free_port()
+            ranks = [forked(rank, world, port, variant, path, file) for rank in range(world)]
+            if any(os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks):
+                sys.exit(f"{name}: a rank failed")
+            told[name] = json.loads(file.read_text())
+            file.unlink()
+    Path(out).write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

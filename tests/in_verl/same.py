@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from in_verl import cpu_platform  # noqa: F401  before verl looks for its hardware
-from in_verl.engine import worker
+from in_verl.engine import free_port, worker
 from in_verl.support import nest, settings
 from support import tiny
 from tensordict import TensorDict
@@ -131,7 +131,7 @@ def main(out: str) -> None:
     variants: dict[str, dict[str, Any]] = json.loads(os.environ["VARIANT"])
     path = tiny.saved(tie=True)
     recorded = {name: by_trl(path, block) for name, block in variants.items()}
-    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_PORT": str(free_port())}
     torch.distributed.init_process_group("gloo")
     told = {}
     for name, (gradients, slices) in recorded.items():

@@ -14,7 +14,7 @@ from in_verl.command import overrides, prepared, run
 PID = "{pid: {signal: entropy, target: 3.0, effect: raises, kp: 0.5, ki: 0.1, high: 1.0}}"
 OBJECTIVE = (
     "{advantages: [grpo], loss: {trl: {epsilon_high: 0.28}}, weights: [{clip_cov: {fraction: 0.05, low: -9, high: 9}}], "
-    f"penalties: [{{kl_cov: {{fraction: 0.1}}}}, {{kl_ref: {{coef: 0.01}}}}, {{entropy_bonus: {{coef: {PID}}}}}]}}"
+    f"penalties: [{{kl_cov: {{fraction: 0.1}}}}, {{entropy_bonus: {{coef: {PID}}}}}]}}"
 )
 COEF = "entropostat/control/penalties.entropy_bonus.coef/output"
 
@@ -41,7 +41,6 @@ def test_ten_steps_of_verls_trainer_and_the_controller_moves(trained: Path) -> N
         assert 0 < row["entropostat/signal/entropy"] < math.log(30)
         assert row["entropostat/clip_cov/fraction"] > 0
         assert row["entropostat/signal/kl_old"] == pytest.approx(0, abs=1e-6), "the log-probs of one policy differ"
-    assert told[-1]["entropostat/kl_ref/kl"] > told[0]["entropostat/kl_ref/kl"]
     assert not [key for key in told[0] if key.startswith("actor/entropostat")]
 
 

@@ -15,6 +15,7 @@ from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.utils.config import omega_conf_to_dataclass
 
+from entropostat.verl import plugin
 from entropostat.verl.config import BLOCK
 from entropostat.verl.settings import Settings
 
@@ -126,7 +127,7 @@ def test_another_trainer_does_not_train_on_verls_loss_instead() -> None:
 
 
 def test_the_entry_point_registers_our_trainers() -> None:
-    for name in ("entropostat", "entropostat_colocate_async", "entropostat_separate_async"):
+    for name in plugin.MODES:
         assert get_trainer_cls(name).__module__ == "entropostat.verl.trainer"
 
 
@@ -137,17 +138,19 @@ def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_broken_plug_in_is_no_silent_one(tmp_path: Path) -> None:
-    """verl logs only at DEBUG what a plug-in raises when it is loaded; ours raises when verl imports its trainers."""
+    """verl logs only at DEBUG what a plug-in raises when it is loaded; ours raises where its trainer is made."""
     code = """
 import sys
 sys.modules["entropostat.verl.driver"] = None
 import verl
+from verl.trainer.ppo.v1 import get_trainer_cls
 try:
-    import verl.trainer.ppo.v1
-except ImportError as error:
+    get_trainer_cls("entropostat")(config={})
+except RuntimeError as error:
     sys.exit(f"said: {error}")
 """
-    assert "said: import of entropostat.verl.driver halted" in python(code).stderr
+    said = "said: trainer.v1.trainer_mode=entropostat: entropostat's trainers cannot be had: import of entropostat.verl.driver"
+    assert said in python(code).stderr
 
 
 GUARDED = """

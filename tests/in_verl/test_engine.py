@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ OBJECTIVE = {
     "loss": {"ppo_clip": {}},
     "penalties": [{"kl_cov": {"fraction": 0.2}}, {"entropy_bonus": {"coef": PID}}],
 }
+MICRO = {**OBJECTIVE, "weights": [{"clip_cov": {"fraction": 0.2, "scope": "micro", **ALL}}]}
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one process": {"world": 1, "micro": 8},
     "one process, micro-batches of two": {"world": 1},
@@ -30,58 +30,44 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
-def train(folder: Path, world: int = 1, objective: Any = OBJECTIVE, **variant: Any) -> dict[str, Any]:
-    """What rank 0 says of the run."""
-    out, port = folder / f"{world}.json", str(free_port())
-    tests = Path(__file__).parents[1]
-    fixed = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **ENVIRONMENT}
-    told = {"VARIANT": json.dumps({**variant, "objective": objective})}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "in_verl.engine", str(out)],
-            cwd=tests,
-            env={**os.environ, **fixed, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=500)
-        assert rank.returncode == 0, errors[-3000:]
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What rank 0 says of each run, by its layout."""
+    out = tmp_path_factory.mktemp("engine") / "told.json"
+    variants = {name: {**layout, "objective": OBJECTIVE} for name, layout in LAYOUTS.items()}
+    variants["micro, one process"] = {"objective": MICRO, "micro": 8, "steps": 1}
+    variants["micro, two processes"] = {"objective": MICRO, "world": 2, "steps": 1}
+    done = subprocess.run(
+        [sys.executable, "-m", "in_verl.engine", str(out)],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, **ENVIRONMENT, "VARIANT": json.dumps(variants)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1000,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(out.read_text())  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return train(tmp_path_factory.mktemp("alone"), **LAYOUTS["one process"])
-
-
-def test_it_is_verls_engine_and_the_controller_moves(alone: dict[str, Any]) -> None:
+def test_it_is_verls_engine_and_the_controller_moves(told: dict[str, Any]) -> None:
+    alone = told["one process"]
     assert alone["engine"] == "FSDPEngineWithLMHead"
     outputs = [step["control/penalties.entropy_bonus.coef/output"] for step in alone["steps"]]
     assert len(set(outputs)) == 3, outputs
     assert all(step["clip_cov/fraction"] > 0 and step["kl_cov/fraction"] > 0 for step in alone["steps"])
+    assert alone["steps"][2]["signal/kl_old"] > 0
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "one process"])
-def test_every_layout_gives_the_same_numbers(layout: str, alone: dict[str, Any], tmp_path: Path) -> None:
-    found = train(tmp_path, **LAYOUTS[layout])
+def test_every_layout_gives_the_same_numbers(layout: str, told: dict[str, Any]) -> None:
+    found, alone = told[layout], told["one process"]
     assert found["theta"] == pytest.approx(alone["theta"], rel=1e-5)
     for step, wanted in zip(found["steps"], alone["steps"], strict=True):
         assert step == pytest.approx(wanted, rel=2e-4, abs=1e-6, nan_ok=True)
 
 
-def test_a_scope_of_a_micro_batch_depends_on_the_layout(alone: dict[str, Any], tmp_path: Path) -> None:
+def test_a_scope_of_a_micro_batch_depends_on_the_layout(told: dict[str, Any]) -> None:
     """So that the test above could fail."""
-    micro = {**OBJECTIVE, "weights": [{"clip_cov": {"fraction": 0.2, "scope": "micro", **ALL}}]}
-    one = train(tmp_path, objective=micro, world=1, micro=8, steps=1)
-    two = train(tmp_path, objective=micro, world=2, steps=1)
-    assert two["steps"][0]["grad_norm"] != pytest.approx(one["steps"][0]["grad_norm"], rel=1e-3)
+    one, two = (told[f"micro, {processes}"]["steps"][0]["grad_norm"] for processes in ("one process", "two processes"))
+    assert two != pytest.approx(one, rel=1e-3)

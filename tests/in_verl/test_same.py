@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 from in_verl.cpu_platform import ENVIRONMENT
-from in_verl.test_engine import free_port
 
 GRPO = ["grpo"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "trl, token mean": {"advantages": GRPO, "loss": "trl"},
     "trl, mean per sequence": {"advantages": GRPO, "loss": {"trl": {"type": "grpo", "epsilon_high": 0.28}}},
     "trl, divided by a constant": {"advantages": GRPO, "loss": {"trl": {"type": "dr_grpo"}}},
-    "trl, two-sided clip": {"advantages": GRPO, "loss": {"trl": {"delta": 1.5}}},
+    "trl, two-sided clip": {"advantages": GRPO, "loss": {"trl": {"delta": 1.25}}},
     "trl, sequence ratio": {
         "advantages": GRPO,
-        "loss": {"trl": {"type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.0003}},
+        "loss": {"trl": {"type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.05}},
     },
     "trl, cispo": {"advantages": GRPO, "loss": {"trl": {"type": "cispo", "epsilon_high": 5.0}}},
     "trl, sapo": {"advantages": GRPO, "loss": {"trl": {"type": "sapo"}}},
@@ -44,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("same") / "told.json"
-    fixed = {**ENVIRONMENT, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    fixed = {**ENVIRONMENT, "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(
         [sys.executable, "-m", "in_verl.same", str(out)],
         cwd=Path(__file__).parents[1],

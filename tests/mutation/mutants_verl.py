@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutation.mutants import Mutant, stem
 
+PLUGIN = ("tests/unit/test_verl_plugin.py",)
 CARRIES = ("tests/unit/test_verl_carries.py",)
 
 
@@ -26,4 +27,8 @@ VERL = (
     fault("forgets the cap", "own_losses", '"dual": delta, ', ""),
     fault("caps within the clip", "own_losses", "delta < 1 + high", "False"),
     fault("takes a sequence for tokens", "own_losses", '== "sequence"', '== "sentence"'),
+    fault("lets verl look for TRL", "plugin", "asked() and _has_value_heads()", "asked()", PLUGIN),
+    fault("waits for what is there", "plugin", "if (module := sys.modules.get(name)) is not None:", "if False:", PLUGIN),
+    fault("registers twice", "plugin", "if any(isinstance(finder, _Finder) for finder in sys.meta_path):", "if False:", PLUGIN),
+    fault("fails without a word", "plugin", "        _stand_in(module, error)\n", "        pass\n", PLUGIN),
 )  # fmt: skip
