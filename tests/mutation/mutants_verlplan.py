@@ -24,7 +24,7 @@ VERLPLAN = (
     fault("keeps the prompt from verl's verifiers", "entropostat/verl/reward", 'told.get("asked", "")', '""', ROWS),
     fault("weighs every source alike in verl", "entropostat/verl/reward", "weights.get(data_source, own.weight)", "weights.get('', own.weight)", ROWS),
     fault("calls the user's code unasked in verl", "entropostat/verl/reward", "allow_code=allow_code, workers=1", "allow_code=True, workers=1", ROWS),
-    fault("draws beyond the band of Clip-Cov", "rl/weights/clip_cov", "(cov < self.high)", "(cov < 10 * self.high)", FORKS),
+    fault("draws below the band of Clip-Cov", "rl/weights/clip_cov", "(cov > self.low)", "(cov > self.low / 2)", FORKS),
     fault("selects one token more in KL-Cov", "rl/penalties/kl_cov", "max(1, int(token_count(batch) * self.fraction))", "1 + int(token_count(batch) * self.fraction)", FORKS),
     fault("has another table of verl's keys", "entropostat/recipe/verl_keys", '"trainer.learning_rate")', '"critic.learning_rate")', PAGES),
 )  # fmt: skip
