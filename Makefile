@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
-.PHONY: help setup train test test-all fuzz smoke-gpu lint docs bench clean
+.PHONY: help setup train test test-all test-verl fuzz smoke-gpu lint docs bench clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,13 @@ test: setup  ## the test suite
 
 test-all: setup  ## the test suite with its long parts
 	$(PYTHON) -m pytest $(PARALLEL) -m ""
+
+test-verl: .venv-verl/.installed  ## the objective inside verl, in an environment of its own
+	.venv-verl/bin/python -m pytest --timeout 1200 tests/in_verl
+
+.venv-verl/.installed: pyproject.toml .ci/verl
+	@sh .ci/verl
+	@touch $@
 
 fuzz: setup  ## an hour of drawn recipes, other ones each time
 	ENTROPOSTAT_FUZZ_SECONDS=3600 $(PYTHON) -m pytest --timeout 0 tests/fuzz
@@ -50,5 +57,5 @@ docs: setup  ## regenerate schema, catalogue, method pages, the tables of metric
 bench: setup  ## measure the overhead over a stock trainer
 	$(PYTHON) -m benchmarks.cost.overhead
 
-clean:  ## remove the virtual environment and the runs
-	rm -rf .venv runs
+clean:  ## remove the virtual environments and the runs
+	rm -rf .venv .venv-verl runs

@@ -23,6 +23,7 @@ from entropostat.recipe import Recipe, load
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.prompts import first_asked, loaded, prepare_prompts
 from entropostat.secrets import redacted
+from entropostat.visible import visible
 
 FIRST = 2
 """Prompts that are shown."""
@@ -34,15 +35,31 @@ def add(parser: argparse.ArgumentParser) -> None:
     arguments.recipe(parser)
     arguments.as_json(parser)
     arguments.allow_code(parser)
+    parser.add_argument(
+        "--verl", metavar="FOLDER", type=Path, help="write the prompts there as verl reads them, instead"
+    )
     parser.add_argument("-n", "--prompts", metavar="N", type=_count, default=FIRST, help=f"prompts to show; {FIRST}")
 
 
 def run(args: argparse.Namespace) -> int:
     """1 where `train` would refuse the references."""
     recipe = load(arguments.one(args), args.overrides)
+    if args.verl is not None:
+        return write_rows(recipe, args.verl, args.json)
     found = data(recipe, args.prompts, args.allow_code)
     print(json.dumps(found, indent=2) if args.json else "\n".join(text(found)))
     return 1 if found["references"]["problem"] else 0
+
+
+def write_rows(recipe: Recipe, folder: Path, as_json: bool) -> int:
+    """For ``plan --engine verl``, in the order of training."""
+    from entropostat.verl.rows import write
+
+    rows = {str(file): count for file, count in write(recipe, folder, _lengths(recipe)).items()}
+    print(
+        json.dumps(rows, indent=2) if as_json else "\n".join(visible(f"{file}: {n:,} rows") for file, n in rows.items())
+    )
+    return 0
 
 
 def data(recipe: Recipe, first: int = FIRST, allow_code: bool = False) -> dict[str, Any]:

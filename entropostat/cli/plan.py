@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from entropostat import gate
-from entropostat.cli import arguments
+from entropostat.cli import arguments, in_verl
 from entropostat.recipe import Recipe, evaluated, load
 from entropostat.recipe.adapter import lora
 from entropostat.recipe.arithmetic import Arithmetic, arithmetic, pool_of, shares, stages, steps
@@ -21,6 +21,8 @@ from entropostat.recipe.terms import Term
 from entropostat.scaling import report
 from entropostat.visible import visible
 
+ENGINES = ("trl", "verl")
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     arguments.recipe(parser)
@@ -30,6 +32,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--shape", metavar="NAME", help="sizes of the model for the estimate: a config.json, or such as llama-3-70b"
     )
     parser.add_argument("--gpu-memory", metavar="GIB", help="the same as launch.gpu_memory=GIB")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default=ENGINES[0], help="verl: the command line there, and what does not go along"
+    )
     parser.add_argument("--bandwidth", metavar="IN,BETWEEN", help="GB/s of a GPU inside a machine and between machines")
 
 
@@ -38,11 +43,22 @@ def run(args: argparse.Namespace) -> int:
     asked = report.Asked.parse(args.scaling, args.shape, args.bandwidth)
     recipe = load(arguments.one(args), [*args.overrides, *memory])
     planned = plan(recipe, asked)
+    wrong = any(lint["level"] == "error" for lint in planned["lints"])
+    if args.engine == "verl":
+        planned["verl"] = in_verl.plan(recipe, [arguments.one(args), *args.overrides])
+        wrong = wrong or bool(planned["verl"]["refused"])
     if args.json:
         print(json.dumps(planned, indent=2))
     else:
-        print("\n".join(map(visible, planned["scaling"]["text"] if asked.strategies else text(recipe, planned))))
-    return 1 if any(lint["level"] == "error" for lint in planned["lints"]) else 0
+        print("\n".join(map(visible, told(recipe, planned, asked))))
+    return 1 if wrong else 0
+
+
+def told(recipe: Recipe, planned: dict[str, Any], asked: report.Asked) -> list[str]:
+    """The part of the plan that was asked for."""
+    if "verl" in planned:
+        return in_verl.text(planned)
+    return planned["scaling"]["text"] if asked.strategies else text(recipe, planned)
 
 
 def plan(recipe: Recipe, asked: report.Asked | None = None) -> dict[str, Any]:

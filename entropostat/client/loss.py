@@ -22,6 +22,7 @@ from torch import Tensor
 
 from entropostat.client.normaliser import normalised
 from entropostat.client.padding import cast, dtype_of, moved, padded, policies, ragged, start_of
+from entropostat.client.phases import computed, whole_loss
 from entropostat.client.refusals import LIVE, check_gives, refusals
 from entropostat.client.sample import CARRIED, Generation, Part, Sample
 from entropostat.recipe.objective import as_control
@@ -127,16 +128,10 @@ class ClientLoss:
         starts = tuple(start_of(sample, f"samples[{i}]") for i, sample in enumerate(samples))
         batch = padded(samples, starts, self._fields, dtype_of(samples))
         batch = batch.set(clip=self.objective.loss.term.clip, seed=self.seed, generation=self.generations)
-        judged = batch if batch.unshaped is None else batch.set(rewards=batch.unshaped)
-        signals = self.thermostat.note_generation(judged)
-        metrics = {f"signal/{name}": value for name, value in signals.items()}
-        if self.objective.rewards:
-            rewarded = self.objective.reward(batch, self.memory, learn=True)
-            self.memory, batch = rewarded.memory, batch.set(rewards=rewarded.rewards)
-            metrics |= merged(rewarded.metrics, LOCAL)
-        rollout = self.objective.rollout(batch)
+        done = computed(self.thermostat, batch, self.memory)
+        self.memory = done.memory
         self.generations += 1
-        return Generation(samples, batch, rollout, starts, metrics | merged(rollout.metrics, LOCAL))
+        return Generation(samples, done.batch, done.rollout, starts, done.metrics)
 
     # ------------------------------------------------------------------------------------------ a loss
 
@@ -163,16 +158,14 @@ class ClientLoss:
         given = {name: ragged(rows, part, name, mask) for name, rows in live.items()}
         batch, objective = self._batch(part, logps, given), self.objective
         stats = moved(part.generation.rollout.stats, part, logps)
-        tokens, metrics = objective.token_loss(batch, stats)
-        loss = normalised(tokens, batch.mask, objective.loss.term.aggregation, batch.require("tokens"), self.max_length)
-        for scalar in (one for one in objective.penalties if one.term.kind == "scalar"):
-            value, more = objective.penalty(scalar, batch, stats)
-            loss, metrics = loss + value, metrics | more
+
+        def mean(x: Tensor) -> Tensor:
+            return normalised(x, batch.mask, objective.loss.term.aggregation, batch.require("tokens"), self.max_length)
+
+        loss, metrics = whole_loss(objective, batch, stats, mean)
         if measured:
             self.thermostat.window.add(objective.for_loss(batch, stats), metrics, objective.loss.term)
             self._pending += 1
-        if not loss.requires_grad:  # nothing here depends on the policy, and whoever calls takes a gradient
-            loss = loss + logps.masked_fill(batch.invalid | batch.valid, 0.0).sum()
         told = merged(metrics, LOCAL)
         return loss / self.accumulate, part.generation.metrics | told
 

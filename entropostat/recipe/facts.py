@@ -82,6 +82,11 @@ def rollout_readers(recipe: Recipe) -> dict[str, frozenset[str]]:
     return readers
 
 
+def read_by(slot: str, term: Term) -> frozenset[str]:
+    """Batch fields that a term reads, in the loss or once per generation."""
+    return _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
+
+
 def _read(slot: str, term: Term, declared: Iterable[Need]) -> frozenset[str]:
     return read(declared, {f.name: option(term, slot, f.name) for f in info(slot, term).fields})
 
@@ -93,17 +98,27 @@ def signals(recipe: Recipe) -> frozenset[str]:
 
 def metrics(recipe: Recipe) -> set[str]:
     """``term/metric`` of everything that the terms of the loss report at each optimizer step."""
+    return metrics_of(recipe.terms)
+
+
+def metrics_of(terms: Iterable[tuple[str, Term]]) -> set[str]:
+    """The same, of terms with their slots."""
     return {
         f"{term.name}/{metric}"
-        for slot, term in recipe.terms
+        for slot, term in terms
         if slot not in ("rewards", "advantages", "data")  # those report once per generation
         for metric in info(slot, term).provides
     }
 
 
 def knobs(recipe: Recipe) -> list[Knob]:
+    return knobs_of(recipe.terms)
+
+
+def knobs_of(terms: Iterable[tuple[str, Term]]) -> list[Knob]:
+    """Of terms with their slots."""
     all_knobs = []
-    for slot, term in recipe.terms:
+    for slot, term in terms:
         for key, value in term.options.items():
             declared = info(slot, term).field(key)
             if isinstance(value, dict) and declared is not None and not declared.fixed:
@@ -155,11 +170,7 @@ def temperature_readers(recipe: Recipe) -> list[str]:
 
 
 def _readers_of(recipe: Recipe, field: str) -> list[tuple[str, Term]]:
-    return [
-        (slot, term)
-        for slot, term in recipe.terms
-        if field in _read(slot, term, (*info(slot, term).needs, *info(slot, term).rollout_needs))
-    ]
+    return [(slot, term) for slot, term in recipe.terms if field in read_by(slot, term)]
 
 
 def extra_forwards(recipe: Recipe, sizes: Arithmetic) -> list[str]:

@@ -1,18 +1,16 @@
 """Keys that people bring from TRL's own scripts, open-r1, verl, OpenRLHF and older releases, and where each of them lives here.
 
 ``PLACES`` gives a place of the recipe and a sentence; ``NOWHERE`` says why there is none. A key that TRL's config still has and
-another block owns stands in ``owned.py``.
+another block owns stands in ``owned.py``, verl's in ``verl_keys.py``.
 """
 
 from __future__ import annotations
 
+from entropostat.recipe.verl_keys import COLUMN, LORA, PER_PROCESS, SOURCES, TOLD
+
 Place = tuple[str, str]
 """(a key of the recipe, what to know of it; empty where the place says all)."""
 
-_SOURCE = "data.sources"
-_HUB = "data.sources.<name>.hub"
-_STEPS = "of one process; the product with gradient_accumulation_steps and the processes is the batch"
-_LORA = "model.peft: {} turns LoRA on"
 
 TRLS: dict[str, Place] = {
     # ModelConfig
@@ -21,9 +19,9 @@ TRLS: dict[str, Place] = {
     "torch_dtype": ("model.dtype", "of the master weights"),
     "dtype": ("model.dtype", "of the master weights"),
     "attn_implementation": ("model.attn_implementation", ""),
-    "use_peft": ("model.peft", _LORA),
-    "lora_r": ("model.peft.r", _LORA),
-    "lora_alpha": ("model.peft.lora_alpha", _LORA),
+    "use_peft": ("model.peft", LORA),
+    "lora_r": ("model.peft.r", LORA),
+    "lora_alpha": ("model.peft.lora_alpha", LORA),
     "lora_dropout": ("model.peft.lora_dropout", "and model.dropout: keep, or it does nothing"),
     "lora_target_modules": ("model.peft.target_modules", "a list of names, or a pattern of whole names as text"),
     "lora_modules_to_save": ("model.peft.modules_to_save", ""),
@@ -34,11 +32,11 @@ TRLS: dict[str, Place] = {
     "use_bnb_nested_quant": ("model.use_bnb_nested_quant", ""),
     "disable_dropout": ("model.dropout", "off is the default"),
     # ScriptArguments and the mixture of datasets
-    "dataset_name": (_SOURCE, "such as {maths: {hub: {path: org/name, prompt: question, answer: answer}}}"),
-    "datasets": (_SOURCE, "one name for each; data.curriculum can order them"),
-    "dataset_mixture": (_SOURCE, "one name for each; data.curriculum can order them"),
-    "dataset_config": (f"{_HUB}.name", ""),
-    "dataset_train_split": (f"{_HUB}.split", ""),
+    "dataset_name": (SOURCES, "such as {maths: {hub: {path: org/name, prompt: question, answer: answer}}}"),
+    "datasets": (SOURCES, "one name for each; data.curriculum can order them"),
+    "dataset_mixture": (SOURCES, "one name for each; data.curriculum can order them"),
+    "dataset_config": (f"{COLUMN}.name", ""),
+    "dataset_train_split": (f"{COLUMN}.split", ""),
     "dataset_test_split": (
         "evaluate.sets",
         "a source for each benchmark; data.held_out keeps a share of the training data",
@@ -59,7 +57,7 @@ FORMER: dict[str, Place] = {
     "evaluation_strategy": ("evaluate.every", "optimizer steps between evaluations"),
     "no_cuda": ("trainer.use_cpu", ""),
     "use_liger_loss": ("trainer.use_liger_kernel", ""),
-    "per_gpu_train_batch_size": ("trainer.per_device_train_batch_size", _STEPS),
+    "per_gpu_train_batch_size": ("trainer.per_device_train_batch_size", PER_PROCESS),
     "push_to_hub_model_id": ("trainer.hub_model_id", ""),
     "logging_dir": ("tracking.tensorboard", "its files go into the run's folder"),
     "max_length": ("trainer.max_completion_length", ""),
@@ -72,7 +70,7 @@ FORMER: dict[str, Place] = {
 
 OPEN_R1: dict[str, Place] = {
     "system_prompt": ("data.system", ""),
-    "dataset_prompt_column": (f"{_HUB}.prompt", ""),
+    "dataset_prompt_column": (f"{COLUMN}.prompt", ""),
     "wandb_entity": ("tracking.wandb.entity", ""),
     "wandb_project": ("tracking.wandb.project", ""),
     "wandb_run_group": ("tracking.wandb.group", ""),
@@ -96,109 +94,56 @@ OPEN_R1: dict[str, Place] = {
     ),
 }
 
-VERL: dict[str, Place] = {
-    "actor_rollout_ref": ("model", "the policy; its loss is objective.loss, its sampling sampler, its batches trainer"),
-    "algorithm": (
-        "objective",
-        "adv_estimator is objective.advantages, a KL in the reward objective.advantages.kl_reward",
-    ),
-    "adv_estimator": ("objective.advantages", "such as [grpo: {}]; `entropostat methods` lists them"),
+OPENRLHF: dict[str, Place] = {
     "advantage_estimator": ("objective.advantages", "such as [grpo: {}]; `entropostat methods` lists them"),
-    "kl_ctrl": ("objective.penalties.kl_ref.coef", "a number, or a controller such as {pid: {...}}"),
     "init_kl_coef": ("objective.penalties.kl_ref.coef", ""),
-    "kl_coef": (
-        "objective.penalties.kl_ref.coef",
-        "in the loss; objective.advantages.kl_reward.coef is one in the reward",
-    ),
-    "kl_loss_coef": ("objective.penalties.kl_ref.coef", ""),
-    "use_kl_loss": ("objective.penalties.kl_ref.coef", ""),
-    "kl_loss_type": ("objective.penalties.kl_ref.divergence", ""),
-    "use_kl_in_reward": ("objective.advantages.kl_reward.coef", ""),
-    "kl_penalty": ("objective.advantages.kl_reward.divergence", ""),
     "kl_target": ("objective.penalties.kl_ref.coef", "a controller such as {pid: {signal: kl, target: ...}}"),
-    "entropy_coeff": ("objective.penalties.entropy_bonus.coef", ""),
-    "clip_ratio": ("objective.loss.trl.epsilon", ""),
     "eps_clip": ("objective.loss.trl.epsilon", ""),
-    "clip_ratio_low": ("objective.loss.trl.epsilon", ""),
-    "clip_ratio_high": ("objective.loss.trl.epsilon_high", ""),
-    "clip_ratio_c": ("objective.loss.trl.delta", ""),
-    "loss_agg_mode": ("objective.loss.trl.type", "dapo: mean over tokens; grpo: over sequences"),
-    "policy_loss": ("objective.loss", ""),
-    "norm_adv_by_std_in_grpo": ("objective.advantages.grpo.scale", ""),
     "lambd": ("objective.advantages.gae.lam", ""),
-    "filter_groups": ("objective.data.dynamic_sampling", "written objective: {data: [dynamic_sampling: {}]}"),
-    "train_files": (_SOURCE, "one name for each file or data set"),
-    "val_files": ("evaluate.sets", "a source for each"),
-    "prompt_key": (f"{_HUB}.prompt", ""),
-    "input_key": (f"{_HUB}.prompt", ""),
-    "label_key": (f"{_HUB}.answer", ""),
-    "prompt_data": (_SOURCE, ""),
-    "max_response_length": ("trainer.max_completion_length", ""),
+    "input_key": (f"{COLUMN}.prompt", ""),
+    "label_key": (f"{COLUMN}.answer", ""),
+    "prompt_data": (SOURCES, ""),
     "generate_max_len": ("trainer.max_completion_length", ""),
-    "train_batch_size": (
-        "trainer.generation_batch_size",
-        "completions of a generation: verl counts prompts, here times num_generations",
-    ),
     "rollout_batch_size": (
         "trainer.generation_batch_size",
         "completions of a generation: prompts times num_generations",
     ),
     "n_samples_per_prompt": ("trainer.num_generations", ""),
-    "ppo_mini_batch_size": ("trainer.gradient_accumulation_steps", "micro-batches of one optimizer step"),
-    "ppo_micro_batch_size": ("trainer.per_device_train_batch_size", _STEPS),
-    "ppo_micro_batch_size_per_gpu": ("trainer.per_device_train_batch_size", _STEPS),
-    "micro_train_batch_size": ("trainer.per_device_train_batch_size", _STEPS),
-    "ppo_epochs": ("trainer.num_iterations", ""),
-    "total_epochs": ("trainer.num_train_epochs", ""),
+    "micro_train_batch_size": ("trainer.per_device_train_batch_size", PER_PROCESS),
     "num_episodes": ("trainer.num_train_epochs", ""),
     "max_epochs": ("trainer.num_iterations", ""),
-    "total_training_steps": ("trainer.max_steps", ""),
-    "nnodes": ("launch.num_machines", "and slurm.nodes"),
-    "n_gpus_per_node": ("slurm.gpus_per_node", "launch.num_processes counts those of all machines"),
-    "save_freq": ("trainer.save_steps", ""),
-    "test_freq": ("evaluate.every", ""),
-    "val_before_train": ("evaluate.every", "the start and the end are always evaluated"),
-    "project_name": ("tracking.wandb.project", ""),
-    "experiment_name": ("name", ""),
-    "logger": ("tracking", "wandb, trackio and tensorboard, each a key of it"),
     "use_wandb": ("tracking.wandb", "written tracking: {wandb: {}}"),
-    "default_local_dir": ("output_dir", ""),
     "ckpt_path": ("output_dir", ""),
     "save_path": ("output_dir", ""),
-    "resume_mode": ("entropostat train --resume", ""),
-    "lr": ("trainer.learning_rate", ""),
     "actor_learning_rate": ("trainer.learning_rate", ""),
     "critic_learning_rate": ("critic.learning_rate", ""),
-    "grad_clip": ("trainer.max_grad_norm", ""),
-    "lr_warmup_steps": ("trainer.warmup_steps", ""),
-    "lr_warmup_steps_ratio": ("trainer.warmup_steps", "a value below 1 is a share of all steps"),
-    "tensor_model_parallel_size": ("trainer.vllm_tensor_parallel_size", ""),
-    "gpu_memory_utilization": ("trainer.vllm_gpu_memory_utilization", ""),
-    "enable_gradient_checkpointing": ("trainer.gradient_checkpointing", ""),
     "zero_stage": ("launch.strategy", "zero1, zero2 or zero3"),
-    "lora_rank": ("model.peft.r", _LORA),
-    "target_modules": ("model.peft.target_modules", _LORA),
     "pretrain": ("model.path", ""),
     "reward_pretrain": ("reward.model.path", "written reward: [model: {path: org/name}]"),
     "remote_rm_url": ("reward.function.path", "a function of yours asks the server"),
-    "reward_model": ("reward.model", "written reward: [model: {path: org/name}]; a verifier has a name of its own"),
-    "custom_reward_function": ("reward.function.path", "written reward: [function: {path: 'my_rewards:score'}]"),
+}
+
+BLOCKS_OF_VERL: dict[str, Place] = {
+    "actor_rollout_ref": ("model", "the policy; its loss is objective.loss, its sampling sampler, its batches trainer"),
+    "algorithm": (
+        "objective",
+        "adv_estimator is objective.advantages, a KL in the reward objective.advantages.kl_reward",
+    ),
+    "policy_loss": ("objective.loss", ""),
     "rollout": ("sampler", "n is trainer.num_generations; vLLM's options are trainer.vllm_*"),
     "actor": ("model", "its loss is objective.loss, its batches trainer"),
     "ref": ("objective.penalties.kl_ref", "which is what needs a reference"),
 }
-"""verl's and OpenRLHF's."""
+"""Its keys stand in verl_keys.py."""
 
-PLACES: dict[str, Place] = {**VERL, **OPEN_R1, **FORMER, **TRLS}
+PLACES: dict[str, Place] = {**BLOCKS_OF_VERL, **TOLD, **OPENRLHF, **OPEN_R1, **FORMER, **TRLS}
 
 _CUT = "a prompt is never cut; leave out of the data what is too long"
 _EIGHT = "weights of 8 bits are not supported; use model.load_in_4bit, or none"
 _FORMAT = "weights are always saved as safetensors"
 NOWHERE: dict[str, str] = {
-    "max_prompt_length": _CUT,
     "prompt_max_len": _CUT,
     "truncation": _CUT,
-    "filter_overlong_prompts": _CUT,
     "load_in_8bit": _EIGHT,
     "lora_target_parameters": "an adapter is of layers; name them in model.peft.target_modules",
     "lora_task_type": "the policy is always a causal language model",

@@ -40,16 +40,22 @@ def as_control(given: Any) -> Control:
         return Control(given)
     if isinstance(given, str | PathLike):
         return Control.build(load(given).objective)
+    spec = spec_of(given)
+    try:
+        return Control.build(spec)
+    except KeyError as error:  # whose text Python would put into quotation marks
+        raise ValueError(f"objective: {error.args[0]}") from error
+
+
+def spec_of(given: Any) -> dict[str, Any]:
+    """Slot -> its terms, of a mapping as it stands in a recipe; raises ValueError with one line for each problem. No torch."""
     if not isinstance(given, Mapping):
         raise ValueError(f"objective: {show(given)} is no objective; {FORMS}")  # noqa: TRY004  (as every wrong objective)
     problems: list[Problem] = []
     spec = _spec(given, problems)
     if problems:
         raise ValueError("\n".join(f"{problem.key}: {problem.message}" for problem in problems))
-    try:
-        return Control.build(spec)
-    except KeyError as error:  # whose text Python would put into quotation marks
-        raise ValueError(f"objective: {error.args[0]}") from error
+    return spec
 
 
 def _spec(given: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:

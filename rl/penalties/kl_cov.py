@@ -12,6 +12,19 @@ release counts in percent.
 
 Inert, exactly, when each generation serves one update: then log pi = log pi_old. The penalty is an L1 norm: its gradient
 has full size however small the difference is.
+
+As others have it, by the functions of their releases on one mini-batch of 64 completions x 512 tokens (benchmarks/forks.py; what
+else differs: benchmarks/results/forks.md). Sum of |gradient| of the penalty in units of the policy's, with the defaults of each and
+with ours; and the share of the selected tokens whose covariance is among the largest of the mini-batch, in micro-batches of 64, 8
+and 1 completions:
+
+                 defaults ours     64       8        1          fraction, coef   penalty averaged
+    verl 0.9.1   2.5e-05  0.0027   1        0.44     0.12       2e-4, .1         as the loss is
+    SkyRL 0.3.0  8,997    89       1        0.44     0.12       .2, 1            not at all: a sum over tokens
+    here         0.0027   0.0027   0.91     0.91     0.91       2e-3, 1          as the loss is
+
+SkyRL divides its advantages by all tokens first, and not the penalty, which is then almost all of the gradient. Here the selection
+is by the old policy's log-probs, hence .91 by those of the current one. TRL 1.16 has no KL-Cov.
 """
 
 from __future__ import annotations

@@ -11,6 +11,17 @@ released scripts run it with a ratio clip of [0, 2] (``loss: {trl: {epsilon: 1.0
 What we changed: the reference pools one micro-batch of one rank and the current log-probs (``scope: micro``). With one
 sequence per micro-batch group-centred advantages have Cov = 0 and nothing is ever drawn, so the default pools the whole
 generation over all ranks and uses the log-probs of the old policy, at which no token is ratio-clipped yet.
+
+As others have it, by the functions of their releases on one mini-batch of 64 completions x 512 tokens, in micro-batches of 64,
+8 and 1 completions (benchmarks/forks.py; what else differs: benchmarks/results/forks.md):
+
+                 share of tokens taken out    means and draw over    advantages in Cov            ratio clip
+    verl 0.9.1   0.00018  0.00021  0          a micro-batch          as estimated                 .2 both ways by default
+    SkyRL 0.3.0  0        0        0          a micro-batch          divided by all tokens first  .2 both ways by default
+    here         0.00018  0.00018  0.00018    the generation         as estimated                 the loss's own
+
+With SkyRL's advantages no covariance comes near the band, and Clip-Cov is plain clipping. None of the three has a dual clip beside
+it unless it is asked for here (``ppo_clip.dual``). TRL 1.16 has no Clip-Cov.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from entropostat.recipe.extends import RECIPES
 
 PLAIN = str(RECIPES / "quickstart" / "plain.yaml")
 CONTROLLED = str(RECIPES / "quickstart" / "pid-kl.yaml")
-HEAVY = ("torch", "trl", "transformers", "datasets", "accelerate")
+PAPER = str(RECIPES / "papers" / "kl-cov-7b.yaml")
+HEAVY = ("verl", "torch", "trl", "transformers", "datasets", "accelerate")
 
 
 def call(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -60,8 +61,15 @@ def test_plan_is_quick():
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["plan", CONTROLLED], ["methods"], ["schema"], ["dashboard", "metrics"]],
-    ids=lambda words: words[0],
+    [
+        ["--help"],
+        ["plan", CONTROLLED],
+        ["plan", PAPER, "--engine", "verl"],
+        ["methods"],
+        ["schema"],
+        ["dashboard", "metrics"],
+    ],
+    ids=lambda words: words[0] + words[-1].removeprefix(words[0]),
 )
 def test_light_commands_import_nothing_heavy(words):
     code = (

@@ -14,6 +14,7 @@ from entropostat.recipe import load
 from entropostat.recipe.arithmetic import arithmetic
 from entropostat.recipe.lints import lints
 from entropostat.recipe.schema import to_json
+from entropostat.recipe.verl_keys import markdown
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("coming-from-verl.md", "coming-from-open-r1.md")
@@ -51,6 +52,13 @@ def test_every_key_that_the_page_names_as_ours_is_one(page: str) -> None:
     for path in sorted(named):
         head, *rest = path.split(".")
         assert (term_known if head == "objective" else key_known)(head, rest), path
+
+
+def test_the_table_of_verls_keys_is_the_one_that_is_read() -> None:
+    lines = (DOCS / "coming-from-verl.md").read_text().splitlines()
+    rows = markdown()
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows and lines[first + len(rows)] == ""
 
 
 def term_known(_: str, rest: list[str]) -> bool:

@@ -11,11 +11,11 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from entropostat.client.pieces import piece
 from entropostat.rl.objective import Objective
 from entropostat.rl.phrases import Mined, Phrases, candidates, matches, shannon, words
 from entropostat.trainers.trl.aggregation import completion_mask
 from entropostat.trainers.trl.log import note
-from entropostat.trainers.trl.pieces import piece
 
 
 class Planning:

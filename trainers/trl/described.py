@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropostat.trainers.trl.pieces import piece
+from entropostat.client.pieces import piece
 
 
 class Described:
