@@ -36,8 +36,8 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py")
-        return f"entropostat.{path.replace('/', '.')}"
+        path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py").replace("/", ".")
+        return path if self.folder == "benchmarks" else f"entropostat.{path}"
 
     def source(self) -> str:
         """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""
