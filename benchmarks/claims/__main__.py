@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.claims import additions, evidence, plans, screening, spread, tables
+from benchmarks.claims import additions, evidence, picture, plans, screening, spread, tables
 from benchmarks.claims.again import again
 from benchmarks.claims.runner import complete
 from benchmarks.claims.store import Store
@@ -51,6 +51,7 @@ def pages(store: Store) -> None:
     (store.folder / "plain.md").write_text(spread.page(store))
     (store.folder / "table.md").write_text(tables.page(store))
     evidence.write(store)
+    picture.draw(store, store.folder / evidence.PICTURE)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from benchmarks.claims import law, screening
 from benchmarks.claims.cell import PLAIN
 from benchmarks.claims.intervals import Interval
 from benchmarks.claims.methods import TRIED
+from benchmarks.claims.picture import differences
 from benchmarks.claims.plans import rows
 from benchmarks.claims.store import Store
 from benchmarks.claims.tasks import SEEDS, TASKS, TUNING
@@ -18,6 +19,9 @@ from benchmarks.experiment import ROOT
 PAGE = ROOT / "docs" / "evidence.md"
 LINES = ROOT / "entropostat" / "evidence.json"
 """Method -> the line on its page: a file of the package, which has no benchmarks."""
+
+PICTURE = "differences.png"
+"""Beside the results."""
 
 HEAD = """\
 # Does a method do what its paper claims?
@@ -58,6 +62,8 @@ def write(store: Store) -> None:
 
 def page(store: Store) -> str:
     parts = [HEAD, *_done(store), "", RULE, "## Claims", "", *_claims(store), ""]
+    if any(differences(store, task) for task in TASKS.values()):
+        parts += [f"![differences of success](../benchmarks/results/claims/{PICTURE})", ""]
     parts += ["## Parts together", "", _intro(screening.__doc__), "", *screening.section(store), ""]
     parts += ["## Reward from entropy", "", _intro(law.__doc__), "", *law.section(store), "", MORE]
     return "\n".join(parts).rstrip() + "\n"

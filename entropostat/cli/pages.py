@@ -64,7 +64,7 @@ def _page(term: TermInfo) -> Iterator[str]:
     yield "```text"
     yield from term.doc.splitlines()
     yield "```"
-    if told := evidence().get(term.name):
+    if told := evidence().get(term.name) if term.slot not in ("sources", "verifiers") else None:
         yield from ("", f"[Evidence](../../evidence.md) on small tasks: {told}")
     if term.fields:
         yield from ("", "| key | values | meaning |", "|---|---|---|")

@@ -40,4 +40,5 @@ def test_a_method_s_page_has_its_evidence():
 
     text = "\n".join(pages.page(load().terms["penalties"]["kl_cov"]))
     assert f"[Evidence](../../evidence.md) on small tasks: {evidence.lines(Store())['kl_cov']}" in text
+    assert "Evidence" not in "\n".join(pages.page(load().terms["verifiers"]["trl"])), "of another term of that name"
     assert PLAIN not in evidence.lines(Store())
