@@ -7,14 +7,30 @@ import json
 import pytest
 
 from benchmarks.claims import runner
-from benchmarks.claims.cell import PLAIN, Added, Cell, whole
+from benchmarks.claims.cell import PLAIN, Added, Cell, seeded, whole
 from benchmarks.claims.measures import of
+from benchmarks.claims.methods import added, table
 from benchmarks.claims.store import Store, differences
 from benchmarks.claims.tasks import SEEDS, TASKS
+from entropostat.gate import check
+from entropostat.recipe import RecipeError, load
 
 RARE = TASKS["rare"]
 CELL = Cell("report", "rare", PLAIN, 0, SEEDS[0])
 MARGIN = 0.15
+
+
+@pytest.mark.slow
+def test_every_row_of_the_table_is_a_recipe_that_runs(tmp_path):
+    task, file, refused = TASKS["hard"], tmp_path / "recipe.yaml", {}
+    for name in table():
+        tree = whole(task, added(name, task))
+        file.write_text(json.dumps(tree))
+        try:
+            check(load(str(file), seeded(tree, task, SEEDS[0], twin=False)))
+        except RecipeError as error:
+            refused[name] = str(error)
+    assert refused == {}
 
 
 @pytest.mark.slow

@@ -67,8 +67,9 @@ def test_the_setting_with_the_best_reward_is_reported_and_one_that_failed_is_not
     monkeypatch.setattr(plans, "table", lambda: {PLAIN: {}, "kl_cov": {}})
     store = Store(tmp_path)
     assert plans.tuned(store, HARD, "kl_cov") is None
-    for setting, reward in enumerate((0.3, 0.6, 0.9)):
-        for seed in TUNING:
+    for seed in TUNING:
+        assert plans.tuned(store, HARD, "kl_cov") is None
+        for setting, reward in enumerate((0.3, 0.6, 0.9)):
             store.put(f"tune|hard|kl_cov|{setting}|{seed}", {"status": "done", "reward": reward})
     assert plans.tuned(store, HARD, "kl_cov") == 2
     store.put(f"tune|hard|kl_cov|2|{TUNING[0]}", {"status": "failed", "why": "NaN"})

@@ -135,3 +135,10 @@ def test_the_law_foretells_a_run_that_obeys_it_and_a_mean_does_not():
     found = law.foretold(points)
     assert found is not None and found.error < 1e-9 and found.constant > 0.1 and found.a == pytest.approx(0.4)
     assert law.foretold([[0, 0.1, 0.2]] * 4) is None
+
+
+def test_the_law_is_told_the_prefix_alone():
+    entropies = np.linspace(0.6, 0.05, 20)
+    points = [[step, 1.0 - 0.4 * math.exp(h) + 0.2 * (step >= 10), h] for step, h in enumerate(entropies)]
+    found = law.foretold(points)
+    assert found is not None and found.error == pytest.approx(0.2) and found.last == pytest.approx(0.2)
