@@ -14,7 +14,7 @@ def again(store: Store, name: str) -> int:
         print(f"{name!r}: no such cell in {store.folder}; its names are the first entry of each line of its *.jsonl")
         return 2
     cell, before = Cell.parse(name), store.cells[name]
-    now = trained(cell, store.recipes[before["recipe"]], TASKS[cell.task])
+    now = trained(cell, store.made(before["recipe"]).tree(), TASKS[cell.task])
     unequal = differences(before, now)
     print(f"{name}: {'equal' if not unequal else 'differs in ' + ', '.join(unequal)}")
     if unequal and before[MACHINE] != digest(machine()):

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -54,15 +55,40 @@ class Added(NamedTuple):
     """Overrides, as on the command line."""
 
 
-def whole(task: Task, added: Added) -> Tree:
-    """The task's recipe with what a method adds to it."""
+class Made(NamedTuple):
+    """Of what a cell's recipe is made: all that it takes to have it again, whatever becomes of the files."""
+
+    base: Tree
+    """The task's recipe."""
+    added: Added
+
+    def tree(self) -> Tree:
+        from entropostat.recipe.extends import resolve
+
+        with tempfile.TemporaryDirectory() as folder:
+            base, file = Path(folder) / "base.yaml", Path(folder) / "cell.yaml"
+            base.write_text(json.dumps(self.base))
+            file.write_text(json.dumps({"extends": base.name, **self.added.recipe}))
+            tree: Tree = resolve(file, self.added.words).plain
+        return tree
+
+
+@lru_cache(maxsize=256)
+def plain(path: Path) -> Tree:
+    """A recipe with its parents, as plain values."""
     from entropostat.recipe.extends import resolve
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "cell.yaml"
-        file.write_text(json.dumps({"extends": str(task.recipe), **added.recipe}))
-        tree: Tree = resolve(file, added.words).plain
+    tree: Tree = resolve(path).plain
     return tree
+
+
+def made(task: Task, added: Added) -> Made:
+    return Made(plain(task.recipe), added)
+
+
+def whole(task: Task, added: Added) -> Tree:
+    """The task's recipe with what a method adds to it."""
+    return made(task, added).tree()
 
 
 def seeded(tree: Tree, task: Task, seed: int, twin: bool) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from benchmarks.claims.cell import PLAIN, Added
+from benchmarks.claims.cell import PLAIN, Added, plain
 from benchmarks.claims.tasks import Task
 from benchmarks.experiment import ROOT
 
@@ -55,15 +55,6 @@ def recipe_overlay(path: Path) -> dict[str, Any]:
     """What a recipe that extends the quickstart's plain one changes in it, but for what is of the quickstart itself."""
     changed = difference(plain(path), plain(BASE))
     return {key: value for key, value in changed.items() if key not in OURS}
-
-
-@lru_cache(maxsize=256)
-def plain(path: Path) -> dict[str, Any]:
-    """A recipe with its parents, as plain values."""
-    from entropostat.recipe.extends import resolve
-
-    values: dict[str, Any] = resolve(path).plain
-    return values
 
 
 def difference(one: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from benchmarks.claims.cell import PLAIN, Added, Cell, Tree, run, whole
+from benchmarks.claims.cell import PLAIN, Added, Cell, Made, Tree, made, run
 from benchmarks.claims.store import Store
 from benchmarks.claims.tasks import TASKS, Task
 from benchmarks.experiment import Result, preload
@@ -28,28 +28,28 @@ Plan = Mapping[Cell, Added]
 def complete(store: Store, plan: Plan, jobs: int = 1, until: float = float("inf")) -> int:
     """Run the cells that the store lacks, ``jobs`` at a time; none begins after the time ``until``. How many were run."""
     missing = iter([(cell, added) for cell, added in plan.items() if str(cell) not in store.cells])
-    running: dict[Connection, tuple[Cell, Tree, Any, float]] = {}
+    running: dict[Connection, tuple[Cell, Made, Any, float]] = {}
     done = 0
     preload()
     while True:
         for cell, added in islice(missing, jobs - len(running) if time.time() < until else 0):
-            tree = whole(TASKS[cell.task], added)
+            recipe = made(TASKS[cell.task], added)
             mine, theirs = multiprocessing.Pipe(duplex=False)
-            child = multiprocessing.get_context("fork").Process(target=_child, args=(theirs, cell, tree))
+            child = multiprocessing.get_context("fork").Process(target=_child, args=(theirs, cell, recipe))
             child.start()
             theirs.close()
-            running[mine] = (cell, tree, child, time.monotonic() + LIMIT)
+            running[mine] = (cell, recipe, child, time.monotonic() + LIMIT)
         if not running:
             return done
         for end in _ended(running):
-            cell, tree, child, _ = running.pop(end)
+            cell, recipe, child, _ = running.pop(end)
             result = _result(end, child)
-            store.add(cell, tree, result)
+            store.add(cell, recipe, result)
             done += 1
             print(cell, result.get("why") or _last(result), flush=True)
 
 
-def _ended(running: Mapping[Connection, tuple[Cell, Tree, Any, float]]) -> list[Connection]:
+def _ended(running: Mapping[Connection, tuple[Cell, Made, Any, float]]) -> list[Connection]:
     """Those that have something to say, have died or have been too long about it."""
     soonest = min(deadline for *_, deadline in running.values())
     ready = wait(list(running), timeout=max(0.0, soonest - time.monotonic()))
@@ -72,9 +72,9 @@ def _result(end: Connection, child: Any) -> Result:
         child.join()
 
 
-def _child(pipe: Connection, cell: Cell, tree: Tree) -> None:
+def _child(pipe: Connection, cell: Cell, recipe: Made) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        result = trained(cell, tree, TASKS[cell.task])
+        result = trained(cell, recipe.tree(), TASKS[cell.task])
     pipe.send(result)
 
 

@@ -1,4 +1,4 @@
-"""Where results lie: a line a cell, and every recipe once, under its hash."""
+"""Where results lie: a line a cell; what a method adds to a task, and the task's recipe, once each under their hashes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims.cell import Cell, Tree
+from benchmarks.claims.cell import Added, Cell, Made, Tree
+from benchmarks.claims.tasks import K
 from benchmarks.experiment import RECORDED, Result
 
 FOLDER = RECORDED / "claims"
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy")
 MACHINE = "machine"
+LOOKED = ("pass@1", f"pass@{K}", "distinct", "working", "entropy", "length")
+"""Numbers of a look, in the order in which a line has them."""
+TUNED = ("status", "why", "reward", "samples", "cpu")
+"""What is kept of a tuning run: what a setting is chosen by, and what it cost."""
 
 
 def digest(content: Any) -> str:
@@ -23,7 +28,7 @@ def digest(content: Any) -> str:
 
 
 class Store:
-    """The results under ``folder``: ``STAGE-TASK.jsonl`` in the order in which cells ended, ``recipes.json``, ``machines.json``."""
+    """The results under ``folder``: ``STAGE-TASK.jsonl`` in the order in which cells ended, and what they have in common."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
@@ -32,28 +37,38 @@ class Store:
         for file in sorted(folder.glob("*.jsonl")):
             for line in file.read_text().splitlines():
                 one = json.loads(line)
-                self.put(one.pop("cell"), one)
-        self.recipes: dict[str, Tree] = self._read("recipes.json")
+                self.put(one.pop("cell"), unpacked(one))
+        self.bases: dict[str, Tree] = self._read("bases.json")
+        self.recipes: dict[str, dict[str, Any]] = self._read("recipes.json")
         self.machines: dict[str, Any] = self._read("machines.json")
 
     def _read(self, name: str) -> dict[str, Any]:
         file = self.folder / name
         return json.loads(file.read_text()) if file.is_file() else {}
 
-    def add(self, cell: Cell, tree: Tree, result: Result) -> None:
-        here = machine()
-        kept = result | {"recipe": digest(tree), MACHINE: digest(here)}
+    def add(self, cell: Cell, recipe: Made, result: Result) -> None:
+        here, base = machine(), digest(recipe.base)
+        parts = {"base": base, "add": dict(recipe.added.recipe), "words": list(recipe.added.words)}
+        if cell.stage == "tune":
+            result = {key: value for key, value in result.items() if key in TUNED}
+        kept = result | {"recipe": digest(parts), MACHINE: digest(here)}
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._keep("recipes.json", self.recipes, digest(tree), tree)
+        self._keep("bases.json", self.bases, base, recipe.base)
+        self._keep("recipes.json", self.recipes, digest(parts), parts)
         self._keep("machines.json", self.machines, digest(here), here)
         with (self.folder / f"{cell.stage}-{cell.task}.jsonl").open("a") as file:
-            file.write(json.dumps({"cell": str(cell), **kept}, separators=(",", ":")) + "\n")
+            file.write(json.dumps({"cell": str(cell), **packed(kept)}, separators=(",", ":")) + "\n")
         self.put(str(cell), kept)
 
     def put(self, name: str, one: Result) -> None:
         """In memory alone."""
         head, _, seed = name.rpartition("|")
         self.cells[name] = self._seeds.setdefault(head, {})[int(seed)] = one
+
+    def made(self, recipe: str) -> Made:
+        """Raises KeyError for a hash that no cell here has."""
+        parts = self.recipes[recipe]
+        return Made(self.bases[parts["base"]], Added(parts["add"], tuple(parts["words"])))
 
     def _keep(self, name: str, known: dict[str, Any], key: str, value: Any) -> None:
         if key in known:
@@ -72,6 +87,21 @@ class Store:
             if head.startswith(f"{stage}|{task}|"):
                 _, _, method, setting = head.split("|")
                 yield method, int(setting)
+
+
+def packed(result: Result) -> Result:
+    """Looks without their keys, which all of them have in common: a night's results are to be some megabytes."""
+    if "looks" not in result:
+        return result
+    looks = {step: [look[key] for key in LOOKED] for step, look in result["looks"].items()}
+    return result | {"looks": looks}
+
+
+def unpacked(line: Result) -> Result:
+    if "looks" not in line:
+        return line
+    looks = {step: dict(zip(LOOKED, numbers, strict=True)) for step, numbers in line["looks"].items()}
+    return line | {"looks": looks}
 
 
 def machine() -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.claims import additions, methods, plans, runner
 from benchmarks.claims.budget import Budget
-from benchmarks.claims.cell import PLAIN, Added, Cell, seeded, told, whole
+from benchmarks.claims.cell import PLAIN, Added, Cell, made, seeded, told, whole
 from benchmarks.claims.probe import distinct, summary
 from benchmarks.claims.store import Store, differences
 from benchmarks.claims.tasks import SEEDS, TASKS, TUNING
@@ -78,14 +78,28 @@ def test_the_setting_with_the_best_reward_is_reported_and_one_that_failed_is_not
     assert {Cell("report", "hard", "kl_cov", setting, SEEDS[0]) for setting in (0, 1)} <= set(cells)
 
 
-def test_results_are_kept_a_line_a_cell_and_read_again(tmp_path):
-    store, tree = Store(tmp_path), {"seed": 1}
-    store.add(CELL, tree, {"status": "done", "reward": 0.5, "cpu": 0.1})
+LOOK = {"pass@1": 0.1, "pass@8": 0.2, "distinct": 0.3, "working": 0.4, "entropy": 0.5, "length": 6.0}
+
+
+def test_results_are_kept_a_line_a_cell_and_read_again_with_their_recipe(tmp_path):
+    store, recipe = Store(tmp_path), made(HARD, methods.added("archer", HARD, 1))
+    result = {"status": "done", "reward": 0.5, "cpu": 0.1, "looks": {"0": LOOK, "40": LOOK | {"pass@1": 0.9}}}
+    store.add(CELL, recipe, result)
     again = Store(tmp_path)
-    assert again.of("report", "hard", PLAIN)[300]["reward"] == 0.5
-    assert (
-        again.recipes[again.cells[str(CELL)]["recipe"]] == tree and again.cells[str(CELL)]["machine"] in again.machines
+    (read,) = again.of("report", "hard", PLAIN).values()
+    assert differences(read, result) == [] and read["machine"] in again.machines
+    assert again.made(read["recipe"]).tree() == recipe.tree() == whole(HARD, recipe.added)
+    assert recipe.tree()["objective"]["loss"] == {"archer": {}}
+
+
+def test_of_a_tuning_run_its_reward_is_kept_and_not_its_looks(tmp_path):
+    store = Store(tmp_path)
+    store.add(
+        Cell("tune", "hard", "rloo", 1, 300),
+        made(HARD, Added()),
+        {"status": "done", "reward": 0.5, "looks": {"0": LOOK}},
     )
+    assert "looks" not in Store(tmp_path).of("tune", "hard", "rloo", 1)[300]
 
 
 def test_two_runs_of_a_cell_may_differ_in_time_alone():
@@ -100,7 +114,7 @@ def test_a_cell_that_dies_or_hangs_is_a_result_and_done_cells_are_not_run_again(
         if cell.seed == 301:
             os._exit(9)
         time.sleep(60 if cell.seed == 302 else 0)
-        return {"status": "done", "looks": {"0": {"pass@1": 0, "distinct": 0, "entropy": 0}}}
+        return {"status": "done", "looks": {"0": LOOK}}
 
     monkeypatch.setattr(runner, "trained", trained)
     monkeypatch.setattr(runner, "preload", lambda: None)
