@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from entropostat.catalog import TermInfo, load
 from entropostat.cli.methods import PLACES, describe
 from entropostat.cli.paper_index import ARXIV, markdown
+
+EVIDENCE = Path(__file__).parents[1] / "evidence.json"
 
 
 def write(folder: Path) -> list[Path]:
@@ -60,6 +64,8 @@ def _page(term: TermInfo) -> Iterator[str]:
     yield "```text"
     yield from term.doc.splitlines()
     yield "```"
+    if told := evidence().get(term.name) if term.slot not in ("sources", "verifiers") else None:
+        yield from ("", f"[Evidence](../../evidence.md) on small tasks: {told}")
     if term.fields:
         yield from ("", "| key | values | meaning |", "|---|---|---|")
         for field in term.fields:
@@ -68,6 +74,13 @@ def _page(term: TermInfo) -> Iterator[str]:
         yield from ("", "| metric | meaning |", "|---|---|")
         for key, meaning in term.provides.items():
             yield f"| `{term.name}/{key}` | {_cell(meaning)} |"
+
+
+@lru_cache(maxsize=1)
+def evidence() -> dict[str, str]:
+    """Method -> what runs say of its paper's claims: ``python -m benchmarks.claims pages`` writes it."""
+    told: dict[str, str] = json.loads(EVIDENCE.read_text(encoding="utf-8"))
+    return told
 
 
 def _paper(paper: str) -> str:

@@ -36,9 +36,8 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py")
-        package = "" if self.folder == "benchmarks" else "entropostat."
-        return f"{package}{path.replace('/', '.')}"
+        path = f"{self.folder}/{self.file}".removeprefix("entropostat/").removesuffix(".py").replace("/", ".")
+        return path if self.folder == "benchmarks" else f"entropostat.{path}"
 
     def source(self) -> str:
         """The faulty source. Raises if the fault no longer fits, so that the list follows the code."""

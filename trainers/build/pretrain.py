@@ -141,8 +141,18 @@ def encode(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> 
 def pretrain(
     block: Build, held_out: float, tokenizer: PreTrainedTokenizerFast, progress: Progress | None = None
 ) -> Qwen3ForCausalLM:
-    """Supervised training on fresh demonstrations. Leaves the global random state and thread count as they were."""
-    ids, labels, lengths = encode(demonstrations(block, held_out, block.steps * block.batch), tokenizer)
+    """Supervised training on fresh demonstrations."""
+    return fit(block, demonstrations(block, held_out, block.steps * block.batch), tokenizer, progress)
+
+
+def fit(
+    block: Build, pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, progress: Progress | None = None
+) -> Qwen3ForCausalLM:
+    """A new model after ``block.steps`` steps on pairs of prompt and completion, ``block.batch`` a step.
+
+    Leaves the global random state and thread count as they were.
+    """
+    ids, labels, lengths = encode(pairs, tokenizer)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on so small a model a second thread costs more than it brings
     try:

@@ -1,0 +1,27 @@
+"""Faults of the evidence bench: of what is right, what is equal, what is measured and what is said of it."""
+
+from __future__ import annotations
+
+from mutation.mutants import Mutant, fault
+
+PUZZLE = ("tests/unit/test_claims_puzzle.py",)
+RULES = ("tests/unit/test_claims_rules.py",)
+CELLS = ("tests/unit/test_claims_cells.py",)
+BENCH = "benchmarks/claims"
+
+CLAIMS: tuple[Mutant, ...] = (
+    fault("takes any end", f"{BENCH}/puzzle", "value % int(divisor) == 0 and", "", PUZZLE),
+    fault("shows all", f"{BENCH}/puzzle", "rng.random() < SHOWN", "True", PUZZLE),
+    fault("forgets the direction", f"{BENCH}/verdicts", "SIGN[claim.direction] * change", "change", RULES),
+    fault("has no margin", f"{BENCH}/verdicts", "one.low > claim.margin", "one.low > 0", RULES),
+    fault("speaks of four pairs", f"{BENCH}/verdicts", "FEWEST = 5", "FEWEST = 4", RULES),
+    fault("is one-sided", f"{BENCH}/intervals", "1 - alpha / 2, n - 1)) * float", "1 - alpha, n - 1)) * float", RULES),
+    fault("passes over failures", f"{BENCH}/measures", "dict.fromkeys(SHARES, WORST) |", "", RULES),
+    fault("takes the end for the start", f"{BENCH}/measures", 'last["entropy"] / first', 'first["entropy"] / first', RULES),
+    fault("is not folded", f"{BENCH}/screening", "[rows, -rows]", "[rows, rows]", RULES),
+    fault("foretells what it has seen", f"{BENCH}/law", "entropies[:cut], rewards[:cut]), fit", "entropies, rewards), fit", RULES),
+    fault("lets a run go on", f"{BENCH}/budget", "self.drawn >= self.limit and", "False and", CELLS),
+    fault("gives a twin its own policy", f"{BENCH}/cell", 'f"model.build.seed={seed}"]', 'f"model.build.seed={seed + TWIN * twin}"]', CELLS),
+    fault("chooses by one seed", f"{BENCH}/plans", ">= set(TUNING)", ">= {TUNING[0]}", CELLS),
+    fault("counts copies", f"{BENCH}/probe", "for text in set(right)", "for text in right", CELLS),
+)  # fmt: skip
