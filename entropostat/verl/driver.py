@@ -176,8 +176,8 @@ def _check_sessions(keys: Sequence[str]) -> None:
             )
 
 
-def _per_token(values: Tensor, mask: Tensor) -> Tensor:
-    """(N, ...) -> (N, T): what is one number a sequence, at each of its tokens."""
+def _per_token(values: Tensor, mask: Any) -> Tensor:
+    """(N,) -> (N, T), by the nested ``mask``: what is one number a sequence, at each of its tokens. (N, T) stays."""
     longest = int(mask.offsets().diff().max())
     return values if values.dim() > 1 else values.unsqueeze(1).expand(-1, longest)
 
