@@ -26,7 +26,7 @@ from entropostat.client.phases import whole_loss
 from entropostat.rl.batch import Stats, TokenBatch
 from entropostat.rl.control import Control
 from entropostat.rl.objective import Spec
-from entropostat.verl.fields import GENERATION, UIDS, VERLS, is_stat, stats_of
+from entropostat.verl.fields import BATCH, GENERATION, VERLS, is_stat, stats_of
 from entropostat.verl.reducer import make_reducer
 from entropostat.verl.reported import is_largest, measured
 
@@ -67,7 +67,7 @@ class ActorLoss:
         padded = data.select(*names, *(key for key in data.keys() if is_stat(key))).to_padded_tensor()  # noqa: SIM118
         logps = no_padding_2_padding(model_output["log_probs"], data)
         logps = logps.to(torch.promote_types(logps.dtype, torch.float32))
-        mask = padded["response_mask"].to(logps.dtype)
+        mask, found = padded["response_mask"].to(logps.dtype), stats_of(padded)
         valid = mask.bool()
         live: dict[str, Any] = {
             ours: torch.where(valid, no_padding_2_padding(model_output[theirs], data).to(logps.dtype), 0.0)
@@ -86,14 +86,14 @@ class ActorLoss:
             advantages=padded["advantages"].to(logps.dtype),
             tokens=logps.new_tensor(tokens / ranks),  # as verl takes the mean of the gradients of ranks
             clip=objective.loss.term.clip,
-            uids=data[UIDS],
+            uids=found[BATCH]["uids"],
             seed=self.seed,
             generation=told["generation"],
             reducer=make_reducer(dp_group),
             **held,
             **live,
         )
-        stats = self._stats(padded, told, logps)
+        stats = self._stats(found, told, logps)
 
         def mean(x: Tensor) -> Tensor:
             whole = {"dp_size": ranks, "batch_num_tokens": tokens, "global_batch_size": size}
@@ -107,8 +107,10 @@ class ActorLoss:
         reported["actor/pg_loss"] = Metric(AggregationType.SUM, loss.detach())
         return loss, reported
 
-    def _stats(self, padded: TensorDict, told: Mapping[str, Any], like: Tensor) -> dict[str, Stats]:
-        stats = {term: dict(values) for term, values in stats_of(padded).items()}
+    def _stats(
+        self, found: Mapping[str, Mapping[str, Tensor]], told: Mapping[str, Any], like: Tensor
+    ) -> dict[str, Stats]:
+        stats = {term: dict(values) for term, values in found.items() if term != BATCH}
         for term, constants in told["constants"].items():
             numbers = {key: torch.as_tensor(value, device=like.device) for key, value in constants.items()}
             stats.setdefault(term, {}).update(numbers)

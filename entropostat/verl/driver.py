@@ -74,10 +74,10 @@ class Driver:
         for name, values in own.items():
             whole = values.new_zeros(len(keys), *values.shape[1:])
             whole[real] = values
-            fields[name] = response_to_nested(whole, mask) if values.dim() > 1 else whole
+            fields[name] = response_to_nested(_per_token(whole, mask), mask)
         if self.settings.estimates:
             fields["returns"] = fields["advantages"]
-        fields[UIDS] = _places(keys)
+        fields[UIDS] = response_to_nested(_per_token(_places(keys), mask), mask)
         told = {"knobs": self._knobs(), "constants": constants, "generation": self.generations}
         self.generations += 1
         return TensorDict(fields, batch_size=[len(keys)]), told, done.metrics
@@ -174,6 +174,12 @@ def _check_sessions(keys: Sequence[str]) -> None:
                 f"{key}: an agent loop with several outputs a session, whose reward is that of the last; the objective takes one "
                 "output a session"
             )
+
+
+def _per_token(values: Tensor, mask: Any) -> Tensor:
+    """(N,) -> (N, T), by the nested ``mask``: what is one number a sequence, at each of its tokens. (N, T) stays."""
+    longest = int(mask.offsets().diff().max())
+    return values if values.dim() > 1 else values.unsqueeze(1).expand(-1, longest)
 
 
 def _places(keys: Sequence[str]) -> Tensor:

@@ -2,10 +2,11 @@
 the whole generation.
 
     statistics of a term, (N, T) or (N,)   a field  entropostat/<type>/<term>/<key>
-    uids, (N,)                             a field  entropostat_uid
+    uids, (N,)                             a field  entropostat/I/./uids
     knob values, statistics of one number  in ``batch.extra_info[GENERATION]``
 
-verl moves fields through its TransferQueue by sequence, so that they follow a sequence into whichever micro-batch it comes.
+verl moves fields through its TransferQueue by sequence, so that they follow a sequence into whichever micro-batch it comes. All are
+per token, as verl's own are: what is one number a sequence stands at each of its tokens.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from torch import Tensor
 from entropostat.rl.batch import Stats
 
 GENERATION = "entropostat"
-UIDS = "entropostat_uid"
 STAT = "entropostat/"
+BATCH = "."
+"""In a term's place, whose name it cannot be: what belongs to none of them."""
+UIDS = f"{STAT}I/{BATCH}/uids"
 VERLS = {
     "old_logps": "old_log_probs",
     "sampler_logps": "rollout_log_probs",
@@ -30,6 +33,7 @@ VERLS = {
 }
 """Batch field -> verl's per-token field."""
 KINDS = {"b": torch.bool, "i": torch.int64, "f": None}
+"""Letter of a field -> its dtype; a capital stands for one number a sequence."""
 
 
 def is_stat(key: Any) -> bool:
@@ -37,7 +41,7 @@ def is_stat(key: Any) -> bool:
 
 
 def split(stats: Mapping[str, Stats], rows: int) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """Statistics of the terms as fields, (rows, ...) each, and as constants, term -> key -> number."""
+    """Statistics of the terms as fields, (rows, T) or (rows,) each, and as constants, term -> key -> number."""
     fields: dict[str, Tensor] = {}
     constants: dict[str, dict[str, Any]] = {}
     for term, own in stats.items():
@@ -46,17 +50,19 @@ def split(stats: Mapping[str, Stats], rows: int) -> tuple[dict[str, Tensor], dic
                 if value.shape[0] != rows:
                     raise ValueError(f"{term}: its statistic {key!r} has {value.shape[0]} rows, not {rows}")
                 kind = "b" if value.dtype is torch.bool else "f" if value.is_floating_point() else "i"
-                fields[f"{STAT}{kind}/{term}/{key}"] = value.to(torch.uint8) if kind == "b" else value
+                letter = kind if value.dim() > 1 else kind.upper()
+                fields[f"{STAT}{letter}/{term}/{key}"] = value.to(torch.uint8) if kind == "b" else value
             else:
                 constants.setdefault(term, {})[key] = value.item()
     return fields, constants
 
 
 def stats_of(padded: TensorDict) -> dict[str, dict[str, Tensor]]:
-    """Statistics of the terms, from fields of padded tensors."""
+    """Statistics of the terms, from fields of padded tensors; under ``BATCH`` what belongs to none of them."""
     stats: dict[str, dict[str, Tensor]] = {}
     for name in filter(is_stat, padded.keys()):
-        kind, term, key = name.removeprefix(STAT).split("/", 2)
-        dtype = KINDS[kind]
-        stats.setdefault(term, {})[key] = padded[name] if dtype is None else padded[name].to(dtype)
+        letter, term, key = name.removeprefix(STAT).split("/", 2)
+        value = padded[name] if letter.islower() else padded[name][:, 0]
+        dtype = KINDS[letter.lower()]
+        stats.setdefault(term, {})[key] = value if dtype is None else value.to(dtype)
     return stats

@@ -27,10 +27,10 @@ FAULTS = {
         fault("forgets the ranks", "actor_loss", 'whole = {"dp_size": ranks,', 'whole = {"dp_size": 2 * ranks,'),
         fault("divides by its own tokens", "actor_loss", "logps.new_tensor(tokens / ranks)", "mask.sum()"),
         fault("takes another mean", "actor_loss", "agg_loss(x, valid, self.mode,", 'agg_loss(x, valid, "token-mean",'),
-        fault("takes tools for the policy", "actor_loss", 'mask = padded["response_mask"].to(logps.dtype)', 'mask = torch.ones_like(logps)'),
+        fault("takes tools for the policy", "actor_loss", 'mask, found = padded["response_mask"].to(logps.dtype), stats_of(padded)', 'mask, found = torch.ones_like(logps), stats_of(padded)'),
         fault("drops the gradient of entropy", "actor_loss", "data).to(logps.dtype), 0.0)", "data).to(logps.dtype).detach(), 0.0)"),
         fault("swaps reference and old", "fields", '"ref_logps": "ref_log_prob"', '"ref_logps": "old_log_probs"'),
-        fault("forgets the statistics", "actor_loss", "stats = self._stats(padded, told, logps)", "stats = {}"),
+        fault("forgets the statistics", "actor_loss", "stats = self._stats(found, told, logps)", "stats = {}"),
         fault("forgets the knobs", "actor_loss", 'self.control.objective(told["knobs"])', "self.control.template"),
         fault("sees a part of the generation", "driver", "if not added), key", "if not added and i % 4), key"),
         fault("trains what fills up a batch", "driver", "for i, added in enumerate(padding) if not added", "for i, _ in enumerate(padding)"),
@@ -42,7 +42,7 @@ FAULTS = {
         fault("adds up means", "reported", "signals = {name: quotient(total, rows if", "signals = {name: total or quotient(total, rows if"),
         fault("spells out what verl reduces", "reported", 'return key.replace("m", "~")', "return key"),
         fault("takes the smallest for the largest", "reported", "else -value.double()", "else value.double()"),
-        fault("keeps no uid", "fields", 'UIDS = "entropostat_uid"', 'UIDS = "index"'),
+        fault("takes the second token's", "fields", "padded[name][:, 0]", "padded[name][:, -1]"),
     )
 }  # fmt: skip
 

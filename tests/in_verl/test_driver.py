@@ -198,4 +198,6 @@ def test_controllers_move_by_a_step_and_not_by_one_that_verl_left_out() -> None:
 
 def test_uids_follow_names_and_not_places() -> None:
     fields, _, _ = Driver(settings(HELD)).generation(Recorded().data(), Recorded().keys, [False] * 12)
-    assert fields[UIDS].tolist() == [sorted(Recorded().keys).index(key) for key in Recorded().keys]
+    assert [int(row[0]) for row in fields[UIDS].unbind()] == [
+        sorted(Recorded().keys).index(key) for key in Recorded().keys
+    ]
