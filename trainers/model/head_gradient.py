@@ -31,7 +31,7 @@ from entropostat.rl.vocab_tiles import Head
 NAME = "_ChunkedLogProbFunction"
 
 
-class PushedTokens(ChunkedLogProbFunction):  # type: ignore[misc]
+class PushedTokens(ChunkedLogProbFunction):
     """TRL's head with a backward pass over the tokens that have a gradient."""
 
     @staticmethod
@@ -52,7 +52,7 @@ class PushedTokens(ChunkedLogProbFunction):  # type: ignore[misc]
         return of_hidden, of_weight, of_bias, *[None] * 6
 
 
-def _ours(ctx: Any, pushed: Scored, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
+def _ours(ctx: Any, pushed: Scored, weight: Any, bias: Any) -> tuple[Tensor | None, ...]:
     form = ctx.kernel_args
     head = Head(form["logit_scale"], form["softcap"] if form["HAS_SOFTCAP"] else None, 1 / form["inv_t"])
     with maybe_gather_lm_head_ctx(weight, bias), torch.autocast("cpu", enabled=False):
@@ -61,7 +61,7 @@ def _ours(ctx: Any, pushed: Scored, weight: Tensor, bias: Tensor | None) -> tupl
     return tuple(None if x is None else x.to(dtype) for x, dtype in zip(found, into, strict=True))
 
 
-def _by_kernels(ctx: Any, pushed: Scored, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, ...]:
+def _by_kernels(ctx: Any, pushed: Scored, weight: Any, bias: Any) -> tuple[Tensor | None, ...]:
     """TRL's own pass over the pushed tokens alone."""
     log_z, entropy, *slopes = pushed.table.unbind()
     saved = pushed.hidden, weight, bias, pushed.labels, log_z, entropy
