@@ -9,7 +9,7 @@ HEAD = ("tests/contract/test_head_gradient.py",)
 PATH = "trainers/model/head_gradient"
 
 COST = (
-    fault("turns the entropy's slope", "rl/vocab_gradient", "b = -h\n", "b = 1 * h\n", GRADIENT),
+    fault("turns the entropy's slope", "rl/vocab_gradient", "        b = -h", "        b = 1 * h", GRADIENT),
     fault("forgets the entropy itself", "rl/vocab_gradient", "torch.addcmul(-g, b, entropy)", "-g", GRADIENT),
     fault("takes any tile's label", "rl/vocab_gradient", "self.g * inside", "self.g", GRADIENT),
     fault("forgets the scale", "rl/vocab_gradient", "else (a * factor, b * factor, g * factor)", "else (a, b, g)", GRADIENT),
