@@ -199,7 +199,7 @@ class TokenBatch:
     @torch.no_grad()
     def means(self, **values: Tensor) -> Metrics:
         """Means over the valid tokens, for the log: no graph, and one pass for all of them."""
-        totals = torch.where(self.valid, torch.stack(list(values.values())), 0.0).sum((1, 2))
+        totals = torch.stack(list(values.values())).masked_fill_(self.invalid, 0.0).sum((1, 2))
         pairs = zip(values, (totals / self.count).unbind(), totals.unbind(), strict=True)
         return {name: Mean.named(value, total, self.count) for name, value, total in pairs}
 
@@ -218,7 +218,7 @@ class TokenBatch:
     def log_ratio(self) -> Tensor:
         """(B, T) log pi - log pi_old; exactly 0, without gradient, where the mask is 0. An infinite one becomes +-LIMIT."""
         difference = torch.nan_to_num(self.logps - self.reference_logps, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-        return torch.where(self.valid, difference, 0.0)
+        return difference.masked_fill(self.invalid, 0.0)
 
     def difference(self, other: Tensor, limit: float) -> Tensor:
         """(B, T) log pi - other, without gradient outside of +-limit; exactly 0 where the mask is 0.

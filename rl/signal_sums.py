@@ -44,7 +44,7 @@ def token_sums(
         dtype = torch.promote_types(batch.logps.dtype, torch.float32)
         share = (1 / batch.valid.sum(1, keepdim=True, dtype=dtype).clamp(min=1)).expand_as(batch.logps)
         values |= {"rows": share, "entropy_seq": share * batch.require("entropy")}
-    stacked = torch.where(batch.valid, torch.stack(list(values.values())), 0.0)
+    stacked = torch.stack(list(values.values())).masked_fill_(batch.invalid, 0.0)
     return tuple(values), stacked.sum((1, 2), dtype=torch.float64)
 
 

@@ -112,7 +112,7 @@ def judged(batch: TokenBatch, returns: Tensor, heads: Tensor) -> dict[str, float
         "error_square": (returns - value) ** 2,
         "disagreement": apart,
     }
-    stacked = torch.where(batch.valid, torch.stack(list(series.values())), 0.0)
+    stacked = torch.stack(list(series.values())).masked_fill_(batch.invalid, 0.0)
     total = dict(zip(series, batch.reducer.sum(stacked.double().sum((1, 2))).tolist(), strict=True))
     count = total.pop("count") or math.nan
     mean = {name: each / count for name, each in total.items()}

@@ -30,6 +30,7 @@ from entropostat.trainers.control.scalars import Scalars
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
+from entropostat.trainers.model.head_gradient import departs, pushed_tokens
 from entropostat.trainers.model.teacher import Teacher, attach_teacher
 from entropostat.trainers.model.vocabulary import Vocabulary
 from entropostat.trainers.optim.muon import set_up_muon
@@ -170,7 +171,9 @@ class EntropyMixin(GenerationSeams):
             joined = Joined.of(passed.inputs, args, self._tokenizer.pad_token_id)
             args = joined.ids, joined.attention, joined.length, *args[3:]
         looking = nullcontext() if passed is None else self.monitors.hidden.looking(args[2])
-        with self.scalars.scoring(), self.partition.reading(args, passed), looking:
+        ours = self.critic is not None or departs(self.objective)
+        head = pushed_tokens(ours and passed is not None and self.model.training)
+        with self.scalars.scoring(), self.partition.reading(args, passed), looking, head:
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if self.scoring.on:  # what the taps hold is a reference's, too: with its adapter off the policy is its own
             statistics = self.vocabulary.take(logps.size(1))

@@ -1,7 +1,8 @@
 """Step times of several trainers, each in its own real training loop, taking turns step by step in one process.
 
 Every loop runs in a thread of its own and stands still at the start of each optimizer step until it is given the turn;
-so only one computes at a time. All of them replay the same recorded generation.
+so only one computes at a time, and processor time is its own, whatever else the machine does. All of them replay the same
+recorded generation.
 """
 
 from __future__ import annotations
@@ -63,13 +64,16 @@ class Turns(TrainerCallback):
         return control
 
     def step(self) -> float:
-        """Seconds of wall time from the start of one optimizer step to the start of the next, logging included."""
-        before = time.perf_counter()
+        """Seconds from the start of one optimizer step to the start of the next, logging included: of processor time, which other
+        processes do not change, or of wall time where a GPU works meanwhile."""
+        cuda = self.trainer.args.device.type == "cuda"
+        clock = time.perf_counter if cuda else time.process_time
+        before = clock()
         self._mine.release()
         self._wait()
-        if self.trainer.args.device.type == "cuda":  # which may still be at work when the loop stands
+        if cuda:
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - before
+        seconds = clock() - before
         if self.watch is not None:
             self.watch.lap()
         return seconds
@@ -122,7 +126,7 @@ def ratio(times: list[float], base: list[float], resamples: int = 2000, seed: in
 
 
 class Stopwatch:
-    """Seconds spent in methods of a trainer and of its parts, per optimizer step."""
+    """Seconds of processor time in methods of a trainer and of its parts, per optimizer step."""
 
     def __init__(self, trainer: GRPOTrainer, *methods: str) -> None:
         self._now = 0.0
@@ -134,11 +138,11 @@ class Stopwatch:
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            before = time.perf_counter()
+            before = time.process_time()
             try:
                 return method(*args, **kwargs)
             finally:
-                self._now += time.perf_counter() - before
+                self._now += time.process_time() - before
 
         return run
 

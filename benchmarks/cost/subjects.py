@@ -66,6 +66,9 @@ class Size:
 SMALL = Size("small", layers=4, hidden=128, vocabulary=1024, tokens=32)
 TINY = Size("tiny", layers=2, hidden=32, vocabulary=32, tokens=8, micro_batch=4, generations=4)
 
+LARGE = Size("large", layers=8, hidden=384, vocabulary=32_000, tokens=32)
+"""34M parameters, 25M of them in embeddings and head: what is above stock must not be what grows with the vocabulary."""
+
 LONG = replace(TINY, name="tiny, long window", accumulation=8, steps_per_generation=16)
 
 

@@ -54,12 +54,12 @@ def push(
     """(B, T) change of each token's entropy by a step of learning rate 1: ``up`` is a, ``bonus`` b, ``sums`` the
     statistics (sum p^2, sum p^2 log p) for the plain gradient, None for the natural one."""
     excess = excess_log_probability(logp, entropy)
-    total = torch.zeros_like(logp)
+    parts = []
     if up is not None:
-        total = total - up * excess if sums is None else total + predicted_dh(logp, entropy, *sums, up)
+        parts.append(-up * excess if sums is None else predicted_dh(logp, entropy, *sums, up))
     if bonus is not None:
-        total = total + bonus * (excess.square() if sums is None else logp.exp() * excess.square())
-    return total
+        parts.append(bonus * (excess.square() if sums is None else logp.exp() * excess.square()))
+    return parts[0] + parts[1] if len(parts) == 2 else parts[0] if parts else torch.zeros_like(logp)
 
 
 @torch.no_grad()
@@ -72,19 +72,20 @@ def force(pull: Pull, batch: TokenBatch) -> Tensor:
     total = size.clone()
     own = {name: value for name, value in pull.items() if name != "extra"}
     if own:
-        absolute = torch.stack([value.abs() for value in own.values()]).sum(0)
+        first, *others = (value.abs() for value in own.values())
+        absolute = sum(others, first)
         known = not set(own) - {"logps", "entropy"}
-        logp, entropy = batch.logps.detach(), batch.require("entropy").detach()
+        logp, entropy = batch.logps, batch.require("entropy")
         sums = None
         if batch.sum_p2 is not None and batch.sum_p2_logp is not None:
-            sums = batch.sum_p2.detach(), batch.sum_p2_logp.detach()
+            sums = batch.sum_p2, batch.sum_p2_logp
         pushed = push(logp, entropy, own.get("logps"), own.get("entropy"), sums)
         pushed = pushed if known else torch.full_like(pushed, torch.nan)
-        size, total = torch.where(batch.valid, torch.stack([absolute, pushed]), 0.0).double().sum((1, 2)).unbind()
+        size, total = torch.stack([absolute, pushed]).masked_fill_(batch.invalid, 0.0).double().sum((1, 2)).unbind()
     if "extra" in pull and batch.extra is not None:
         extra, valid, a = batch.extra, batch.extra.mask.bool(), pull["extra"]
         size = size + torch.where(valid, a.abs(), 0.0).double().sum()
-        pushed = a if extra.entropy is None else push(extra.logps.detach(), extra.entropy.detach(), a)
+        pushed = a if extra.entropy is None else push(extra.logps, extra.entropy, a)
         pushed = torch.where(valid, pushed, 0.0).double().sum()
         total = total + (pushed if extra.entropy is not None else torch.nan * pushed)
     return torch.stack([size, total])

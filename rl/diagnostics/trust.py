@@ -22,5 +22,5 @@ def trust(batch: TokenBatch, bounded: Bounded | None = None, sequence: bool = Fa
     x = batch.log_ratio.detach()
     ratio = (row_mean(x, batch).expand_as(x) if sequence else x).exp()
     values = torch.stack([ratio, *(side.to(x.dtype).expand_as(x) for side in bounded or ())])
-    ends = torch.where(batch.valid, torch.stack([ratio, -ratio]), -torch.inf).amax((1, 2)).double()
-    return torch.where(batch.valid, values, 0.0).double().sum((1, 2)), ends
+    ends = torch.stack([ratio, -ratio]).masked_fill_(batch.invalid, -torch.inf).amax((1, 2)).double()
+    return values.masked_fill_(batch.invalid, 0.0).double().sum((1, 2)), ends

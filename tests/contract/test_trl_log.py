@@ -189,6 +189,7 @@ def test_a_token_that_a_weight_takes_out_counts_for_neither(path: str) -> None:
         assert after == pytest.approx(before)
 
 
+@pytest.mark.usefixtures("backward_of_trl")
 @pytest.mark.parametrize("kind", ["grpo", "dapo"])
 @pytest.mark.parametrize("own", [False, True])
 def test_the_policy_loss_beside_trls_bonus_is_the_loss_without_it(path: str, stock: Any, kind: str, own: bool) -> None:

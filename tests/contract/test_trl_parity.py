@@ -8,6 +8,8 @@ import pytest
 from support import tiny
 from support.log_history import history
 
+pytestmark = pytest.mark.usefixtures("backward_of_trl")
+
 RUN: dict[str, Any] = {"max_steps": 6, "gradient_accumulation_steps": 2, "steps_per_generation": 4}
 
 

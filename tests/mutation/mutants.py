@@ -207,10 +207,10 @@ SHARED = (
     Mutant(
         "log means over padding",
         "batch.py",
-        "torch.where(self.valid, torch.stack(list(values.values())), 0.0)",
+        "torch.stack(list(values.values())).masked_fill_(self.invalid, 0.0)",
         "torch.stack(list(values.values()))",
     ),
-    Mutant("ratio in padding", "batch.py", "torch.where(self.valid, difference, 0.0)", "difference"),
+    Mutant("ratio in padding", "batch.py", "difference.masked_fill(self.invalid, 0.0)", "difference"),
     Mutant("on-policy ratio without gradient", "batch.py", "self.logps.detach() if self", "self.logps if self"),
     Mutant(
         "a product instead of where", "reduce.py", "torch.where(mask.bool(), x, 0.0).sum()", "(x * mask).sum()", REDUCE

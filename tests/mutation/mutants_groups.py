@@ -82,6 +82,6 @@ PLUMBING = (
     Mutant("batches takes too few keys", "trl/batches.py", "if len(keys) != rows:", "if False:", TRAINER, "trainers"),
     Mutant("batches clusters without keys", "trl/batches.py", 'if "answers" in needs:', "if False:", TRAINER, "trainers"),
     Mutant("loss_pass bounds without statistics", "trl/loss_pass.py", "passed.batch = objective.for_loss(batch, passed.stats)", "pass", TRAINER, "trainers"),
-    Mutant("monitors bounds without statistics", "watch/monitors.py", "term.bounded(passed.batch.detached())", "term.bounded(plain)", TRAINER, "trainers"),
+    Mutant("monitors bounds without statistics", "watch/monitors.py", "term.bounded(held)", "term.bounded(plain)", TRAINER, "trainers"),
     Mutant("scoring takes keys of one verifier", "scoring.py", "next((key for key in keys if key is not None), None)", "keys[0]", ("tests/unit/test_reward_scoring.py",), "reward"),
 )  # fmt: skip

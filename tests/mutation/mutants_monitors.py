@@ -26,15 +26,15 @@ def looking(name: str, file: str, old: str, new: str) -> Mutant:
 
 
 MONITORS = (
-    fault("turns the push round", "forces", "total = total - up * excess", "total = total + up * excess"),
+    fault("turns the push round", "forces", "parts.append(-up * excess", "parts.append(up * excess"),
     fault("turns the plain push round", "forces", "predicted_dh(logp, entropy, *sums, up)", "predicted_dh(logp, entropy, *sums, -up)"),
-    fault("turns the bonus round", "forces", "total = total + bonus *", "total = total - bonus *"),
+    fault("turns the bonus round", "forces", "parts.append(bonus *", "parts.append(-bonus *"),
     fault("forgets the probability of the bonus", "forces", "logp.exp() * excess.square()", "excess.square()"),
     fault("takes the gradient for the pull", "forces", "name: -value for name", "name: value for name"),
     fault("forgets the share of the loss", "forces", "list(at.values()), weight,", "list(at.values()), None if weight is None else torch.ones_like(weight),"),
-    fault("adds signed forces", "forces", "[value.abs() for value in own.values()]", "[value for value in own.values()]"),
+    fault("adds signed forces", "forces", "(value.abs() for value in own.values())", "(value for value in own.values())"),
     fault("knows every push", "forces", "pushed if known else", "pushed if True else"),
-    fault("pushes masked tokens", "forces", "torch.where(batch.valid, torch.stack([absolute, pushed]), 0.0)", "torch.stack([absolute, pushed])"),
+    fault("pushes masked tokens", "forces", "torch.stack([absolute, pushed]).masked_fill_(batch.invalid, 0.0)", "torch.stack([absolute, pushed])"),
     fault("touches masked tokens", "forces", "batch.valid & (a > 0)", "(a > 0)"),
     fault("mixes the signs", "forces", "batch.valid & (a < 0)", "batch.valid & (a > 0)"),
     fault("counts masked tokens", "entropy", "torch.where(valid, place, BINS)", "place"),
@@ -53,7 +53,7 @@ MONITORS = (
     fault("counts the unscored", "learning", "hits / scored,", "hits / table.size(1),"),
     fault("loses the sign of the gap", "learning", '"gap": k - one', '"gap": one - k'),
     fault("reads the ratio of the token", "trust", "if sequence else x", "if False else x"),
-    fault("takes the end of the masked", "trust", "torch.where(batch.valid, torch.stack([ratio, -ratio]), -torch.inf)", "torch.stack([ratio, -ratio])"),
+    fault("takes the end of the masked", "trust", "torch.stack([ratio, -ratio]).masked_fill_(batch.invalid, -torch.inf)", "torch.stack([ratio, -ratio])"),
     on_window("skips a rank", "max(islice(numbers, world))", "[*islice(numbers, world)][0]"),
     on_window("forgets a micro-batch", "values if before is None else before + values", "values"),
     on_window("forgets the largest", "values if before is None else torch.maximum(before, values)", "values"),

@@ -38,7 +38,7 @@ PPO = (
     fault("copies adapters", "ppo", "is_peft_model(self.model) and block", "False and block", OWN),
     fault("lets TRL move the reference", "ppo", 'and kwargs["args"].sync_ref_model:', "and False:", OWN),
     fault("runs under FSDP", "ppo", "if self.is_fsdp_enabled:", "if False:", OWN),
-    fault("judges the padding", "critic", "torch.where(batch.valid, torch.stack(list(series.values())), 0.0)", "torch.stack(list(series.values()))", OWN),
+    fault("judges the padding", "critic", "torch.stack(list(series.values())).masked_fill_(batch.invalid, 0.0)", "torch.stack(list(series.values()))", OWN),
     fault("forgets the mean error", "critic", 'mean["error_square"] - mean["error"] ** 2', 'mean["error_square"]', OWN),
     fault("divides by nothing", "critic", "0.0 if spread <= 1e-12 else 1", "1", OWN),
     fault("starts anew each time", "head", "if (folder / tap.file).is_file():", "if False:", FILES),

@@ -88,7 +88,7 @@ def scores_reference(trainer: Any, model: Any) -> bool:
     """Whether a forward of ``model`` is one of the reference: another model, or the policy's with its adapter off."""
     if model is not trainer.model:
         return True
-    if not is_peft_model(model):
+    if not hasattr(model, "peft_config") or not is_peft_model(model):  # the second asks the disk what is installed
         return False
     from peft.tuners.tuners_utils import BaseTunerLayer  # an extra, there where adapters are
 

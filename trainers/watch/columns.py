@@ -67,4 +67,4 @@ def _products(batch: TokenBatch) -> Tensor:
     a = batch.token_advantages.to(logp.dtype)
     weighted = logp.exp() * a
     values = torch.stack([torch.ones_like(logp), a, logp, a * logp, weighted, weighted * logp])
-    return torch.where(batch.valid, values, 0.0).sum(2)
+    return values.masked_fill(batch.invalid, 0.0).sum(2)

@@ -184,8 +184,8 @@ class Monitors:
             first = RIGHT in inputs and OLD_ENTROPY not in inputs  # nobody has scored this generation before
             if not (watching or first):
                 return
-            batch = passed.batch.set(stats={})
-            plain = batch.detached()
+            held = passed.batch.detached()
+            batch, plain = passed.batch.set(stats={}), held.set(stats={})
             if first:
                 self._note_entropy(plain.require("entropy"), batch.valid, inputs[RIGHT])
                 if self._shown is not None:
@@ -196,12 +196,12 @@ class Monitors:
                 return
             if batch.old_logps is not None:
                 term = objective.loss.term
-                bounded = None if term.holds == "nothing" else term.bounded(passed.batch.detached())
+                bounded = None if term.holds == "nothing" else term.bounded(held)
                 sums, ends = trust(plain, bounded, term.by_sequence)
                 self.window.pool("trust", sums)
                 self.window.peak("ratio", ends)
             if OLD_ENTROPY in inputs:
-                change = torch.where(batch.valid, plain.require("entropy") - inputs[OLD_ENTROPY], 0.0)
+                change = (plain.require("entropy") - inputs[OLD_ENTROPY]).masked_fill(batch.invalid, 0.0)
                 self.window.pool("realised", change.sum().double())
             self._note_forces(loss, inputs, passed, objective.loss)
 

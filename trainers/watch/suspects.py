@@ -60,7 +60,7 @@ class Seen:
         values: dict[str, Tensor | None] = {name: inputs.get(key) for key, name in BUFFERED.items()}
         values |= {"advantages": batch.advantages, "logps": batch.logps, "entropy": batch.entropy}
         values |= {"weights": passed.weight, **passed.suspects}
-        present = {name: value.detach() for name, value in values.items() if value is not None}
+        present = {name: _plain(value) for name, value in values.items() if value is not None}
         kept = {name: inputs[name] for name in KEPT if isinstance(inputs.get(name), Tensor)}
         return cls(completion_mask(inputs), present, kept, batch.generation)
 
@@ -78,6 +78,11 @@ class Seen:
         if masked and value.dim() >= 2 and value.shape[:2] == self.mask.shape:
             bad &= self.mask.bool().view(*self.mask.shape, *[1] * (value.dim() - 2))
         return bad
+
+
+def _plain(value: Tensor) -> Tensor:
+    """Without a graph. What has none stays the same tensor."""
+    return value.detach() if value.requires_grad else value
 
 
 def first(seen: Sequence[Seen], rank: int) -> Finding:
