@@ -63,6 +63,9 @@ def test_a_recipe_trains_and_is_evaluated_by_the_engine_in_training_and_alone(
     assert run_recipe(load(PLAIN, words)) == 0
     logged = step_rows(folder / "runs" / kind)
     assert max(row["sampling/sampling_logp_difference/mean"] for row in logged) < 0.01
+    panels = {metric.key for metric in of_recipe(load(PLAIN, words)).metrics}
+    said = {key for row in logged for key in row if key.startswith("sampling/")}
+    assert len(said) == 5 and {*said, "trust/sampler_gap"} <= panels
     assert {0.9, 0.0} < set(asked) and set(asked) == {1.0, 0.9, 0.0}, "training's, the block's, and greedy"
     evaluated = [row for row in rows(folder / "runs" / kind) if "evaluate/easy/entropy" in row]
     assert [row["step"] for row in evaluated] == list(range(0, len(logged) + 1, 4))
@@ -85,13 +88,6 @@ def asked_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         VLLMGeneration, "generate", lambda self, *a, **k: asked.append(self.temperature) or generate(self, *a, **k)
     )
     return asked
-
-
-def test_what_the_trainer_says_of_the_sampler_has_its_panel(folder: Path) -> None:
-    recipe = load(PLAIN, words_of("grpo", folder))
-    panels = {metric.key for metric in of_recipe(recipe).metrics}
-    said = {key for row in step_rows(folder / "runs" / "grpo") for key in row if key.startswith("sampling/")}
-    assert len(said) == 5 and said <= panels and "trust/sampler_gap" in panels
 
 
 @pytest.mark.parametrize("left_out", [False, True])

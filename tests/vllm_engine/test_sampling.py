@@ -137,9 +137,10 @@ SETS = {"a": [Example(f"{i}+{i}=", None, {}, str(i)) for i in range(4)]}
 def test_an_evaluation_is_drawn_with_the_weights_of_the_moment_and_greedily_as_transformers_would(path: str) -> None:
     trainer = tiny.ours(path, **ONCE)
     trainer.train()
-    with torch.no_grad():  # as the best checkpoint may have been loaded since: one token is by far the likeliest
-        trainer.model.get_output_embeddings().weight[FOUR] += 50 * trainer.model.get_output_embeddings().weight[EOS]
-        trainer.model.get_output_embeddings().weight[EOS] -= 50 * trainer.model.get_output_embeddings().weight[EOS]
+    with (
+        torch.no_grad()
+    ):  # as the best checkpoint may have been loaded since: now the least likely token is the likeliest
+        trainer.model.get_output_embeddings().weight.mul_(-10)
     settings = EvaluateSettings(max_new_tokens=6, samples=3, k=(1,), temperature=0.01)
     chunks = chunked(SETS, settings, trainer)
     draw = drawn_by_engine(trainer, chunks, settings)
@@ -150,5 +151,5 @@ def test_an_evaluation_is_drawn_with_the_weights_of_the_moment_and_greedily_as_t
         with torch.no_grad():
             for token in row:
                 scores = trainer.model(ids).logits[0, -1]
-                assert scores[token] > scores.max() - 0.05, "the likeliest, as far as bfloat16 tells them apart"
+                assert scores[token] > scores.max() - 0.1, "the likeliest, as far as bfloat16 tells them apart"
                 ids = torch.cat([ids, torch.tensor([[token]])], 1)

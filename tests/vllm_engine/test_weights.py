@@ -32,7 +32,7 @@ CASES: dict[str, Callable[[str], Any]] = {
     "terms and a controller": lambda path: tiny.ours(path, TERMS, **EVERY),
     "a critic": lambda path: tiny.ppo(path, **EVERY),
     "log Z of each prompt": lambda path: tiny.ours(path, tiny.objective(loss={"flowrl": {}}), **EVERY),
-    "an adapter": lambda path: tiny.ppo(path, peft_config=tiny.LORA, **{**EVERY, "learning_rate": 0.1}),
+    "an adapter, and a critic": lambda path: tiny.ppo(path, peft_config=tiny.LORA, **{**EVERY, "learning_rate": 0.1}),
     "a temperature that moves": lambda path: tiny.ours(path, HOT, **EVERY),
     "completions of its own": lambda path: tiny.ours(path, AEPO, **EVERY),
     "prompts asked anew": lambda path: make(path, [{"dynamic_sampling": {}}], **EVERY),
