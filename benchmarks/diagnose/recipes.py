@@ -178,9 +178,9 @@ SICK: dict[str, Sick] = {
         _forgot,
     ),
 }
-"""One pathology has no real runs. ``wrong-tokens``: a bonus under control gives entropy to the decisions first; six recipes that
-were to take it from them (a reward for one choice, a negative bonus on the least certain tokens) brought it about on some seeds of a
-hundred and up, and none on most."""
+"""``wrong-tokens`` has no real runs: a bonus under control gives entropy to the decisions first; six recipes that were to take it from
+them (a reward for one choice, a negative bonus on the least certain tokens) brought it about on some seeds of a hundred and up, and
+none on most. ``sampler-mismatch`` has its own below."""
 
 WELL: dict[str, Sick] = {
     "healthy/plain": Sick(HARD, (*SHORT, steps(160)), _learned),

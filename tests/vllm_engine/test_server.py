@@ -29,7 +29,7 @@ from entropostat.trainers.faults import check_vllm_server
 PLAIN = str(RECIPES / "quickstart" / "plain.yaml")
 SERVER = ["trainer.use_vllm=true", "trainer.vllm_mode=server", f"trainer.vllm_max_model_length={LENGTH}"]
 
-STARTED = 240.0
+STARTED = 500.0
 """Seconds that the server may take."""
 
 
