@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
-.PHONY: help setup train test test-all test-verl fuzz smoke-gpu lint docs bench clean
+.PHONY: help setup train test test-all test-verl test-vllm fuzz smoke-gpu lint docs bench clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +37,13 @@ test-verl: .venv-verl/.installed  ## the objective inside verl, in an environmen
 	@sh .ci/verl
 	@touch $@
 
+test-vllm: .venv-vllm/.installed  ## training by vLLM's real engine, on a CPU
+	.venv-vllm/bin/python -m pytest tests/vllm_engine
+
+.venv-vllm/.installed: pyproject.toml .ci/setup-vllm
+	@sh .ci/setup-vllm
+	@touch $@
+
 fuzz: setup  ## an hour of drawn recipes, other ones each time
 	ENTROPOSTAT_FUZZ_SECONDS=3600 $(PYTHON) -m pytest --timeout 0 tests/fuzz
 
@@ -58,4 +65,4 @@ bench: setup  ## measure the overhead over a stock trainer
 	$(PYTHON) -m benchmarks.cost.overhead
 
 clean:  ## remove the virtual environments and the runs
-	rm -rf .venv .venv-verl runs
+	rm -rf .venv .venv-verl .venv-vllm runs

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from importlib.util import find_spec
 from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "bitsandbytes": (
@@ -53,6 +57,29 @@ def check_packages(config: Any) -> None:
         if find_spec(module) is None:
             install = INSTALL.get(module, module.replace("_", "-"))
             raise ImportError(f"{setting} needs the package {module}: pip install {install}")
+        if module == "vllm":
+            check_vllm(setting)
+
+
+def check_vllm(setting: str) -> None:
+    """Raises ImportError for a release that TRL does not drive: it starts, and may sample or take weights otherwise."""
+    name = next(iter(packages_distributions().get("vllm", ())), None)  # a build for other hardware has another name
+    if name is None:
+        return
+    have, wanted = version(name), supported_vllm()
+    if Version(have).base_version not in wanted:  # whose local part says what it was built for
+        raise ImportError(
+            f"{setting} works with vllm {wanted}, and {name} {have} is installed: pip install {INSTALL['vllm']}"
+        )
+
+
+def supported_vllm() -> SpecifierSet:
+    """What our extra asks for; any release where this package is not installed."""
+    try:
+        asked = [Requirement(line) for line in requires("entropostat") or ()]
+    except PackageNotFoundError:
+        return SpecifierSet()
+    return next((need.specifier for need in asked if need.name == "vllm"), SpecifierSet())
 
 
 def check_hub(config: Any) -> None:

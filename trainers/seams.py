@@ -26,7 +26,7 @@ from entropostat.rl.batch import Extra
 from entropostat.rl.reduce import Reducer
 from entropostat.rl.thermostat import Thermostat
 from entropostat.trainers.control.clock import ControlCallback
-from entropostat.trainers.control.scalars import Scalars
+from entropostat.trainers.control.scalars import Scalars, within_engine
 from entropostat.trainers.critic import CriticOwner
 from entropostat.trainers.generation_seams import GenerationSeams
 from entropostat.trainers.model.distribution import Distribution
@@ -53,6 +53,7 @@ from entropostat.trainers.trl.log import note
 from entropostat.trainers.trl.loss_pass import LossPass, additive_terms
 from entropostat.trainers.trl.own_loss import TRLPass
 from entropostat.trainers.trl.reducer import make_reducer
+from entropostat.trainers.trl.sampling import seed_again
 from entropostat.trainers.trl.scoring import Scoring
 from entropostat.trainers.watch.monitors import Monitors
 from entropostat.trainers.watch.nonfinite import NonFiniteGuard
@@ -124,9 +125,10 @@ class EntropyMixin(GenerationSeams):
         check_supported(control)
         named = arguments(args, kwargs, control, self.kind)
         check_shaping(shaping, control)
-        self.thermostat = Thermostat(control)
+        self.thermostat = Thermostat(within_engine(control, named["args"]))
         self.distribution = Distribution(dropout, named)
         super().__init__(**named)
+        seed_again(self)
         check_rollouts(self, template)
         self.decoding = settle_decoding(self, stop)
         attach_processors(self, sampler or Sampler())

@@ -2,6 +2,7 @@
 
     python -m benchmarks.diagnose.real --seeds 20 --processes 2      # goes on where it was stopped
     python -m benchmarks.diagnose.real --seeds 2 --only collapse
+    .venv-vllm/bin/python -m benchmarks.diagnose.real --only sampler-mismatch healthy/vllm
 
 Results come into benchmarks/results/diagnose/real.json, one entry a run, and into the page beside it. Seeds 100 and up were used
 to see whether the recipes do go wrong; those below are for the figures.
@@ -13,16 +14,18 @@ import argparse
 import json
 import os
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-from benchmarks.diagnose.recipes import SICK, WELL
+from benchmarks import cpu_engine
+from benchmarks.diagnose.recipes import SAMPLED, SICK, WELL
 from benchmarks.diagnose.table import write_page
 from benchmarks.experiment import RECORDED, Result, Results, experiment
 
-KINDS = SICK | WELL
+KINDS = SICK | WELL | SAMPLED
 FILE = RECORDED / "diagnose" / "real.json"
 
 
@@ -33,9 +36,16 @@ def train(kind: str, seed: int) -> Result:
     Function.isolated = False  # type: ignore[assignment, misc]
     sick = KINDS[kind]
     stopped = None
+    if kind in SAMPLED:
+        os.environ.update(cpu_engine.QUIET)
+        import trl.generation.vllm_generation as generation
+
+        generation.LLM = cpu_engine.fresh
     with experiment(sick.recipe, [*sick.overrides, f"seed={seed}", "tracking.diagnose=false"], allow_code=True) as run:
         if sick.spoil:
             spoil(run.trainer)
+        if sick.sent_until is not None:
+            leave_out(run.trainer, sick.sent_until)
         try:
             run.train()
         except Exception as error:  # noqa: BLE001 a run that breaks off leaves its log, which is what is judged
@@ -81,6 +91,12 @@ def spoil(trainer: Any) -> None:
     trainer.compute_loss = compute_loss
 
 
+def leave_out(trainer: Any, step: int) -> None:
+    """No weights are sent to the sampler from ``step`` on, as where a line was forgotten or a server was started anew."""
+    send = trainer.vllm_generation.sync_weights
+    trainer.vllm_generation.sync_weights = lambda: send() if trainer.state.global_step < step else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=20)
@@ -94,7 +110,8 @@ def main() -> None:
     results = Results(args.out)
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
-    jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in args.only or KINDS}
+    kinds = args.only or [kind for kind in KINDS if kind not in SAMPLED or find_spec("vllm")]
+    jobs = {f"{kind}/{seed}": partial(measure, kind, seed, args.keep) for seed in seeds for kind in kinds}
     results.complete(jobs, args.processes)
     if args.out == FILE:
         write_page(FILE.parent)

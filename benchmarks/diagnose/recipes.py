@@ -25,6 +25,8 @@ class Sick:
     """Did the run go wrong (or, of those of WELL, right)? By the whole of it, in hindsight, which no rule has."""
     spoil: bool = False
     """The script makes the loss NaN from step 20 on, at every other step."""
+    sent_until: int | None = None
+    """The script sends vLLM's engine no weights from this step on."""
 
 
 def values(lines: list[Line], key: str) -> np.ndarray:
@@ -112,6 +114,11 @@ def _broken(lines: list[Line]) -> bool:
     )
 
 
+def _another(lines: list[Line]) -> bool:
+    """In the last generations TRL drops completions as too likely under one of the two policies, or finds them 20 times less likely."""
+    return ends(lines, "sampling/importance_sampling_ratio/min")[1] < 0.05
+
+
 def _always(lines: list[Line]) -> bool:
     return len(values(lines, "entropy")) >= 60
 
@@ -171,9 +178,9 @@ SICK: dict[str, Sick] = {
         _forgot,
     ),
 }
-"""Two pathologies have no real runs. ``sampler-mismatch``: a sampler that differs from the trainer needs vLLM. ``wrong-tokens``: a
-bonus under control gives entropy to the decisions first; six recipes that were to take it from them (a reward for one choice, a
-negative bonus on the least certain tokens) brought it about on some seeds of a hundred and up, and none on most."""
+"""``wrong-tokens`` has no real runs: a bonus under control gives entropy to the decisions first; six recipes that were to take it from
+them (a reward for one choice, a negative bonus on the least certain tokens) brought it about on some seeds of a hundred and up, and
+none on most. ``sampler-mismatch`` has its own below."""
 
 WELL: dict[str, Sick] = {
     "healthy/plain": Sick(HARD, (*SHORT, steps(160)), _learned),
@@ -181,3 +188,10 @@ WELL: dict[str, Sick] = {
     "healthy/switch": Sick(QUICKSTART, (), _learned),
 }
 """Runs that should learn; those that do are healthy. ``healthy/switch`` changes from easy to hard prompts, with a loop on its KL."""
+
+VLLM = ("trainer.use_vllm=true", "trainer.vllm_max_model_length=64", "trainer.steps_per_generation=1")
+SAMPLED: dict[str, Sick] = {
+    "sampler-mismatch": Sick(HARD, (*SHORT, *VLLM, steps(80)), _another, sent_until=20),
+    "healthy/vllm": Sick(HARD, (*SHORT, *VLLM, steps(160)), _learned),
+}
+"""Those that need vLLM's engine, which the environment of `make test-vllm` has."""

@@ -12,7 +12,7 @@ from entropostat.metrics.schema import Metric
 from entropostat.metrics.table import find, table
 from entropostat.metrics.terms import ROW_OF_SLOT, metrics_of, metrics_of_terms
 from entropostat.recipe.arithmetic import trainer_value
-from entropostat.recipe.facts import held_by_loss, info, knobs, option
+from entropostat.recipe.facts import corrected_sampler, held_by_loss, info, knobs, option
 from entropostat.recipe.recipe import Recipe
 
 
@@ -63,7 +63,7 @@ def _absent(recipe: Recipe) -> list[str]:
         "radius/": recipe.optimizer.step_radius is not None,
         "anchor/": any(option(term, slot, "reference") in ("ema", "reset") for slot, term in recipe.terms),
         "state/rankme": recipe.tracking.rankme > 0 and recipe.tracking.monitor_every > 0,
-        "sampling/": bool(trainer_value(recipe, "use_vllm")),
+        "sampling/": corrected_sampler(recipe),
         "trust/sampler_gap": bool(trainer_value(recipe, "use_vllm")),
         **dict.fromkeys(("entropy_coef", "policy_loss"), False),  # TRL's own bonus, which a recipe cannot set
     }

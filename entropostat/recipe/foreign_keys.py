@@ -160,7 +160,7 @@ NOWHERE: dict[str, str] = {
     "code_provider": "the code rewards of open-r1 need its sandboxes; write a function, reward: [function: {...}]",
     "parallel_code_exec_per_proc": "a verifier runs in a process of its own; they need no number",
     "vllm_device": "colocate shares the GPUs of the training; for others use trainer.vllm_mode: server",
-    "vllm_dtype": "the sampler has the policy's type, model.dtype",
+    "vllm_dtype": "vLLM takes the type that the model's config.json names, and bfloat16 for float32",
     "vllm_enable_prefix_caching": "vLLM decides it",
     "half_precision_backend": "there is one; set trainer.bf16 or trainer.fp16",
     "fp16_backend": "there is one; set trainer.bf16 or trainer.fp16",

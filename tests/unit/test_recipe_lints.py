@@ -121,6 +121,29 @@ CASES = {
         "error",
         "sampler.temperature",
     ),
+    "evaluation beyond vLLM's context": (
+        ("trainer.use_vllm=true", "trainer.vllm_max_model_length=64", "evaluate.max_new_tokens=64"),
+        "warning",
+        "evaluate.max_new_tokens",
+    ),
+    "temperature beyond vLLM": (("trainer.use_vllm=true", "sampler.temperature=2.5"), "error", "sampler.temperature"),
+    "temperature below vLLM": (("trainer.use_vllm=true", "sampler.temperature=.005"), "error", "sampler.temperature"),
+    "evaluation beyond vLLM": (("trainer.use_vllm=true", "evaluate.temperature=3"), "error", "evaluate.temperature"),
+    "constant scalar beyond vLLM": (
+        ("trainer.use_vllm=true", "objective.scalars.+temperature={value: 3}"),
+        "error",
+        "objective.scalars.temperature.value",
+    ),
+    "schedule beyond vLLM": (
+        ("trainer.use_vllm=true", "objective.scalars.+temperature={value: {schedule: {points: [[0, 1], [9, 4]]}}}"),
+        "error",
+        "objective.scalars.temperature.value.schedule.points",
+    ),
+    "aepo beyond vLLM": (
+        ("trainer.use_vllm=true", "objective.penalties.+aepo={t_high: 2.5}"),
+        "error",
+        "objective.penalties.aepo.t_high",
+    ),
     "best checkpoint": (("trainer.save_strategy=best",), "error", "trainer.save_strategy"),
     "controller on an inert term": (
         ("objective.penalties.+kl_cov={coef: {pid: {signal: entropy, target: 1}}}", ON_POLICY),

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from entropostat.recipe.generation_rules import ENGINE_TEMPERATURES, backend, beyond_engine
+from entropostat.rl.control import Control
 from entropostat.rl.objective import Objective
 from entropostat.trainers.model.teacher import Teacher
 from entropostat.trainers.model.vocabulary import innermost, logit_head
 from entropostat.trainers.trl.sampling import temperature
+
+
+def within_engine(control: Control, args: Any) -> Control:
+    """Controllers move the temperature as far as what generates goes along. Raises ValueError for a constant one beyond."""
+    part, by = control.template.scalar("temperature"), backend(vars(args))
+    if part is None or by != "vllm":
+        return control
+    low, high = ENGINE_TEMPERATURES
+    narrowed = tuple(
+        replace(knob, low=max(knob.low, low), high=min(knob.high, high))
+        if knob.slot == "scalars" and knob.field == "value"
+        else knob
+        for knob in control.knobs
+    )
+    if narrowed == control.knobs and (said := beyond_engine(part.value, by)):
+        raise ValueError(f"objective.scalars.temperature: {said}")
+    return replace(control, knobs=narrowed)
 
 
 class Scalars:

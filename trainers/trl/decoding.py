@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 
 from entropostat.recipe.errors import show
 from entropostat.recipe.generation_keys import TRANSFORMERS
-from entropostat.recipe.generation_rules import BIAS, ENDS, Backend, backend, biasing, given, unworkable
+from entropostat.recipe.generation_rules import BIAS, ENDS, Backend, backend, beyond_engine, biasing, given, unworkable
 from entropostat.trainers.model.vocabulary import innermost
 from entropostat.trainers.trl.stops import stop_tokens, together
 
@@ -28,6 +28,8 @@ ARGUMENTS = {"temperature": "temperature", "num_return_sequences": "num_generati
 def check_generation_kwargs(args: Any) -> None:
     """Raises ValueError for what would break the run, contradict an argument, or do nothing."""
     by, values = backend(vars(args)), given(args.generation_kwargs)
+    if said := beyond_engine(args.temperature, by):
+        raise ValueError(f"temperature: {said}")
     if by == "continuous" and values.get("repetition_penalty", args.repetition_penalty) not in (None, 1):
         raise ValueError(
             "repetition_penalty: continuous batching leaves it out; set it to 1, or do without the batching"

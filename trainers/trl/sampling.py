@@ -10,9 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+from accelerate.utils import set_seed
 from torch import Tensor
 
 from entropostat.trainers.trl.log import newest
+
+
+def seed_again(trainer: Any) -> None:
+    """As TRL has seeded this process before it started an engine of vLLM there. The engine seeds all generators of the process
+    with its number among the engines, and draws from them: without this, every seed of a recipe would draw the same.
+
+    The ranks that hold one engine together must draw alike.
+    """
+    if trainer.use_vllm and trainer.vllm_mode == "colocate":
+        set_seed(trainer.args.seed + trainer.accelerator.process_index // trainer.vllm_tensor_parallel_size)
 
 
 @contextmanager

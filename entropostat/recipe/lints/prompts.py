@@ -42,6 +42,10 @@ def beyond_the_context(case: Case) -> Iterator[Lint]:
     if longest is not None and context is not None and longest + (completion or 0) > context:
         message = f"{longest} and a completion of {completion} are more than trainer.vllm_max_model_length ({context})"
         yield Lint("warning", "data.max_prompt_tokens", message, "lower one of the two, or raise the third")
+    evaluated = recipe.evaluate.max_new_tokens
+    if context is not None and evaluated is not None and (longest or 1) + evaluated > context:
+        message = f"{evaluated}: vLLM ends completions where prompt and completion have trainer.vllm_max_model_length ({context})"
+        yield Lint("warning", "evaluate.max_new_tokens", message, "lower it, or raise the other")
 
 
 RULES: tuple[Rule, ...] = (without_template, no_template, beyond_the_context)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from entropostat.recipe.arithmetic import trainer_value
 from entropostat.recipe.evaluated import sampling
 from entropostat.recipe.facts import option, temperature_readers
-from entropostat.recipe.generation_rules import BIAS, backend, biasing, given, key_of, unsupported
+from entropostat.recipe.generation_rules import BIAS, backend, beyond_engine, biasing, given, key_of, unsupported
 from entropostat.recipe.lint import Lint
 from entropostat.recipe.lints.case import Case, Rule
+from entropostat.recipe.recipe import Recipe
 
 
 def truncated_sampling(case: Case) -> Iterator[Lint]:
@@ -80,6 +81,31 @@ def only_transformers(case: Case) -> Iterator[Lint]:
         yield Lint("error", f"sampler.{key}", problem, fix)
 
 
+def beyond_the_engine(case: Case) -> Iterator[Lint]:
+    by = backend(case.recipe.trainer)
+    for key, value in _temperatures(case.recipe):
+        if said := beyond_engine(value, by):
+            yield Lint("error", key, said, "use a temperature between, or set trainer.use_vllm: false")
+
+
+def _temperatures(recipe: Recipe) -> Iterator[tuple[str, float]]:
+    """(key, a temperature that the recipe states there). A controller's own range is no statement: the trainer narrows it."""
+    moved = next((term for term in recipe.objective["scalars"] if term.kind == "temperature"), None)
+    value = recipe.sampler.temperature if moved is None else option(moved, "scalars", "value")
+    key = "sampler.temperature" if moved is None else f"objective.scalars.{moved.name}.value"
+    if not isinstance(value, dict):
+        yield key, value
+    elif "schedule" in value:
+        yield from ((f"{key}.schedule.points", point) for _, point in value["schedule"]["points"])
+    if recipe.evaluate.temperature is not None:
+        yield "evaluate.temperature", recipe.evaluate.temperature
+    for term in recipe.objective["penalties"]:
+        if term.kind == "aepo":
+            yield from (
+                (f"objective.penalties.{term.name}.{t}", option(term, "penalties", t)) for t in ("t_high", "t_low")
+            )
+
+
 def given_to_generate(case: Case) -> Iterator[Lint]:
     recipe = case.recipe
     by, values = backend(recipe.trainer), given(trainer_value(recipe, "generation_kwargs"))
@@ -107,4 +133,11 @@ def structured(case: Case) -> Iterator[Lint]:
         )
 
 
-RULES: tuple[Rule, ...] = (truncated_sampling, corrected_truncation, only_transformers, given_to_generate, structured)
+RULES: tuple[Rule, ...] = (
+    truncated_sampling,
+    corrected_truncation,
+    only_transformers,
+    beyond_the_engine,
+    given_to_generate,
+    structured,
+)
