@@ -39,7 +39,8 @@ def address(path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    words = server(load(PLAIN, ["model.build=null", f"model.path={path}", *SERVER]), sys.executable)
+    _, _, _, *asked = server(load(PLAIN, ["model.build=null", f"model.path={path}", *SERVER]), "python")
+    words = [sys.executable, str(Path(__file__).with_name("serve.py")), *asked]
     words += ["--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--max-num-seqs", "16"]
     environment = {**os.environ, **QUIET, "VLLM_SERVER_DEV_MODE": "1"}
     with log.open("w") as out:
