@@ -82,8 +82,9 @@ def closed(metrics: Mapping[str, Any]) -> Closed:
 
 
 def _spelt(key: str) -> str:
-    """Without the words by which verl reduces; names of terms hold no tilde."""
-    return key.replace("m", "~")
+    """Without the words by which verl reduces, but for what is to be reduced by one; names of terms hold no tilde."""
+    kind, slash, name = key.partition("/")
+    return (kind if kind + slash == TOP else kind.replace("m", "~")) + slash + name.replace("m", "~")
 
 
 def _read(key: str) -> str:

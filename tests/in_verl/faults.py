@@ -40,7 +40,8 @@ FAULTS = {
         fault("mixes the groups", "driver", "places[names[i]] for i in real", "0 for i in real"),
         fault("moves by a step that was left out", "driver", "if math.isfinite(grad_norm):", "if True:"),
         fault("adds up means", "reported", "signals = {name: quotient(total, rows if", "signals = {name: total or quotient(total, rows if"),
-        fault("spells out what verl reduces", "reported", 'return key.replace("m", "~")', "return key"),
+        fault("spells out what verl reduces", "reported", 'slash + name.replace("m", "~")', "slash + name"),
+        fault("hides the largest from verl", "reported", "kind if kind + slash == TOP else ", ""),
         fault("takes the smallest for the largest", "reported", "else -value.double()", "else value.double()"),
         fault("takes the second token's", "fields", "padded[name][:, 0]", "padded[name][:, -1]"),
     )

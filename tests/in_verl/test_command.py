@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from in_verl.command import overrides, prepared, run
 
-PID = "{pid: {signal: entropy, target: 3.0, effect: raises, kp: 0.5, ki: 0.1, high: 1.0}}"
+pytestmark = pytest.mark.slow  # a dozen processes that import torch and verl each: minutes on a machine of its own
+
+PID = "{pid: {signal: entropy, target: 3.5, effect: raises, kp: 0.5, ki: 0.1, high: 1.0}}"
 OBJECTIVE = (
     "{advantages: [grpo], loss: {trl: {epsilon_high: 0.28}}, weights: [{clip_cov: {fraction: 0.05, low: -9, high: 9}}], "
     f"penalties: [{{kl_cov: {{fraction: 0.1}}}}, {{entropy_bonus: {{coef: {PID}}}}}]}}"

@@ -12,6 +12,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.metric import Metric, reduce_metrics
 
 from entropostat.client import ClientLoss, Sample
+from entropostat.rl.measured import Mean
 from entropostat.rl.window import Window
 from entropostat.verl.driver import Driver
 from entropostat.verl.fields import GENERATION, UIDS
@@ -125,8 +126,8 @@ def test_knobs_travel_with_the_generation() -> None:
     assert apart(ours(driver, Recorded()), before) > 1e-3
 
 
-RANKS = [[[0, 1, 2], [3]], [[4, 5], [6, 7, 8, 9, 10, 11]]]
-"""Rows of each micro-batch of each of two ranks."""
+MINI_BATCHES = [[[[0], [1, 2]], [[4], [5]]], [[[3]], [[6, 7, 8, 9, 10, 11]]]]
+"""Rows of each micro-batch, of each of two ranks, of two mini-batches."""
 READ = frozenset({"entropy", "entropy_seq", "nll", "kl", "kl_old", "clip_fraction", "ratio_max", "ratio_min"})
 
 
@@ -136,19 +137,19 @@ def test_what_controllers_read_survives_verls_reductions() -> None:
     driver = Driver(settings(WHOLE))
     control = driver.settings.control
     fields, told, _ = driver.generation(recorded.data(), recorded.keys, [False] * 12)
-    window = Window(READ)
-    by_rank: list[dict[str, Metric]] = []
-    for rank in RANKS:
-        merged: dict[str, Metric] = {}
-        for rows in rank:
-            batch, metrics = _batch(driver, recorded, fields, told, rows)
-            window.add(batch, metrics, control.template.loss.term)
-            for key, value in measured(batch, metrics, READ, control.template.loss.term).items():
-                merged.setdefault(key, Metric("max" if is_largest(key) else "sum")).append(value)
-        by_rank.append(merged)
-    mini = {key: [Metric.aggregate_dp([rank[key] for rank in by_rank])] * 2 for key in by_rank[0]}
-    reduced = reduce_metrics({f"actor/{key}": values for key, values in mini.items()})
-    found, wanted = closed(reduced), window.close()
+    window, reduced = Window(READ), dict[str, list[float]]()
+    for ranks in MINI_BATCHES:
+        by_rank: list[dict[str, Metric]] = [{}, {}]
+        for rank, told_of in zip(ranks, by_rank, strict=True):
+            for rows in rank:
+                batch, metrics = _batch(driver, recorded, fields, told, rows)
+                metrics = metrics | {"named/min_of_max": Mean.over(batch.logps, batch.mask)}  # words that verl goes by
+                window.add(batch, metrics, control.template.loss.term)
+                for key, value in measured(batch, metrics, READ, control.template.loss.term).items():
+                    told_of.setdefault(key, Metric("max" if is_largest(key) else "sum")).append(value)
+        for key in by_rank[0]:
+            reduced.setdefault(f"actor/{key}", []).append(Metric.aggregate_dp([rank[key] for rank in by_rank]))
+    found, wanted = closed(reduce_metrics(reduced)), window.close()
     assert found.signals.keys() == wanted.signals.keys()
     for name, value in wanted.signals.items():
         assert found.signals[name] == pytest.approx(value, rel=1e-9), name

