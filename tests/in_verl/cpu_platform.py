@@ -34,6 +34,7 @@ def _device_module() -> Any:
         current_device=lambda: "cpu",
         device_count=lambda: 1,
         is_available=lambda: True,
+        get_device_name=lambda *a: "cpu",
         mem_get_info=lambda *a: (0, 0),
         get_rng_state=torch.get_rng_state,
         set_rng_state=torch.set_rng_state,

@@ -12,7 +12,7 @@ from verl.utils import tensordict_utils as tu
 from verl.utils.metric import Metric, reduce_metrics
 
 from entropostat.client import ClientLoss, Sample
-from entropostat.rl.measured import Mean
+from entropostat.rl.measured import Largest, Mean, Smallest
 from entropostat.rl.window import Window
 from entropostat.verl.driver import Driver
 from entropostat.verl.fields import GENERATION, UIDS
@@ -144,6 +144,9 @@ def test_what_controllers_read_survives_verls_reductions() -> None:
             for rows in rank:
                 batch, metrics = _batch(driver, recorded, fields, told, rows)
                 metrics = metrics | {"named/min_of_max": Mean.over(batch.logps, batch.mask)}  # words that verl goes by
+                metrics |= {
+                    f"named/{kind.__name__}": kind.over(batch.logps, batch.mask) for kind in (Largest, Smallest)
+                }
                 window.add(batch, metrics, control.template.loss.term)
                 for key, value in measured(batch, metrics, READ, control.template.loss.term).items():
                     told_of.setdefault(key, Metric("max" if is_largest(key) else "sum")).append(value)
