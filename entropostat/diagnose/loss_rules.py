@@ -25,11 +25,14 @@ HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
 FELL = 2.0
 """Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
+FELL_TOO = 1.0
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
 SINCE, AGAIN = 0.4, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
 more than this of what was lost come back."""
+EDGE, ONE_ROW = 3, 0.8
+"""Rows on either side of a fall in one row, and the share of the fall that is between them: a fall over four rows has .67 of it."""
 FACTOR, MORE = 2.0, 0.3
 """What else changes: length by this factor; dead groups, or completions that were cut, by this share. Entropy rises where a curriculum
 asks something new."""
@@ -43,14 +46,15 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     best, left, now = kept_of_best(reward, size, log.edges)
     low, high = bounds(reward.values)
     noise, unit = _noise(reward.values), (low == 0) & (high == 1)
-    had = (best - low >= HAD * (high - low)) & (unit | (best - now >= FELL * noise))
+    other = _something_else(log, reward, size)
+    fell = best - now >= np.where(other, FELL_TOO, FELL) * noise
+    had = (best - low >= HAD * (high - low)) & (unit | fell)
     clear = best - now >= NOISES * noise * np.sqrt(2 / size)
     gone = had & clear & (left <= LEFT)
     if not gone.any():
         return
-    other = _something_else(log, reward, size)
-    lasts = lasting(gone, size)
-    ill = lasts & (confirmed(lasting(gone & (left <= ALL), size), TENTH) | other | _for_good(gone, now, best))
+    alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best)
+    ill = lasting(gone, size) & (other | alone & ~_at_once(reward.values, gone, best - now, size))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
         return
@@ -71,6 +75,21 @@ def _noise(values: Floats) -> Floats:
     steps = np.abs(np.diff(values, prepend=values[:1]))
     seen = np.maximum.accumulate(np.array([np.median(steps[1 : i + 1]) if i > 2 else 0.0 for i in range(len(values))]))
     return np.asarray(np.maximum(seen, 1e-9) / 0.954, dtype=np.float64)
+
+
+def _at_once(values: Floats, gone: Flags, fell: Floats, size: int) -> Flags:
+    """Whether the level fell from one row to the next, for each row at which it is gone: other prompts do that, a policy that loses
+    its skill takes several updates."""
+    before = mean(values, EDGE)
+    drop = np.full(len(values), -np.inf)
+    drop[EDGE : len(values) - EDGE + 1] = before[EDGE - 1 : len(values) - EDGE] - before[2 * EDGE - 1 :]
+    out = np.zeros(len(values), bool)
+    begun = 0
+    for i in np.flatnonzero(gone):
+        begun = i if not gone[i - 1] else begun
+        near = drop[max(begun - 2 * size, 0) : min(begun, i - EDGE + 1) + 1]
+        out[i] = len(near) > 0 and bool(near.max() >= ONE_ROW * fell[i])
+    return out
 
 
 def _for_good(gone: Flags, now: Floats, best: Floats) -> Flags:
