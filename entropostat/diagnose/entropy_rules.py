@@ -19,6 +19,8 @@ from entropostat.diagnose.windows import Flags, at, confirmed, detrended, lastin
 START, AT_ONCE = 8, 3
 """Steps that say where the run began. A fall that begins with the first step has half of itself in eight of them: three, if they are
 higher; so has a rise. Windows count steps; each has a least number of rows, for a log with a row every tenth."""
+HEAD, RISEN = 32, 3.0
+"""Rows that say how rows scatter, and the standard deviations of one by which the first ones must have risen."""
 SMOOTH, FEW = 25, 5
 """Steps of the average of log H, and rows at least: half of them may be noise of one bad rollout."""
 LOW = 0.09
@@ -74,9 +76,13 @@ def at_once(series: Series) -> float:
 
 
 def first_of_a_rise(series: Series) -> float:
-    """The logarithm of the first row where those at once go up one after the other: in a sparse log their mean lies far up a rise."""
-    first = series.values[:AT_ONCE]
-    return math.log(max(float(first[0]), 1e-9)) if bool((np.diff(first) > 0).all()) else math.inf
+    """The logarithm of the first row where those at once go up one after the other, further than rows scatter: in a sparse log their mean
+    lies far up a rise."""
+    rows = np.log(np.maximum(series.values[:HEAD], 1e-9))
+    first, after = rows[:AT_ONCE], np.diff(rows[AT_ONCE:])
+    scatter = float(np.median(np.abs(after))) / 0.954 if len(after) else math.inf
+    up = bool((np.diff(first) > 0).all()) and first[-1] - first[0] >= RISEN * scatter
+    return float(first[0]) if up else math.inf
 
 
 def collapse(log: Log) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ FELL = 2.0
 FELL_TOO = 1.0
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
-SINCE, AGAIN = 0.4, 0.1
+SINCE, AGAIN = 0.2, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
 more than this of what was lost come back."""
 EDGE, ONE_ROW = 3, 0.8
