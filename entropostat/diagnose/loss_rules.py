@@ -53,7 +53,7 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     gone = had & clear & (left <= LEFT)
     if not gone.any():
         return
-    alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best)
+    alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best, 2 * size)
     ill = lasting(gone, size) & (other | alone & ~_at_once(reward.values, gone, best - now, size))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
@@ -92,13 +92,13 @@ def _at_once(values: Floats, gone: Flags, fell: Floats, size: int) -> Flags:
     return out
 
 
-def _for_good(gone: Flags, now: Floats, best: Floats) -> Flags:
+def _for_good(gone: Flags, now: Floats, best: Floats, least: int) -> Flags:
     index = np.arange(len(gone))
     begun = np.maximum.accumulate(np.where(gone & ~np.concatenate([[False], gone[:-1]]), index, 0))
     lowest = np.array([np.nanmin(now[a : i + 1]) if gone[i] else np.nan for i, a in enumerate(begun)])
     with np.errstate(invalid="ignore"):
         back = (now - lowest) > AGAIN * (best - lowest)
-    return np.asarray(gone & (index - begun >= SINCE * index) & ~back)
+    return np.asarray(gone & (index - begun >= np.maximum(SINCE * index, least)) & ~back)
 
 
 def _something_else(log: Log, reward: Series, size: int) -> Flags:
