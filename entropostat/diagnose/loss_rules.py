@@ -26,6 +26,11 @@ HAD = 0.15
 FELL = 2.0
 """Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
 FELL_TOO = 1.0
+"""The same where something else changed with it."""
+FAR = 5.0
+"""And by so many it is a loss whatever the scale, if something else changed with it."""
+SEEN = 8
+"""Differences of neighbours that tell how rows scatter."""
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
 SINCE, AGAIN = 0.2, 0.1
@@ -50,7 +55,7 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     fell = best - now >= np.where(other, FELL_TOO, FELL) * noise
     had = (best - low >= HAD * (high - low)) & (unit | fell)
     clear = best - now >= NOISES * noise * np.sqrt(2 / size)
-    gone = had & clear & (left <= LEFT)
+    gone = had & clear & ((left <= LEFT) | other & _to_the_bottom(reward.values, best, now, noise, high - low))
     if not gone.any():
         return
     alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best, 2 * size)
@@ -70,10 +75,20 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     )
 
 
+def _to_the_bottom(values: Floats, best: Floats, now: Floats, noise: Floats, width: Floats) -> Flags:
+    """Down to the lowest that it ever was, and far by what rows scatter: rewards between .3 and .6 have a floor that is not 0."""
+    least = np.minimum.accumulate(values)
+    with np.errstate(invalid="ignore"):
+        near = now - least <= LEFT * (best - least)
+        return np.asarray(near & (best - now >= np.maximum(FAR * noise, HAD * width)))
+
+
 def _noise(values: Floats) -> Floats:
     """Standard deviation of a row about its level, as known at each: from the differences of neighbours, large ones cut."""
     steps = np.abs(np.diff(values, prepend=values[:1]))
-    seen = np.maximum.accumulate(np.array([np.median(steps[1 : i + 1]) if i > 2 else 0.0 for i in range(len(values))]))
+    seen = np.maximum.accumulate(
+        np.array([np.median(steps[1 : i + 1]) if i >= SEEN else 0.0 for i in range(len(values))])
+    )
     return np.asarray(np.maximum(seen, 1e-9) / 0.954, dtype=np.float64)
 
 
