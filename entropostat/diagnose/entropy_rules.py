@@ -52,6 +52,8 @@ PATIENCE = 18
 """Steps that this takes: a run of small batches has bursts."""
 LASTS = 5
 """Steps that a verdict by the reward must hold for."""
+LEFT_IN = 7
+"""Rows at least of both: a burst of a few rows is in a mean of ``FEW`` for longer than that."""
 BACK = 0.2
 """Below this share of the way a rise has come back."""
 CALM = 0.15
@@ -176,7 +178,7 @@ def explosion(log: Log) -> Iterator[Finding]:
     high = (up >= HIGH) & (smooth - begin >= clear * noise_of_mean(series, up, size))
     if not high.any():
         return
-    patience, lasts = size_in_rows(series, PATIENCE, FEW), size_in_rows(series, LASTS, FEW)
+    patience, lasts = size_in_rows(series, PATIENCE, LEFT_IN), size_in_rows(series, LASTS, LEFT_IN)
     reward = log.first("reward")
     ill, told, worse = lasting(high & (up >= FURTHER), patience), "no reward was logged", high
     if len(reward) >= size_in_rows(reward, 12, FEW):

@@ -33,6 +33,8 @@ SEEN = 8
 """Differences of neighbours that tell how rows scatter."""
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
+OUTLASTS = 2
+"""Rows beyond a window: a burst of a few rows is in a mean for as long as the window is."""
 SINCE, AGAIN = 0.2, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
 more than this of what was lost come back."""
@@ -59,7 +61,7 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     if not gone.any():
         return
     alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best, 2 * size)
-    ill = lasting(gone, size) & (other | alone & ~_at_once(reward.values, gone, best - now, size))
+    ill = lasting(gone, size + OUTLASTS) & (other | alone & ~_at_once(reward.values, gone, best - now, size))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
         return
