@@ -124,4 +124,7 @@ STRANGERS: tuple[Mutant, ...] = (
         LOSSES,
     ),
     fault("lets no learning begin", "entropostat/diagnose/entropy_rules", "STILL = 12", "STILL = 5", LOSSES),
+    fault("has no bottom", "entropostat/diagnose/loss_rules", "FAR = 5.0", "FAR = 500.0", LOSSES),
+    fault("takes a burst for a loss", "entropostat/diagnose/loss_rules", "OUTLASTS = 2", "OUTLASTS = 0", LOSSES),
+    fault("takes a burst for an explosion", "entropostat/diagnose/entropy_rules", "LEFT_IN = 7", "LEFT_IN = 5", LOSSES),
 )

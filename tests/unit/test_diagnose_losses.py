@@ -9,6 +9,7 @@ from support.findings import rules
 
 from benchmarks.diagnose.healthy import noisy
 from benchmarks.diagnose.ranges import seed_of
+from benchmarks.diagnose.strangers import made
 from benchmarks.diagnose.world import World
 
 
@@ -56,6 +57,20 @@ def test_a_reward_that_falls_from_one_row_to_the_next_with_nothing_else_is_that_
 def test_a_fall_in_one_row_is_a_loss_where_lengths_went_with_it() -> None:
     rewards = [(0.9 if i < 80 else 0.05) + 0.01 * (i % 5) for i in range(200)]
     assert "reward-lost" in found(rewards, lengths=[100.0 if i < 80 else 8.0 for i in range(200)])
+
+
+def test_a_reward_that_fell_to_its_own_bottom_is_lost_also_where_half_of_the_number_is_left() -> None:
+    """Rewards between .4 and .8: nobody says that their floor is not 0, but lengths fell with them, and rows scatter by .01."""
+    level = [0.8] * 60 + sloping(0.8, 0.4, 6) + [0.4] * 60
+    rewards = [a + 0.01 * (i % 3 - 1) for i, a in enumerate(level)]
+    assert "reward-lost" in found(rewards, lengths=[100.0 if i < 63 else 8.0 for i in range(126)])
+    assert "reward-lost" not in found(rewards)
+
+
+@pytest.mark.parametrize("index", [283, 484, 263, 400])
+def test_a_burst_is_no_loss_and_no_explosion_for_as_long_as_a_window_remembers_it(index: int) -> None:
+    """Some eight rows down with the entropy up, and back: means of five rows are there for five or six."""
+    assert not {"reward-lost", "explosion"} & set(rules(made("bursting", "verdict", index, 98)))
 
 
 @pytest.mark.parametrize(("lengths", "lost"), [((100.0, 100.0), False), ((100.0, 8.0), True)])
