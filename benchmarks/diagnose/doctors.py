@@ -26,6 +26,10 @@ RIGHT: dict[str, dict[str, tuple[str, ...]]] = {
         "length-hacking": ("length_pathology", "reward_hacking"),
         "reward-gap": ("reward_hacking",),
         "non-finite": ("gradient_pathology",),
+        "reward-lost": ("plateau",),
+        "truncation": ("length_pathology",),
+        "kl-blow-up": ("kl_drift",),
+        "gradient-blow-up": ("gradient_pathology",),
     },
     "rlprobe 0.1.0": {
         "collapse": ("ENTROPY_COLLAPSE",),
@@ -33,6 +37,9 @@ RIGHT: dict[str, dict[str, tuple[str, ...]]] = {
         "dead-groups": ("DEGENERATE_GROUPS", "ADV_COLLAPSE", "REWARD_STD_DEATH"),
         "length-hacking": ("REWARD_HACK_LENGTH",),
         "non-finite": ("GRAD_PATHOLOGY",),
+        "truncation": ("TRUNCATION_STARVE",),
+        "kl-blow-up": ("KL_BLOWUP",),
+        "gradient-blow-up": ("GRAD_PATHOLOGY",),
     },
     "rlwatch 0.5.1": {
         "collapse": ("entropy_collapse",),
@@ -40,9 +47,17 @@ RIGHT: dict[str, dict[str, tuple[str, ...]]] = {
         "length-hacking": ("reward_hacking", "reward_mean_drift"),
         "reward-gap": ("reward_hacking", "reward_mean_drift"),
         "non-finite": ("loss_nan",),
+        "reward-lost": ("reward_mean_drift",),
+        "kl-blow-up": ("kl_explosion",),
+        "gradient-blow-up": ("gradient_norm_spike",),
     },
 }
 """Which of their detectors is the right one. A pathology that is missing has none."""
+
+
+def right(name: str, kind: str) -> set[str]:
+    """Detectors of this doctor that are the right ones for a kind of ill run."""
+    return set(RIGHT[name].get(kind.removeprefix("early-"), ()))
 
 
 def use(folder: Path) -> None:

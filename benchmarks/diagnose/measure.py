@@ -67,7 +67,9 @@ def judge_ill(kind: str, split: Split, trial: int, others: bool, index: int) -> 
 
 def judge_healthy(length: int, split: Split, trial: int, others: bool, index: int) -> Result:
     run = healthy(split, length, index, trial)
-    out: Result = {"family": run.name, "rules": sorted({one.rule for one in examine(run)})}
+    findings = examine(run)
+    out: Result = {"family": run.name, "rules": sorted({one.rule for one in findings if one.severity != "info"})}
+    out["notes"] = sorted({one.rule for one in findings if one.severity == "info"})
     if others and length < SLOW and index < HEALTHY:
         out["doctors"] = {name: sorted(doctors.alarms(name, run)) for name in doctors.NAMES}
     return out
@@ -110,15 +112,19 @@ def summary_ill(kind: str, results: list[Result]) -> Result:
         "others": dict(collections.Counter(rule for one in results for rule in one["others"])),
     }
     if seen := [one["doctors"] for one in results if "doctors" in one]:
-        right = {name: set(doctors.RIGHT[name].get(kind, ())) for name in doctors.NAMES}
-        out["doctors"] = {
-            name: {
-                "right": mean(bool(right[name] & set(one[name])) for one in seen),
-                "any": mean(bool(one[name]) for one in seen),
-            }
-            for name in doctors.NAMES
-        }
+        out["doctors"] = of_doctors(kind, seen)
     return out
+
+
+def of_doctors(kind: str, seen: list[dict[str, list[str]]]) -> Result:
+    """Of each doctor, the share of these runs on which the right detector warned, and any."""
+    return {
+        name: {
+            "right": mean(bool(doctors.right(name, kind) & set(one[name])) for one in seen),
+            "any": mean(bool(one[name]) for one in seen),
+        }
+        for name in doctors.NAMES
+    }
 
 
 def summary_healthy(results: list[Result]) -> Result:
@@ -128,6 +134,7 @@ def summary_healthy(results: list[Result]) -> Result:
         "alarms": len(alarms),
         "upper_bound": upper(len(alarms), n),
         "rules": dict(collections.Counter(f"{rule} ({one['family']})" for one in alarms for rule in one["rules"])),
+        "notes": dict(collections.Counter(f"{rule} ({one['family']})" for one in results for rule in one["notes"])),
     }
     if seen := [one["doctors"] for one in results if "doctors" in one]:
         out["doctors"] = {name: mean(bool(one[name]) for one in seen) for name in doctors.NAMES}

@@ -1,6 +1,6 @@
 """Measure `entropostat diagnose` on logs as other people publish them, and write benchmarks/results/diagnose/strangers.{json,md}.
 
-    python -m benchmarks.diagnose.strangers_measure --trial 0             # the verdict
+    python -m benchmarks.diagnose.strangers_measure --trial 0             # the verdict; --doctors DOCTORS asks the published ones too
     python -m benchmarks.diagnose.strangers_measure --split tuning        # prints, and writes nothing
 
 Ill: the first cause of the run must be of its kind, and first seen after the onset. Healthy: no collapse, explosion or lost
@@ -14,9 +14,11 @@ import collections
 import json
 import multiprocessing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from benchmarks.diagnose.measure import lower, upper
+from benchmarks.diagnose import doctors
+from benchmarks.diagnose.measure import lower, of_doctors, quiet, upper
 from benchmarks.diagnose.ranges import Split
 from benchmarks.diagnose.strangers import HEALTHY, ILL, NEVER, RULE, made
 from benchmarks.diagnose.strangers_table import write_page
@@ -30,6 +32,8 @@ Result = dict[str, Any]
 THINNED = (1, 2, 5, 10)
 FEWEST = 30
 """Rows that a thinned log must still have."""
+ASKED = 100
+"""Logs of each kind on which the other doctors are asked: they take their time."""
 
 
 def thinned(run: Synthetic, by: int) -> Synthetic | None:
@@ -39,8 +43,8 @@ def thinned(run: Synthetic, by: int) -> Synthetic | None:
     return Synthetic(run.name, rows, run.vocabulary, run.ill_from, run.well_until, run.deadline)
 
 
-def judge(kind: str, split: Split, trial: int, index: int) -> list[Result]:
-    """One result for each thinning that leaves enough rows."""
+def judge(kind: str, split: Split, trial: int, others: bool, index: int) -> list[Result]:
+    """One result for each thinning that leaves enough rows; of the whole log, what the other doctors say as well."""
     whole = made(kind, split, index, trial)
     results = []
     for by in THINNED:
@@ -55,11 +59,15 @@ def judge(kind: str, split: Split, trial: int, index: int) -> list[Result]:
             right = not late
         else:
             right = cause is not None and cause.rule == RULE.get(kind, kind) and cause.steps[1] > run.well_until
-        results.append({"by": by, "right": right, "rules": rules, "cause": None if cause is None else cause.rule})
+        one: Result = {"by": by, "right": right, "rules": rules, "cause": None if cause is None else cause.rule}
+        one["any"] = any(found.severity != "info" for found in findings)
+        if others and by == 1 and index < ASKED:
+            one["doctors"] = {name: sorted(doctors.alarms(name, run)) for name in doctors.NAMES}
+        results.append(one)
     return results
 
 
-def summary(results: list[list[Result]]) -> Result:
+def summary(kind: str, results: list[list[Result]]) -> Result:
     out: Result = {}
     for by in THINNED:
         some = [one for run in results for one in run if one["by"] == by]
@@ -73,7 +81,10 @@ def summary(results: list[list[Result]]) -> Result:
             "lower_bound": lower(right, len(some)),
             "wrong_upper_bound": upper(len(some) - right, len(some)),
             "wrong": dict(wrong.most_common(6)),
+            "any": sum(one["any"] for one in some),
         }
+        if seen := [one["doctors"] for one in some if "doctors" in one]:
+            out[str(by)] |= {"doctors": of_doctors(RULE.get(kind, kind), seen), "asked": len(seen)}
     return out
 
 
@@ -84,13 +95,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=400, help="of each kind and family")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--doctors", type=Path, help="folder of the published ones (doctors.py says how)")
     args = parser.parse_args()
     out: Result = {"split": args.split, "trial": args.trial, "ill": {}, "healthy": {}}
-    with multiprocessing.get_context("fork").Pool(args.processes) as pool:
+    with multiprocessing.get_context("fork").Pool(args.processes, quiet, (args.doctors,)) as pool:
         for part, kinds in (("healthy", HEALTHY), ("ill", ILL)):
             for kind in (kind for kind in kinds if args.only in kind):
-                results = pool.map(partial(judge, kind, args.split, args.trial), range(args.runs), chunksize=5)
-                out[part][kind] = summary(results)
+                results = pool.map(
+                    partial(judge, kind, args.split, args.trial, args.doctors is not None),
+                    range(args.runs),
+                    chunksize=5,
+                )
+                out[part][kind] = summary(kind, results)
                 print(
                     kind,
                     {by: (one["right"], one["runs"], one["wrong"]) for by, one in out[part][kind].items()},

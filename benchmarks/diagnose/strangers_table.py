@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.diagnose.table import beside
+
 Result = dict[str, Any]
 
 
@@ -34,4 +36,32 @@ def page(result: Result) -> list[str]:
             cells = [f"{one[n]['right']} of {one[n]['runs']}" if n in one else "-" for n in by]
             wrong = "; ".join(f"{said} {count}" for said, count in one["1"]["wrong"].items()) or "-"
             lines.append(f"| {kind} | {' | '.join(cells)} | {one['1']['lower_bound']:.3f} | {wrong} |")
+    return [*lines, *rivals(result)]
+
+
+def rivals(result: Result) -> list[str]:
+    """Empty where no doctor was asked."""
+    ill = {kind: one["1"] for kind, one in result["ill"].items()}
+    if not any("doctors" in one for one in ill.values()):
+        return []
+    names = list(next(iter(ill.values()))["doctors"])
+    lines = [
+        "",
+        "## Beside other doctors, on the same logs",
+        "",
+        "Unthinned. Share of the logs on which the right detector warned, at any step, and (in brackets) any detector; `-`: it has none for this.",
+        f"Ours: the first cause is right, on all logs; theirs on the first {next(iter(ill.values()))['asked']} of a kind. Healthy: ours a collapse, an explosion or a lost reward, and any",
+        "finding in brackets; theirs any warning.",
+        "",
+        f"| logs | entropostat | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for kind, one in ill.items():
+        lines.append(f"| {kind} | {one['right'] / one['runs']:.3f} | {' | '.join(beside(kind, one['doctors']))} |")
+    for kind, whole in result["healthy"].items():
+        one = whole["1"]
+        cells = [f"{one['doctors'][name]['any']:.2f}" for name in names]
+        lines.append(
+            f"| healthy, {kind} | {1 - one['right'] / one['runs']:.4f} ({one['any'] / one['runs']:.2f}) | {' | '.join(cells)} |"
+        )
     return lines

@@ -19,6 +19,8 @@ from entropostat.diagnose.windows import Flags, at, confirmed, detrended, lastin
 START, AT_ONCE = 8, 3
 """Steps that say where the run began. A fall that begins with the first step has half of itself in eight of them: three, if they are
 higher; so has a rise. Windows count steps; each has a least number of rows, for a log with a row every tenth."""
+HEAD, RISEN = 32, 3.0
+"""Rows that say how rows scatter, and the standard deviations of one by which the first ones must have risen."""
 SMOOTH, FEW = 25, 5
 """Steps of the average of log H, and rows at least: half of them may be noise of one bad rollout."""
 LOW = 0.09
@@ -33,6 +35,8 @@ AGAIN = 25
 """In a long run it must have held for this part of it: until another evaluation."""
 BEFORE, AFTER, HOLDS = 5, 10, 5
 """Rows at least of its level before the fall, of that after it, and that a verdict by them must hold for."""
+STILL = 12
+"""Steps that such a verdict must hold for: the reward of a converging run may stand still for a few."""
 SOLVED = 0.95
 """A reward between 0 and 1 that is up here cannot rise."""
 HIGH = 0.42
@@ -40,13 +44,16 @@ HIGH = 0.42
 FURTHER = 0.53
 """Exploded whatever the reward does, unless it rises."""
 CLEAR = 2.0
-"""Standard errors by which the average must be above the start: a short way to ln V may be noise."""
+"""Standard errors by which the average must be above the start: a short way to ln V may be noise. More in a long log, by what the highest
+of so many independent averages reaches."""
 LEAST, ENOUGH = 24, 10
 """Steps by which noise is known, and rows at least."""
 PATIENCE = 18
 """Steps that this takes: a run of small batches has bursts."""
 LASTS = 5
 """Steps that a verdict by the reward must hold for."""
+LEFT_IN = 7
+"""Rows at least of both: a burst of a few rows is in a mean of ``FEW`` for longer than that."""
 BACK = 0.2
 """Below this share of the way a rise has come back."""
 CALM = 0.15
@@ -68,6 +75,16 @@ def smooth_log(log: Log, key: str, steps: int = SMOOTH) -> tuple[Series, Floats,
 def at_once(series: Series) -> float:
     """The logarithm at the first steps alone."""
     return float(np.log(np.maximum(series.values[:AT_ONCE], 1e-9)).mean())
+
+
+def first_of_a_rise(series: Series) -> float:
+    """The logarithm of the first row where those at once go up one after the other, further than rows scatter: in a sparse log their mean
+    lies far up a rise."""
+    rows = np.log(np.maximum(series.values[:HEAD], 1e-9))
+    first, after = rows[:AT_ONCE], np.diff(rows[AT_ONCE:])
+    scatter = float(np.median(np.abs(after))) / 0.954 if len(after) else math.inf
+    up = bool((np.diff(first) > 0).all()) and first[-1] - first[0] >= RISEN * scatter
+    return float(first[0]) if up else math.inf
 
 
 def collapse(log: Log) -> Iterator[Finding]:
@@ -106,7 +123,7 @@ def collapse(log: Log) -> Iterator[Finding]:
             still = (known - begun >= size_in_rows(reward, 6, 3)) & (now_ - then < GAIN * (high_ - low_))
             # On an unknown scale the largest reward so far is no ceiling: one that never moved lies at it.
             still &= (now_ < SOLVED) | (high_ != 1) | (low_ != 0)
-            ill[first:end] |= lasting(still, size_in_rows(series, LASTS, HOLDS))
+            ill[first:end] |= lasting(still, size_in_rows(series, STILL, HOLDS))
             told = f"reward {then:.3f} before the fall, {now_[-1]:.3f} after it"
         else:
             ill[first:end] |= lasting(low[first:end], size)
@@ -151,15 +168,17 @@ def explosion(log: Log) -> Iterator[Finding]:
     series, smooth, begin = smooth_log(log, "entropy", 20)
     if len(series) < size_in_rows(series, LEAST, ENOUGH) or math.isnan(begin):
         return
-    begin = min(begin, at_once(series))
+    begin = min(begin, at_once(series), first_of_a_rise(series))
     ceiling = math.log(math.log(log.vocabulary or UNKNOWN_VOCABULARY))
     room = max(ceiling - begin, 0.05)
     up = np.nan_to_num((smooth - begin) / room)
     size = size_in_rows(series, 20, FEW)
-    high = (up >= HIGH) & (smooth - begin >= CLEAR * noise_of_mean(series, up, size))
+    looks = np.arange(1, len(series) + 1) / size
+    clear = np.sqrt(np.maximum(2 * np.log(looks), CLEAR**2))
+    high = (up >= HIGH) & (smooth - begin >= clear * noise_of_mean(series, up, size))
     if not high.any():
         return
-    patience, lasts = size_in_rows(series, PATIENCE, FEW), size_in_rows(series, LASTS, FEW)
+    patience, lasts = size_in_rows(series, PATIENCE, LEFT_IN), size_in_rows(series, LASTS, LEFT_IN)
     reward = log.first("reward")
     ill, told, worse = lasting(high & (up >= FURTHER), patience), "no reward was logged", high
     if len(reward) >= size_in_rows(reward, 12, FEW):

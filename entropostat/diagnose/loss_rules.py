@@ -25,11 +25,21 @@ HAD = 0.15
 """The level must have been so far above the lowest, as a share of the range."""
 FELL = 2.0
 """Standard deviations of a row by which it must have fallen where the scale is unknown: the range of a reward that hardly moves is noise."""
+FELL_TOO = 1.0
+"""The same where something else changed with it."""
+FAR = 5.0
+"""And by so many it is a loss whatever the scale, if something else changed with it."""
+SEEN = 8
+"""Differences of neighbours that tell how rows scatter."""
 NOISES = 2.5
 """Standard errors of the difference of two levels."""
-SINCE, AGAIN = 0.4, 0.1
+OUTLASTS = 2
+"""Rows beyond a window: a burst of a few rows is in a mean for as long as the window is."""
+SINCE, AGAIN = 0.2, 0.1
 """Where nothing else changed it may be another stage of a curriculum: it must have been gone for this share of the run, and no
 more than this of what was lost come back."""
+EDGE, ONE_ROW = 3, 0.8
+"""Rows on either side of a fall in one row, and the share of the fall that is between them: a fall over four rows has .67 of it."""
 FACTOR, MORE = 2.0, 0.3
 """What else changes: length by this factor; dead groups, or completions that were cut, by this share. Entropy rises where a curriculum
 asks something new."""
@@ -43,14 +53,15 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     best, left, now = kept_of_best(reward, size, log.edges)
     low, high = bounds(reward.values)
     noise, unit = _noise(reward.values), (low == 0) & (high == 1)
-    had = (best - low >= HAD * (high - low)) & (unit | (best - now >= FELL * noise))
+    other = _something_else(log, reward, size)
+    fell = best - now >= np.where(other, FELL_TOO, FELL) * noise
+    had = (best - low >= HAD * (high - low)) & (unit | fell)
     clear = best - now >= NOISES * noise * np.sqrt(2 / size)
-    gone = had & clear & (left <= LEFT)
+    gone = had & clear & ((left <= LEFT) | other & _to_the_bottom(reward.values, best, now, noise, high - low))
     if not gone.any():
         return
-    other = _something_else(log, reward, size)
-    lasts = lasting(gone, size)
-    ill = lasts & (confirmed(lasting(gone & (left <= ALL), size), TENTH) | other | _for_good(gone, now, best))
+    alone = confirmed(lasting(gone & (left <= ALL), size), TENTH) | _for_good(gone, now, best, 2 * size)
+    ill = lasting(gone, size + OUTLASTS) & (other | alone & ~_at_once(reward.values, gone, best - now, size))
     ill &= _held_out_fell(log, reward)
     if not ill.any():
         return
@@ -66,20 +77,45 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     )
 
 
+def _to_the_bottom(values: Floats, best: Floats, now: Floats, noise: Floats, width: Floats) -> Flags:
+    """Down to the lowest that it ever was, and far by what rows scatter: rewards between .3 and .6 have a floor that is not 0."""
+    least = np.minimum.accumulate(values)
+    with np.errstate(invalid="ignore"):
+        near = now - least <= LEFT * (best - least)
+        return np.asarray(near & (best - now >= np.maximum(FAR * noise, HAD * width)))
+
+
 def _noise(values: Floats) -> Floats:
     """Standard deviation of a row about its level, as known at each: from the differences of neighbours, large ones cut."""
     steps = np.abs(np.diff(values, prepend=values[:1]))
-    seen = np.maximum.accumulate(np.array([np.median(steps[1 : i + 1]) if i > 2 else 0.0 for i in range(len(values))]))
+    seen = np.maximum.accumulate(
+        np.array([np.median(steps[1 : i + 1]) if i >= SEEN else 0.0 for i in range(len(values))])
+    )
     return np.asarray(np.maximum(seen, 1e-9) / 0.954, dtype=np.float64)
 
 
-def _for_good(gone: Flags, now: Floats, best: Floats) -> Flags:
+def _at_once(values: Floats, gone: Flags, fell: Floats, size: int) -> Flags:
+    """Whether the level fell from one row to the next, for each row at which it is gone: other prompts do that, a policy that loses
+    its skill takes several updates."""
+    before = mean(values, EDGE)
+    drop = np.full(len(values), -np.inf)
+    drop[EDGE : len(values) - EDGE + 1] = before[EDGE - 1 : len(values) - EDGE] - before[2 * EDGE - 1 :]
+    out = np.zeros(len(values), bool)
+    begun = 0
+    for i in np.flatnonzero(gone):
+        begun = i if not gone[i - 1] else begun
+        near = drop[max(begun - 2 * size, 0) : min(begun, i - EDGE + 1) + 1]
+        out[i] = len(near) > 0 and bool(near.max() >= ONE_ROW * fell[i])
+    return out
+
+
+def _for_good(gone: Flags, now: Floats, best: Floats, least: int) -> Flags:
     index = np.arange(len(gone))
     begun = np.maximum.accumulate(np.where(gone & ~np.concatenate([[False], gone[:-1]]), index, 0))
     lowest = np.array([np.nanmin(now[a : i + 1]) if gone[i] else np.nan for i, a in enumerate(begun)])
     with np.errstate(invalid="ignore"):
         back = (now - lowest) > AGAIN * (best - lowest)
-    return np.asarray(gone & (index - begun >= SINCE * index) & ~back)
+    return np.asarray(gone & (index - begun >= np.maximum(SINCE * index, least)) & ~back)
 
 
 def _something_else(log: Log, reward: Series, size: int) -> Flags:

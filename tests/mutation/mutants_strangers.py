@@ -91,4 +91,40 @@ STRANGERS: tuple[Mutant, ...] = (
         "BEFORE, AFTER, HOLDS = 5, 5, 3",
         LOSSES,
     ),
+    fault(
+        "takes other prompts for a loss",
+        "entropostat/diagnose/loss_rules",
+        "ONE_ROW = 3, 0.8",
+        "ONE_ROW = 3, 1.8",
+        LOSSES,
+    ),
+    fault(
+        "asks lengths for nothing",
+        "entropostat/diagnose/loss_rules",
+        "(other | alone & ~_at_once",
+        "((other | alone) & ~_at_once",
+        LOSSES,
+    ),
+    fault(
+        "asks for scatter in any case", "entropostat/diagnose/loss_rules", "FELL_TOO = 1.0", "FELL_TOO = 2.0", LOSSES
+    ),
+    fault("begins on the way up", "entropostat/diagnose/entropy_rules", ", first_of_a_rise(series))", ")", LOSSES),
+    fault(
+        "begins at any low row",
+        "entropostat/diagnose/entropy_rules",
+        "(np.diff(first) > 0).all()",
+        "first[0] > 0",
+        LOSSES,
+    ),
+    fault(
+        "looks a thousand times",
+        "entropostat/diagnose/entropy_rules",
+        "2 * np.log(looks), CLEAR**2",
+        "0 * looks, CLEAR**2",
+        LOSSES,
+    ),
+    fault("lets no learning begin", "entropostat/diagnose/entropy_rules", "STILL = 12", "STILL = 5", LOSSES),
+    fault("has no bottom", "entropostat/diagnose/loss_rules", "FAR = 5.0", "FAR = 500.0", LOSSES),
+    fault("takes a burst for a loss", "entropostat/diagnose/loss_rules", "OUTLASTS = 2", "OUTLASTS = 0", LOSSES),
+    fault("takes a burst for an explosion", "entropostat/diagnose/entropy_rules", "LEFT_IN = 7", "LEFT_IN = 5", LOSSES),
 )

@@ -22,7 +22,7 @@ LOGS = Path(__file__).parents[2].parent / "shared" / "data" / "logs"
 @pytest.mark.parametrize("kind", [*HEALTHY, *ILL])
 def test_the_first_cause_is_right_and_healthy_logs_are_left_alone(kind: str) -> None:
     """The verdict's numbers are in benchmarks/results/diagnose/strangers.md; these few logs must not fall behind them."""
-    results = [run[0]["right"] for i in range(RUNS) for run in [judge(kind, "verdict", TRIAL, i)]]
+    results = [run[0]["right"] for i in range(RUNS) for run in [judge(kind, "verdict", TRIAL, False, i)]]
     assert sum(results) >= RUNS - 1
 
 
@@ -133,7 +133,7 @@ def test_a_rise_that_came_back_with_the_reward_is_a_note() -> None:
 def test_a_curriculum_that_goes_on_to_harder_prompts_lost_nothing() -> None:
     rows = steady(300, **{"completions/mean_length": 100.0})
     for i, row in enumerate(rows):
-        row["reward"] = (0.8 if i < 100 else 0.05) + 0.01 * (i % 5)
+        row["reward"] = 0.05 + 0.75 * min(max((108 - i) / 8, 0), 1) + 0.01 * (i % 5)
     assert rules(SimpleNamespace(rows=rows))["reward-lost"] == 1
     assert rules(SimpleNamespace(rows=rows, stages={"0/easy": 0, "1/hard": 101}))["reward-lost"] == 0
 
