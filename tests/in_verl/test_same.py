@@ -17,7 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "trl, token mean": {"advantages": GRPO, "loss": "trl"},
     "trl, mean per sequence": {"advantages": GRPO, "loss": {"trl": {"type": "grpo", "epsilon_high": 0.28}}},
     "trl, divided by a constant": {"advantages": GRPO, "loss": {"trl": {"type": "dr_grpo"}}},
-    "trl, two-sided clip": {"advantages": GRPO, "loss": {"trl": {"delta": 1.25}}},
+    "trl, two-sided clip": {"advantages": GRPO, "loss": {"trl": {"delta": 1.02, "epsilon": 0.01}}},
     "trl, sequence ratio": {
         "advantages": GRPO,
         "loss": {"trl": {"type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.05}},
