@@ -184,7 +184,10 @@ def test_a_method_acts(name: str, train: Train, tmp_path: Path) -> None:
     recipe = acting(name)
     with_it, without_it = train(recipe), train(without(recipe, tmp_path / "without.yaml"))
     if name in INERT:
-        assert [row["grad_norm"] for row in with_it] == [row["grad_norm"] for row in without_it]
+        # Where terms are at work the backward pass of the head is another, whose rounding eight steps carry on.
+        assert [row["grad_norm"] for row in with_it] == pytest.approx(
+            [row["grad_norm"] for row in without_it], rel=1e-4
+        )
         return
     key = "loss" if name in SAME_GRADIENT else "grad_norm"
     pairs = [(a[key], b[key]) for a, b in zip(with_it, without_it, strict=True)]

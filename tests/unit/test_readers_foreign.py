@@ -148,10 +148,13 @@ def test_a_growing_log_of_another_trainer_is_followed(tmp_path: Path) -> None:
     file.write_text("".join(lines[:20]))
     words = [sys.executable, "-m", "entropostat", "diagnose", str(file), "--live", "on"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(1.5)
-        with file.open("a") as stream:
-            stream.writelines(lines[20:])
-        assert process.stdout is not None
-        assert "collapse" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 1
+        try:
+            time.sleep(1.5)
+            with file.open("a") as stream:
+                stream.writelines(lines[20:])
+            assert process.stdout is not None
+            assert "collapse" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 1
+        finally:
+            process.kill()  # or the block waits for it
