@@ -46,6 +46,10 @@ ACTING = {
     "pear": ["objective.rewards.pear.alpha=-1"],  # differences of the entropies of a few characters are small
     "step": ["objective.penalties.entropy_bonus.coef.step.target=2"],  # one-sided: it waits for a fall below the target
     "step_radius": ["optimizer.step_radius.target=0.02"],  # the usual learning rate stays far inside the radius
+    # Both kinds of prompt: with hard ones alone it hangs on the rounding of the CPU whether any is found easy.
+    **{
+        name: ["data.curriculum=[{source: easy, steps: 4}, {source: hard, steps: 4}]"] for name in ("ares", "kl_bucket")
+    },
     # It remembers prompts, and of thousands none would come up a second time.
     "difficulty": ["data.sources.hard.chain.size=30", "objective.data.difficulty.low=0.3"],
     "diversity_weighted": ["data.sources.hard.chain.size=30", "objective.data.diversity_weighted.floor=0"],
