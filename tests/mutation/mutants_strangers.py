@@ -65,8 +65,8 @@ STRANGERS: tuple[Mutant, ...] = (
     fault(
         "takes an ebb for a loss",
         "entropostat/diagnose/loss_rules",
-        "gone = had & clear & (left <= LEFT)",
-        "gone = had",
+        "gone = had & clear & ((left <= LEFT)",
+        "gone = had & ((left <= 1)",
         RULES,
     ),
     fault(
