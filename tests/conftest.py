@@ -31,7 +31,7 @@ BUDGET = {
     "in_verl": 1200,
     "vllm_engine": 300,
 }
-"""Seconds on two cores. The whole of `make test` is to stay below 20 minutes."""
+"""Seconds on two cores. The whole of `make test` is to stay below 15 minutes."""
 
 
 # accelerate asks many times a step whether PEFT and DeepSpeed are installed, and their metadata are parsed each time: a quarter of

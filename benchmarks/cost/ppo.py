@@ -27,7 +27,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast, PrinterCallback
 
 from benchmarks.cost.pairing import ratio
-from benchmarks.cost.ppo_theirs import Told
+from benchmarks.cost.ppo_theirs import QUIET, Told
 from benchmarks.cost.subjects import LARGE, SMALL, Size, saved, tokenizer
 from benchmarks.experiment import RECORDED, ROOT
 
@@ -81,12 +81,7 @@ def ours(folder: Path, settings: dict[str, Any]) -> None:
             logging_steps=EPOCHS,
             learning_rate=3e-6,
             temperature=0.7,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
+            **QUIET,
         ),
         processing_class=spoken(folder / "policy"),
         reward_processing_classes=spoken(folder / "reward"),

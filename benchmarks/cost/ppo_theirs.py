@@ -24,6 +24,16 @@ from transformers import (
     TrainerCallback,
 )
 
+QUIET = {
+    "bf16": False,
+    "use_cpu": True,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+}
+"""Of the configurations of both, theirs and ours."""
+
 
 class Told(TrainerCallback):
     """Stands still after every ``every`` optimizer steps."""
@@ -67,12 +77,7 @@ def main() -> None:
             response_length=settings["tokens"],
             total_episodes=settings["batch"] * settings["updates"],
             num_sample_generations=0,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
+            **QUIET,
         ),
         processing_class=tokenizer,
         model=AutoModelForCausalLM.from_pretrained(folder / "policy"),

@@ -168,7 +168,7 @@ def _whole(recipe: Recipe) -> Iterator[Refusal]:
     if recipe.optimizer.muon is not None:
         yield Refusal("optimizer.muon", "verl builds its optimizer by itself", "state actor.optim.optimizer")
     if recipe.optimizer.step_radius is not None:
-        fix = "bound a step by actor.grad_clip"
+        fix = "bound a step by actor.optim.clip_grad"
         yield Refusal(
             "optimizer.step_radius", "it measures the policy between backward and step, where verl lets nobody in", fix
         )
