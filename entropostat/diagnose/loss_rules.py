@@ -66,12 +66,16 @@ def reward_lost(log: Log) -> Iterator[Finding]:
     if not ill.any():
         return
     steps, last = span(reward, ill), int(np.flatnonzero(ill)[-1])
+    what_is_left = (
+        f"{max(left[last], 0):.0%} of what it was above its lowest is left"
+        if left[last] <= LEFT
+        else f"as low as it ever was, by {(best[last] - now[last]) / noise[last]:.0f} times what rows scatter"
+    )
     yield Finding(
         "reward-lost",
         "critical",
         steps,
-        f"the reward was {best[last]:.3g} and is {now[last]:.3g} (means of {size} rows): {max(left[last], 0):.0%} of what it was above "
-        f"its lowest is left",
+        f"the reward was {best[last]:.3g} and is {now[last]:.3g} (means of {size} rows): {what_is_left}",
         mover(log, steps, "up") if other[last] else "an update that destroyed the skill, or prompts that changed",
         advice.reward_lost(log),
     )
