@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.pace import pace
 from support.row_files import written
 
 from entropostat.__main__ import main
@@ -113,12 +114,12 @@ def test_plan_takes_a_moment_however_many_rows_there_are_and_imports_no_torch(he
         "import sys, time\n"
         "from entropostat.data.registry import SOURCES\n"
         "source = SOURCES.build('file', {'path': ['many.jsonl', 'rows.*'], 'prompt': 'question'})\n"
-        "begun = time.perf_counter(); found = list(source.check()); print(time.perf_counter() - begun, found)\n"
+        "begun = time.process_time(); found = list(source.check()); print(time.process_time() - begun, found)\n"
         "print({'torch', 'datasets', 'transformers', 'pandas'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=here)
     seconds, found = done.stdout.splitlines()[0].split(" ", 1)
-    assert found == "[]" and float(seconds) < 1.0
+    assert found == "[]" and float(seconds) < pace()
     assert done.stdout.splitlines()[1] == "set()"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from support.pace import pace
 
 from entropostat.data.example import Example
 from entropostat.reward.judge import judge
@@ -55,11 +56,11 @@ FAIR = [
 def test_a_number_too_large_to_write_out_is_wrong_at_once(text):
     verifier = VERIFIERS.build("math_verify", {})
     judge(verifier, "\\boxed{2}", Example("p", "1"))  # sympy is loaded
-    started = time.perf_counter()
+    started = time.process_time()
     for completion in (f"\\boxed{{{text}}}", text, f"The answer is ${text}$."):
         outcome = judge(verifier, completion, Example("p", "1"))
         assert outcome.score == 0.0 and outcome.problem is None, completion
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0 * pace()
 
 
 @pytest.mark.parametrize("text", FAIR)

@@ -20,6 +20,7 @@ from typing import Any
 ABSENT = frozenset(
     {
         *("deepspeed", "triton", "vllm", "peft", "trackio", "wandb_workspaces", "gguf", "selenium"),
+        *("verl", "tensordict", "transfer_queue", "omegaconf", "hydra", "ray"),
         *("bitsandbytes", "liger_kernel", "flash_attn", "kernels", "mpi4py", "hypothesis", "jsonschema"),
     }
 )

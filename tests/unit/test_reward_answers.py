@@ -110,9 +110,9 @@ def test_the_search_is_linear(unit):
     def seconds(size: int) -> float:
         text, times = unit * (size // len(unit)), []
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.process_time()
             boxed(text), marked(text), spoken(text, "optional")
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
         return min(times)
 
     assert seconds(80_000) < 4 * seconds(40_000) + 0.02

@@ -117,9 +117,9 @@ def test_twice_the_text_takes_less_than_four_times_as_long(unit):
     def seconds(size: int) -> float:
         times = []
         for end in "abc":  # different answers, because a parse and a comparison are kept
-            begin = time.perf_counter()
+            begin = time.process_time()
             judged(unit * (size // len(unit)) + f"{end}{size}", "7")
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
         return min(times)
 
     seconds(1000)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pace import pace
 
 from entropostat.cli.plan import plan
 from entropostat.recipe import load
@@ -39,6 +40,6 @@ def test_a_configuration_that_is_none_is_told(text: str, tmp_path: Path) -> None
 
 def test_the_largest_model_that_can_be_named_is_planned_at_once() -> None:
     words = ["model.build={hidden: 65536, layers: 1024, heads: 1024, ff: 262144}", "trainer.use_vllm=true"]
-    begin = time.perf_counter()
+    begin = time.process_time()
     plan(load(PLAIN, words))
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < pace()
