@@ -5,8 +5,6 @@ A child that dies or hangs costs its cell and nothing else; that it did is the c
 
 from __future__ import annotations
 
-import contextlib
-import io
 import multiprocessing
 import time
 from collections.abc import Mapping
@@ -17,7 +15,7 @@ from typing import Any
 from benchmarks.claims.cell import PLAIN, Added, Cell, Made, Tree, made, run
 from benchmarks.claims.store import Store
 from benchmarks.claims.tasks import TASKS, Task
-from benchmarks.experiment import Result, preload
+from benchmarks.experiment import Result, preload, quiet
 
 LIMIT = 900.0
 """Seconds until a cell counts as hung: thirty times what one takes on a core of its own."""
@@ -73,7 +71,7 @@ def _result(end: Connection, child: Any) -> Result:
 
 
 def _child(pipe: Connection, cell: Cell, recipe: Made) -> None:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with quiet():
         result = trained(cell, recipe.tree(), TASKS[cell.task])
     pipe.send(result)
 
