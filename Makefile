@@ -8,6 +8,9 @@ export TOKENIZERS_PARALLELISM ?= false
 # Two processes, a file of tests to each: every process imports torch once, and files share what they build.
 PARALLEL := -n 2 --dist loadfile
 
+# Of the engines' tests: all of them; SLOW="not slow" leaves some out.
+SLOW :=
+
 QUICKSTART := recipes/quickstart/plain.yaml recipes/quickstart/pid-kl.yaml
 
 .PHONY: help setup train test test-all test-verl test-vllm fuzz smoke-gpu lint docs bench clean
@@ -31,14 +34,14 @@ test-all: setup  ## the test suite with its long parts
 	$(PYTHON) -m pytest $(PARALLEL) -m ""
 
 test-verl: .venv-verl/.installed  ## the objective inside verl, on CPUs
-	.venv-verl/bin/python -m pytest --timeout 1200 -m "" tests/in_verl
+	.venv-verl/bin/python -m pytest --timeout 1200 -m "$(SLOW)" tests/in_verl
 
 .venv-verl/.installed: pyproject.toml .ci/verl
 	@sh .ci/verl
 	@touch $@
 
 test-vllm: .venv-vllm/.installed  ## training by vLLM's real engine, on a CPU
-	.venv-vllm/bin/python -m pytest -m "" tests/vllm_engine
+	.venv-vllm/bin/python -m pytest -m "$(SLOW)" tests/vllm_engine
 
 .venv-vllm/.installed: pyproject.toml .ci/setup-vllm
 	@sh .ci/setup-vllm

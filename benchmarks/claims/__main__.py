@@ -1,7 +1,7 @@
 """The evidence bench: does each method do what its paper claims, on equal terms?
 
     python -m benchmarks.claims night --jobs 2        everything that is missing, then the pages; goes on where it was stopped
-    python -m benchmarks.claims plain|tune|table|screen [--only 'report|hard|*']       a part of it
+    python -m benchmarks.claims plain|tune|table|screen|choose|confirm [--only 'report|hard|*']       a part of it
     python -m benchmarks.claims plan                  how many cells are left, and how long they take
     python -m benchmarks.claims pages                 the pages alone, from the results
     python -m benchmarks.claims again 'report|hard|plain GRPO|0|302'       one cell from its stored recipe: is it equal?
@@ -17,13 +17,20 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.claims import additions, evidence, picture, plans, screening, spread, tables
+from benchmarks.claims import additions, evidence, picture, plans, recommend, screening, spread, tables
 from benchmarks.claims.again import again
 from benchmarks.claims.runner import complete
 from benchmarks.claims.store import Store
 
-STAGES = {"plain": plans.plain, "tune": plans.tuning, "table": plans.reported, "screen": screening.plan}
-"""In the order of a night: what methods are compared with, then what chooses their settings, then they."""
+STAGES = {
+    "plain": plans.plain,
+    "tune": plans.tuning,
+    "table": plans.reported,
+    "screen": screening.plan,
+    "choose": recommend.choosing,
+    "confirm": recommend.confirming,
+}
+"""In the order of a night: what methods are compared with, then what chooses their settings, then they, then what is combined."""
 
 
 def main() -> int:

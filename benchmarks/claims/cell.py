@@ -22,8 +22,9 @@ Tree = dict[str, Any]
 """A recipe as plain values, with nothing left to extend."""
 PLAIN = "plain GRPO"
 """The method that adds nothing."""
-STAGES = ("report", "twin", "tune", "screen")
-"""twin: training again from the same first policy, with other random numbers. screen: a row of the screening design."""
+STAGES = ("report", "twin", "tune", "screen", "choose", "confirm")
+"""twin: training again from the same first policy, with other random numbers. screen: a row of the screening design. choose, confirm: of a
+default."""
 
 
 @dataclass(frozen=True)

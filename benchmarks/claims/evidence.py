@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from benchmarks.claims import law, screening
+from benchmarks.claims import law, recommend, screening
 from benchmarks.claims.cell import PLAIN
 from benchmarks.claims.intervals import Interval
 from benchmarks.claims.methods import TRIED
@@ -65,6 +65,7 @@ def page(store: Store) -> str:
     if any(differences(store, task) for task in TASKS.values()):
         parts += [f"![differences of success](../benchmarks/results/claims/{PICTURE})", ""]
     parts += ["## Parts together", "", _intro(screening.__doc__), "", *screening.section(store), ""]
+    parts += ["## A default", "", _intro(recommend.__doc__), "", *recommend.section(store), ""]
     parts += ["## Reward from entropy", "", _intro(law.__doc__), "", *law.section(store), "", MORE]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -88,6 +89,8 @@ def _done(store: Store) -> Iterator[str]:
     plans |= {
         "reported": ("report", rows(lambda task: task.seeds)),
         "parts together": ("screen", len(screening.plan(store))),
+        "a default, chosen": ("choose", len(recommend.choosing(store))),
+        "a default, confirmed": ("confirm", len(recommend.confirming(store))),
     }
     for name, (stage, planned) in plans.items():
         found = [one for key, one in store.cells.items() if key.startswith(f"{stage}|")]

@@ -7,6 +7,7 @@ from mutation.mutants import Mutant, fault
 PUZZLE = ("tests/unit/test_claims_puzzle.py",)
 RULES = ("tests/unit/test_claims_rules.py",)
 CELLS = ("tests/unit/test_claims_cells.py",)
+DEFAULT = ("tests/unit/test_claims_recommend.py",)
 BENCH = "benchmarks/claims"
 
 CLAIMS: tuple[Mutant, ...] = (
@@ -24,4 +25,9 @@ CLAIMS: tuple[Mutant, ...] = (
     fault("gives a twin its own policy", f"{BENCH}/cell", 'f"model.build.seed={seed}"]', 'f"model.build.seed={seed + TWIN * twin}"]', CELLS),
     fault("chooses by one seed", f"{BENCH}/plans", ">= set(TUNING)", ">= {TUNING[0]}", CELLS),
     fault("counts copies", f"{BENCH}/probe", "for text in set(right)", "for text in right", CELLS),
+    fault("chooses before all were run", f"{BENCH}/recommend", "if any(str(cell) not in", "if all(str(cell) not in", DEFAULT),
+    fault("chooses one that lost runs", f"{BENCH}/recommend", "if not lost(store, \"choose\", name)", "", DEFAULT),
+    fault("ranks the worst first", f"{BENCH}/recommend", "other > score", "other < score", DEFAULT),
+    fault("takes any loss of pass@1", f"{BENCH}/recommend", " and self.change.mean >= WORSE", "", DEFAULT),
+    fault("forgives lost runs", f"{BENCH}/recommend", " and not any(one.lost for one in found.values())", "", DEFAULT),
 )  # fmt: skip
