@@ -1,7 +1,7 @@
 """The evidence bench: does each method do what its paper claims, on equal terms?
 
     python -m benchmarks.claims night --jobs 2        everything that is missing, then the pages; goes on where it was stopped
-    python -m benchmarks.claims plain|tune|table|screen|choose|confirm [--only 'report|hard|*']       a part of it
+    python -m benchmarks.claims plain|tune|table|screen|choose|confirm|finding [--only 'report|hard|*']       a part of it
     python -m benchmarks.claims plan                  how many cells are left, and how long they take
     python -m benchmarks.claims pages                 the pages alone, from the results
     python -m benchmarks.claims again 'report|hard|plain GRPO|0|302'       one cell from its stored recipe: is it equal?
@@ -17,7 +17,18 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.claims import additions, evidence, picture, plans, recommend, screening, spread, tables
+from benchmarks.claims import (
+    additions,
+    choosing,
+    evidence,
+    findings,
+    picture,
+    plans,
+    recommend,
+    screening,
+    spread,
+    tables,
+)
 from benchmarks.claims.again import again
 from benchmarks.claims.runner import complete
 from benchmarks.claims.store import Store
@@ -29,8 +40,10 @@ STAGES = {
     "screen": screening.plan,
     "choose": recommend.choosing,
     "confirm": recommend.confirming,
+    "finding": findings.plan,
 }
-"""In the order of a night: what methods are compared with, then what chooses their settings, then they, then what is combined."""
+NIGHT = ("plain", "screen", "choose", "confirm", "finding", "table", "tune", "table")
+"""In the order of a night, what is short before what is long: methods at their recipe's setting, then at that which tuning chose."""
 
 
 def main() -> int:
@@ -41,7 +54,7 @@ def main() -> int:
     if options.do == "plan":
         print(plans.estimate(store, {name: stage(store) for name, stage in STAGES.items()}, options.jobs))
         return 0
-    wanted = {"night": list(STAGES), "add": ["table"]}.get(options.do, [options.do])
+    wanted = {"night": list(NIGHT), "add": ["table"]}.get(options.do, [options.do])
     only = options.only
     if options.do == "add":
         name = additions.add(Path(options.what), options.claim, options.metric, options.at_least, options.tasks)
@@ -59,6 +72,8 @@ def pages(store: Store) -> None:
     (store.folder / "table.md").write_text(tables.page(store))
     evidence.write(store)
     picture.draw(store, store.folder / evidence.PICTURE)
+    choosing.PAGE.write_text(choosing.page(store))
+    choosing.draw(store)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -22,9 +22,9 @@ Tree = dict[str, Any]
 """A recipe as plain values, with nothing left to extend."""
 PLAIN = "plain GRPO"
 """The method that adds nothing."""
-STAGES = ("report", "twin", "tune", "screen", "choose", "confirm")
-"""twin: training again from the same first policy, with other random numbers. screen: a row of the screening design. choose, confirm: of a
-default."""
+STAGES = ("report", "twin", "tune", "screen", "choose", "confirm", "finding")
+"""twin: training again from the same first policy, with other random numbers. screen: a row of the screening design. choose,
+confirm: of a default. finding: of what was seen in the others."""
 
 
 @dataclass(frozen=True)

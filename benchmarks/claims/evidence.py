@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from benchmarks.claims import law, recommend, screening
+from benchmarks.claims import findings, law, recommend, screening
 from benchmarks.claims.cell import PLAIN
 from benchmarks.claims.intervals import Interval
 from benchmarks.claims.methods import TRIED
@@ -27,7 +27,7 @@ HEAD = """\
 # Does a method do what its paper claims?
 
 Written by `python -m benchmarks.claims pages` from the runs in `benchmarks/results/claims`. One bench for all methods: six small tasks, the same
-first policies, the same number of completions, the same number of settings tried, fresh seeds. Policies have 0.1 M parameters and answer in at
+first policies, the same number of completions, fresh seeds. Policies have 0.1 M parameters and answer in at
 most 21 characters: a claim that does not hold here may hold on a large model, and the other way round. What a verdict says is that a reader of the
 paper would, or would not, see its effect here.
 """
@@ -64,6 +64,7 @@ def page(store: Store) -> str:
     parts = [HEAD, *_done(store), "", RULE, "## Claims", "", *_claims(store), ""]
     if any(differences(store, task) for task in TASKS.values()):
         parts += [f"![differences of success](../benchmarks/results/claims/{PICTURE})", ""]
+    parts += ["## Findings", "", _intro(findings.__doc__), "", *findings.section(store), ""]
     parts += ["## Parts together", "", _intro(screening.__doc__), "", *screening.section(store), ""]
     parts += ["## A default", "", _intro(recommend.__doc__), "", *recommend.section(store), ""]
     parts += ["## Reward from entropy", "", _intro(law.__doc__), "", *law.section(store), "", MORE]
@@ -91,6 +92,7 @@ def _done(store: Store) -> Iterator[str]:
         "parts together": ("screen", len(screening.plan(store))),
         "a default, chosen": ("choose", len(recommend.choosing(store))),
         "a default, confirmed": ("confirm", len(recommend.confirming(store))),
+        "findings": ("finding", len(findings.plan(store))),
     }
     for name, (stage, planned) in plans.items():
         found = [one for key, one in store.cells.items() if key.startswith(f"{stage}|")]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from benchmarks.claims import runner
 from benchmarks.claims.cell import PLAIN, Added, Cell, seeded, whole
 from benchmarks.claims.measures import of
@@ -20,7 +18,6 @@ CELL = Cell("report", "rare", PLAIN, 0, SEEDS[0])
 MARGIN = 0.15
 
 
-@pytest.mark.slow
 def test_every_row_of_the_table_is_a_recipe_that_runs(tmp_path):
     task, file, refused = TASKS["hard"], tmp_path / "recipe.yaml", {}
     for name in table():
@@ -33,7 +30,6 @@ def test_every_row_of_the_table_is_a_recipe_that_runs(tmp_path):
     assert refused == {}
 
 
-@pytest.mark.slow
 def test_plain_grpo_finds_what_is_rare_as_it_did_and_twice_the_same(tmp_path):
     stores = [Store(tmp_path / name) for name in ("first", "second")]
     for store in stores:

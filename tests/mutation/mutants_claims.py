@@ -8,6 +8,7 @@ PUZZLE = ("tests/unit/test_claims_puzzle.py",)
 RULES = ("tests/unit/test_claims_rules.py",)
 CELLS = ("tests/unit/test_claims_cells.py",)
 DEFAULT = ("tests/unit/test_claims_recommend.py",)
+FOUND = ("tests/unit/test_claims_findings.py",)
 BENCH = "benchmarks/claims"
 
 CLAIMS: tuple[Mutant, ...] = (
@@ -30,4 +31,7 @@ CLAIMS: tuple[Mutant, ...] = (
     fault("ranks the worst first", f"{BENCH}/recommend", "other > score", "other < score", DEFAULT),
     fault("takes any loss of pass@1", f"{BENCH}/recommend", " and self.change.mean >= WORSE", "", DEFAULT),
     fault("forgives lost runs", f"{BENCH}/recommend", " and not any(one.lost for one in found.values())", "", DEFAULT),
+    fault("needs no effect to stand", f"{BENCH}/findings", " and found.mean >= one.at_least", "", FOUND),
+    fault("judges half of the seeds", f"{BENCH}/findings", "found.count < len(FRESH)", "found.count < len(FRESH) / 2", FOUND),
+    fault("tells what fell", f"{BENCH}/choosing", "== findings.STANDS", "!= findings.OPEN", FOUND),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.claims import evidence, spread, tables
+from benchmarks.claims import choosing, evidence, spread, tables
 from benchmarks.claims.cell import PLAIN
 from benchmarks.claims.store import FOLDER, Store
 from benchmarks.claims.tasks import TASKS
@@ -17,6 +17,7 @@ def test_the_committed_pages_are_those_of_the_committed_results():
     assert (FOLDER / "table.md").read_text() == tables.page(store)
     assert evidence.PAGE.read_text() == evidence.page(store)
     assert json.loads(evidence.LINES.read_text()) == evidence.lines(store)
+    assert choosing.PAGE.read_text() == choosing.page(store)
 
 
 def test_every_cell_has_its_recipe_and_its_machine_and_all_of_it_is_small():
@@ -33,6 +34,7 @@ def test_without_runs_nothing_is_said(tmp_path):
     assert "holds: 0, holds in part: 0, does not hold here: 0, undecided: 0" in page
     assert "Tuning (seeds 300, 301) has not been run yet" in page and "not run yet" in spread.page(store)
     assert tables.page(store).count("Not run yet: ") == len(TASKS)
+    assert "Not run yet" in choosing.page(store) and not choosing.draw(store, tmp_path / "x.png")
 
 
 def test_a_method_s_page_has_its_evidence():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.claims import recommend
-from benchmarks.claims.cell import PLAIN, Added, made
+from benchmarks.claims.cell import PLAIN, made, plain
 from benchmarks.claims.store import Store
 from benchmarks.claims.tasks import TASKS
 
@@ -31,8 +31,8 @@ def chosen_from(folder, **runs: dict[str, Any]) -> Store:
 def test_the_best_mean_rank_is_chosen_and_nobody_before_all_were_run(tmp_path):
     names = list(recommend.candidates())
     store = chosen_from(tmp_path, n3=run(0.5, 0.5), n4=run(0.4, 0.7), n5=run(0.45, 0.65))
-    ranks = recommend.mean_ranks(store)
-    assert (ranks[names[3]], ranks[names[4]], ranks[names[5]]) == ((1 + 8.5) / 2, 2, 2)
+    ranks, level = recommend.mean_ranks(store), 2 + (len(names) - 1) / 2
+    assert (ranks[names[3]], ranks[names[4]], ranks[names[5]]) == ((1 + level) / 2, 2, 2)
     assert recommend.chosen(store) == names[4], "of two that are level, the first"
     store.cells.pop(next(str(cell) for cell in recommend.choosing(store)))
     assert recommend.chosen(store) is None and not recommend.confirming(store)
@@ -69,7 +69,14 @@ def test_every_candidate_is_a_recipe_on_the_tasks_of_known_kinds(tmp_path):
     from entropostat.recipe import load
 
     file = tmp_path / "cell.yaml"
-    for name, recipe in recommend.candidates().items():
+    for name in recommend.candidates():
         for task in ("hard", "switch", "fooled"):
-            file.write_text(json.dumps(made(TASKS[task], Added(recipe)).tree()))
+            file.write_text(json.dumps(made(TASKS[task], recommend.added(name, TASKS[task])).tree()))
             assert load(file).objective, name
+
+
+@pytest.mark.parametrize("task", ["hard", "puzzle"])
+def test_half_the_rate_is_half_of_the_task_s_own(task):
+    name = next(name for name, recipe in recommend.candidates().items() if recipe.get("rate") == 0.5)
+    rates = [plain(TASKS[task].recipe), made(TASKS[task], recommend.added(name, TASKS[task])).tree()]
+    assert rates[1]["trainer"]["learning_rate"] == rates[0]["trainer"]["learning_rate"] / 2
