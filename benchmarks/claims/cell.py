@@ -167,7 +167,7 @@ def told(lines: list[Line], looks: Mapping[int, Mapping[str, float]], vocabulary
     if not all(math.isfinite(value) for look in looks.values() for value in look.values()):
         raise FloatingPointError("the policy's entropy is not a number at the end")
     rewards = [(line["step"], line["reward"], line["entropy"]) for line in lines if "reward" in line and "loss" in line]
-    late = [reward for step, reward, _ in rewards if step > 0.75 * max(looks)]
+    late = [reward for step, reward, _ in rewards if step > 0.75 * max(looks)] or [rewards[-1][1]]
     findings = examine(SimpleNamespace(rows=lines, vocabulary=vocabulary))
     result: Result = {
         "looks": {str(step): {key: round(value, 4) for key, value in look.items()} for step, look in looks.items()},

@@ -170,5 +170,5 @@ def _confirmation(store: Store, best: str) -> list[str]:
         verdict = "The goal is reached."
     else:
         runs = sum(one.lost for one in found.values())
-        verdict = f"The goal is not reached: on {reached} of {len(found)} tasks where two are asked for, with {runs} runs lost."
+        verdict = f"The goal is not reached: on {reached} of {len(found)} tasks where two are asked for, and runs lost: {runs}."
     return [*lines, "", verdict]

@@ -177,3 +177,10 @@ def test_a_method_is_added_by_its_file_and_a_claim_with_it(tmp_path, monkeypatch
     finally:
         methods.table.cache_clear()
         additions.verdicts.claims.cache_clear()
+
+
+@pytest.mark.parametrize(("steps", "expected"), [([1, 5, 9, 13], 0.4), ([1, 5], 0.2)])
+def test_the_reward_is_that_of_the_last_quarter_or_of_the_last_generation_where_that_has_none(steps, expected):
+    look = dict.fromkeys(("pass@1", "pass@8", "distinct", "working", "entropy", "length"), 0.5)
+    lines = [{"step": step, "reward": 0.1 * n, "entropy": 0.3, "loss": 0.0} for n, step in enumerate(steps, start=1)]
+    assert told(lines, {0: look, 12: look}, 20, points=False)["reward"] == pytest.approx(expected)

@@ -11,6 +11,7 @@ from benchmarks.claims import recommend
 from benchmarks.claims.cell import PLAIN, made, plain
 from benchmarks.claims.store import Store
 from benchmarks.claims.tasks import TASKS
+from entropostat.recipe.extends import RECIPES
 
 
 def run(final: float, some: float = 0.5, **more: Any) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def test_the_goal_is_asked_of_two_tasks_and_of_every_run(tmp_path):
     assert goals == {"rare": True, "switch": True, "fooled": False, "noisy": False}
     assert recommend.section(store)[-1] == "The goal is reached."
     store.put(f"confirm|noisy|{best}|0|{recommend.CONFIRMING[0]}", {"status": "failed", "why": "NaN"})
-    assert recommend.section(store)[-1].endswith("on 2 of 4 tasks where two are asked for, with 1 runs lost.")
+    assert recommend.section(store)[-1].endswith("on 2 of 4 tasks where two are asked for, and runs lost: 1.")
 
 
 def test_every_candidate_is_a_recipe_on_the_tasks_of_known_kinds(tmp_path):
@@ -80,3 +81,17 @@ def test_half_the_rate_is_half_of_the_task_s_own(task):
     name = next(name for name, recipe in recommend.candidates().items() if recipe.get("rate") == 0.5)
     rates = [plain(TASKS[task].recipe), made(TASKS[task], recommend.added(name, TASKS[task])).tree()]
     assert rates[1]["trainer"]["learning_rate"] == rates[0]["trainer"]["learning_rate"] / 2
+
+
+def test_the_recommended_recipe_is_the_one_that_was_chosen(tmp_path):
+    """But for the learning rate, which is half of that of the recipe that it extends, as the candidate's is half of its task's."""
+    best = recommend.chosen(Store())
+    assert best is not None
+    ours, base = (plain(RECIPES / "base" / name) for name in ("recommended.yaml", "grpo.yaml"))
+    theirs = made(TASKS["hard"], recommend.added(best, TASKS["hard"])).tree()["objective"]
+    assert ours["objective"]["penalties"] == theirs["penalties"]
+    loss, other = (one["loss"]["trl"] for one in (ours["objective"], theirs))
+    assert loss.pop("epsilon_high") == other["epsilon"], "the same bound on both sides"
+    assert loss == other and ours["objective"].keys() - {"advantages"} == theirs.keys() - {"advantages"}
+    share = recommend.candidates()[best].get("rate", 1.0)
+    assert ours["trainer"]["learning_rate"] == share * base["trainer"]["learning_rate"]
