@@ -106,7 +106,7 @@ def _at_once(values: Floats, gone: Flags, fell: Floats, size: int) -> Flags:
     drop[EDGE : len(values) - EDGE + 1] = before[EDGE - 1 : len(values) - EDGE] - before[2 * EDGE - 1 :]
     out = np.zeros(len(values), bool)
     begun = 0
-    for i in np.flatnonzero(gone):
+    for i in map(int, np.flatnonzero(gone)):
         begun = i if not gone[i - 1] else begun
         near = drop[max(begun - 2 * size, 0) : min(begun, i - EDGE + 1) + 1]
         out[i] = len(near) > 0 and bool(near.max() >= ONE_ROW * fell[i])
