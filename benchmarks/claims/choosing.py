@@ -30,7 +30,7 @@ Each pair starts from the same policies, five seeds; bars are 95 % intervals. Th
 
 - **Held-out pass@1 and pass@k**, not the training reward. On `fooled` plain GRPO pleased the reward model more and
   more (reward {pleased_first} at first, {pleased_last} at the end), while what was truly right fell from {fooled_start} to {fooled_plain}.
-- **Entropy as a share of what it was at the start** (`entropy/ratio` of the evaluation). Plain GRPO keeps {hard_kept} of it on `hard` and {puzzle_kept} on `puzzle`:
+- **Entropy as a share of what it was at the start** (`entropy_ratio` of the evaluation). Plain GRPO keeps {hard_kept} of it on `hard` and {puzzle_kept} on `puzzle`:
   low entropy alone is no illness where one answer is right, and the loss of pass@k is one where many are.
 - **The share of prompts that teach nothing** (`frac_reward_zero_std`). Near 1 from the first step, no method below has anything to work with.
 

@@ -7,7 +7,6 @@ mean reaches the least effect that was written down beforehand; it falls where t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,8 +80,3 @@ def section(store: Store) -> list[str]:
         told = f"{what}: {found}, {found.count} seeds" if found.count > 1 else what
         lines.append(f"| {one.says} | {one.seen} | {told} | {one.at_least:g} | {judged(one, found)} |")
     return lines
-
-
-def counted(store: Store) -> Mapping[str, int]:
-    said = [judged(one, effect(one, store)) for one in findings()]
-    return {name: said.count(name) for name in (STANDS, FALLS, OPEN, "not run yet")}

@@ -80,7 +80,7 @@ def mean_ranks(store: Store) -> dict[str, float]:
     ranks: dict[str, list[float]] = {name: [] for name in candidates()}
     for task in CHOOSE:
         for key in RANKED:
-            scores = {name: mean(list(of(store.of("choose", task, name), TASKS[task], key).values())) for name in ranks}
+            scores = {name: _score(store, task, name, key) for name in ranks}
             for name, score in scores.items():
                 above = sum(other > score for other in scores.values())
                 level = sum(other == score for other in scores.values())
@@ -88,10 +88,14 @@ def mean_ranks(store: Store) -> dict[str, float]:
     return {name: mean(of_one) for name, of_one in ranks.items()}
 
 
+def _score(store: Store, task: str, name: str, key: str) -> float:
+    return mean(list(of(store.of("choose", task, name), TASKS[task], key).values()))
+
+
 def lost(store: Store, stage: str, name: str) -> int:
     """Runs that count as lost."""
     return sum(
-        is_lost(run, TASKS[task].name)
+        is_lost(run, task)
         for task in (CHOOSE if stage == "choose" else CONFIRM)
         for run in store.of(stage, task, name).values()
     )
@@ -143,11 +147,7 @@ def section(store: Store) -> list[str]:
     lines = ["| candidate | mean rank | runs lost | " + " | ".join(heads) + " |", "|---" * (3 + len(heads)) + "|"]
     ranks = mean_ranks(store)
     for name in sorted(ranks, key=lambda name: ranks[name]):
-        cells = [
-            f"{mean(list(of(store.of('choose', task, name), TASKS[task], key).values())):.3f}"
-            for task in CHOOSE
-            for key in (*RANKED, "kept")
-        ]
+        cells = [f"{_score(store, task, name, key):.3f}" for task in CHOOSE for key in (*RANKED, "kept")]
         bold = f"**{name}**" if name == best else name
         lines.append(f"| {bold} | {ranks[name]:.2f} | {lost(store, 'choose', name)} | " + " | ".join(cells) + " |")
     return [*lines, "", f"Chosen: **{best}**.", "", *_confirmation(store, best)]
@@ -165,10 +165,8 @@ def _confirmation(store: Store, best: str) -> list[str]:
         row = (f"`{task}`", one.seeds, f"{one.ratio:.2f}", one.change, one.lost, one.lost_plain)
         lines.append("| " + " | ".join(map(str, row)) + f" | {'reached' if one.goal else 'missed'} |")
     reached = sum(one.goal for one in found.values())
-    whole = reached >= 2 and not any(one.lost for one in found.values())
-    if whole:
-        verdict = "The goal is reached."
-    else:
-        runs = sum(one.lost for one in found.values())
-        verdict = f"The goal is not reached: on {reached} of {len(found)} tasks where two are asked for, and runs lost: {runs}."
+    gone = sum(one.lost for one in found.values())
+    verdict = "The goal is reached."
+    if reached < 2 or gone:
+        verdict = f"The goal is not reached: on {reached} of {len(found)} tasks where two are asked for, and runs lost: {gone}."
     return [*lines, "", verdict]
