@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.claims import findings, recommend
@@ -24,7 +26,7 @@ parameters, and its six tasks take seconds: take an answer here as the first thi
 ![pass@1 and pass@{k} of plain GRPO and of the default on six tasks](images/choosing.png)
 
 Each pair starts from the same policies, five seeds; bars are 95 % intervals. The default is plain GRPO with a pull to the first policy
-(`kl_ref: {{coef: 0.3}}`) and half the learning rate, [chosen by a rule](evidence.md#a-default) on the two tasks to the left and tried on the others.
+(`kl_ref: {{coef: 0.3}}`) and half the learning rate, [chosen by a rule](evidence.md#a-default) on {chosen_on} and tried on the others.
 
 ## What to watch first
 
@@ -67,41 +69,49 @@ A term may still be right for a run of yours: [every method and its numbers](../
 """
 
 
+Runs = Callable[[str, str], dict[int, Result]]
+"""(task, row) -> seed -> run."""
+
+
 def page(store: Store) -> str:
-    best = recommend.chosen(store)
-    if best is None or not all(
-        [*(runs(store, task, best) for task in recommend.CONFIRM), runs(store, "rare", "moving anchor", "finding")]
+    default = recommend.default(store)
+    found = lambda task, row: store.of("finding", task, row)
+    if default is None or not all(
+        [*(default[0].runs(store, task, default[1]) for task in TASKS), found("rare", "moving anchor")]
     ):
         return "# Which method should I use?\n\nNot run yet: `python -m benchmarks.claims night`.\n"
-    at = lambda task, row, key: f"{mean(_values(store, task, row, key)):.2f}"
-    rewards = [[point[1] for point in run["points"]] for run in runs(store, "fooled", PLAIN).values()]
+    one, best = default
+    runs = partial(one.runs, store)
+    at = lambda task, row, key: f"{mean(_values(runs, task, row, key)):.2f}"
+    rewards = [[point[1] for point in run["points"]] for run in runs("fooled", PLAIN).values()]
     pleased = [told[0] for told in rewards], [told[-1] for told in rewards]
     return TEXT.format(
         k=K,
+        chosen_on=listed(one.tasks["choose"]),
         pleased_first=f"{mean(pleased[0]):.2f}",
         pleased_last=f"{mean(pleased[1]):.2f}",
         fooled_start=at("fooled", PLAIN, "start"),
         fooled_plain=at("fooled", PLAIN, "final"),
         hard_kept=at("hard", PLAIN, "kept"),
         puzzle_kept=at("puzzle", PLAIN, "kept"),
-        wrong=_beside(store, [(task, best) for task in ("fooled", "noisy", "switch")]),
-        rare=_beside(store, [("rare", best)]),
-        followed=_beside(store, [("rare", "anchor"), ("rare", "moving anchor")], "finding"),
-        many=_beside(store, [("puzzle", best), ("puzzle", "moving anchor"), ("hard", best)]),
+        wrong=_beside(runs, [(task, best) for task in ("fooled", "noisy", "switch")]),
+        rare=_beside(runs, [("rare", best)]),
+        followed=_beside(found, [("rare", "anchor"), ("rare", "moving anchor")]),
+        many=_beside(runs, [("puzzle", best), ("hard", best)]),
         findings="\n".join(stood(store)),
     )
 
 
-def runs(store: Store, task: str, row: str, stage: str = "") -> dict[int, Result]:
-    """Those of the default's own stages, where no other is named."""
-    return store.of(stage or ("choose" if task in recommend.CHOOSE else "confirm"), task, row)
+def listed(tasks: Sequence[str]) -> str:
+    *first, last = [f"`{task}`" for task in tasks]
+    return f"{', '.join(first)} and {last}"
 
 
-def _values(store: Store, task: str, row: str, key: str, stage: str = "") -> list[float]:
-    return list(of(runs(store, task, row, stage), TASKS[task], key).values())
+def _values(runs: Runs, task: str, row: str, key: str) -> list[float]:
+    return list(of(runs(task, row), TASKS[task], key).values())
 
 
-def _beside(store: Store, rows: list[tuple[str, str]], stage: str = "") -> str:
+def _beside(runs: Runs, rows: list[tuple[str, str]]) -> str:
     """A table of rows and plain GRPO."""
     lines = [
         f"| task | recipe | pass@1 | pass@{K} | different right of 8 | pass@1, less plain GRPO's |",
@@ -109,14 +119,14 @@ def _beside(store: Store, rows: list[tuple[str, str]], stage: str = "") -> str:
     ]
     for task in dict.fromkeys(task for task, _ in rows):
         for row in (PLAIN, *(row for one, row in rows if one == task)):
-            cells = [f"{mean(_values(store, task, row, key, stage)):.3f}" for key in ("final", f"pass@{K}", "distinct")]
-            change = "" if row == PLAIN else str(_change(store, task, row, stage))
+            cells = [f"{mean(_values(runs, task, row, key)):.3f}" for key in ("final", f"pass@{K}", "distinct")]
+            change = "" if row == PLAIN else str(_change(runs, task, row))
             lines.append(f"| `{task}`: {TASKS[task].title} | {row} | " + " | ".join(cells) + f" | {change} |")
     return "\n".join(lines)
 
 
-def _change(store: Store, task: str, row: str, stage: str) -> Interval:
-    ours, theirs = (of(runs(store, task, one, stage), TASKS[task], "final") for one in (row, PLAIN))
+def _change(runs: Runs, task: str, row: str) -> Interval:
+    ours, theirs = (of(runs(task, one), TASKS[task], "final") for one in (row, PLAIN))
     return interval(paired(ours, theirs))
 
 
@@ -135,10 +145,12 @@ def stood(store: Store) -> list[str]:
 
 def draw(store: Store, path: Path = PICTURE) -> bool:
     """False where there is nothing to draw yet."""
-    best = recommend.chosen(store)
-    tasks = (*recommend.CHOOSE, *recommend.CONFIRM)
-    if best is None or not all(runs(store, task, best) for task in tasks):
+    default = recommend.default(store)
+    if default is None or not all(default[0].runs(store, task, default[1]) for task in TASKS):
         return False
+    one, best = default
+    tasks = (*one.tasks["choose"], *one.tasks["confirm"])
+    ways = len(one.tasks["choose"])
     import matplotlib
 
     matplotlib.use("Agg")
@@ -147,16 +159,16 @@ def draw(store: Store, path: Path = PICTURE) -> bool:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.1), sharey=True)
     for axis, (key, title) in zip(axes, (("final", "pass@1"), (f"pass@{K}", f"pass@{K}")), strict=True):
         for shift, row, colour, name in ((-0.12, PLAIN, "#8b8f96", PLAIN), (0.12, best, "#2f6fde", "the default")):
-            found = [interval(_values(store, task, row, key)) for task in tasks]
+            found = [interval(_values(partial(one.runs, store), task, row, key)) for task in tasks]
             at = [place + shift for place in range(len(tasks))]
             middles = [one.mean for one in found]
             halves = [min(one.high - one.mean, 1.0) for one in found]
             axis.errorbar(at, middles, yerr=halves, fmt="o", ms=5, lw=1.4, color=colour, label=name)
         axis.set_xticks(range(len(tasks)), tasks)
-        axis.axvline(len(recommend.CHOOSE) - 0.5, color="k", lw=0.5, ls=":")
+        axis.axvline(ways - 0.5, color="k", lw=0.5, ls=":")
         axis.set(title=title, ylim=(0, 1.05))
         axis.spines[["top", "right"]].set_visible(False)
-        for place, what in ((0.5, "chosen on"), (3.5, "tried on")):
+        for place, what in ((ways / 2 - 0.5, "chosen on"), ((ways + len(tasks) - 1) / 2, "tried on")):
             axis.text(place, 0.02, what, ha="center", fontsize=8, color="#8b8f96")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="upper center", ncols=2)
     figure.tight_layout(rect=(0, 0, 1, 0.97))

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.claims import recommend
 from benchmarks.claims.cell import PLAIN, made, plain
 from benchmarks.claims.store import Store
-from benchmarks.claims.tasks import TASKS
+from benchmarks.claims.tasks import SEEDS, TASKS, TUNING
 from entropostat.recipe.extends import RECIPES
 
 
@@ -21,49 +21,79 @@ def run(final: float, some: float = 0.5, **more: Any) -> dict[str, Any]:
     return made | {"samples": 2560, **more}
 
 
-def chosen_from(folder, **runs: dict[str, Any]) -> Store:
-    """Every candidate is like plain GRPO, but for those named (by place in the file)."""
-    store, names = Store(folder), list(recommend.candidates())
-    for cell in recommend.choosing(store):
-        store.put(str(cell), runs.get(f"n{names.index(cell.method)}", run(0.3)))
+FIRST, SECOND = recommend.ROUNDS[:2]
+
+
+def names_of(one: recommend.Round) -> list[str]:
+    """Plain GRPO and those that enter in the round."""
+    rows = recommend.candidates().items()
+    return [PLAIN, *(name for name, row in rows if name != PLAIN and row.get("round", 1) == one.number)]
+
+
+def ranked(store: Store, one: recommend.Round, **runs: dict[str, Any]) -> Store:
+    """Every candidate is like plain GRPO, but for those named (by place among the round's own)."""
+    names = names_of(one)
+    for cell in one.cells("choose", recommend.entered(store, one)):
+        place = names.index(cell.method) if cell.method in names else "before"
+        store.put(str(cell), runs.get(f"n{place}", run(0.3)))
     return store
 
 
 def test_the_best_mean_rank_is_chosen_and_nobody_before_all_were_run(tmp_path):
-    names = list(recommend.candidates())
-    store = chosen_from(tmp_path, n3=run(0.5, 0.5), n4=run(0.4, 0.7), n5=run(0.45, 0.65))
-    ranks, level = recommend.mean_ranks(store), 2 + (len(names) - 1) / 2
+    names = names_of(FIRST)
+    store = ranked(Store(tmp_path), FIRST, n3=run(0.5, 0.5), n4=run(0.4, 0.7), n5=run(0.45, 0.65))
+    ranks, level = recommend.mean_ranks(store, FIRST), 2 + (len(names) - 1) / 2
     assert (ranks[names[3]], ranks[names[4]], ranks[names[5]]) == ((1 + level) / 2, 2, 2)
-    assert recommend.chosen(store) == names[4], "of two that are level, the first"
+    assert recommend.chosen(store, FIRST) == names[4], "of two that are level, the first"
     store.cells.pop(next(str(cell) for cell in recommend.choosing(store)))
-    assert recommend.chosen(store) is None and not recommend.confirming(store)
+    assert recommend.chosen(store, FIRST) is None and not recommend.confirming(store)
 
 
 @pytest.mark.parametrize(
     "lost", [{"status": "failed", "why": "NaN"}, run(0.6, 0.9, findings=["explosion"]), run(0.14, 0.9)]
 )
 def test_who_lost_a_run_is_passed_over(lost, tmp_path):
-    names = list(recommend.candidates())
-    store = chosen_from(tmp_path, n3=run(0.6, 0.9), n4=run(0.4, 0.7))
-    assert recommend.chosen(store) == names[3]
-    store.put(f"choose|puzzle|{names[3]}|0|{recommend.CHOOSING[-1]}", lost)
-    assert recommend.chosen(store) == names[4]
+    names = names_of(FIRST)
+    store = ranked(Store(tmp_path), FIRST, n3=run(0.6, 0.9), n4=run(0.4, 0.7))
+    assert recommend.chosen(store, FIRST) == names[3]
+    store.put(f"choose|puzzle|{names[3]}|0|{FIRST.seeds['choose'][-1]}", lost)
+    assert recommend.chosen(store, FIRST) == names[4]
 
 
 def test_the_goal_is_asked_of_two_tasks_and_of_every_run(tmp_path):
-    store = chosen_from(tmp_path, n3=run(0.6, 0.9))
-    best = list(recommend.candidates())[3]
+    store = ranked(Store(tmp_path), FIRST, n3=run(0.6, 0.9))
+    best, others = names_of(FIRST)[3], FIRST.tasks["confirm"]
     cells = recommend.confirming(store)
-    assert {(cell.task, cell.method) for cell in cells} == {(t, m) for t in recommend.CONFIRM for m in (PLAIN, best)}
-    assert not set(recommend.CONFIRMING) & set(recommend.CHOOSING)
+    assert {(cell.task, cell.method) for cell in cells} == {(task, name) for task in others for name in (PLAIN, best)}
     gains = {"rare": (0.28, 0.9), "switch": (0.3, 0.75), "fooled": (0.2, 0.9), "noisy": (0.9, 0.7)}
     for cell in cells:
         store.put(str(cell), run(0.3) if cell.method == PLAIN else run(*gains[cell.task]))
-    goals = {task: recommend.confirmed(store, best, task).goal for task in gains}
+    goals = {task: recommend.confirmed(store, FIRST, best, task).goal for task in gains}
     assert goals == {"rare": True, "switch": True, "fooled": False, "noisy": False}
-    assert recommend.section(store)[-1] == "The goal is reached."
-    store.put(f"confirm|noisy|{best}|0|{recommend.CONFIRMING[0]}", {"status": "failed", "why": "NaN"})
-    assert recommend.section(store)[-1].endswith("on 2 of 4 tasks where two are asked for, and runs lost: 1.")
+    assert "The goal is reached." in recommend.section(store)
+    store.put(f"confirm|noisy|{best}|0|{FIRST.seeds['confirm'][0]}", {"status": "failed", "why": "NaN"})
+    ends = [line for line in recommend.section(store) if line.startswith("The goal")]
+    assert ends == ["The goal is not reached: on 2 of 4 tasks where two are asked for, and runs lost: 1."]
+
+
+def test_a_round_ranks_what_the_one_before_chose_and_only_runs_of_its_own_seeds(tmp_path):
+    store = ranked(Store(tmp_path), FIRST, n3=run(0.6, 0.9))
+    before = names_of(FIRST)[3]
+    assert recommend.default(store) == (FIRST, before)
+    assert recommend.entered(store, SECOND) == [PLAIN, before, *names_of(SECOND)[1:]]
+    ranked(store, SECOND, n1=run(0.5, 0.8), nbefore=run(0.4, 0.7))
+    assert recommend.default(store) == (SECOND, names_of(SECOND)[1])
+    assert recommend.chosen(store, FIRST) == before
+    assert {run["looks"]["40"]["pass@1"] for run in SECOND.runs(store, "hard", before).values()} == {0.4}
+    ranked(store, SECOND, n1=run(0.1, 0.8), nbefore=run(0.4, 0.7))
+    assert recommend.default(store) == (SECOND, before), "what was chosen before stays where nothing is better"
+
+
+def test_no_seed_serves_twice():
+    seeds = [seed for one in recommend.ROUNDS for stage in one.seeds.values() for seed in stage]
+    assert len(set(seeds)) == len(seeds) and not {*seeds} & {*SEEDS, *TUNING}
+    for one in recommend.ROUNDS:
+        assert sorted(task for tasks in one.tasks.values() for task in tasks) == sorted(TASKS)
 
 
 def test_every_candidate_is_a_recipe_on_the_tasks_of_known_kinds(tmp_path):
@@ -85,8 +115,9 @@ def test_half_the_rate_is_half_of_the_task_s_own(task):
 
 def test_the_recommended_recipe_is_the_one_that_was_chosen(tmp_path):
     """But for the learning rate, which is half of that of the recipe that it extends, as the candidate's is half of its task's."""
-    best = recommend.chosen(Store())
-    assert best is not None
+    default = recommend.default(Store())
+    assert default is not None
+    best = default[1]
     ours, base = (plain(RECIPES / "base" / name) for name in ("recommended.yaml", "grpo.yaml"))
     theirs = made(TASKS["hard"], recommend.added(best, TASKS["hard"])).tree()["objective"]
     assert ours["objective"]["penalties"] == theirs["penalties"]
