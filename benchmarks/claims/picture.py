@@ -44,7 +44,7 @@ def draw(store: Store, path: Path) -> bool:
         halves = [one.high - one.mean if math.isfinite(one.high) else 0.0 for one in found.values()]
         axis.errorbar(middles, range(len(found)), xerr=halves, fmt="o", ms=3, lw=1)
         axis.set_yticks(range(len(found)), list(found), fontsize=7)
-        axis.invert_yaxis()
+        axis.set_ylim(tallest - 0.5, -0.5)  # a row is as high in every panel, however few there are
         axis.axvline(0, color="k", lw=0.6)
         axis.set(title=task.title, xlabel="success, less plain GRPO's")
     figure.tight_layout()
