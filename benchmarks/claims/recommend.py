@@ -3,11 +3,11 @@
 The rule, written before a candidate was run: on the tasks of a round and five seeds that are used for nothing else, every candidate of the round
 and plain GRPO are ranked by mean pass@1 and by mean pass@8 at the end, two ranks a task. The one with the best mean rank is chosen, of those of which
 no run failed, was diagnosed with a collapse, an explosion or a lost reward, or ended below half of the pass@1 that it began with; where two are level,
-the one that stands first in the file, which is the simpler one. A round has what the round before chose among its candidates, so that what the last one
-chose is the default.
+the one that stands first in the file, which is the simpler one. A round has what the round before chose among its candidates.
 
 The goal: on two kinds of task, pass@8 at least 1.5 times plain GRPO's and pass@1 no worse, where no worse is a mean difference of -.03 or more;
-and no run lost anywhere. It is judged on the other tasks, and on seeds of which nothing was looked at.
+and no run lost anywhere. It is judged on the other tasks, and on seeds of which nothing was looked at. What a later round chose becomes the default
+where it reaches the goal on at least as many tasks as what stood before, and loses no more runs.
 """
 
 from __future__ import annotations
@@ -119,9 +119,31 @@ def chosen(store: Store, one: Round) -> str | None:
 
 
 def default(store: Store) -> tuple[Round, str] | None:
-    """What the last round that is over chose."""
-    over = [(one, name) for one in ROUNDS if (name := chosen(store, one))]
-    return over[-1] if over else None
+    """What a round chose, and no later one did better than."""
+    best: tuple[Round, str] | None = None
+    for one in ROUNDS:
+        name = chosen(store, one)
+        if name and (best is None or _no_worse(judged(store, one, name), judged(store, *best))):
+            best = one, name
+    return best
+
+
+class Judged(NamedTuple):
+    """Of what a round chose, over the tasks that it is tried on."""
+
+    tried: int
+    reached: int
+    """Tasks on which it reached the goal."""
+    lost: int
+
+
+def judged(store: Store, one: Round, name: str) -> Judged:
+    found = [told for task in one.tasks["confirm"] if (told := confirmed(store, one, name, task)) is not None]
+    return Judged(len(found), sum(told.goal for told in found), sum(told.lost for told in found))
+
+
+def _no_worse(new: Judged, old: Judged) -> bool:
+    return bool(new.tried) and new.reached >= old.reached and new.lost <= old.lost
 
 
 def mean_ranks(store: Store, one: Round) -> dict[str, float]:
@@ -184,7 +206,9 @@ def confirmed(store: Store, one: Round, name: str, task: str) -> Confirmed | Non
 
 
 def section(store: Store) -> list[str]:
-    return [line for one in ROUNDS for line in (f"### Round {one.number}", "", one.why, "", *_round(store, one), "")]
+    rounds = [line for one in ROUNDS for line in (f"### Round {one.number}", "", one.why, "", *_round(store, one), "")]
+    best = default(store)
+    return [*rounds, f"The default: **{best[1]}**." if best else "No default yet."]
 
 
 def _round(store: Store, one: Round) -> list[str]:
@@ -214,9 +238,10 @@ def _confirmation(store: Store, one: Round, best: str) -> list[str]:
     for task, told in found.items():
         row = (f"`{task}`", told.seeds, f"{told.ratio:.2f}", told.change, told.lost, told.lost_plain)
         lines.append("| " + " | ".join(map(str, row)) + f" | {'reached' if told.goal else 'missed'} |")
-    reached = sum(told.goal for told in found.values())
-    gone = sum(told.lost for told in found.values())
+    tried, reached, gone = judged(store, one, best)
     verdict = "The goal is reached."
     if reached < 2 or gone:
-        verdict = f"The goal is not reached: on {reached} of {len(found)} tasks where two are asked for, and runs lost: {gone}."
+        verdict = (
+            f"The goal is not reached: on {reached} of {tried} tasks where two are asked for, and runs lost: {gone}."
+        )
     return [*lines, "", verdict]

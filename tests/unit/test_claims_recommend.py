@@ -76,17 +76,43 @@ def test_the_goal_is_asked_of_two_tasks_and_of_every_run(tmp_path):
     assert ends == ["The goal is not reached: on 2 of 4 tasks where two are asked for, and runs lost: 1."]
 
 
+def tried(store: Store, one: recommend.Round, **ends: tuple[float, float]) -> Store:
+    """What the round chose ends so on the tasks named, and like plain GRPO on the others."""
+    best = recommend.chosen(store, one)
+    for cell in one.cells("confirm", [PLAIN, str(best)]):
+        store.put(str(cell), run(*ends[cell.task]) if cell.method == best and cell.task in ends else run(0.3))
+    return store
+
+
 def test_a_round_ranks_what_the_one_before_chose_and_only_runs_of_its_own_seeds(tmp_path):
     store = ranked(Store(tmp_path), FIRST, n3=run(0.6, 0.9))
     before = names_of(FIRST)[3]
-    assert recommend.default(store) == (FIRST, before)
     assert recommend.entered(store, SECOND) == [PLAIN, before, *names_of(SECOND)[1:]]
     ranked(store, SECOND, n1=run(0.5, 0.8), nbefore=run(0.4, 0.7))
-    assert recommend.default(store) == (SECOND, names_of(SECOND)[1])
-    assert recommend.chosen(store, FIRST) == before
+    assert recommend.chosen(store, FIRST) == before and recommend.chosen(store, SECOND) == names_of(SECOND)[1]
+    assert recommend.default(store) == (FIRST, before), "the other was tried nowhere"
     assert {run["looks"]["40"]["pass@1"] for run in SECOND.runs(store, "hard", before).values()} == {0.4}
     ranked(store, SECOND, n1=run(0.1, 0.8), nbefore=run(0.4, 0.7))
-    assert recommend.default(store) == (SECOND, before), "what was chosen before stays where nothing is better"
+    assert recommend.chosen(store, SECOND) == before, "a run of the new one is lost"
+
+
+@pytest.mark.parametrize(
+    ("ends", "becomes"),
+    [
+        ({}, False),
+        ({"switch": (0.3, 0.9)}, False),
+        ({"switch": (0.3, 0.9), "noisy": (0.3, 0.9)}, True),
+        ({"switch": (0.3, 0.9), "noisy": (0.3, 0.9), "fooled": (0.1, 0.9)}, False),
+    ],
+    ids=["reaches nothing", "reaches less", "reaches as much", "loses more runs"],
+)
+def test_a_later_choice_becomes_the_default_where_it_is_no_worse_and_not_before_it_was_tried(ends, becomes, tmp_path):
+    store = ranked(Store(tmp_path), FIRST, n3=run(0.6, 0.9))
+    tried(store, FIRST, rare=(0.3, 0.9), switch=(0.3, 0.9))
+    ranked(store, SECOND, n1=run(0.6, 0.9))
+    first, second = (FIRST, names_of(FIRST)[3]), (SECOND, names_of(SECOND)[1])
+    assert recommend.default(store) == first
+    assert recommend.default(tried(store, SECOND, **ends)) == (second if becomes else first)
 
 
 def test_no_seed_serves_twice():
