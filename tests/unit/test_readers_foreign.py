@@ -155,6 +155,6 @@ def test_a_growing_log_of_another_trainer_is_followed(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert "collapse" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 1
+            assert process.wait(120) == 1
         finally:
             process.kill()  # or the block waits for it
