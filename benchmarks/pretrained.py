@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims.cell import plain
 from benchmarks.experiment import RECORDED, ROOT, Job, Line, Result, arguments, complete, experiment
 
 RESULTS = RECORDED / "pretrained.json"
@@ -33,7 +34,6 @@ POLICIES = {
 COLOURS = ("#333333", "#1f77b4", "#17becf", "#d62728", "#2ca02c", "#ff7f0e")
 SPAN = 5
 """Generations that a point of the picture is the mean of."""
-RATES = {"SmolLM2-135M": 1.0e-5, "0.1M": 1.0e-3}
 HELD = {"signal": "kl", "target": 0.15, "effect": "lowers", "space": "log", "start": 0.3, "low": 0.1, "high": 1.0}
 HELD |= {"kp": 1.0, "ki": 0.02, "smoothing": 0.5}
 ROWS: dict[str, tuple[dict[str, Any], float]] = {
@@ -62,7 +62,7 @@ def overrides(policy: str, row: str, seed: int, short: bool) -> list[str]:
     cut = ["trainer.max_steps=8", "evaluate.every=4", "evaluate.prompts=4"]
     return [
         f"seed={seed}",
-        f"trainer.learning_rate={RATES[policy] * rate}",
+        f"trainer.learning_rate={plain(POLICIES[policy])['trainer']['learning_rate'] * rate}",
         *(f"objective.{key}={json.dumps(value)}" for key, value in objective.items()),
         *(["evaluate.every=80", "evaluate.greedy=false"] if policy == "0.1M" else []),
         *(cut if short else []),
